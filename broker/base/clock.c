@@ -1,0 +1,88 @@
+/* How is the system's time read and printed? By clock_gettime; UTC with milliseconds as RFC 3339 wants it. */
+#include "config.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static int64_t clock_read_us(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t clock_unix_ms(void)
+{
+	return clock_read_us(CLOCK_REALTIME) / 1000;
+}
+
+int64_t clock_mono_ms(void)
+{
+	return clock_read_us(CLOCK_MONOTONIC) / 1000;
+}
+
+int64_t clock_mono_us(void)
+{
+	return clock_read_us(CLOCK_MONOTONIC);
+}
+
+void clock_format_utc(int64_t unix_ms, char out[25])
+{
+	int64_t ms = unix_ms % 1000;
+	char text[64];
+	struct tm tm;
+	time_t s;
+
+	if (ms < 0)
+		ms += 1000;
+	s = (time_t)((unix_ms - ms) / 1000);
+	if (!gmtime_r(&s, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
+		strcpy(out, "0000-00-00T00:00:00.000Z"); /* outside RFC 3339's four-digit years */
+		return;
+	}
+	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+		 tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
+	memcpy(out, text, 24);
+	out[24] = '\0';
+}
+
+/* n digits at i; -1 when one is none. */
+static int digits(struct slice s, size_t i, size_t n)
+{
+	int v = 0;
+
+	for (; n; n--, i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return -1;
+		v = v * 10 + (s.p[i] - '0');
+	}
+	return v;
+}
+
+int64_t clock_parse_utc(struct slice text)
+{
+	static const char form[] = "....-..-..T..:..:......Z";
+	struct tm tm = {0};
+	char again[25];
+	int64_t at;
+	size_t i;
+
+	if (text.n != sizeof form - 1)
+		return -1;
+	for (i = 0; i < text.n; i++)
+		if (form[i] != '.' && text.p[i] != (uint8_t)form[i])
+			return -1;
+	tm.tm_year = digits(text, 0, 4) - 1900;
+	tm.tm_mon = digits(text, 5, 2) - 1;
+	tm.tm_mday = digits(text, 8, 2);
+	tm.tm_hour = digits(text, 11, 2);
+	tm.tm_min = digits(text, 14, 2);
+	tm.tm_sec = digits(text, 17, 2);
+	at = (int64_t)timegm(&tm) * 1000 + digits(text, 20, 3);
+	clock_format_utc(at, again); /* what does not print alike was not in that form: 31 February, a stray letter */
+	return at >= 0 && slice_is(text, again) ? at : -1;
+}

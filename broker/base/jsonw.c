@@ -1,0 +1,130 @@
+/* How is JSON written on the hot path? Member by member into a buf, commas and escaping included. Control characters
+ * (C0, DEL, C1), and U+2028/2029 that some readers take for line ends, are always escaped, so that a line stays one
+ * line. */
+#include "base/jsonw.h"
+
+#include <inttypes.h>
+
+#include "base/encode.h"
+
+void jsonw_init(struct jsonw *w, struct buf *b)
+{
+	*w = (struct jsonw){.b = b};
+}
+
+static void escape_point(struct buf *b, uint32_t c)
+{
+	static const char plain[] = {['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n',
+				     ['\r'] = 'r', ['\t'] = 't'};
+
+	if (c < sizeof plain && plain[c])
+		buf_printf(b, "\\%c", plain[c]);
+	else
+		buf_printf(b, "\\u%04" PRIx32, c);
+}
+
+static bool needs_escape(uint32_t c)
+{
+	return c < 0x20 || c == '"' || c == '\\' || (c >= 0x7f && c <= 0x9f) || c == 0x2028 || c == 0x2029;
+}
+
+bool jsonw_escape(struct buf *b, struct slice s)
+{
+	size_t i = 0, run = 0, n;
+	uint32_t c;
+
+	while (i < s.n) {
+		n = utf8_step(slice_of(s.p + i, s.n - i), &c);
+		if (n && !needs_escape(c)) {
+			i += n;
+			continue;
+		}
+		buf_put(b, s.p + run, i - run);
+		if (n)
+			escape_point(b, c);
+		else
+			buf_put_str(b, "\xef\xbf\xbd");
+		i += n ? n : 1;
+		run = i;
+	}
+	return s.n == run ? !b->failed : buf_put(b, s.p + run, s.n - run);
+}
+
+static void put_quoted(struct buf *b, struct slice s)
+{
+	buf_put_u8(b, '"');
+	jsonw_escape(b, s);
+	buf_put_u8(b, '"');
+}
+
+static void put_key(struct jsonw *w, const char *key)
+{
+	if (w->comma)
+		buf_put_u8(w->b, ',');
+	w->comma = true;
+	if (!key)
+		return;
+	put_quoted(w->b, slice_str(key));
+	buf_put_u8(w->b, ':');
+}
+
+static void open_with(struct jsonw *w, const char *key, uint8_t c)
+{
+	put_key(w, key);
+	buf_put_u8(w->b, c);
+	w->comma = false;
+}
+
+static void close_with(struct jsonw *w, uint8_t c)
+{
+	buf_put_u8(w->b, c);
+	w->comma = true;
+}
+
+void jsonw_object(struct jsonw *w, const char *key)
+{
+	open_with(w, key, '{');
+}
+
+void jsonw_array(struct jsonw *w, const char *key)
+{
+	open_with(w, key, '[');
+}
+
+void jsonw_end_object(struct jsonw *w)
+{
+	close_with(w, '}');
+}
+
+void jsonw_end_array(struct jsonw *w)
+{
+	close_with(w, ']');
+}
+
+void jsonw_slice(struct jsonw *w, const char *key, struct slice v)
+{
+	put_key(w, key);
+	put_quoted(w->b, v);
+}
+
+void jsonw_str(struct jsonw *w, const char *key, const char *v)
+{
+	if (v) {
+		jsonw_slice(w, key, slice_str(v));
+		return;
+	}
+	put_key(w, key);
+	buf_put_str(w->b, "null");
+}
+
+void jsonw_int(struct jsonw *w, const char *key, int64_t v)
+{
+	put_key(w, key);
+	buf_printf(w->b, "%" PRId64, v);
+}
+
+void jsonw_bool(struct jsonw *w, const char *key, bool v)
+{
+	put_key(w, key);
+	buf_put_str(w->b, v ? "true" : "false");
+}

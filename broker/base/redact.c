@@ -1,0 +1,210 @@
+/* What in a text looks like a credential, and where does it end? One rule for each kind, tried at each byte that can
+ * begin it. When in doubt it is one: a word too many is lost, never a secret written. */
+#include "config.h"
+
+#include "base/redact.h"
+
+#include <strings.h>
+
+/* One match: text[from, to) is the secret. */
+struct hit {
+	size_t from, to;
+};
+
+/* Where a rule has looked in vain: it need not look again before that place. Keeps the scan linear. */
+struct scan {
+	struct slice s;
+	size_t dead_jwt, dead_url;
+};
+
+static bool is_b64url(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+static bool is_token(uint8_t c) /* RFC 6750 §2.1 b64token, '=' included */
+{
+	return is_b64url(c) || c == '.' || c == '~' || c == '+' || c == '/' || c == '=';
+}
+
+static bool is_blank(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool has_at(struct slice s, size_t i, const char *word)
+{
+	size_t n = strlen(word);
+
+	return s.n - i >= n && memcmp(s.p + i, word, n) == 0;
+}
+
+static size_t skip_b64url(struct slice s, size_t i)
+{
+	while (i < s.n && is_b64url(s.p[i]))
+		i++;
+	return i;
+}
+
+/* "eyJ" begins every base64url of '{"'. Three parts or more (JWS, JWE), or two that are both JSON: a token cut
+ * short. */
+static bool match_jwt(struct scan *c, size_t i, struct hit *h)
+{
+	struct slice s = c->s;
+	size_t end, parts = 1;
+	bool json = false;
+
+	if (i < c->dead_jwt || !has_at(s, i, "eyJ"))
+		return false;
+	end = skip_b64url(s, i);
+	c->dead_jwt = end;
+	for (; end < s.n && s.p[end] == '.'; parts++) {
+		if (parts == 1)
+			json = has_at(s, end + 1, "eyJ");
+		end = skip_b64url(s, end + 1);
+	}
+	*h = (struct hit){i, end};
+	return parts >= 3 || (parts == 2 && json);
+}
+
+static size_t find(struct slice s, size_t i, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (; s.n - i >= n; i++)
+		if (memcmp(s.p + i, word, n) == 0)
+			return i;
+	return s.n;
+}
+
+/* RFC 7468 label: "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY", ... A block without an end reaches to the end of the
+ * text. */
+static bool match_pem(struct scan *c, size_t i, struct hit *h)
+{
+	static const char begin[] = "-----BEGIN ", kind[] = "PRIVATE KEY";
+	struct slice label;
+	size_t end;
+
+	if (!has_at(c->s, i, begin))
+		return false;
+	label = slice_of(c->s.p + i + strlen(begin), c->s.n - i - strlen(begin));
+	if (label.n > 64)
+		label.n = 64;
+	label.n = find(label, 0, "-----");
+	if (find(label, 0, kind) == label.n)
+		return false;
+	end = find(c->s, i + strlen(begin), "-----END ");
+	if (end < c->s.n) {
+		end = find(c->s, end + strlen("-----END "), "-----");
+		end = end < c->s.n ? end + 5 : end;
+	}
+	*h = (struct hit){i, end};
+	return true;
+}
+
+/* RFC 9110 §11.1: the scheme's case does not matter. The word stays, what follows it goes. */
+static bool match_bearer(struct scan *c, size_t i, struct hit *h)
+{
+	static const char word[] = "bearer";
+	struct slice s = c->s;
+	size_t from = i + strlen(word), to;
+
+	if (s.n - i <= strlen(word) || !is_blank(s.p[from]) ||
+	    strncasecmp((const char *)s.p + i, word, strlen(word)) != 0)
+		return false;
+	while (from < s.n && is_blank(s.p[from]))
+		from++;
+	for (to = from; to < s.n && is_token(s.p[to]); to++)
+		;
+	*h = (struct hit){from, to};
+	return to > from;
+}
+
+static bool is_url_end(uint8_t c)
+{
+	return is_blank(c) || c == '"' || c == '\'' || c == '<' || c == '>' || c == '`';
+}
+
+/* "host:8443/" is a port, not a password. */
+static bool is_port(struct slice s, size_t colon, size_t at)
+{
+	size_t i = colon + 1;
+
+	while (i < at && s.p[i] >= '0' && s.p[i] <= '9')
+		i++;
+	return i > colon + 1 && i < at && (s.p[i] == '/' || s.p[i] == '?' || s.p[i] == '#');
+}
+
+/* RFC 3986 §3.2.1 userinfo with a colon. Reaches to the last '@' of the word: a password may hold what should have been
+ * escaped. */
+static bool match_url(struct scan *c, size_t i, struct hit *h)
+{
+	struct slice s = c->s;
+	size_t k, at = 0, colon = 0;
+
+	if (i < c->dead_url || !has_at(s, i, "://"))
+		return false;
+	for (k = i + 3; k < s.n && !is_url_end(s.p[k]); k++) {
+		if (s.p[k] == '@')
+			at = k;
+		else if (s.p[k] == ':' && !colon)
+			colon = k;
+	}
+	if (!at)
+		c->dead_url = k;
+	if (!at || !colon || colon > at || is_port(s, colon, at))
+		return false;
+	*h = (struct hit){i + 3, at};
+	return true;
+}
+
+/* The first hit at or after i. */
+static bool find_hit(struct scan *c, size_t i, struct hit *h)
+{
+	for (; i < c->s.n; i++) {
+		switch (c->s.p[i]) {
+		case 'e':
+			if (match_jwt(c, i, h))
+				return true;
+			break;
+		case '-':
+			if (match_pem(c, i, h))
+				return true;
+			break;
+		case 'b':
+		case 'B':
+			if (match_bearer(c, i, h))
+				return true;
+			break;
+		case ':':
+			if (match_url(c, i, h))
+				return true;
+			break;
+		default:
+			break;
+		}
+	}
+	return false;
+}
+
+bool redact_needed(struct slice text)
+{
+	struct scan c = {.s = text};
+	struct hit h;
+
+	return find_hit(&c, 0, &h);
+}
+
+bool redact_copy(struct buf *b, struct slice text)
+{
+	struct scan c = {.s = text};
+	struct hit h;
+	size_t done = 0;
+
+	while (find_hit(&c, done, &h)) {
+		buf_put(b, text.p + done, h.from - done);
+		buf_put_str(b, "[redacted]");
+		done = h.to;
+	}
+	return done == text.n ? !b->failed : buf_put(b, text.p + done, text.n - done);
+}

@@ -1,0 +1,52 @@
+/* What is a borrowed run of bytes? A pointer and a length, never NUL-terminated, owned by somebody else. */
+#ifndef BATON_BASE_SLICE_H
+#define BATON_BASE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct slice {
+	const uint8_t *p; /* may be NULL when n is 0 */
+	size_t n;         /* bytes */
+};
+
+#define SLICE_LIT(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
+
+static inline struct slice slice_of(const void *p, size_t n)
+{
+	return (struct slice){(const uint8_t *)p, n};
+}
+
+/* Borrows s; NULL reads as empty. */
+static inline struct slice slice_str(const char *s)
+{
+	return (struct slice){(const uint8_t *)s, s ? strlen(s) : 0};
+}
+
+static inline bool slice_eq(struct slice a, struct slice b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool slice_is(struct slice a, const char *s)
+{
+	return slice_eq(a, slice_str(s));
+}
+
+/* Copies into a NUL-terminated buffer of `size` bytes. Returns false, and leaves "" behind, when it does not fit. */
+static inline bool slice_copy_str(struct slice a, char *out, size_t size)
+{
+	if (a.n >= size) {
+		if (size)
+			out[0] = '\0';
+		return false;
+	}
+	if (a.n)
+		memcpy(out, a.p, a.n);
+	out[a.n] = '\0';
+	return true;
+}
+
+#endif
