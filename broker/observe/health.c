@@ -1,0 +1,115 @@
+/* Is this node fit to serve? Each part's last word, and since when it says so. */
+#include "config.h"
+
+#include "observe/health.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/encode.h"
+#include "base/jsonw.h"
+#include "base/redact.h"
+
+#define REMEDY_BYTES 512
+
+static const char *const check_texts[HEALTH_COUNT] = {
+	[HEALTH_STORE] = "store",	      [HEALTH_AUDIT] = "audit",		[HEALTH_KEYS] = "keys",
+	[HEALTH_CERTIFICATE] = "certificate", [HEALTH_LISTENERS] = "listeners", [HEALTH_DRAINING] = "draining",
+};
+
+struct health {
+	pthread_mutex_t lock;
+	struct {
+		bool ok;
+		int64_t since_ms;
+		char remedy[REMEDY_BYTES]; /* redacted */
+	} checks[HEALTH_COUNT];
+};
+
+struct health *health_new(int64_t now_ms)
+{
+	struct health *h = calloc(1, sizeof *h);
+	unsigned i;
+
+	if (!h)
+		return NULL;
+	pthread_mutex_init(&h->lock, NULL);
+	for (i = 0; i < HEALTH_COUNT; i++) {
+		h->checks[i].since_ms = now_ms;
+		snprintf(h->checks[i].remedy, sizeof h->checks[i].remedy, "starting");
+	}
+	return h;
+}
+
+void health_free(struct health *h)
+{
+	if (!h)
+		return;
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+void health_set(struct health *h, enum health_check c, bool ok, const char *remedy, int64_t now_ms)
+{
+	struct slice text = slice_str(remedy);
+
+	if (redact_needed(text))
+		text = SLICE_LIT("[redacted]");
+	text.n = utf8_cut(text, REMEDY_BYTES - 1);
+	pthread_mutex_lock(&h->lock);
+	if (h->checks[c].ok != ok)
+		h->checks[c].since_ms = now_ms;
+	h->checks[c].ok = ok;
+	slice_copy_str(text, h->checks[c].remedy, REMEDY_BYTES);
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* With the lock held. */
+static bool all_ok(const struct health *h)
+{
+	unsigned i;
+
+	for (i = 0; i < HEALTH_COUNT; i++)
+		if (!h->checks[i].ok)
+			return false;
+	return true;
+}
+
+bool health_ready(const struct health *h)
+{
+	pthread_mutex_t *lock = &((struct health *)h)->lock;
+	bool ok;
+
+	pthread_mutex_lock(lock);
+	ok = all_ok(h);
+	pthread_mutex_unlock(lock);
+	return ok;
+}
+
+int health_render(struct health *h, struct buf *out)
+{
+	struct jsonw w;
+	char since[25];
+	unsigned i;
+
+	jsonw_init(&w, out);
+	pthread_mutex_lock(&h->lock);
+	jsonw_object(&w, NULL);
+	jsonw_bool(&w, "ready", all_ok(h));
+	jsonw_array(&w, "checks");
+	for (i = 0; i < HEALTH_COUNT; i++) {
+		clock_format_utc(h->checks[i].since_ms, since);
+		jsonw_object(&w, NULL);
+		jsonw_str(&w, "check", check_texts[i]);
+		jsonw_bool(&w, "ok", h->checks[i].ok);
+		jsonw_str(&w, "since", since);
+		jsonw_str(&w, "remedy", h->checks[i].remedy);
+		jsonw_end_object(&w);
+	}
+	jsonw_end_array(&w);
+	jsonw_end_object(&w);
+	pthread_mutex_unlock(&h->lock);
+	return out->failed ? -1 : 0;
+}

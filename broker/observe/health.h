@@ -1,0 +1,31 @@
+/* Is this node fit to serve? Each part reports its check; /readyz is their conjunction. Thread-safe. */
+#ifndef BATON_OBSERVE_HEALTH_H
+#define BATON_OBSERVE_HEALTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum health_check {
+	HEALTH_STORE,
+	HEALTH_AUDIT,
+	HEALTH_KEYS,
+	HEALTH_CERTIFICATE,
+	HEALTH_LISTENERS,
+	HEALTH_DRAINING,
+	HEALTH_COUNT
+};
+
+struct health;
+
+struct health *health_new(int64_t now_ms);
+void health_free(struct health *h);
+/* Until a check is set for the first time it is "starting" and not ok. `since` moves when ok changes. remedy: what
+ * to do, for people; copied. */
+void health_set(struct health *h, enum health_check c, bool ok, const char *remedy, int64_t now_ms);
+bool health_ready(const struct health *h);
+/* {"ready":false,"checks":[{"check":"store","ok":false,"since":"2026-...Z","remedy":"..."}]} */
+int health_render(struct health *h, struct buf *out);
+
+#endif

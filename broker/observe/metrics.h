@@ -1,0 +1,50 @@
+/* What is counted? The families in the table of observe/metrics.c, and nothing else; labels are drawn from the
+ * configuration (routes, reasons), never from what a stranger sent. Thread-safe; a count is one relaxed atomic add
+ * after a small lookup. */
+#ifndef BATON_OBSERVE_METRICS_H
+#define BATON_OBSERVE_METRICS_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum metric {
+	METRIC_BUILD_INFO,             /* gauge   version */
+	METRIC_CONNECTIONS,            /* gauge   listener */
+	METRIC_HANDSHAKES,             /* counter listener, result (ok or why not) */
+	METRIC_CONNECTIONS_CLOSED,     /* counter listener, why */
+	METRIC_RPCS,                   /* counter method, status */
+	METRIC_DECISIONS,              /* counter route, reason */
+	METRIC_HANDOFFS,               /* counter route, state: entered */
+	METRIC_REDELIVERIES,           /* counter route */
+	METRIC_SUBSCRIBERS,            /* gauge   route */
+	METRIC_IN_FLIGHT,              /* gauge   route */
+	METRIC_WAITING,                /* gauge   route */
+	METRIC_TOKEN_CACHE,            /* counter result: hit, miss */
+	METRIC_TOKEN_UNBOUND,          /* counter issuer: verified with binding: none */
+	METRIC_KEYS_FETCHES,           /* counter issuer, result */
+	METRIC_STORE_CALLS,            /* counter function, result */
+	METRIC_STORE_ITEMS,            /* counter function: items in those calls */
+	METRIC_STORE_CONNECTED,        /* gauge */
+	METRIC_STORE_SEAL_FAILURES,    /* counter kind */
+	METRIC_AUDIT_RECORDS,          /* counter event */
+	METRIC_AUDIT_FAILURES,         /* counter */
+	METRIC_CERTIFICATE_EXPIRY,     /* gauge   subject: seconds since 1970 */
+	METRIC_RELOADS,                /* counter result */
+	METRIC_ACCEPT_SECONDS,         /* histogram route: submit received -> receipt sent */
+	METRIC_CYCLE_SECONDS,          /* histogram route: accepted -> terminal */
+	METRIC_COUNT
+};
+
+struct metrics;
+
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *m);
+/* Labels as the family wants them; NULL where it has fewer. A family holds at most 4,096 series; more go to "other". */
+void metrics_add(struct metrics *m, enum metric id, const char *label1, const char *label2, int64_t n);
+void metrics_set(struct metrics *m, enum metric id, const char *label1, const char *label2, int64_t value);
+void metrics_observe_us(struct metrics *m, enum metric id, const char *label1, int64_t us);
+/* Appends the Prometheus text exposition format 0.0.4, clean for `promtool check metrics`. */
+int metrics_render(struct metrics *m, struct buf *out);
+
+#endif
