@@ -1,0 +1,132 @@
+/* Who gets in? Accepting stops while handshakes come faster than they may: those who wait stay in the kernel's
+ * queue. Over a cap, of all connections or of one source's, a connection is accepted and closed at once. When
+ * descriptors run out, a spare one is given up to accept and close the first in line, and accepting pauses, so that
+ * the loop does not spin on a queue that it cannot empty. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/worker.h"
+
+#define ACCEPTS_A_TICK 64
+#define PAUSE_MS 100 /* when there are no descriptors */
+
+static void pause_for(struct acceptor *a, int64_t ms)
+{
+	loop_fd_want(a->watch, 0);
+	loop_timer_set(a->resume, ms);
+}
+
+static void on_resume(void *arg)
+{
+	struct acceptor *a = arg;
+
+	if (a->watch)
+		loop_fd_want(a->watch, LOOP_READ);
+}
+
+static void refuse(struct acceptor *a, int fd, const char *why)
+{
+	const struct server_observer *o = &a->worker->server->config.observer;
+
+	close(fd);
+	if (o->on_closed)
+		o->on_closed(o->arg, a->listener->name, why);
+}
+
+static void out_of_descriptors(struct acceptor *a)
+{
+	struct worker *w = a->worker;
+	int fd;
+
+	log_event(LOG_WARN, "accept.no_descriptors", F_STR("listener", a->listener->name));
+	if (w->spare_fd >= 0) {
+		close(w->spare_fd);
+		fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			refuse(a, fd, "no_descriptors");
+		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	}
+	pause_for(a, PAUSE_MS);
+}
+
+/* Under the caps, or closed. */
+static void let_in(struct acceptor *a, int fd, const struct sockaddr *sa)
+{
+	struct worker *w = a->worker;
+	struct server *s = w->server;
+	struct source_key k = source_key(sa);
+	struct tls_server *tls;
+
+	if (atomic_fetch_add(&s->connections, 1) >= w->limits.connections) {
+		atomic_fetch_sub(&s->connections, 1);
+		refuse(a, fd, "connection_limit");
+		return;
+	}
+	if (!sources_enter(s->sources, &k, w->limits.connections_per_source)) {
+		atomic_fetch_sub(&s->connections, 1);
+		refuse(a, fd, "source_limit");
+		return;
+	}
+	tls = listener_tls(a->listener);
+	conn_new(w, a->listener, tls, fd, sa, &k);
+	tls_server_unref(tls);
+}
+
+static bool accept_failed(struct acceptor *a)
+{
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+		out_of_descriptors(a);
+	return errno != ECONNABORTED && errno != EINTR;
+}
+
+static void on_acceptable(void *arg, int what)
+{
+	struct acceptor *a = arg;
+	struct sockaddr_storage sa;
+	socklen_t n;
+	int64_t wait;
+	int fd;
+
+	for (int i = 0; i < ACCEPTS_A_TICK; i++) {
+		wait = server_take_handshake(a->worker->server, a->worker->limits.handshakes_per_s);
+		if (wait) {
+			pause_for(a, wait);
+			return;
+		}
+		n = sizeof sa;
+		fd = accept4(a->fd, (struct sockaddr *)&sa, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0) {
+			let_in(a, fd, (struct sockaddr *)&sa);
+			continue;
+		}
+		server_return_handshake(a->worker->server);
+		if (accept_failed(a))
+			return;
+	}
+}
+
+void acceptor_begin(struct acceptor *a)
+{
+	a->resume = loop_timer_new(a->worker->loop, on_resume, a);
+	a->watch = loop_fd_new(a->worker->loop, a->fd, on_acceptable, a);
+	if (a->watch && a->resume)
+		loop_fd_want(a->watch, LOOP_READ);
+	else
+		log_event(LOG_ERROR, "listener.failed", F_STR("listener", a->listener->name));
+}
+
+void acceptor_end(struct acceptor *a)
+{
+	loop_fd_free(a->watch);
+	a->watch = NULL;
+	loop_timer_free(a->resume);
+	a->resume = NULL;
+	if (a->fd >= 0)
+		close(a->fd);
+	a->fd = -1;
+}

@@ -1,0 +1,254 @@
+/* How is a listener's TLS context made? Once, with everything decided here, and never changed after: a reload makes
+ * another one. Sessions on it are tls_io.c. TLS 1.3 has no renegotiation and no compression; tickets, resumption and
+ * 0-RTT are off, so that every connection proves its certificate anew. */
+#include "config.h"
+
+#include "net/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "base/secret.h"
+#include "net/tls_priv.h"
+
+#define PEM_MAX 65536
+#define CHAIN_MAX 8            /* certificates in our own file */
+#define PEER_CHAIN_MAX 32768   /* bytes of certificates that a peer may send before we know it */
+
+struct tls_server {
+	atomic_uint refs;
+	SSL_CTX *ctx;
+	struct tls_hook hook;
+	int64_t not_after_ms;
+	char fingerprint[B64URL_LEN(SHA256_BYTES) + 1];
+};
+
+static int openssl_problem(struct problem *why, const char *what)
+{
+	unsigned long e = ERR_peek_last_error();
+	const char *reason = e ? ERR_reason_error_string(e) : NULL;
+
+	ERR_clear_error();
+	return problem_set(why, "%s: %s", what, reason ? reason : "refused");
+}
+
+/* Never asks a terminal for a pass phrase. */
+static int no_passphrase(char *out, int size, int writing, void *arg)
+{
+	return -1;
+}
+
+static int load_key(SSL_CTX *ctx, const char *file, struct problem *why)
+{
+	uint8_t *pem = NULL;
+	size_t n = 0;
+	BIO *bio = NULL;
+	EVP_PKEY *key = NULL;
+	int rc = -1;
+
+	if (secret_read_file(file, PEM_MAX, &pem, &n, why) < 0)
+		return -1;
+	bio = BIO_new_mem_buf(pem, (int)n);
+	key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+	if (!key)
+		openssl_problem(why, "not a PEM private key without pass phrase");
+	else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
+		openssl_problem(why, "the key cannot be used with the certificate");
+	else
+		rc = 0;
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	secret_wipe(pem, n);
+	free(pem);
+	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
+}
+
+static int load_chain(SSL_CTX *ctx, BIO *bio, struct problem *why)
+{
+	X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL);
+	int rc, extra = 0;
+
+	if (!cert)
+		return openssl_problem(why, "not a PEM certificate");
+	rc = SSL_CTX_use_certificate(ctx, cert);
+	X509_free(cert);
+	if (rc != 1)
+		return openssl_problem(why, "the certificate cannot be used");
+	while ((cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL))) {
+		if (++extra > CHAIN_MAX || SSL_CTX_add0_chain_cert(ctx, cert) != 1) {
+			X509_free(cert);
+			return problem_set(why, "more than %d certificates in the chain", CHAIN_MAX);
+		}
+	}
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		return openssl_problem(why, "a certificate of the chain cannot be read");
+	ERR_clear_error();
+	return 0;
+}
+
+static int load_certificate(SSL_CTX *ctx, const char *file, struct problem *why)
+{
+	uint8_t *pem = NULL;
+	size_t n = 0;
+	BIO *bio;
+	int rc = -1;
+
+	if (file_read(file, PEM_MAX, &pem, &n, why) < 0)
+		return -1;
+	bio = BIO_new_mem_buf(pem, (int)n);
+	rc = bio ? load_chain(ctx, bio, why) : problem_set(why, "out of memory");
+	BIO_free(bio);
+	free(pem);
+	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
+}
+
+static bool in_date(const X509 *leaf, const char *file, struct problem *why)
+{
+	if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0)
+		problem_set(why, "%s: the certificate is not valid yet", file);
+	else if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
+		problem_set(why, "%s: the certificate has expired", file);
+	else
+		return true;
+	return false;
+}
+
+int tls_load_identity(SSL_CTX *ctx, const char *cert_file, const char *key_file, X509 **leaf, struct problem *why)
+{
+	ERR_clear_error();
+	if (load_certificate(ctx, cert_file, why) < 0 || load_key(ctx, key_file, why) < 0)
+		return -1;
+	if (SSL_CTX_check_private_key(ctx) != 1) {
+		ERR_clear_error();
+		return problem_set(why, "%s is not the key of the certificate in %s", key_file, cert_file);
+	}
+	*leaf = SSL_CTX_get0_certificate(ctx);
+	return in_date(*leaf, cert_file, why) ? 0 : -1;
+}
+
+/* RFC 7301 §3.2: no protocol in common is fatal. */
+static int choose_h2(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned n,
+		void *arg)
+{
+	static const unsigned char h2[] = {2, 'h', '2'};
+
+	if (SSL_select_next_proto((unsigned char **)out, out_n, h2, sizeof h2, in, n) == OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_OK;
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* What may fail: a libssl that cannot do it must not serve without it. */
+static bool configure_protocol(SSL_CTX *ctx)
+{
+	static const unsigned char context[] = "baton";
+	static const char suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
+	return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+	       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+	       SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1) == 1 &&
+	       SSL_CTX_set_num_tickets(ctx, 0) == 1 && SSL_CTX_set_max_early_data(ctx, 0) == 1 &&
+	       SSL_CTX_set_ciphersuites(ctx, suites) == 1 &&
+	       SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1;
+}
+
+static int configure(SSL_CTX *ctx, struct problem *why)
+{
+	if (!configure_protocol(ctx))
+		return openssl_problem(why, "TLS cannot be configured");
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_mode(ctx,
+		SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_read_ahead(ctx, 0);
+	SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN_MAX);
+	/* No client CA list is set: whom we trust is not told to whoever connects. */
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_cert_verify_callback(ctx, tls_io_verify, NULL);
+	SSL_CTX_set_alpn_select_cb(ctx, choose_h2, NULL);
+	return 0;
+}
+
+static int describe(struct tls_server *t, X509 *leaf, struct problem *why)
+{
+	uint8_t *der = NULL, digest[SHA256_BYTES];
+	int n = i2d_X509(leaf, &der);
+	struct tm tm;
+
+	if (n <= 0 || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1) {
+		OPENSSL_free(der);
+		return openssl_problem(why, "the certificate cannot be read");
+	}
+	sha256(slice_of(der, (size_t)n), digest);
+	OPENSSL_free(der);
+	b64url_encode(digest, sizeof digest, t->fingerprint);
+	t->not_after_ms = (int64_t)timegm(&tm) * 1000;
+	return 0;
+}
+
+struct tls_server *tls_server_new(const char *cert_file, const char *key_file, const struct tls_hook *hook,
+		struct problem *why)
+{
+	struct tls_server *t = calloc(1, sizeof *t);
+	X509 *leaf;
+
+	if (!t) {
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	atomic_init(&t->refs, 1);
+	t->hook = *hook;
+	t->ctx = SSL_CTX_new(TLS_server_method());
+	if (!t->ctx) {
+		openssl_problem(why, "TLS cannot be set up");
+		goto out;
+	}
+	if (configure(t->ctx, why) < 0 || tls_load_identity(t->ctx, cert_file, key_file, &leaf, why) < 0 || describe(t,
+			leaf, why) < 0)
+		goto out;
+	return t;
+out:
+	tls_server_unref(t);
+	return NULL;
+}
+
+struct tls_server *tls_server_ref(struct tls_server *t)
+{
+	atomic_fetch_add(&t->refs, 1);
+	return t;
+}
+
+void tls_server_unref(struct tls_server *t)
+{
+	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
+		return;
+	SSL_CTX_free(t->ctx);
+	free(t);
+}
+
+int64_t tls_server_not_after_ms(const struct tls_server *t)
+{
+	return t->not_after_ms;
+}
+
+const char *tls_server_fingerprint(const struct tls_server *t)
+{
+	return t->fingerprint;
+}
+
+SSL_CTX *tls_server_context(const struct tls_server *t)
+{
+	return t->ctx;
+}
+
+const struct tls_hook *tls_server_hook(const struct tls_server *t)
+{
+	return &t->hook;
+}

@@ -1,0 +1,30 @@
+/* How does a listener speak TLS? TLS 1.3 only, client certificate demanded, ALPN "h2" enforced after the handshake, no tickets, no
+ * resumption, no 0-RTT, no compression (RFC 9325, RFC 9113 §3.2). Who the peer is, is decided by the hook. */
+#ifndef BATON_NET_TLS_H
+#define BATON_NET_TLS_H
+
+#include <stdint.h>
+
+#include "base/problem.h"
+
+struct x509_store_ctx_st; /* OpenSSL's X509_STORE_CTX */
+struct tls_server;        /* refcounted; immutable once made, so that a reload swaps it whole */
+
+struct tls_hook {
+	/* Runs inside the handshake on the worker's thread with the peer's leaf and chain. Returns the owned identity, or NULL with
+	 * *why (static text, goes to log and metric) and *alert (an SSL_AD_* number). */
+	void *(*verify)(void *arg, struct x509_store_ctx_st *ctx, const char **why, int *alert);
+	void (*free_identity)(void *identity);
+	int64_t (*not_after_ms)(const void *identity); /* the connection closes then */
+	void *arg;
+};
+
+/* cert: PEM chain, leaf first. key: PEM, mode 0600 or refused. Checks that they belong together and are in date. */
+struct tls_server *tls_server_new(const char *cert_file, const char *key_file, const struct tls_hook *hook, struct problem *why);
+struct tls_server *tls_server_ref(struct tls_server *t);
+void tls_server_unref(struct tls_server *t);
+int64_t tls_server_not_after_ms(const struct tls_server *t);
+/* SHA-256 of the server's leaf in DER, base64url: for the log. */
+const char *tls_server_fingerprint(const struct tls_server *t);
+
+#endif

@@ -1,0 +1,253 @@
+/* Do the small parts of net/ that need no socket decide as they should? Addresses that may be fetched from, frames
+ * that are under way, sources that are counted, metadata that is copied, trailers that are encoded. */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "net/address.h"
+#include "net/fetch_addr.h"
+#include "net/framewatch.h"
+#include "net/request.h"
+#include "net/sources.h"
+#include "net/trailers.h"
+
+static struct sockaddr_storage address(const char *text)
+{
+	struct sockaddr_storage sa = {0};
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&sa;
+
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1)
+		v4->sin_family = AF_INET;
+	else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1)
+		v6->sin6_family = AF_INET6;
+	else
+		fail_msg("%s is no address", text);
+	return sa;
+}
+
+static void test_address_classes(void **state)
+{
+	static const struct {
+		const char *text;
+		enum address_class class;
+	} rows[] = {
+		{"8.8.8.8", ADDRESS_PUBLIC}, {"172.32.0.1", ADDRESS_PUBLIC}, {"172.15.255.255", ADDRESS_PUBLIC},
+		{"100.128.0.1", ADDRESS_PUBLIC}, {"169.253.0.1", ADDRESS_PUBLIC}, {"223.255.255.255", ADDRESS_PUBLIC},
+		{"2606:4700::1", ADDRESS_PUBLIC}, {"2001:200::1", ADDRESS_PUBLIC},
+		{"10.1.2.3", ADDRESS_PRIVATE}, {"127.0.0.1", ADDRESS_PRIVATE}, {"127.255.0.1", ADDRESS_PRIVATE},
+		{"172.16.0.1", ADDRESS_PRIVATE}, {"172.31.255.255", ADDRESS_PRIVATE}, {"192.168.1.1", ADDRESS_PRIVATE},
+		{"100.64.0.1", ADDRESS_PRIVATE}, {"::1", ADDRESS_PRIVATE}, {"fd12::1", ADDRESS_PRIVATE}, {"fc00::1",
+		ADDRESS_PRIVATE},
+		{"0.0.0.0", ADDRESS_FORBIDDEN}, {"0.1.2.3", ADDRESS_FORBIDDEN}, {"169.254.169.254", ADDRESS_FORBIDDEN},
+		{"224.0.0.1", ADDRESS_FORBIDDEN}, {"255.255.255.255", ADDRESS_FORBIDDEN}, {"192.0.0.8",
+		ADDRESS_FORBIDDEN},
+		{"::", ADDRESS_FORBIDDEN}, {"fe80::1", ADDRESS_FORBIDDEN}, {"ff02::1", ADDRESS_FORBIDDEN},
+		{"fd00:ec2::254", ADDRESS_FORBIDDEN}, {"2001:db8::1", ADDRESS_FORBIDDEN}, {"::8.8.8.8",
+		ADDRESS_FORBIDDEN},
+		/* An IPv4 address inside an IPv6 one decides. */
+		{"::ffff:169.254.169.254", ADDRESS_FORBIDDEN}, {"::ffff:127.0.0.1", ADDRESS_PRIVATE}, {"::ffff:8.8.8.8",
+		ADDRESS_PUBLIC},
+		{"64:ff9b::a9fe:a9fe", ADDRESS_FORBIDDEN}, {"64:ff9b::7f00:1", ADDRESS_PRIVATE}, {"2002:a9fe:a9fe::1",
+		ADDRESS_FORBIDDEN},
+		{"2002:a00:1::1", ADDRESS_PRIVATE},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct sockaddr_storage sa = address(rows[i].text);
+		enum address_class class = fetch_address_class((struct sockaddr *)&sa);
+
+		if (class != rows[i].class)
+			fail_msg("%s is of class %d, not %d", rows[i].text, class, rows[i].class);
+		assert_int_equal(fetch_address_allowed((struct sockaddr *)&sa, false), class == ADDRESS_PUBLIC);
+		assert_int_equal(fetch_address_allowed((struct sockaddr *)&sa, true), class != ADDRESS_FORBIDDEN);
+	}
+	struct sockaddr unix_address = {.sa_family = AF_UNIX};
+	assert_false(fetch_address_allowed(&unix_address, true));
+}
+
+static void feed(struct framewatch *f, const void *p, size_t n)
+{
+	framewatch_feed(f, slice_of(p, n));
+}
+
+static void test_framewatch(void **state)
+{
+	static const uint8_t settings[] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+	static const uint8_t headers[] = {0, 0, 2, 1, 0, 0, 0, 0, 1, 'a', 'b'};        /* no END_HEADERS */
+	static const uint8_t continuation[] = {0, 0, 1, 9, 4, 0, 0, 0, 1, 'c'};       /* END_HEADERS */
+	static const uint8_t data[] = {0, 0, 9, 0, 0, 0, 0, 0, 1, 'd'};               /* eight more to come */
+	struct framewatch f = {0};
+
+	feed(&f, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+	assert_false(framewatch_inside(&f));
+	feed(&f, settings, 5);
+	assert_true(framewatch_inside(&f));
+	feed(&f, settings + 5, 4);
+	assert_false(framewatch_inside(&f));
+	assert_int_equal(f.units, 1);
+	feed(&f, headers, sizeof headers);
+	assert_true(framewatch_inside(&f)); /* the frame is whole, the block is not */
+	assert_int_equal(f.units, 1);
+	feed(&f, continuation, sizeof continuation);
+	assert_false(framewatch_inside(&f));
+	assert_int_equal(f.units, 2);
+	feed(&f, data, sizeof data);
+	assert_false(framewatch_inside(&f)); /* the rest of a DATA frame is a message's business */
+	feed(&f, "12345678", 8);
+	assert_int_equal(f.units, 3);
+	feed(&f, headers, 10);
+	assert_true(framewatch_inside(&f));
+}
+
+/* However the bytes are cut, the answer at the end is the same. */
+static void test_framewatch_byte_by_byte(void **state)
+{
+	static const uint8_t all[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+				     "\0\0\0\4\0\0\0\0\0"
+				     "\0\0\2\1\0\0\0\0\1ab"
+				     "\0\0\1\x9\4\0\0\0\1c"
+				     "\0\0\3\0\0\0\0\0\1xyz";
+	struct framewatch whole = {0}, pieces = {0};
+
+	feed(&whole, all, sizeof all - 1);
+	for (size_t i = 0; i < sizeof all - 1; i++)
+		feed(&pieces, all + i, 1);
+	assert_int_equal(whole.units, 3);
+	assert_int_equal(pieces.units, 3);
+	assert_false(framewatch_inside(&pieces));
+}
+
+static void test_sources(void **state)
+{
+	struct sources *s = sources_new();
+	struct sockaddr_storage a = address("192.0.2.1"), mapped = address("::ffff:192.0.2.1"),
+		b = address("192.0.2.2");
+	struct sockaddr_storage v6 = address("2001:db8:1:2::3"), same64 = address("2001:db8:1:2:ffff::4"),
+		other64 = address("2001:db8:1:3::3");
+	struct source_key ka = source_key((struct sockaddr *)&a), km = source_key((struct sockaddr *)&mapped);
+	struct source_key kb = source_key((struct sockaddr *)&b), k6 = source_key((struct sockaddr *)&v6);
+	struct source_key ks = source_key((struct sockaddr *)&same64), ko = source_key((struct sockaddr *)&other64);
+
+	assert_true(sources_enter(s, &ka, 2));
+	assert_true(sources_enter(s, &km, 2)); /* the same host */
+	assert_false(sources_enter(s, &ka, 2));
+	assert_true(sources_enter(s, &kb, 2));
+	sources_leave(s, &ka);
+	assert_true(sources_enter(s, &ka, 2));
+	assert_true(sources_enter(s, &k6, 1));
+	assert_false(sources_enter(s, &ks, 1));
+	assert_true(sources_enter(s, &ko, 1));
+	assert_false(sources_enter(s, &kb, 0));
+	sources_leave(s, &ko);
+	sources_free(s);
+}
+
+static void test_metadata(void **state)
+{
+	char token[] = "Bearer x";
+	const struct h2_header h[] = {
+		{SLICE_LIT(":path"), SLICE_LIT("/a/b")},
+		{SLICE_LIT("authorization"), slice_str(token)},
+		{SLICE_LIT("twice"), SLICE_LIT("1")},
+		{SLICE_LIT("twice"), SLICE_LIT("2")},
+		{SLICE_LIT("empty"), SLICE_LIT("")},
+	};
+	struct metadata *m = metadata_new(h, sizeof h / sizeof h[0]);
+	size_t n = 9;
+
+	memset(token, 'z', sizeof token); /* it is a copy */
+	assert_true(slice_is(metadata_get(m, "authorization", &n), "Bearer x"));
+	assert_int_equal(n, 1);
+	assert_true(slice_is(metadata_get(m, "twice", &n), "1"));
+	assert_int_equal(n, 2);
+	assert_int_equal(metadata_get(m, "empty", &n).n, 0);
+	assert_int_equal(n, 1);
+	metadata_get(m, ":path", &n);
+	assert_int_equal(n, 0);
+	metadata_get(m, "missing", &n);
+	assert_int_equal(n, 0);
+	metadata_free(m);
+}
+
+static struct slice value(const struct trailers *t, const char *name)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (slice_is(t->h[i].name, name))
+			return t->h[i].value;
+	return slice_of(NULL, 0);
+}
+
+static void test_trailers(void **state)
+{
+	const struct call_trailer extra[] = {
+		{"reason", SLICE_LIT("expired_token")},
+		{"bad", SLICE_LIT("a\nb")},
+		{"d-bin", SLICE_LIT("\0\0\0\0")},
+		{"empty-bin", {NULL, 0}},
+	};
+	struct trailers t;
+
+	trailers_init(&t);
+	trailers_status(&t, GRPC_UNAUTHENTICATED, "caf\xc3\xa9 100%", extra, 4);
+	assert_true(slice_is(value(&t, "grpc-status"), "16"));
+	assert_true(slice_is(value(&t, "grpc-message"), "caf%C3%A9 100%25"));
+	assert_true(slice_is(value(&t, "reason"), "expired_token"));
+	assert_true(slice_is(value(&t, "d-bin"), "AAAAAA")); /* no padding */
+	assert_int_equal(value(&t, "bad").n, 0);
+	assert_int_equal(t.n, 5);
+	trailers_clear(&t);
+	trailers_status(&t, GRPC_OK, NULL, NULL, 0);
+	assert_int_equal(t.n, 1);
+	trailers_clear(&t);
+	/* More than fit: the status is never the one that is left out. */
+	struct call_trailer many[100];
+	for (size_t i = 0; i < 100; i++)
+		many[i] = (struct call_trailer){"x-bin", SLICE_LIT("x")};
+	trailers_begin(&t);
+	trailers_status(&t, GRPC_INTERNAL, "m", many, 100);
+	assert_int_equal(t.n, TRAILERS_MAX);
+	assert_true(slice_is(value(&t, "grpc-status"), "13"));
+	trailers_clear(&t);
+}
+
+static void test_address_text(void **state)
+{
+	static const char *const good[] = {"192.0.2.1:5555", "[2001:db8::1]:7443", "0.0.0.0:0", "[::]:65535"};
+	struct sockaddr_storage sa;
+	char text[ADDRESS_TEXT_BYTES];
+	socklen_t n;
+
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		assert_int_equal(address_parse(good[i], &sa, &n), 0);
+		address_format((struct sockaddr *)&sa, text);
+		assert_string_equal(text, good[i]);
+	}
+	assert_int_equal(address_parse("[::ffff:192.0.2.1]:80", &sa, &n), 0);
+	assert_int_equal(address_port((struct sockaddr *)&sa), 80);
+	address_format((struct sockaddr *)&sa, text);
+	assert_string_equal(text, "192.0.2.1:80");
+	assert_int_equal(address_parse("192.0.2.1", &sa, &n), -1);
+	assert_int_equal(address_parse("192.0.2.256:1", &sa, &n), -1);
+	assert_int_equal(address_parse("2001:db8::1:80", &sa, &n), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_address_text), cmocka_unit_test(test_address_classes),
+		cmocka_unit_test(test_framewatch),
+		cmocka_unit_test(test_framewatch_byte_by_byte), cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_metadata), cmocka_unit_test(test_trailers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
