@@ -1,0 +1,289 @@
+/* Are the claims of a token all there, and of the right type? RFC 9068 §2.2 and RFC 7519 §4.1, read once into one piece
+ * of memory. Whether they are good here and now is judged anew at each use: token_judge.c. */
+#include "identity/facts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/secret.h"
+#include "identity/token.h"
+
+#define NUMBER_MAX 9007199254740992 /* 2^53: what every JSON reader holds exactly */
+#define STRING_MAX 2048             /* a SPIFFE id may stand in sub, client_id and aud */
+#define JTI_MAX 256
+#define SCOPE_MAX 64
+/* what is copied is shorter than the JSON it comes from, but one claim may serve as two */
+#define TEXT_MAX (TOKEN_MAX_BYTES * 2)
+
+struct reader {
+	const json_t *payload;
+	const char *field, *fault;
+	struct facts *f;
+};
+
+static bool refuse(struct reader *r, const char *field, const char *fault)
+{
+	r->field = field;
+	r->fault = fault;
+	return false;
+}
+
+static bool put(struct reader *r, const char *field, struct slice s, uint16_t *at)
+{
+	if (s.n + 1 > TEXT_MAX - r->f->text_n)
+		return refuse(r, field, "the token says too much");
+	*at = (uint16_t)r->f->text_n;
+	memcpy(r->f->text + r->f->text_n, s.p, s.n);
+	r->f->text[r->f->text_n + s.n] = '\0';
+	r->f->text_n += (uint32_t)s.n + 1;
+	return true;
+}
+
+static struct slice string_slice(const json_t *v)
+{
+	return slice_of(json_string_value(v), json_string_length(v));
+}
+
+static bool read_text(struct reader *r, const char *field, const json_t *v, size_t max, uint16_t *at)
+{
+	struct slice s;
+
+	if (!json_is_string(v))
+		return refuse(r, field, v ? "this claim must be a string" : "this claim is missing (RFC 9068, 2.2)");
+	s = string_slice(v);
+	if (s.n == 0 || s.n > max)
+		return refuse(r, field, "this claim is empty or too long");
+	if (!utf8_is_text(s))
+		return refuse(r, field, "this claim holds control characters");
+	return put(r, field, s, at);
+}
+
+/* NumericDate (RFC 7519 §2): seconds, fractions allowed. */
+static bool read_time(struct reader *r, const char *field, bool needed, int64_t *ms)
+{
+	const json_t *v = json_object_get(r->payload, field);
+	double d;
+
+	if (!v && !needed)
+		return true;
+	if (!json_is_number(v))
+		return refuse(r, field,
+			      v ? "this claim must be a number of seconds" : "this claim is missing (RFC 9068, 2.2)");
+	if (json_is_integer(v)) {
+		json_int_t i = json_integer_value(v);
+
+		if (i < 0 || i > NUMBER_MAX)
+			return refuse(r, field, "this claim is no time");
+		*ms = (int64_t)i * 1000;
+		return true;
+	}
+	d = json_real_value(v);
+	if (!isfinite(d) || signbit(d) || d > (double)NUMBER_MAX)
+		return refuse(r, field, "this claim is no time");
+	*ms = (int64_t)(d * 1000.0);
+	return true;
+}
+
+static bool read_times(struct reader *r)
+{
+	if (!read_time(r, "exp", true, &r->f->expires_at_ms) || !read_time(r, "iat", true, &r->f->issued_at_ms))
+		return false;
+	r->f->not_before_ms = r->f->issued_at_ms;
+	return read_time(r, "nbf", false, &r->f->not_before_ms);
+}
+
+static bool read_audiences(struct reader *r)
+{
+	const json_t *v = json_object_get(r->payload, "aud"), *one;
+	uint16_t at;
+	size_t i;
+
+	r->f->audiences = (uint16_t)r->f->text_n;
+	r->f->n_audiences = 1;
+	if (!json_is_array(v))
+		return read_text(r, "aud", v, STRING_MAX, &at);
+	if (json_array_size(v) == 0 || json_array_size(v) > FACTS_AUDIENCES_MAX)
+		return refuse(r, "aud", "aud must name 1 to 16 audiences");
+	r->f->n_audiences = (uint16_t)json_array_size(v);
+	json_array_foreach((json_t *)v, i, one)
+		if (!read_text(r, "aud", one, STRING_MAX, &at))
+			return false;
+	return true;
+}
+
+/* RFC 6749 §3.3: scope-token. */
+static bool put_scope(struct reader *r, struct slice s)
+{
+	uint16_t at;
+
+	if (s.n == 0 || s.n > SCOPE_MAX)
+		return refuse(r, "scope", "scopes have 1 to 64 characters, with one space between two");
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 0x21 || s.p[i] > 0x7e || s.p[i] == '"' || s.p[i] == '\\')
+			return refuse(r, "scope", "a scope holds a character that RFC 6749 does not allow");
+	if (r->f->n_scopes == CLAIMS_SCOPES_MAX)
+		return refuse(r, "scope", "a token has at most 128 scopes");
+	r->f->n_scopes++;
+	return put(r, "scope", s, &at);
+}
+
+static bool read_scope_string(struct reader *r, struct slice s)
+{
+	size_t start = 0;
+
+	if (s.n == 0)
+		return true;
+	for (size_t i = 0; i <= s.n; i++) {
+		if (i < s.n && s.p[i] != ' ')
+			continue;
+		if (!put_scope(r, slice_of(s.p + start, i - start)))
+			return false;
+		start = i + 1;
+	}
+	return true;
+}
+
+static bool read_scopes(struct reader *r, const char *name)
+{
+	const json_t *v = json_object_get(r->payload, name), *one;
+	size_t i;
+
+	r->f->scopes = (uint16_t)r->f->text_n;
+	if (!v)
+		return true;
+	if (json_is_string(v))
+		return read_scope_string(r, string_slice(v));
+	if (!json_is_array(v))
+		return refuse(r, "scope", "scopes must be a string, or an array of strings");
+	json_array_foreach((json_t *)v, i, one) {
+		if (!json_is_string(one))
+			return refuse(r, "scope", "scopes must be a string, or an array of strings");
+		if (!put_scope(r, string_slice(one)))
+			return false;
+	}
+	return true;
+}
+
+/* RFC 7800 §3.1, RFC 8705 §3.1. DPoP's jkt beside a certificate's hash still asks for a proof that a Bearer token does
+ * not give. */
+static bool read_confirmation(struct reader *r)
+{
+	const json_t *cnf = json_object_get(r->payload, "cnf"), *x5t;
+	uint8_t digest[SHA256_BYTES];
+
+	if (!cnf)
+		return true;
+	if (!json_is_object(cnf))
+		return refuse(r, "cnf", "cnf must be an object");
+	x5t = json_object_get(cnf, "x5t#S256");
+	r->f->confirmation = x5t && !json_object_get(cnf, "jkt") ? CNF_CERTIFICATE : CNF_OTHER;
+	if (!x5t)
+		return true;
+	if (!json_is_string(x5t) || b64url_decode(string_slice(x5t), digest, sizeof digest) != (long)sizeof digest)
+		return refuse(r, "cnf", "cnf.x5t#S256 must be the base64url SHA-256 of a certificate");
+	return put(r, "cnf", string_slice(x5t), &r->f->x5t);
+}
+
+static bool read_tenant(struct reader *r, const char *name)
+{
+	const json_t *v = name[0] ? json_object_get(r->payload, name) : NULL;
+
+	return !v || read_text(r, "tenant", v, STRING_MAX, &r->f->tenant);
+}
+
+static bool speaks_for_user(const struct reader *r, const struct issuer_rule *rule)
+{
+	const json_t *v;
+
+	if (!rule->user_claim[0])
+		return strcmp(r->f->text + r->f->subject, r->f->text + r->f->client) != 0;
+	v = json_object_get(r->payload, rule->user_claim);
+	return v && !json_is_null(v) && !json_is_false(v);
+}
+
+static bool read_all(struct reader *r, const struct issuer_rule *rule)
+{
+	const char *client = rule->claim_client[0] ? rule->claim_client : "client_id";
+
+	if (!read_times(r) || !read_text(r, "sub", json_object_get(r->payload, "sub"), STRING_MAX, &r->f->subject) ||
+	    !read_text(r, "client_id", json_object_get(r->payload, client), STRING_MAX, &r->f->client) ||
+	    !read_text(r, "jti", json_object_get(r->payload, "jti"), JTI_MAX, &r->f->jti) || !read_audiences(r) ||
+	    !read_scopes(r, rule->claim_scope[0] ? rule->claim_scope : "scope") ||
+		!read_tenant(r, rule->claim_tenant) ||
+	    !read_confirmation(r))
+		return false;
+	r->f->user = speaks_for_user(r, rule);
+	return true;
+}
+
+struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, const char **fault, const char **field)
+{
+	struct reader r = {.payload = payload, .field = "", .f = malloc(sizeof *r.f + TEXT_MAX)};
+	struct facts *f = NULL;
+
+	if (r.f) {
+		memset(r.f, 0, sizeof *r.f);
+		r.f->text[0] = '\0'; /* at 0: the empty string, for what is absent */
+		r.f->text_n = 1;
+		if (read_all(&r, rule))
+			f = realloc(r.f, sizeof *f + r.f->text_n);
+	}
+	if (!f)
+		free(r.f);
+	*fault = r.fault;
+	*field = r.field;
+	return f;
+}
+
+const char *facts_find_audience(const struct facts *f, const char *audience)
+{
+	const char *a = facts_text(f, f->audiences);
+
+	for (uint16_t i = 0; i < f->n_audiences; i++, a += strlen(a) + 1)
+		if (strcmp(a, audience) == 0)
+			return a;
+	return NULL;
+}
+
+bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, struct arena *arena, struct claims *out)
+{
+	size_t url_n = strlen(rule->url) + 1, name_n = strlen(rule->name) + 1;
+	char *text = arena_alloc(arena, f->text_n + url_n + name_n);
+	const char **scopes = f->n_scopes ? arena_alloc(arena, f->n_scopes * sizeof *scopes) : NULL;
+	const char *s;
+
+	if (!text || (f->n_scopes && !scopes))
+		return false;
+	memcpy(text, f->text, f->text_n);
+	memcpy(text + f->text_n, rule->url, url_n);
+	memcpy(text + f->text_n + url_n, rule->name, name_n);
+	s = text + f->scopes;
+	for (uint16_t i = 0; i < f->n_scopes; i++, s += strlen(s) + 1)
+		scopes[i] = s;
+	*out = (struct claims){
+		.issuer = text + f->text_n,
+		.issuer_name = text + f->text_n + url_n,
+		.subject = text + f->subject,
+		.client_id = text + f->client,
+		.tenant = text + f->tenant,
+		.jti = text + f->jti,
+		.audience = text,
+		.scopes = scopes,
+		.n_scopes = f->n_scopes,
+		.issued_at_ms = f->issued_at_ms,
+		.not_before_ms = f->not_before_ms,
+		.expires_at_ms = f->expires_at_ms,
+		.subject_is_user = f->user,
+	};
+	return true;
+}
+
+bool claims_has_scope(const struct claims *c, struct slice scope)
+{
+	for (size_t i = 0; i < c->n_scopes; i++)
+		if (slice_is(scope, c->scopes[i]))
+			return true;
+	return false;
+}

@@ -1,0 +1,38 @@
+/* What does a token say, once its signature is good? These facts, in one piece of memory that the cache can keep:
+ * nothing here is judged. */
+#ifndef BATON_IDENTITY_FACTS_H
+#define BATON_IDENTITY_FACTS_H
+
+#include <jansson.h>
+
+#include "base/arena.h"
+#include "identity/claims.h"
+#include "identity/issuer.h"
+
+#define FACTS_AUDIENCES_MAX 16
+
+enum confirmation { CNF_NONE, CNF_CERTIFICATE, CNF_OTHER /* DPoP's jkt, or a proof that no connection gives */ };
+
+struct facts {
+	int64_t issued_at_ms, not_before_ms, expires_at_ms;
+	enum confirmation confirmation;
+	bool user; /* it has the rule's user claim, or speaks for somebody else than its client */
+	uint16_t n_audiences, n_scopes;
+	/* where in text; lists: one string after the other */
+	uint16_t subject, client, tenant, jti, x5t, audiences, scopes;
+	uint32_t text_n;
+	char text[]; /* strings, each with its NUL */
+};
+
+/* Owned (free()); NULL with *fault (static text; NULL when memory is out) and *field. */
+struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, const char **fault, const char **field);
+static inline const char *facts_text(const struct facts *f, uint16_t at)
+{
+	return f->text + at;
+}
+/* The audience as the token holds it, or NULL when it does not name it. */
+const char *facts_find_audience(const struct facts *f, const char *audience);
+/* Copies all into the arena; false when that is full. `audience` and `bound` are the judge's. */
+bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, struct arena *arena, struct claims *out);
+
+#endif

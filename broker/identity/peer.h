@@ -1,0 +1,54 @@
+/* Who is on the other end of this connection? The certificate's chain is checked against the bundle of the trust domain that its one
+ * URI SAN names, and against no other. */
+#ifndef BATON_IDENTITY_PEER_H
+#define BATON_IDENTITY_PEER_H
+
+#include <stdint.h>
+
+#include "base/problem.h"
+#include "base/secret.h"
+#include "base/encode.h"
+#include "identity/spiffe.h"
+
+struct x509_store_ctx_st;
+
+struct identity_peer {
+	char spiffe_id[SPIFFE_ID_MAX + 1];
+	uint8_t cert_sha256[SHA256_BYTES];
+	char x5t_s256[B64URL_LEN(SHA256_BYTES) + 1]; /* what a token's cnf.x5t#S256 must be (RFC 8705 §3.1) */
+	int64_t not_before_ms; /* of the leaf */
+	int64_t not_after_ms;  /* the earliest of the chain: from then on it would no longer verify */
+};
+
+struct trust_domain_config {
+	const char *domain;      /* "acme.example" */
+	const char *bundle_file; /* PEM certificates */
+	const char *crl_file;    /* PEM; NULL or "" = none */
+	int64_t crl_grace_ms;    /* how long after its nextUpdate a CRL still counts (tls.crl_stale: allow-for); 0 = not at all */
+};
+
+/* Immutable, refcounted, thread-safe. An empty bundle distrusts the whole domain. */
+struct trust;
+struct trust *trust_new(const struct trust_domain_config *domains, size_t n, struct problem *why);
+struct trust *trust_ref(struct trust *t);
+void trust_unref(struct trust *t);
+
+/* For metrics and for the alert well before a CRL goes stale. */
+struct trust_domain_state {
+	const char *domain;         /* lives as long as the trust */
+	size_t anchors;             /* 0: everything of this domain is refused */
+	int64_t crl_next_update_ms; /* the earliest; INT64_MAX when no CRL is configured */
+};
+size_t trust_count(const struct trust *t);
+struct trust_domain_state trust_state(const struct trust *t, size_t at);
+
+/* Owned, or NULL with *why (static) and *alert (SSL_AD_*). Leaf rules of X.509-SVID: exactly one URI SAN, a SPIFFE id; not a CA; no
+ * keyCertSign or cRLSign; critical keyUsage with digitalSignature; EKU, if present, has clientAuth; chain length ≤ 5; RSA ≥ 2048 or P-256,
+ * P-384, Ed25519; signatures SHA-256 or better; CRL (when configured) current and signed, else refused. now_ms is handed in.
+ * why is one of: no_certificate, no_uri_san, two_uri_sans, bad_spiffe_id, unknown_trust_domain, certificate_expired,
+ * certificate_not_yet_valid, untrusted_chain, leaf_is_ca, key_usage, extended_key_usage, weak_key, revoked, crl_stale, chain_too_long. */
+struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_store_ctx_st *ctx, int64_t now_ms,
+					   const char **why, int *alert);
+void identity_peer_free(struct identity_peer *p);
+
+#endif

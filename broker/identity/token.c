@@ -1,0 +1,327 @@
+/* Is this access token good, here and now, on this connection? Here: the way from bytes to a verified signature, and
+ * the memory of it. Splitting is jws.c, types of claims facts.c, judging token_judge.c. Until the signature is good,
+ * nothing of the payload is used but `iss`, and that only to choose whose keys are tried. */
+#include "identity/token.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "identity/facts.h"
+#include "identity/jws.h"
+#include "identity/token_cache.h"
+#include "identity/token_judge.h"
+
+#define TYP "at+jwt"
+
+/* One issuer, as this worker uses it. */
+struct live {
+	uint64_t epoch;              /* changes when signatures seen before no longer count */
+	struct jws_verifier **keys;  /* by place in the keyset; made when first needed */
+};
+
+struct token_verifier {
+	struct issuers *issuers;
+	struct live *live; /* one an issuer */
+	struct token_cache *cache;
+	uint64_t epochs, hits, misses;
+	struct jws jws;
+};
+
+/* One token on its way. */
+struct check {
+	struct token_verifier *v;
+	const struct token_context *cx;
+	struct token_answer *out;
+	struct jws_header header;
+	size_t issuer; /* index */
+	const struct issuer_entry *entry;
+};
+
+struct token_verifier *token_verifier_new(size_t cache)
+{
+	struct token_verifier *v = calloc(1, sizeof *v);
+
+	if (v && (v->cache = token_cache_new(cache)))
+		return v;
+	free(v);
+	return NULL;
+}
+
+static void free_live(struct live *live, const struct issuers *issuers)
+{
+	for (size_t i = 0; live && i < issuers_count(issuers); i++) {
+		for (size_t k = 0; live[i].keys && k < keyset_size(issuers_at(issuers, i)->keys); k++)
+			jws_verifier_free(live[i].keys[k]);
+		free(live[i].keys);
+	}
+	free(live);
+}
+
+void token_verifier_free(struct token_verifier *v)
+{
+	if (!v)
+		return;
+	free_live(v->live, v->issuers);
+	issuers_unref(v->issuers);
+	token_cache_free(v->cache);
+	free(v);
+}
+
+/* Would the same token bytes be verified by the same keys and read to the same facts? */
+static bool same_issuer(const struct issuer_entry *a, const struct issuer_entry *b)
+{
+	const struct issuer_rule *x = &a->rule, *y = &b->rule;
+
+	return strcmp(x->url, y->url) == 0 && x->algorithms == y->algorithms &&
+		strcmp(x->claim_tenant, y->claim_tenant) == 0 &&
+	       strcmp(x->claim_client, y->claim_client) == 0 && strcmp(x->claim_scope, y->claim_scope) == 0 &&
+	       strcmp(x->user_claim, y->user_claim) == 0 && keyset_same(a->keys, b->keys);
+}
+
+static uint64_t epoch_for(struct token_verifier *v, const struct issuer_entry *entry)
+{
+	for (size_t i = 0; v->live && i < issuers_count(v->issuers); i++)
+		if (same_issuer(issuers_at(v->issuers, i), entry))
+			return v->live[i].epoch;
+	return ++v->epochs;
+}
+
+/* NULL when memory is out: then every token is answered keys_unavailable. */
+static struct live *live_new(struct token_verifier *v, const struct issuers *issuers)
+{
+	size_t n = issuers_count(issuers);
+	struct live *live = calloc(n ? n : 1, sizeof *live);
+
+	for (size_t i = 0; live && i < n; i++) {
+		const struct issuer_entry *entry = issuers_at(issuers, i);
+		size_t keys = keyset_size(entry->keys);
+
+		live[i].epoch = epoch_for(v, entry);
+		live[i].keys = calloc(keys ? keys : 1, sizeof *live[i].keys);
+		if (!live[i].keys) {
+			free_live(live, issuers);
+			live = NULL;
+		}
+	}
+	return live;
+}
+
+void token_verifier_set_issuers(struct token_verifier *v, struct issuers *i)
+{
+	struct live *live = i ? live_new(v, i) : NULL;
+
+	free_live(v->live, v->issuers);
+	issuers_ref(i);
+	issuers_unref(v->issuers);
+	v->issuers = i;
+	v->live = live;
+}
+
+uint64_t token_verifier_hits(const struct token_verifier *v)
+{
+	return v->hits;
+}
+
+uint64_t token_verifier_misses(const struct token_verifier *v)
+{
+	return v->misses;
+}
+
+static bool refuse(struct check *k, enum reason reason, const char *field, const char *message)
+{
+	k->out->verdict = verdict_deny(reason, field, "%s", message);
+	return false;
+}
+
+static bool out_of_memory(struct check *k)
+{
+	return refuse(k, REASON_KEYS_UNAVAILABLE, "", "the broker has no memory left to check the token: try again");
+}
+
+static bool use_issuer(struct check *k, size_t at)
+{
+	k->issuer = at;
+	k->entry = issuers_at(k->v->issuers, at);
+	if (!token_judge_issuer(&k->entry->rule, k->cx))
+		return refuse(k, REASON_WRONG_ISSUER, "iss",
+			      "not an issuer of the route's profile: use a token of one that is");
+	if (k->entry->keys && k->cx->now_ms <= k->entry->keys_good_until_ms)
+		return true;
+	k->out->want_keys = (int)at;
+	return refuse(k, REASON_KEYS_UNAVAILABLE, "iss", "the keys of the token's issuer are not at hand: try again");
+}
+
+static bool choose_issuer(struct check *k, const json_t *payload)
+{
+	const json_t *iss = json_object_get(payload, "iss");
+
+	if (!json_is_string(iss))
+		return refuse(k, REASON_INVALID_TOKEN, "iss",
+			      iss ? "iss must be a string" : "iss is missing (RFC 9068, 2.2)");
+	for (size_t i = 0; i < issuers_count(k->v->issuers); i++)
+		if (slice_is(slice_of(json_string_value(iss), json_string_length(iss)),
+			     issuers_at(k->v->issuers, i)->rule.url))
+			return use_issuer(k, i);
+	return refuse(k, REASON_WRONG_ISSUER, "iss", "the token's issuer is not configured here");
+}
+
+static bool kid_fits(const struct jws_header *h, const struct jwk *key)
+{
+	return !h->has_kid || (key->has_kid && slice_eq(slice_of(h->kid, h->kid_n), slice_of(key->kid, key->kid_n)));
+}
+
+/* Exactly one key must have the header's kid (or, without one, be there at all) and be for its algorithm. */
+static bool choose_key(struct check *k, size_t *at)
+{
+	const struct jws_header *h = &k->header;
+	size_t named = 0, fit = 0;
+
+	for (size_t i = 0; i < keyset_size(k->entry->keys); i++) {
+		const struct jwk *key = keyset_at(k->entry->keys, i);
+
+		if (!kid_fits(h, key))
+			continue;
+		named++;
+		if (key->alg == h->alg && fit++ == 0)
+			*at = i;
+	}
+	if (fit == 1)
+		return true;
+	if (h->has_kid && named == 0) {
+		if (!k->entry->rule.jwks_file[0])
+			k->out->want_keys = (int)k->issuer;
+		return refuse(k, REASON_INVALID_TOKEN, "kid",
+			      "no key of the issuer has the token's kid: if keys were rotated just now, try again");
+	}
+	if (fit > 1)
+		return refuse(k, REASON_INVALID_TOKEN, "kid",
+			      "more than one key of the issuer fits: the issuer must name one by a kid of its own");
+	return refuse(k, REASON_INVALID_TOKEN, "alg", "the issuer's key is for another algorithm than the token's alg");
+}
+
+static bool check_signature(struct check *k)
+{
+	struct jws_verifier **ready;
+	const struct jws *j = &k->v->jws;
+	size_t at = 0;
+
+	if (!(k->entry->rule.algorithms & k->header.alg))
+		return refuse(k, REASON_INVALID_TOKEN, "alg", "the issuer's rule does not allow the token's algorithm");
+	if (!choose_key(k, &at))
+		return false;
+	ready = &k->v->live[k->issuer].keys[at];
+	if (!*ready)
+		*ready = jws_verifier_new(keyset_at(k->entry->keys, at));
+	if (!*ready)
+		return out_of_memory(k);
+	if (!jws_verify(*ready, j->signed_part, slice_of(j->signature, j->signature_n)))
+		return refuse(k, REASON_INVALID_TOKEN, "", "the signature is not good");
+	return true;
+}
+
+/* Owned; NULL when refused. */
+static struct facts *read_verified(struct check *k, const json_t *payload)
+{
+	const char *fault = NULL, *field = "";
+	struct facts *f = NULL;
+
+	if (!choose_issuer(k, payload) || !check_signature(k))
+		return NULL;
+	f = facts_read(payload, &k->entry->rule, &fault, &field);
+	if (f)
+		return f;
+	if (fault)
+		refuse(k, REASON_INVALID_TOKEN, field, fault);
+	else
+		out_of_memory(k);
+	return NULL;
+}
+
+static struct facts *verify(struct check *k, struct slice token)
+{
+	const char *field = "", *fault = jws_split(token, &k->v->jws);
+	struct facts *f = NULL;
+	json_t *payload;
+
+	if (!fault)
+		fault = jws_read_header(&k->v->jws, TYP, &k->header, &field);
+	if (fault) {
+		refuse(k, REASON_INVALID_TOKEN, field, fault);
+		return NULL;
+	}
+	payload = jws_read_json(slice_of(k->v->jws.payload, k->v->jws.payload_n));
+	if (payload)
+		f = read_verified(k, payload);
+	else
+		refuse(k, REASON_INVALID_TOKEN, "", "the payload is no JSON object, or holds a member twice");
+	json_decref(payload);
+	return f;
+}
+
+static void judge(struct check *k, const struct facts *f, struct arena *arena)
+{
+	struct token_answer *out = k->out;
+
+	if (!facts_to_claims(f, &k->entry->rule, arena, &out->claims)) {
+		out_of_memory(k);
+		return;
+	}
+	out->have_claims = true;
+	out->verdict = token_judge(f, &k->entry->rule, k->cx, &out->claims);
+}
+
+/* The facts of a signature that still counts, and its issuer in k; else NULL. */
+static const struct facts *recall(struct token_verifier *v, const uint8_t digest[SHA256_BYTES], size_t *issuer)
+{
+	uint64_t epoch;
+	const struct facts *f = token_cache_get(v->cache, digest, &epoch);
+
+	for (size_t i = 0; f && i < issuers_count(v->issuers); i++) {
+		if (v->live[i].epoch == epoch) {
+			*issuer = i;
+			return f;
+		}
+	}
+	return NULL;
+}
+
+void token_verify(struct token_verifier *v, struct slice token, const struct token_context *cx, struct arena *arena,
+		  struct token_answer *out)
+{
+	struct check k = {.v = v, .cx = cx, .out = out};
+	uint8_t digest[SHA256_BYTES];
+	const struct facts *known;
+	struct facts *f;
+	size_t issuer = 0;
+
+	memset(&out->claims, 0, sizeof out->claims);
+	out->have_claims = false;
+	out->want_keys = -1;
+	if (token.n == 0) {
+		refuse(&k, REASON_MISSING_TOKEN, "",
+		       "send an access token: authorization: Bearer, or the request's access_token");
+		return;
+	}
+	if (token.n > TOKEN_MAX_BYTES) {
+		refuse(&k, REASON_INVALID_TOKEN, "", "a token has at most 8192 bytes");
+		return;
+	}
+	if (!v->live) {
+		refuse(&k, REASON_KEYS_UNAVAILABLE, "iss", "the broker has no issuers at hand: try again");
+		return;
+	}
+	sha256(token, digest);
+	known = recall(v, digest, &issuer);
+	if (known) {
+		v->hits++;
+		if (use_issuer(&k, issuer))
+			judge(&k, known, arena);
+		return;
+	}
+	v->misses++;
+	f = verify(&k, token);
+	if (!f)
+		return;
+	judge(&k, f, arena);
+	token_cache_put(v->cache, digest, v->live[k.issuer].epoch, f);
+}

@@ -1,0 +1,248 @@
+/* Whose signatures vouch for which trust domain? One store of anchors and revocation lists a domain, read once and
+ * never changed after. How a certificate is judged against it is peer.c. */
+#include "config.h"
+
+#include "identity/trust_priv.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/file.h"
+
+#define BUNDLE_MAX (1 << 20)
+#define CRL_MAX (16 << 20)
+#define ANCHORS_MAX 256
+#define CRLS_MAX 256
+#define DOMAINS_MAX 256
+
+struct trust {
+	atomic_uint refs;
+	size_t n;
+	struct trust_domain domains[];
+};
+
+bool trust_time_ms(const ASN1_TIME *t, int64_t *ms)
+{
+	struct tm tm;
+
+	if (!t || ASN1_TIME_to_tm(t, &tm) != 1)
+		return false;
+	*ms = (int64_t)timegm(&tm) * 1000;
+	return true;
+}
+
+bool trust_key_is_strong(X509 *cert)
+{
+	EVP_PKEY *key = X509_get0_pubkey(cert);
+	char group[32];
+	int bits;
+
+	if (!key)
+		return false;
+	switch (EVP_PKEY_get_base_id(key)) {
+	case EVP_PKEY_RSA:
+		bits = EVP_PKEY_get_bits(key);
+		return bits >= 2048 && bits <= 8192;
+	case EVP_PKEY_EC:
+		return EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1 &&
+		       (strcmp(group, "prime256v1") == 0 || strcmp(group, "secp384r1") == 0);
+	case EVP_PKEY_ED25519:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool trust_signature_is_strong(X509 *cert)
+{
+	int md = NID_undef, key = NID_undef, bits = 0;
+
+	if (X509_get_signature_info(cert, &md, &key, &bits, NULL) != 1)
+		return false;
+	return md == NID_sha256 || md == NID_sha384 || md == NID_sha512 || key == NID_ED25519;
+}
+
+/* True when the file simply had no more PEM blocks. */
+static bool at_end_of_pem(void)
+{
+	unsigned long e = ERR_peek_last_error();
+	bool end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+
+	ERR_clear_error();
+	return end;
+}
+
+/* X.509-SVID §4.1: only a CA signs; what is weak here would be refused at every handshake, so it is said now. */
+static int add_anchor(struct trust_domain *d, X509 *cert, struct problem *why)
+{
+	if (++d->n_anchors > ANCHORS_MAX)
+		return problem_set(why, "more than %d certificates", ANCHORS_MAX);
+	if (X509_check_purpose(cert, -1, 0) != 1 || X509_check_ca(cert) != 1)
+		return problem_set(why,
+				   "certificate %zu is not a CA: put only the CAs of the trust domain into its bundle",
+				   d->n_anchors);
+	if (!trust_key_is_strong(cert))
+		return problem_set(why,
+				   "certificate %zu has a weak key: use RSA >= 2048, P-256, P-384, Ed25519", d->n_anchors);
+	if (X509_STORE_add_cert(d->anchors, cert) != 1)
+		return problem_set(why, "certificate %zu cannot be used", d->n_anchors);
+	return 0;
+}
+
+static int add_anchors(struct trust_domain *d, BIO *bio, struct problem *why)
+{
+	X509 *cert;
+	int rc;
+
+	while ((cert = PEM_read_bio_X509(bio, NULL, NULL, (void *)""))) {
+		rc = add_anchor(d, cert, why);
+		X509_free(cert);
+		if (rc < 0)
+			return rc;
+	}
+	return at_end_of_pem() ? 0 : problem_set(why, "certificate %zu cannot be read", d->n_anchors + 1);
+}
+
+static int add_crl(struct trust_domain *d, X509_CRL *crl, struct problem *why)
+{
+	int64_t next;
+
+	if (!trust_time_ms(X509_CRL_get0_nextUpdate(crl), &next))
+		return problem_set(why, "the CRL has no nextUpdate (RFC 5280 §5.1.2.5): issue it with one");
+	if (X509_STORE_add_crl(d->anchors, crl) != 1)
+		return problem_set(why, "the CRL cannot be used");
+	if (next < d->crl_next_update_ms)
+		d->crl_next_update_ms = next;
+	return 0;
+}
+
+static int add_crls(struct trust_domain *d, BIO *bio, struct problem *why)
+{
+	X509_CRL *crl;
+	int rc, n = 0;
+
+	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, (void *)""))) {
+		rc = ++n > CRLS_MAX ? problem_set(why, "more than %d CRLs", CRLS_MAX) : add_crl(d, crl, why);
+		X509_CRL_free(crl);
+		if (rc < 0)
+			return rc;
+	}
+	if (!at_end_of_pem())
+		return problem_set(why, "CRL %d cannot be read", n + 1);
+	return n ? 0 : problem_set(why, "no CRL is in it");
+}
+
+static int load_pem(struct trust_domain *d, const char *file, size_t max,
+		    int (*add)(struct trust_domain *, BIO *, struct problem *), struct problem *why)
+{
+	uint8_t *pem = NULL;
+	size_t n = 0;
+	BIO *bio;
+	int rc;
+
+	ERR_clear_error();
+	if (file_read(file, max, &pem, &n, why) < 0)
+		return -1;
+	bio = BIO_new_mem_buf(n ? pem : (const void *)"", (int)n);
+	rc = bio ? add(d, bio, why) : problem_set(why, "out of memory");
+	BIO_free(bio);
+	free(pem);
+	ERR_clear_error();
+	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
+}
+
+/* The name must be what can stand in an id: parsed as one. */
+static int name_domain(struct trust_domain *d, const char *name, struct problem *why)
+{
+	char text[sizeof "spiffe:///x" + sizeof d->name];
+	struct spiffe_id id;
+	const char *fault;
+
+	if (strlen(name) >= sizeof d->name)
+		return problem_set(why, "trust domain: longer than 255 bytes");
+	snprintf(text, sizeof text, "spiffe://%s/x", name);
+	fault = spiffe_parse(slice_str(text), &id);
+	if (fault || !slice_is(id.trust_domain, name))
+		return problem_set(why, "trust domain \"%s\": %s", name, fault ? fault : "it holds a /");
+	strcpy(d->name, name);
+	return 0;
+}
+
+static int load_domain(struct trust *t, const struct trust_domain_config *c, struct problem *why)
+{
+	struct trust_domain *d = &t->domains[t->n];
+
+	d->crl_next_update_ms = INT64_MAX;
+	d->crl_grace_ms = c->crl_grace_ms > 0 ? c->crl_grace_ms : 0;
+	d->has_crl = c->crl_file && c->crl_file[0];
+	if (name_domain(d, c->domain, why) < 0)
+		return -1;
+	if (trust_find(t, slice_str(c->domain)))
+		return problem_set(why, "trust domain %s is configured twice", c->domain);
+	d->anchors = X509_STORE_new();
+	t->n++; /* from here on trust_unref() frees it */
+	if (!d->anchors)
+		return problem_set(why, "out of memory");
+	if (load_pem(d, c->bundle_file, BUNDLE_MAX, add_anchors, why) < 0)
+		return -1;
+	return d->has_crl ? load_pem(d, c->crl_file, CRL_MAX, add_crls, why) : 0;
+}
+
+struct trust *trust_new(const struct trust_domain_config *domains, size_t n, struct problem *why)
+{
+	struct trust *t = n <= DOMAINS_MAX ? calloc(1, sizeof *t + n * sizeof *t->domains) : NULL;
+
+	if (!t) {
+		problem_set(why, n > DOMAINS_MAX ? "more than 256 trust domains" : "out of memory");
+		return NULL;
+	}
+	atomic_init(&t->refs, 1);
+	for (size_t i = 0; i < n; i++) {
+		if (load_domain(t, &domains[i], why) < 0) {
+			trust_unref(t);
+			return NULL;
+		}
+	}
+	return t;
+}
+
+struct trust *trust_ref(struct trust *t)
+{
+	if (t)
+		atomic_fetch_add(&t->refs, 1);
+	return t;
+}
+
+void trust_unref(struct trust *t)
+{
+	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
+		return;
+	for (size_t i = 0; i < t->n; i++)
+		X509_STORE_free(t->domains[i].anchors);
+	free(t);
+}
+
+const struct trust_domain *trust_find(const struct trust *t, struct slice domain)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (slice_is(domain, t->domains[i].name))
+			return &t->domains[i];
+	return NULL;
+}
+
+size_t trust_count(const struct trust *t)
+{
+	return t->n;
+}
+
+struct trust_domain_state trust_state(const struct trust *t, size_t at)
+{
+	const struct trust_domain *d = &t->domains[at];
+
+	return (struct trust_domain_state){d->name, d->n_anchors, d->crl_next_update_ms};
+}

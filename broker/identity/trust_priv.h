@@ -1,0 +1,30 @@
+/* What do trust.c and peer.c share? The bundle of one trust domain, as OpenSSL wants it. */
+#ifndef BATON_IDENTITY_TRUST_PRIV_H
+#define BATON_IDENTITY_TRUST_PRIV_H
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+
+#include "identity/peer.h"
+
+#define CHAIN_CERTS_MAX 5 /* leaf and anchor counted */
+
+struct trust_domain {
+	char name[256];
+	X509_STORE *anchors; /* certificates and CRLs; OpenSSL locks it */
+	size_t n_anchors;
+	bool has_crl;
+	int64_t crl_grace_ms;
+	int64_t crl_next_update_ms; /* the earliest; INT64_MAX without a CRL */
+};
+
+/* NULL when no bundle is configured for it. */
+const struct trust_domain *trust_find(const struct trust *t, struct slice domain);
+/* RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519. */
+bool trust_key_is_strong(X509 *cert);
+/* Signed with SHA-256 or better. */
+bool trust_signature_is_strong(X509 *cert);
+/* False when the text in the certificate is no time. */
+bool trust_time_ms(const ASN1_TIME *t, int64_t *ms);
+
+#endif
