@@ -1,0 +1,20 @@
+/* What may this agent call and serve? What its lists name, exactly; an empty list means nothing. */
+#include "registry/registry.h"
+
+static bool names(const char list[][64], size_t n, struct slice route)
+{
+	for (size_t i = 0; i < n; i++)
+		if (slice_is(route, list[i]))
+			return true;
+	return false;
+}
+
+bool agent_may_call(const struct agent *a, struct slice route)
+{
+	return names(a->call, a->n_call, route);
+}
+
+bool agent_may_serve(const struct agent *a, struct slice route)
+{
+	return names(a->serve, a->n_serve, route);
+}

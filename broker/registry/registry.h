@@ -1,0 +1,56 @@
+/* Which agents and routes exist? An immutable, refcounted directory made from the configuration; looked up by SPIFFE
+ * id and, inside a tenant, by name. Missing, foreign and invisible look the same: NULL. */
+#ifndef BATON_REGISTRY_REGISTRY_H
+#define BATON_REGISTRY_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/problem.h"
+#include "base/slice.h"
+
+#define AGENT_ROUTES_MAX 64
+
+struct agent {
+	char tenant[64], name[64];
+	char spiffe_id[2049];
+	char client[256];              /* what an access token's client must be; default: the name */
+	char call[AGENT_ROUTES_MAX][64];
+	size_t n_call;
+	char serve[AGENT_ROUTES_MAX][64];
+	size_t n_serve;
+	uint32_t max_in_flight;        /* over all its subscriptions on this node; default 1000 */
+	bool may_originate;            /* may start a tree of handoffs; in the file: true if it has a `call` list */
+	uint64_t key;                  /* by registry_add_agent's caller: store_agent_key(); 0 is allowed in tests */
+};
+
+struct profile; /* policy/profile.h */
+
+struct registry;
+/* A registry is built, then sealed by the first ref'd hand-over. Errors: a name or SPIFFE id twice, a bad name, a
+ * route without profile. */
+struct registry *registry_new(void);
+int registry_add_agent(struct registry *r, const struct agent *a, struct problem *why);
+/* Takes a ref of the profile. tenants come from the profile; one without a list exists in every tenant that an agent
+ * has. */
+int registry_add_profile(struct registry *r, struct profile *p, struct problem *why);
+/* After the last add: every route that an agent names must exist in its tenant. */
+int registry_check(const struct registry *r, struct problem *why);
+struct registry *registry_ref(struct registry *r);
+void registry_unref(struct registry *r);
+
+const struct agent *registry_by_spiffe(const struct registry *r, const char *spiffe_id);
+const struct agent *registry_by_name(const struct registry *r, const char *tenant, struct slice name);
+const struct agent *registry_by_key(const struct registry *r, const char *tenant, uint64_t key);
+/* The route's profile when the route exists in this tenant. */
+const struct profile *registry_route(const struct registry *r, const char *tenant, struct slice route);
+bool agent_may_call(const struct agent *a, struct slice route);
+bool agent_may_serve(const struct agent *a, struct slice route);
+/* Every (tenant, route) that exists, for housekeeping. */
+void registry_each_route(const struct registry *r, void (*fn)(void *arg, const char *tenant, const struct profile *p),
+	void *arg);
+size_t registry_agents(const struct registry *r);
+void registry_each_agent(const struct registry *r, void (*fn)(void *arg, const struct agent *a), void *arg);
+
+#endif
