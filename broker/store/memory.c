@@ -1,0 +1,581 @@
+/* How does the store behave without Redis? As with it: the same rules on hashes in memory. It serves tests and try-outs. Every call is
+ * carried out at once, but its answer waits for flush(), so that callers see the same order of things. */
+#include <stdlib.h>
+
+#include "store/memory_priv.h"
+
+#define LOOK_MAX 512
+
+struct mem_answer {
+	struct mem_answer *next;
+	store_done *done;
+	void *user;
+	uint64_t op;
+	struct store_answer a;
+	struct store_item *items;
+	size_t items_size;
+	struct store_event *events;
+	struct mem_bytes *plains; /* what the slices point into */
+	size_t n_plains, plains_size;
+};
+
+static struct mem_answer *answer_new(struct memory *m, store_done *done, void *user, uint64_t op, enum store_status status)
+{
+	struct mem_answer *x = calloc(1, sizeof *x);
+
+	if (!x)
+		abort(); /* a twin for tests has nobody to tell */
+	x->done = done;
+	x->user = user;
+	x->op = op;
+	x->a.status = status;
+	*m->last = x;
+	m->last = &x->next;
+	return x;
+}
+
+static void answer_free(struct mem_answer *x)
+{
+	for (size_t i = 0; i < x->n_plains; i++)
+		free(x->plains[i].p);
+	free(x->plains);
+	free(x->items);
+	free(x->events);
+	free(x);
+}
+
+static void *grow(void *v, size_t *size, size_t n, size_t each)
+{
+	if (n < *size)
+		return v;
+	*size = *size ? *size * 2 : 8;
+	v = realloc(v, *size * each);
+	if (!v)
+		abort();
+	return v;
+}
+
+/* Opens into memory that lives as long as the answer. */
+static bool answer_open(struct memory *m, struct mem_answer *x, const struct mem_slot *s, const struct mem_handoff *h,
+			enum seal_kind kind, const uint8_t *token, struct mem_bytes sealed, struct slice *out)
+{
+	const struct seal_name name = {kind, s->tenant, s->route, h->id, token};
+	uint8_t *p = malloc(sealed.n + 1);
+	long n;
+
+	if (!p)
+		abort();
+	x->plains = grow(x->plains, &x->plains_size, x->n_plains, sizeof x->plains[0]);
+	x->plains[x->n_plains++] = (struct mem_bytes){p, sealed.n};
+	n = seal_open(m->seal, &name, slice_of(sealed.p, sealed.n), p);
+	*out = slice_of(p, n > 0 ? (size_t)n : 0);
+	return n >= 0;
+}
+
+static struct store_record shown(const struct mem_slot *s, const struct mem_handoff *h)
+{
+	struct store_record r = h->r.r;
+
+	memcpy(r.id.tag, s->tag, sizeof r.id.tag);
+	memcpy(r.id.b, h->id, sizeof r.id.b);
+	return r;
+}
+
+static struct store_item *answer_item(struct memory *m, struct mem_answer *x, struct mem_slot *s, struct mem_handoff *h, bool task,
+				      bool outcome)
+{
+	struct store_item *i;
+	bool ok = true;
+
+	x->items = grow(x->items, &x->items_size, x->a.n_items, sizeof x->items[0]);
+	i = &x->items[x->a.n_items++];
+	*i = (struct store_item){.status = STORE_OK};
+	if (task)
+		ok = answer_open(m, x, s, h, SEAL_TASK, h->r.task_token, h->task, &i->task);
+	if (ok && outcome && h->outcome.n)
+		ok = answer_open(m, x, s, h, SEAL_REPORT, h->r.outcome_token, h->outcome, &i->outcome);
+	if (!ok) {
+		mem_quarantine(s, h, mem_now(m, s));
+		i->status = STORE_UNSEALABLE;
+		i->task = i->outcome = slice_of(NULL, 0);
+	}
+	i->record = shown(s, h);
+	return i;
+}
+
+/* ---- accept ---- */
+
+static struct mem_key *key_find(struct mem_slot *s, const struct store_accept *r)
+{
+	struct mem_key *k = NULL;
+
+	if (r->has_idempotency)
+		HASH_FIND(hh, s->keys, r->idempotency, sizeof r->idempotency, k);
+	return k;
+}
+
+static void key_add(struct mem_slot *s, const struct store_accept *r)
+{
+	struct mem_key *k = calloc(1, sizeof *k);
+
+	if (!k)
+		abort();
+	memcpy(k->idempotency, r->idempotency, sizeof k->idempotency);
+	memcpy(k->print, r->idempotency_print, sizeof k->print);
+	memcpy(k->id, r->id.b, sizeof k->id);
+	HASH_ADD(hh, s->keys, idempotency, sizeof k->idempotency, k);
+}
+
+static struct mem_handoff *add(struct mem_slot *s, const struct store_accept *r)
+{
+	struct mem_handoff *h = mem_add(s, r->id.b);
+
+	if (!h || !mem_push(&s->all, r->id.b))
+		abort();
+	memcpy(h->bytes_print, r->bytes_print, sizeof h->bytes_print);
+	return h;
+}
+
+static void add_record(struct memory *m, struct mem_slot *s, const struct store_accept *r, const uint8_t *token,
+		       struct mem_bytes task, int64_t now)
+{
+	struct mem_handoff *h = add(s, r);
+
+	h->task = task;
+	h->r.task_size = (uint32_t)task.n;
+	memcpy(h->r.task_token, token, TOKEN_BYTES);
+	h->r.r = (struct store_record){
+		.state = r->state,
+		.max_attempts = r->max_attempts ? r->max_attempts : 1,
+		.priority = r->priority > 9 ? 9 : r->priority,
+		.sender = r->sender,
+		.accepted_at_ms = now,
+		.updated_at_ms = now,
+		.deadline_ms = r->deadline_ms > 0 ? r->deadline_ms : 0,
+		.cursor = 1,
+		.position = s->all_base + s->all.n,
+	};
+	if (r->has_idempotency) {
+		h->has_idempotency = true;
+		memcpy(h->idempotency, r->idempotency, sizeof h->idempotency);
+		key_add(s, r);
+	}
+	mem_waiting(s, h, 1);
+	if (r->state == STATE_QUEUED)
+		mem_queue(s, h);
+	else if (r->state == STATE_SCHEDULED)
+		h->due_ms = r->start_at_ms;
+}
+
+static void add_alias(struct mem_slot *s, const struct store_accept *r, const uint8_t *first, int64_t now)
+{
+	struct mem_handoff *h = add(s, r);
+
+	h->alias = true;
+	h->finished_ms = now;
+	memcpy(h->first, first, HANDOFF_ID_BYTES);
+}
+
+/* The status, and the record the answer shows. */
+static enum store_status decide(struct memory *m, struct mem_slot *s, const struct store_accept *r, struct mem_handoff **first,
+				bool *same)
+{
+	struct mem_handoff *h = mem_find_exact(s, r->id.b);
+	struct mem_key *k = key_find(s, r);
+	const struct store_slot_limits *l = &m->config.limits;
+
+	*first = NULL;
+	if (h) {
+		*same = memcmp(h->bytes_print, r->bytes_print, sizeof h->bytes_print) == 0;
+		*first = mem_find(s, r->id.b);
+		return STORE_REPLAYED;
+	}
+	if (r->issued_at_ms <= s->floor_ms + (s->floor_ms ? (int64_t)l->clock_skew_ms : 0))
+		return STORE_STALE;
+	*first = k ? mem_find_exact(s, k->id) : NULL;
+	if (*first)
+		return memcmp(k->print, r->idempotency_print, sizeof k->print) == 0 ? STORE_DUPLICATE : STORE_CONFLICT;
+	if (s->waiting >= l->max_waiting || s->waiting_bytes + r->task.n + seal_overhead(m->seal) > l->max_waiting_bytes)
+		return STORE_QUOTA;
+	return STORE_OK;
+}
+
+static void show_first(struct memory *m, struct mem_answer *x, struct mem_slot *s, struct mem_handoff *first)
+{
+	if (!first || x->a.status == STORE_CONFLICT)
+		return;
+	x->a.record = shown(s, first);
+	if (x->a.status != STORE_DUPLICATE || !state_is_terminal(first->r.r.state) || !first->outcome.n)
+		return;
+	if (!answer_open(m, x, s, first, SEAL_REPORT, first->r.outcome_token, first->outcome, &x->a.outcome))
+		x->a.status = STORE_UNSEALABLE;
+}
+
+static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, r->slot, true);
+	struct mem_answer *x = answer_new(m, done, user, op, STORE_UNAVAILABLE);
+	struct mem_handoff *first;
+	uint8_t token[TOKEN_BYTES];
+	struct mem_bytes task;
+	int64_t now;
+
+	if (!s)
+		return;
+	now = mem_now(m, s);
+	x->a.status = decide(m, s, r, &first, &x->a.same_bytes);
+	if (x->a.status == STORE_OK) {
+		mem_token(m, token);
+		task = mem_seal(m, s, SEAL_TASK, r->id.b, token, r->task);
+		if (!task.p)
+			abort();
+		add_record(m, s, r, token, task, now);
+		first = mem_find_exact(s, r->id.b);
+	} else if (x->a.status == STORE_DUPLICATE) {
+		add_alias(s, r, first->id, now);
+	} else if (x->a.status == STORE_QUOTA) {
+		x->a.retry_after_ms = 1000;
+	}
+	show_first(m, x, s, first);
+}
+
+/* ---- lease ---- */
+
+static struct mem_handoff *pop(struct mem_slot *s)
+{
+	for (int c = 2; c >= 0; c--) {
+		struct mem_ids *q = &s->queue[c];
+
+		while (q->head < q->n) {
+			struct mem_handoff *h = mem_find_exact(s, q->v[q->head++]);
+
+			if (h && h->r.r.state == STATE_QUEUED)
+				return h;
+		}
+		q->head = q->n = 0;
+	}
+	return NULL;
+}
+
+static void lease_one(struct memory *m, struct mem_answer *x, struct mem_slot *s, struct mem_handoff *h,
+		      const struct store_lease *l, int64_t now)
+{
+	struct store_record *r = &h->r.r;
+
+	r->fence = ++s->fence;
+	r->attempt++;
+	r->owner = l->owner;
+	r->lease_until_ms = now + l->lease_ms;
+	if (!r->first_leased_at_ms)
+		r->first_leased_at_ms = now;
+	h->given_back = false;
+	h->due_ms = 0;
+	mem_move(s, h, STATE_LEASED, now);
+	if (r->cursor > 2)
+		mem_log(h, NULL, (struct mem_bytes){0});
+	answer_item(m, x, s, h, true, false);
+}
+
+static void op_lease(struct store *st, const struct store_lease *r, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, r->slot, true);
+	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	struct mem_handoff *h;
+	int64_t now = s ? mem_now(m, s) : 0;
+
+	for (uint32_t n = 0; s && n < r->max && (h = pop(s));) {
+		mem_waiting(s, h, -1);
+		if (h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now) {
+			mem_move(s, h, STATE_EXPIRED, now);
+			answer_item(m, x, s, h, false, false);
+		} else {
+			lease_one(m, x, s, h, r, now);
+			n++;
+		}
+	}
+}
+
+/* ---- reports ---- */
+
+static void report_done(struct memory *m, const struct mem_slot *s, const struct mem_handoff *h, enum store_status status,
+			store_done *done, void *user, uint64_t op)
+{
+	struct mem_answer *x = answer_new(m, done, user, op, status);
+
+	if (h && !h->alias)
+		x->a.record = shown(s, h);
+}
+
+static void op_extend(struct store *st, const struct store_extend *r, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, r->slot, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? mem_extend(m, s, r, &h) : STORE_UNAVAILABLE;
+
+	report_done(m, s, h, status, done, user, op);
+}
+
+static void op_event(struct store *st, const struct store_event_put *r, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, r->slot, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? mem_event(m, s, r, &h) : STORE_UNAVAILABLE;
+
+	report_done(m, s, h, status, done, user, op);
+}
+
+static void op_finish(struct store *st, const struct store_finish *r, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, r->slot, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? mem_finish(m, s, r, &h) : STORE_UNAVAILABLE;
+
+	report_done(m, s, h, status, done, user, op);
+}
+
+static void op_cancel(struct store *st, struct store_slot at, const struct handoff_id *id, struct slice outcome, store_done *done,
+		      void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? mem_cancel(m, s, id->b, outcome, &h) : STORE_UNAVAILABLE;
+
+	report_done(m, s, h, status, done, user, op);
+}
+
+/* ---- reading ---- */
+
+static void op_get(struct store *st, struct store_slot at, const struct handoff_id *id, bool blobs, store_done *done, void *user,
+		   uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_handoff *h = s ? mem_find(s, id->b) : NULL;
+	struct mem_answer *x = answer_new(m, done, user, op, !s ? STORE_UNAVAILABLE : h ? STORE_OK : STORE_NOT_FOUND);
+	struct store_item *i;
+
+	if (!h)
+		return;
+	i = answer_item(m, x, s, h, blobs, blobs);
+	x->a.status = i->status;
+	x->a.record = i->record;
+}
+
+static void op_events(struct store *st, struct store_slot at, const struct handoff_id *id, uint64_t after, uint32_t max,
+		      store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_handoff *h = s ? mem_find(s, id->b) : NULL;
+	struct mem_answer *x = answer_new(m, done, user, op, !s ? STORE_UNAVAILABLE : h ? STORE_OK : STORE_NOT_FOUND);
+
+	if (!h)
+		return;
+	x->events = calloc(h->n_events + 1, sizeof x->events[0]);
+	if (!x->events)
+		abort();
+	for (size_t i = 0; i < h->n_events && x->a.n_events < max; i++) {
+		struct mem_event *e = &h->events[i];
+		struct store_event *o = &x->events[x->a.n_events];
+
+		if (e->e.cursor <= after)
+			continue;
+		*o = e->e;
+		if (e->body.n && !answer_open(m, x, s, h, SEAL_REPORT, e->token, e->body, &o->body)) {
+			mem_quarantine(s, h, mem_now(m, s));
+			x->a.status = STORE_UNSEALABLE;
+			x->a.n_events = 0;
+			break;
+		}
+		x->a.n_events++;
+	}
+	x->a.record = shown(s, h);
+}
+
+static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum handoff_state state, uint64_t before,
+		    uint32_t max, bool blobs, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	uint64_t pos;
+	unsigned looked = 0;
+
+	if (!s)
+		return;
+	pos = s->all.n;
+	if (before && before - 1 < pos)
+		pos = before - 1;
+	for (; pos > s->all.head && looked < LOOK_MAX; pos--, looked++) {
+		struct mem_handoff *h = mem_find_exact(s, s->all.v[pos - 1]);
+
+		if (!h || h->alias || (state && h->r.r.state != state))
+			continue;
+		if (agent && h->r.r.sender != agent && h->r.r.owner != agent)
+			continue;
+		if (x->a.n_items == max)
+			break;
+		answer_item(m, x, s, h, blobs, blobs);
+	}
+	x->a.next = pos > s->all.head ? pos + 1 : 0;
+}
+
+struct ticked {
+	struct memory *m;
+	struct mem_slot *s;
+	struct mem_answer *x;
+};
+
+static void on_changed(void *arg, struct mem_handoff *h)
+{
+	struct ticked *t = arg;
+
+	answer_item(t->m, t->x, t->s, h, false, false);
+}
+
+static void op_tick(struct store *st, struct store_slot at, const struct store_slot_limits *limits, store_done *done, void *user,
+		    uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct ticked t = {m, s, answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE)};
+
+	if (s)
+		mem_tick(m, s, limits ? limits : &m->config.limits, on_changed, &t);
+}
+
+/* ---- life ---- */
+
+static void op_flush(struct store *st)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_answer *x;
+
+	if (m->flushing)
+		return;
+	m->flushing = true;
+	while ((x = m->first)) {
+		m->first = x->next;
+		if (!m->first)
+			m->last = &m->first;
+		x->a.items = x->items;
+		x->a.events = x->events;
+		x->done(x->user, x->op, &x->a);
+		answer_free(x);
+	}
+	m->flushing = false;
+}
+
+static bool op_available(const struct store *st)
+{
+	return true;
+}
+
+static uint64_t op_waiting(const struct store *st, struct store_slot at)
+{
+	struct mem_slot *s = mem_slot_get((struct memory *)(uintptr_t)st, at, false);
+
+	return s ? s->waiting : 0;
+}
+
+static void op_free(struct store *st)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s, *next;
+	struct mem_answer *x;
+
+	if (!m)
+		return;
+	for (x = m->first; x; x = x->next) {
+		x->a = (struct store_answer){.status = STORE_UNAVAILABLE};
+		free(x->items);
+		free(x->events);
+		x->items = NULL;
+		x->events = NULL;
+	}
+	op_flush(st);
+	HASH_ITER(hh, m->slots, s, next) {
+		HASH_DEL(m->slots, s);
+		mem_slot_free(s);
+	}
+	seal_free(m->seal);
+	free(m);
+}
+
+static const struct store_ops memory_ops = {
+	.accept = op_accept,
+	.lease = op_lease,
+	.extend = op_extend,
+	.event = op_event,
+	.finish = op_finish,
+	.cancel = op_cancel,
+	.get = op_get,
+	.events = op_events,
+	.list = op_list,
+	.tick = op_tick,
+	.flush = op_flush,
+	.available = op_available,
+	.waiting = op_waiting,
+	.free = op_free,
+};
+
+struct store *store_memory_new(const struct store_memory_config *c)
+{
+	struct memory *m = calloc(1, sizeof *m);
+
+	if (!m)
+		return NULL;
+	m->base.ops = &memory_ops;
+	m->config = *c;
+	m->last = &m->first;
+	if (c->keys) {
+		m->seal = seal_new(c->keys);
+		if (!m->seal) {
+			free(m);
+			return NULL;
+		}
+	}
+	return &m->base;
+}
+
+/* ---- for tests ---- */
+
+void store_memory_reopen(struct store *st, struct store_slot at)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+
+	if (s)
+		s->floor_ms = mem_now(m, s);
+}
+
+bool store_memory_spoil(struct store *st, struct store_slot at, const struct handoff_id *id)
+{
+	struct mem_slot *s = mem_slot_get((struct memory *)st, at, false);
+	struct mem_handoff *h = s ? mem_find(s, id->b) : NULL;
+
+	if (!h || !h->task.n)
+		return false;
+	h->task.p[h->task.n - 1] ^= 1;
+	return true;
+}
+
+bool store_memory_swap(struct store *st, struct store_slot at, const struct handoff_id *a, const struct handoff_id *b)
+{
+	struct mem_slot *s = mem_slot_get((struct memory *)st, at, false);
+	struct mem_handoff *x = s ? mem_find(s, a->b) : NULL, *y = s ? mem_find(s, b->b) : NULL;
+	struct mem_bytes t;
+
+	if (!x || !y)
+		return false;
+	t = x->task;
+	x->task = y->task;
+	y->task = t;
+	return true;
+}

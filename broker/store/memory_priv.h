@@ -1,0 +1,110 @@
+/* What do the files of the in-memory twin share? Slots and handoffs; memory.c is the vtable, memory_slot.c the data and its rules,
+ * memory_report.c what workers say. Tests reach in here to spoil what is stored. */
+#ifndef BATON_STORE_MEMORY_PRIV_H
+#define BATON_STORE_MEMORY_PRIV_H
+
+#include <uthash.h>
+
+#include "store/record.h"
+
+struct mem_bytes {
+	uint8_t *p; /* sealed; owned */
+	size_t n;
+};
+
+struct mem_event {
+	struct store_event e; /* body unused */
+	uint8_t token[TOKEN_BYTES];
+	struct mem_bytes body;
+};
+
+struct mem_handoff {
+	uint8_t id[HANDOFF_ID_BYTES];
+	bool alias;
+	uint8_t first[HANDOFF_ID_BYTES]; /* alias: of the first handoff */
+	uint8_t bytes_print[8];
+	struct record r;
+	bool has_idempotency, given_back;
+	uint8_t idempotency[16];
+	int64_t due_ms;                  /* start, or end of backing off; 0 = none */
+	struct mem_bytes task, outcome;
+	struct mem_event *events;
+	size_t n_events, events_size;
+	int64_t finished_ms;             /* 0 = not; alias: when accepted */
+	UT_hash_handle hh;
+};
+
+struct mem_key {
+	uint8_t idempotency[16], print[16], id[HANDOFF_ID_BYTES];
+	UT_hash_handle hh;
+};
+
+/* First in, first out. */
+struct mem_ids {
+	uint8_t (*v)[HANDOFF_ID_BYTES];
+	size_t head, n, size; /* v[head..n) */
+};
+
+struct mem_slot {
+	char name[2 * NAME_MAX_BYTES + 2], tenant[NAME_MAX_BYTES + 1], route[NAME_MAX_BYTES + 1];
+	uint8_t tag[4];
+	struct mem_handoff *handoffs;
+	struct mem_key *keys;
+	struct mem_ids queue[3]; /* by class of priority */
+	struct mem_ids all;      /* by position */
+	uint64_t all_base;       /* positions before all.v[0] */
+	uint64_t fence, waiting, waiting_bytes;
+	int64_t floor_ms, last_ms;
+	UT_hash_handle hh;
+};
+
+struct mem_answer;
+
+struct memory {
+	struct store base; /* first */
+	struct store_memory_config config;
+	struct seal *seal;
+	struct mem_slot *slots;
+	struct mem_answer *first, **last;
+	uint64_t next_token;
+	bool flushing;
+};
+
+/* memory_slot.c */
+struct mem_slot *mem_slot_get(struct memory *m, struct store_slot at, bool make);
+void mem_slot_free(struct mem_slot *s);
+int64_t mem_now(struct memory *m, struct mem_slot *s);
+struct mem_handoff *mem_find(struct mem_slot *s, const uint8_t *id); /* follows an alias */
+struct mem_handoff *mem_find_exact(struct mem_slot *s, const uint8_t *id);
+struct mem_handoff *mem_add(struct mem_slot *s, const uint8_t *id);
+void mem_remove(struct mem_slot *s, struct mem_handoff *h);
+void mem_queue(struct mem_slot *s, struct mem_handoff *h);
+bool mem_push(struct mem_ids *q, const uint8_t *id);
+void mem_waiting(struct mem_slot *s, const struct mem_handoff *h, int by);
+/* Another state, the next cursor. */
+void mem_move(struct mem_slot *s, struct mem_handoff *h, enum handoff_state to, int64_t now);
+/* Writes the present state down as an event; takes body. */
+void mem_log(struct mem_handoff *h, const uint8_t token[TOKEN_BYTES], struct mem_bytes body);
+bool mem_is_leased(const struct mem_handoff *h, uint64_t fence, uint64_t owner);
+void mem_quarantine(struct mem_slot *s, struct mem_handoff *h, int64_t now);
+/* Sealed copy; p NULL when it failed. */
+struct mem_bytes mem_seal(struct memory *m, const struct mem_slot *s, enum seal_kind kind, const uint8_t *id,
+			  const uint8_t *token, struct slice plain);
+void mem_token(struct memory *m, uint8_t out[TOKEN_BYTES]);
+
+/* memory_report.c */
+enum store_status mem_extend(struct memory *m, struct mem_slot *s, const struct store_extend *r, struct mem_handoff **out);
+enum store_status mem_event(struct memory *m, struct mem_slot *s, const struct store_event_put *r, struct mem_handoff **out);
+enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct store_finish *r, struct mem_handoff **out);
+enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t *id, struct slice outcome,
+			     struct mem_handoff **out);
+/* Calls changed() for every record that changed, or whose backing off ended. */
+void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limits *l,
+	      void (*changed)(void *arg, struct mem_handoff *h), void *arg);
+
+/* For tests: the slot behaves as after another incarnation; a stored task is spoilt, or put in another's place. */
+void store_memory_reopen(struct store *s, struct store_slot at);
+bool store_memory_spoil(struct store *s, struct store_slot at, const struct handoff_id *id);
+bool store_memory_swap(struct store *s, struct store_slot at, const struct handoff_id *a, const struct handoff_id *b);
+
+#endif

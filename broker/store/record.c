@@ -1,0 +1,161 @@
+/* How do records and requests become bytes and back? See record.h; the other side is baton1.lua. */
+#include "store/record.h"
+
+void be_put(uint8_t *p, unsigned width, uint64_t v)
+{
+	while (width--) {
+		p[width] = (uint8_t)v;
+		v >>= 8;
+	}
+}
+
+uint64_t be_get(const uint8_t *p, unsigned width)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < width; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+static bool state_known(unsigned s)
+{
+	return (s >= STATE_HELD && s <= STATE_QUARANTINED) || (s >= STATE_COMPLETED && s <= STATE_DEAD_LETTERED);
+}
+
+bool record_decode(const uint8_t tag[4], const uint8_t *id, const uint8_t *p, struct record *out)
+{
+	struct store_record *r = &out->r;
+
+	if (p[0] != 'R' || !state_known(p[66]))
+		return false;
+	*out = (struct record){0};
+	memcpy(r->id.tag, tag, 4);
+	memcpy(r->id.b, id, HANDOFF_ID_BYTES);
+	r->sender = be_get(p + 1, 8);
+	r->accepted_at_ms = (int64_t)be_get(p + 17, 6);
+	r->position = be_get(p + 23, 6);
+	r->deadline_ms = (int64_t)be_get(p + 29, 6);
+	r->priority = p[35];
+	r->max_attempts = p[36];
+	out->task_size = (uint32_t)be_get(p + 37, 4);
+	memcpy(out->task_token, p + 41, TOKEN_BYTES);
+	r->state = (enum handoff_state)p[66];
+	r->fence = be_get(p + 67, 8);
+	r->attempt = p[75];
+	r->updated_at_ms = (int64_t)be_get(p + 76, 6);
+	r->lease_until_ms = (int64_t)be_get(p + 82, 6);
+	r->owner = be_get(p + 88, 8);
+	r->cursor = be_get(p + 96, 4);
+	r->first_leased_at_ms = (int64_t)be_get(p + 100, 6);
+	r->stop_requested = p[106] & 1;
+	memcpy(out->outcome_token, p + 107, TOKEN_BYTES);
+	out->outcome_size = (uint32_t)be_get(p + 115, 4);
+	return true;
+}
+
+bool record_head_decode(struct slice answer, struct record_head *out)
+{
+	if (answer.n < HEAD_BYTES || answer.p[0] != 'K')
+		return false;
+	out->now_ms = (int64_t)be_get(answer.p + 1, 6);
+	out->waiting = be_get(answer.p + 7, 6);
+	out->extra = be_get(answer.p + 13, 6);
+	out->epoch = (uint32_t)be_get(answer.p + 19, 4);
+	return true;
+}
+
+bool record_event_decode(struct slice entry, struct store_event *out, const uint8_t **token)
+{
+	const uint8_t *p = entry.p;
+
+	if (entry.n < EVENT_HEAD_BYTES || !state_known(p[10]))
+		return false;
+	out->cursor = be_get(p, 4);
+	out->at_ms = (int64_t)be_get(p + 4, 6);
+	out->state = (enum handoff_state)p[10];
+	out->attempt = p[11];
+	out->owner = be_get(p + 12, 8);
+	*token = p + 20;
+	out->body = slice_of(p + EVENT_HEAD_BYTES, entry.n - EVENT_HEAD_BYTES);
+	return true;
+}
+
+/* Times from outside: before 1970 counts as never, beyond 48 bits as the end. */
+static uint64_t time48(int64_t ms)
+{
+	if (ms < 0)
+		return 0;
+	return (uint64_t)ms < (1ull << 48) ? (uint64_t)ms : (1ull << 48) - 1;
+}
+
+void request_accept(const struct store_accept *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[ACCEPT_BYTES])
+{
+	memcpy(out, a->id.b, 16);
+	be_put(out + 16, 8, a->sender);
+	memcpy(out + 24, a->bytes_print, 8);
+	be_put(out + 32, 6, time48(a->deadline_ms));
+	out[38] = a->priority > 9 ? 9 : a->priority;
+	out[39] = a->max_attempts ? a->max_attempts : 1;
+	be_put(out + 40, 4, sealed);
+	memcpy(out + ACCEPT_AT_TOKEN, token, TOKEN_BYTES);
+	memcpy(out + 52, a->idempotency, 16);
+	out[68] = a->has_idempotency;
+	out[69] = (uint8_t)a->state;
+	memcpy(out + 70, a->idempotency_print, 16);
+	be_put(out + 86, 6, time48(a->issued_at_ms));
+	be_put(out + 92, 6, time48(a->start_at_ms));
+}
+
+void request_lease(const struct store_lease *a, uint8_t out[LEASE_BYTES])
+{
+	uint32_t max = a->max < 1 ? 1 : a->max > 256 ? 256 : a->max;
+
+	be_put(out, 2, max);
+	be_put(out + 2, 8, a->owner);
+	be_put(out + 10, 4, a->lease_ms);
+}
+
+void request_extend(const struct store_extend *a, uint8_t out[EXTEND_BYTES])
+{
+	memcpy(out, a->id.b, 16);
+	be_put(out + 16, 8, a->fence);
+	be_put(out + 24, 8, a->owner);
+	be_put(out + 32, 4, a->lease_ms);
+}
+
+void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BYTES], uint8_t out[EVENT_BYTES])
+{
+	memcpy(out, a->id.b, 16);
+	be_put(out + 16, 8, a->fence);
+	be_put(out + 24, 8, a->owner);
+	out[32] = (uint8_t)a->state;
+	be_put(out + 33, 4, a->max_events);
+	memcpy(out + EVENT_AT_TOKEN, token, TOKEN_BYTES);
+	out[EVENT_AT_REPEAT] = 0;
+}
+
+bool finish_is_last(enum store_finish_kind k)
+{
+	return k != FINISH_RETRY && k != FINISH_RELEASE && k != FINISH_QUARANTINED;
+}
+
+void request_finish(const struct store_finish *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[FINISH_BYTES])
+{
+	memcpy(out, a->id.b, 16);
+	be_put(out + 16, 8, a->fence);
+	be_put(out + 24, 8, a->owner);
+	out[FINISH_AT_KIND] = (uint8_t)a->kind;
+	be_put(out + 33, 4, a->delay_ms);
+	memcpy(out + FINISH_AT_TOKEN, token, TOKEN_BYTES);
+	be_put(out + 45, 4, sealed);
+	out[FINISH_AT_PLACE] = !sealed ? BODY_NONE : finish_is_last(a->kind) ? BODY_BESIDE : BODY_ARGUMENT;
+}
+
+void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[CANCEL_BYTES])
+{
+	memcpy(out, id->b, 16);
+	memcpy(out + CANCEL_AT_TOKEN, token, TOKEN_BYTES);
+	be_put(out + 24, 4, sealed);
+	out[CANCEL_AT_PLACE] = sealed ? BODY_BESIDE : BODY_NONE;
+}

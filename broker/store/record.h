@@ -1,0 +1,63 @@
+/* How is a handoff's record laid out? Fixed widths, big-endian, as the head of baton1.lua says; here are the same numbers from 0. And
+ * how do items travel to the Functions? In fixed widths too, so that a call has few arguments however many items it carries. */
+#ifndef BATON_STORE_RECORD_H
+#define BATON_STORE_RECORD_H
+
+#include "store/seal.h"
+
+#define TOKEN_BYTES SEAL_TOKEN_BYTES
+
+enum {
+	RECORD_BYTES = 119,
+	ENTRY_BYTES = 2 + HANDOFF_ID_BYTES + RECORD_BYTES, /* status, flags, id, record */
+	LEASED_BYTES = HANDOFF_ID_BYTES + RECORD_BYTES,
+	HEAD_BYTES = 1 + 6 + 6 + 6 + 4,
+	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 40,
+	EVENT_HEAD_BYTES = 4 + 6 + 1 + 1 + 8 + 8,
+	/* requests */
+	ACCEPT_BYTES = 98,
+	LEASE_BYTES = 14,
+	EXTEND_BYTES = 36,
+	EVENT_BYTES = 46,
+	FINISH_BYTES = 50,
+	CANCEL_BYTES = 29,
+	REQUEST_MAX_BYTES = 98,
+};
+
+/* What a record holds besides struct store_record. */
+struct record {
+	struct store_record r;
+	uint32_t task_size, outcome_size; /* sealed; 0: none */
+	uint8_t task_token[TOKEN_BYTES], outcome_token[TOKEN_BYTES];
+};
+
+struct record_head {
+	int64_t now_ms;
+	uint64_t waiting, extra;
+	uint32_t epoch;
+};
+
+void be_put(uint8_t *p, unsigned width, uint64_t v);
+uint64_t be_get(const uint8_t *p, unsigned width);
+
+/* id: HANDOFF_ID_BYTES, and the slot's tag; p: RECORD_BYTES. false: not a record. */
+bool record_decode(const uint8_t tag[4], const uint8_t *id, const uint8_t *p, struct record *out);
+/* false: too short or another letter than 'K'. */
+bool record_head_decode(struct slice answer, struct record_head *out);
+/* body of out still sealed; *token points into entry. */
+bool record_event_decode(struct slice entry, struct store_event *out, const uint8_t **token);
+
+void request_accept(const struct store_accept *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[ACCEPT_BYTES]);
+void request_lease(const struct store_lease *a, uint8_t out[LEASE_BYTES]);
+void request_extend(const struct store_extend *a, uint8_t out[EXTEND_BYTES]);
+void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BYTES], uint8_t out[EVENT_BYTES]);
+void request_finish(const struct store_finish *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[FINISH_BYTES]);
+void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[CANCEL_BYTES]);
+/* Where the body of a finish or cancel is: see baton1.lua. */
+enum body_place { BODY_NONE = 0, BODY_BESIDE = 1, BODY_ARGUMENT = 2 };
+enum { ACCEPT_AT_TOKEN = 44, EVENT_AT_TOKEN = 37, EVENT_AT_REPEAT = 45, FINISH_AT_KIND = 32, FINISH_AT_TOKEN = 37,
+       FINISH_AT_PLACE = 49, CANCEL_AT_TOKEN = 16, CANCEL_AT_PLACE = 28 };
+/* A report that ends the handoff, whose body is a blob of its own. */
+bool finish_is_last(enum store_finish_kind k);
+
+#endif

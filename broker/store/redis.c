@@ -1,0 +1,629 @@
+/* How does Redis serve as the store? This is the vtable and what surrounds it: items are taken in and sealed here, time-outs are kept,
+ * and the connection's coming and going is turned into answers. See redis_priv.h for where the rest lives. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/redis_priv.h"
+
+#define POLL_MS 1000
+#define SPARE_ITEMS 4096
+
+/* ---- items ---- */
+
+static struct item *item_take(struct redis *s)
+{
+	struct item *i = s->free_items;
+
+	if (!i)
+		return calloc(1, sizeof *i);
+	s->free_items = i->next;
+	s->n_free--;
+	*i = (struct item){0};
+	return i;
+}
+
+static void item_give(struct redis *s, struct item *i)
+{
+	s->pending--;
+	s->pending_bytes -= i->body_n;
+	free(i->body);
+	if (s->n_free >= SPARE_ITEMS) {
+		free(i);
+		return;
+	}
+	i->next = s->free_items;
+	s->free_items = i;
+	s->n_free++;
+}
+
+void item_answer(struct redis *s, struct item *i, const struct store_answer *a)
+{
+	store_done *done = i->done;
+	void *user = i->user;
+	uint64_t op = i->op;
+
+	item_give(s, i);
+	done(user, op, a);
+}
+
+/* At the tick's tail, so that nobody is called inside the call that asked. */
+void item_fail(struct redis *s, struct item *i, enum store_status status, uint32_t retry_after_ms)
+{
+	i->failed = status;
+	i->retry_after_ms = retry_after_ms;
+	items_put(&s->failed, i);
+	loop_defer(s->loop, &s->tail);
+}
+
+void item_requeue(struct redis *s, struct item *i)
+{
+	if (s->freeing) {
+		item_fail(s, i, STORE_UNAVAILABLE, 0);
+		return;
+	}
+	if (i->kind == KIND_EVENT)
+		i->request[EVENT_AT_REPEAT] = 1;
+	items_put_first(&i->slot->queue[i->kind], i);
+	slot_dirty(s, i->slot);
+}
+
+static void answer_failed(struct redis *s)
+{
+	struct items now = s->failed;
+	struct item *i;
+
+	if (!now.n)
+		return;
+	if (now.last == &s->failed.first)
+		now.last = &now.first;
+	items_init(&s->failed); /* what callbacks add waits for the next round */
+	while ((i = items_take(&now))) {
+		struct store_answer a = {.status = i->failed, .retry_after_ms = i->retry_after_ms};
+
+		item_answer(s, i, &a);
+	}
+}
+
+void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES])
+{
+	memcpy(out, s->token_head, 4);
+	be_put(out + 4, 4, s->token_next++);
+}
+
+/* A new item, or NULL when it was refused: then its answer is on its way. */
+static struct item *item_new(struct redis *s, enum kind k, struct store_slot at, store_done *done, void *user, uint64_t op)
+{
+	const struct store_answer none = {.status = STORE_UNAVAILABLE, .retry_after_ms = POLL_MS};
+	struct item *i = item_take(s);
+
+	if (!i) {
+		done(user, op, &none); /* no memory to remember whom to answer later */
+		return NULL;
+	}
+	s->pending++;
+	i->kind = (uint8_t)k;
+	i->done = done;
+	i->user = user;
+	i->op = op;
+	i->deadline_ms = clock_mono_ms() + s->config.timeout_ms;
+	i->slot = slot_get(s, at);
+	if (!i->slot || s->freeing || s->pending > s->config.max_pending) {
+		item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
+		return NULL;
+	}
+	return i;
+}
+
+/* Seals what goes along. false: refused, the answer is on its way. */
+static bool item_seal(struct redis *s, struct item *i, enum seal_kind kind, const struct handoff_id *id, const uint8_t *token,
+		      struct slice plain)
+{
+	const struct seal_name name = {kind, i->slot->tenant, i->slot->route, id->b, token};
+	size_t n = plain.n + seal_overhead(s->seal);
+
+	if (n > RESP_BULK_MAX || s->pending_bytes + n > PENDING_BYTES)
+		goto failed;
+	i->body = malloc(n);
+	if (!i->body || seal_put(s->seal, &name, plain, i->body) != 0)
+		goto failed;
+	i->body_n = n;
+	s->pending_bytes += n;
+	return true;
+failed:
+	item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
+	return false;
+}
+
+static void item_queue(struct redis *s, struct item *i)
+{
+	items_put(&i->slot->queue[i->kind], i);
+	slot_dirty(s, i->slot);
+}
+
+/* ---- the vtable ---- */
+
+static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_ACCEPT, r->slot, done, user, op);
+	uint8_t token[TOKEN_BYTES];
+
+	if (!i)
+		return;
+	redis_token(s, token);
+	if (!item_seal(s, i, SEAL_TASK, &r->id, token, r->task))
+		return;
+	request_accept(r, token, i->body_n, i->request);
+	item_queue(s, i);
+}
+
+static void op_lease(struct store *st, const struct store_lease *r, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_LEASE, r->slot, done, user, op);
+
+	if (!i)
+		return;
+	request_lease(r, i->request);
+	item_queue(s, i);
+}
+
+static void op_extend(struct store *st, const struct store_extend *r, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_EXTEND, r->slot, done, user, op);
+
+	if (!i)
+		return;
+	request_extend(r, i->request);
+	item_queue(s, i);
+}
+
+static void op_event(struct store *st, const struct store_event_put *r, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_EVENT, r->slot, done, user, op);
+	uint8_t token[TOKEN_BYTES];
+
+	if (!i)
+		return;
+	redis_token(s, token);
+	if (r->body.n && !item_seal(s, i, SEAL_REPORT, &r->id, token, r->body))
+		return;
+	request_event(r, token, i->request);
+	item_queue(s, i);
+}
+
+static void op_finish(struct store *st, const struct store_finish *r, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_FINISH, r->slot, done, user, op);
+	uint8_t token[TOKEN_BYTES];
+
+	if (!i)
+		return;
+	redis_token(s, token);
+	if (r->outcome.n && !item_seal(s, i, SEAL_REPORT, &r->id, token, r->outcome))
+		return;
+	request_finish(r, token, i->body_n, i->request);
+	item_queue(s, i);
+}
+
+static void op_cancel(struct store *st, struct store_slot at, const struct handoff_id *id, struct slice outcome, store_done *done,
+		      void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_CANCEL, at, done, user, op);
+	uint8_t token[TOKEN_BYTES];
+
+	if (!i)
+		return;
+	redis_token(s, token);
+	if (outcome.n && !item_seal(s, i, SEAL_REPORT, id, token, outcome))
+		return;
+	request_cancel(id, token, i->body_n, i->request);
+	item_queue(s, i);
+}
+
+static void op_get(struct store *st, struct store_slot at, const struct handoff_id *id, bool blobs, store_done *done, void *user,
+		   uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_GET, at, done, user, op);
+
+	if (!i)
+		return;
+	memcpy(i->request, id->b, HANDOFF_ID_BYTES);
+	i->blobs = blobs;
+	item_queue(s, i);
+}
+
+static void op_events(struct store *st, struct store_slot at, const struct handoff_id *id, uint64_t after, uint32_t max,
+		      store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_EVENTS, at, done, user, op);
+
+	if (!i)
+		return;
+	memcpy(i->request, id->b, HANDOFF_ID_BYTES);
+	be_put(i->request + 16, 8, after);
+	be_put(i->request + 24, 4, max < 1024 ? max : 1024);
+	item_queue(s, i);
+}
+
+static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum handoff_state state, uint64_t before,
+		    uint32_t max, bool blobs, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_LIST, at, done, user, op);
+
+	if (!i)
+		return;
+	be_put(i->request, 8, agent);
+	i->request[8] = (uint8_t)state;
+	be_put(i->request + 9, 8, before);
+	be_put(i->request + 17, 4, max < 512 ? max : 512);
+	i->blobs = blobs;
+	item_queue(s, i);
+}
+
+static void op_tick(struct store *st, struct store_slot at, const struct store_slot_limits *limits, store_done *done, void *user,
+		    uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_TICK, at, done, user, op);
+	const struct store_slot_limits *l = limits ? limits : &s->config.limits;
+
+	if (!i)
+		return;
+	be_put(i->request, 8, (uint64_t)l->keep_finished_ms);
+	be_put(i->request + 8, 8, (uint64_t)l->keep_dead_ms);
+	item_queue(s, i);
+}
+
+static void on_tail(void *arg)
+{
+	struct redis *s = arg;
+
+	redis_flush(s);
+	answer_failed(s);
+}
+
+static void op_flush(struct store *st)
+{
+	struct redis *s = (struct redis *)st;
+
+	if (!s->freeing)
+		redis_flush(s);
+}
+
+static bool op_available(const struct store *st)
+{
+	return redis_conn_ready(((const struct redis *)st)->conn);
+}
+
+static uint64_t op_waiting(const struct store *st, struct store_slot at)
+{
+	const struct redis *s = (const struct redis *)st;
+	char name[2 * NAME_MAX_BYTES + 2];
+	struct slot *slot = NULL;
+
+	snprintf(name, sizeof name, "%.63s/%.63s", at.tenant, at.route);
+	HASH_FIND_STR(s->slots, name, slot);
+	return slot ? slot->waiting : 0;
+}
+
+/* ---- connection ---- */
+
+static void tell_state(struct redis *s, bool ok, const char *why, const char *remedy)
+{
+	if (ok)
+		log_event(LOG_INFO, "store.ready", F_STR("url", s->config.url));
+	else
+		log_event(LOG_WARN, "store.down", F_STR("why", why), F_STR("remedy", remedy));
+	if (s->config.on_state)
+		s->config.on_state(s->config.user, ok, why, remedy);
+}
+
+static void wake_all_slots(struct redis *s)
+{
+	struct slot *slot, *next;
+
+	HASH_ITER(hh, s->slots, slot, next) {
+		for (int k = 0; k < KIND_QUEUED; k++)
+			if (slot->queue[k].n)
+				slot_dirty(s, slot);
+	}
+}
+
+static void on_ready(void *user, const char *replid)
+{
+	struct redis *s = user;
+
+	memcpy(s->replid, replid, sizeof s->replid);
+	s->was_ready = true;
+	s->unreachable = false;
+	s->polled_ms = 0;
+	tell_state(s, true, "", "");
+	wake_all_slots(s);
+}
+
+static void on_reply(void *user, const redisReply *r)
+{
+	redis_on_reply(user, r);
+}
+
+/* Newest first, so that putting each item back at the front restores the order. */
+static void abandon_all(struct redis *s)
+{
+	struct batch *b = s->sent_first, *reversed = NULL, *next;
+
+	s->sent_first = NULL;
+	s->sent_last = &s->sent_first;
+	for (; b; b = next) {
+		next = b->next;
+		b->next = reversed;
+		reversed = b;
+	}
+	for (b = reversed; b; b = next) {
+		next = b->next;
+		batch_abandon(s, b);
+	}
+}
+
+static void on_down(void *user, bool fault, const char *why, const char *remedy)
+{
+	struct redis *s = user;
+
+	s->now_ms = clock_mono_ms();
+	if (fault || !s->was_ready)
+		s->unreachable = true;
+	s->was_ready = false;
+	abandon_all(s);
+	tell_state(s, false, why, remedy);
+	wake_all_slots(s);
+}
+
+static const struct conn_events conn_events = {on_ready, on_reply, on_down};
+
+/* "{tenant/route}:m" */
+static void on_message(struct redis *s, struct slice key)
+{
+	char name[2 * NAME_MAX_BYTES + 8], *slash, *end;
+
+	if (!s->config.wake || !slice_copy_str(key, name, sizeof name) || name[0] != '{')
+		return;
+	slash = strchr(name, '/');
+	end = strstr(name, "}:m");
+	if (!slash || !end || slash > end || end[3])
+		return;
+	*slash = *end = '\0';
+	if (name_valid(slice_str(name + 1)) && name_valid(slice_str(slash + 1)))
+		s->config.wake(s->config.user, name + 1, slash + 1);
+}
+
+static void listener_on_reply(void *user, const redisReply *r)
+{
+	if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 && slice_is(resp_bytes(r->element[0]), "message"))
+		on_message(user, resp_bytes(r->element[2]));
+}
+
+static void listener_on_ready(void *user, const char *replid)
+{
+	log_event(LOG_DEBUG, "store.listening", F_STR("channel", ((struct redis *)user)->channel));
+}
+
+static void listener_on_down(void *user, bool fault, const char *why, const char *remedy)
+{
+	log_event(LOG_DEBUG, "store.deaf", F_STR("why", why)); /* each second somebody asks anyway */
+}
+
+static const struct conn_events listener_events = {listener_on_ready, listener_on_reply, listener_on_down};
+
+/* ---- time ---- */
+
+static void expire_queued(struct redis *s)
+{
+	struct slot *slot, *next;
+
+	HASH_ITER(hh, s->slots, slot, next) {
+		for (int k = 0; k < KIND_QUEUED; k++)
+			while (slot->queue[k].first && slot->queue[k].first->deadline_ms <= s->now_ms)
+				item_fail(s, items_take(&slot->queue[k]), STORE_UNAVAILABLE, 0);
+	}
+}
+
+static void poll_memory(struct redis *s)
+{
+	struct batch *b;
+
+	if (s->polling || !redis_conn_ready(s->conn))
+		return;
+	b = batch_new(KIND_MEMORY, NULL);
+	if (!b)
+		return;
+	if (batch_send(s, b))
+		s->polling = true;
+	else
+		batch_free(b);
+}
+
+static void on_timer(void *arg)
+{
+	struct redis *s = arg;
+
+	s->now_ms = clock_mono_ms();
+	if (s->sent_first && s->now_ms - s->sent_first->sent_ms > s->config.timeout_ms)
+		redis_conn_fail(s->conn, false, "Redis did not answer in time", "see its load, its disk and store.timeout");
+	expire_queued(s);
+	wake_all_slots(s);
+	if (s->now_ms - s->polled_ms >= POLL_MS) {
+		s->polled_ms = s->now_ms;
+		poll_memory(s);
+		remember_save(s->remember);
+	}
+	loop_timer_set(s->timer, s->timer_ms);
+}
+
+/* ---- life ---- */
+
+static void fail_queued(struct redis *s)
+{
+	struct slot *slot, *next;
+	struct item *i;
+
+	HASH_ITER(hh, s->slots, slot, next) {
+		for (int k = 0; k < KIND_QUEUED; k++)
+			while ((i = items_take(&slot->queue[k])))
+				item_fail(s, i, STORE_UNAVAILABLE, 0);
+	}
+}
+
+static void free_spares(struct redis *s)
+{
+	while (s->free_items) {
+		struct item *i = s->free_items;
+
+		s->free_items = i->next;
+		free(i);
+	}
+}
+
+static void op_free(struct store *st)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i;
+
+	if (!s)
+		return;
+	s->freeing = true;
+	abandon_all(s);
+	fail_queued(s);
+	answer_failed(s); /* what its callbacks ask for anew is answered once, then dropped */
+	answer_failed(s);
+	while ((i = items_take(&s->failed)))
+		item_give(s, i);
+	redis_conn_free(s->conn);
+	redis_conn_free(s->listener);
+	loop_timer_free(s->timer);
+	loop_defer_cancel(s->loop, &s->tail);
+	slots_free_all(s);
+	remember_close(s->remember);
+	seal_free(s->seal);
+	free_spares(s);
+	buf_clear(&s->scratch);
+	free(s->argv);
+	free(s->channel);
+	for (size_t n = 0; n < sizeof s->strings / sizeof s->strings[0]; n++)
+		free(s->strings[n]);
+	free(s);
+}
+
+static const struct store_ops redis_ops = {
+	.accept = op_accept,
+	.lease = op_lease,
+	.extend = op_extend,
+	.event = op_event,
+	.finish = op_finish,
+	.cancel = op_cancel,
+	.get = op_get,
+	.events = op_events,
+	.list = op_list,
+	.tick = op_tick,
+	.flush = op_flush,
+	.available = op_available,
+	.waiting = op_waiting,
+	.free = op_free,
+};
+
+static bool copy_strings(struct redis *s)
+{
+	const char **const fields[] = {
+		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
+		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.state_dir,
+	};
+
+	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {
+		s->strings[n] = strdup(*fields[n] ? *fields[n] : "");
+		if (!s->strings[n])
+			return false;
+		*fields[n] = s->strings[n];
+	}
+	return true;
+}
+
+static bool make_texts(struct redis *s)
+{
+	static const char prefix[] = "baton:wake:";
+	size_t n = sizeof prefix + strlen(s->config.node);
+
+	snprintf(s->max_waiting, sizeof s->max_waiting, "%llu", (unsigned long long)s->config.limits.max_waiting);
+	snprintf(s->max_waiting_bytes, sizeof s->max_waiting_bytes, "%llu", (unsigned long long)s->config.limits.max_waiting_bytes);
+	snprintf(s->skew, sizeof s->skew, "%u", s->config.limits.clock_skew_ms);
+	s->channel = malloc(n);
+	if (s->channel)
+		snprintf(s->channel, n, "%s%s", prefix, s->config.node);
+	return s->channel;
+}
+
+static int begin(struct redis *s, bool listens, struct problem *why)
+{
+	s->argv = calloc(1024, sizeof *s->argv);
+	s->timer = loop_timer_new(s->loop, on_timer, s);
+	s->seal = seal_new(s->config.keys);
+	if (!copy_strings(s) || !make_texts(s) || !s->argv || !s->timer || !s->seal)
+		return problem_set(why, "out of memory");
+	s->remember = remember_open(s->config.state_dir, why);
+	if (!s->remember)
+		return -1;
+	s->conn = redis_conn_new(s->loop, &s->config, CONN_COMMANDS, NULL, &conn_events, s, why);
+	if (!s->conn)
+		return -1;
+	if (listens)
+		s->listener = redis_conn_new(s->loop, &s->config, CONN_LISTEN, s->channel, &listener_events, s, why);
+	if (listens && !s->listener)
+		return -1;
+	loop_timer_set(s->timer, s->timer_ms);
+	return 0;
+}
+
+struct store *store_redis_new(struct loop *l, const struct store_redis_config *c, bool listens, struct problem *why)
+{
+	struct redis *s;
+
+	if (!c->keys) {
+		problem_set(why, "the store needs sealing keys");
+		return NULL;
+	}
+	if (!c->node || !name_valid(slice_str(c->node))) {
+		problem_set(why, "the node's name is not [a-z0-9][a-z0-9._-]{0,62}");
+		return NULL;
+	}
+	s = calloc(1, sizeof *s);
+	if (!s) {
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	s->base.ops = &redis_ops;
+	s->loop = l;
+	s->config = *c;
+	if (s->config.timeout_ms < 100)
+		s->config.timeout_ms = 100;
+	if (!s->config.max_pending)
+		s->config.max_pending = 65536;
+	s->timer_ms = s->config.timeout_ms / 4 < 250 ? s->config.timeout_ms / 4 : 250;
+	s->dirty_last = &s->dirty_first;
+	s->sent_last = &s->sent_first;
+	items_init(&s->failed);
+	s->tail = (struct loop_tail){.fn = on_tail, .arg = s, .stage = LOOP_STAGE_STORE};
+	buf_init(&s->scratch, 1u << 20);
+	random_bytes(s->token_head, sizeof s->token_head);
+	random_bytes(&s->token_next, sizeof s->token_next);
+	if (begin(s, listens, why) == 0)
+		return &s->base;
+	op_free(&s->base);
+	return NULL;
+}

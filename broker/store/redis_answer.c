@@ -1,0 +1,410 @@
+/* What did Redis say? Replies come in the order of the batches. Here they are taken apart: errors (also those inside EXEC), "open the
+ * slot first", and the fixed-width entries that become answers. Whatever does not have the expected form counts as unavailable. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/redis_checks.h"
+#include "store/redis_priv.h"
+
+#define RETRY_MS 1000
+
+void redis_counted(struct redis *s, const struct batch *b, const char *result)
+{
+	if (s->config.count && kind_rows[b->kind].function)
+		s->config.count(s->config.user, kind_rows[b->kind].function + sizeof "baton1_" - 1, result, (unsigned)b->items.n);
+}
+
+static void fail_all(struct redis *s, struct batch *b, enum store_status status, uint32_t retry_after_ms)
+{
+	struct item *i;
+
+	while ((i = items_take(&b->items)))
+		item_fail(s, i, status, retry_after_ms);
+}
+
+/* ---- errors ---- */
+
+static bool starts(const char *text, const char *word)
+{
+	return strncmp(text, word, strlen(word)) == 0;
+}
+
+/* These say that the server is not what it was when it was checked. */
+static bool needs_new_check(const char *error)
+{
+	static const char *const words[] = {"READONLY", "LOADING", "NOAUTH", "NOPERM", "MASTERDOWN", "ERR Function not found"};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (starts(error, words[i]))
+			return true;
+	return false;
+}
+
+/* Full memory refuses the MSET; as an argument of an allow-oom Function the body gets through. */
+static void send_inline(struct redis *s, struct batch *b)
+{
+	struct item *i;
+
+	while ((i = items_take(&b->items))) {
+		uint8_t *place = &i->request[i->kind == KIND_FINISH ? FINISH_AT_PLACE : CANCEL_AT_PLACE];
+
+		if (*place == BODY_BESIDE)
+			*place = BODY_ARGUMENT;
+		i->tries = 0;
+		items_put(&b->slot->queue[i->kind], i);
+	}
+	slot_dirty(s, b->slot);
+}
+
+/* The blobs were written, the call beside them failed: nobody would ever remove them. */
+static void unlink_blobs(struct redis *s, struct batch *b)
+{
+	struct batch *u = batch_new(KIND_UNLINK, b->slot);
+	struct item *i;
+
+	if (!u) {
+		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+		return;
+	}
+	while ((i = items_take(&b->items)))
+		items_put(&u->items, i);
+	if (!batch_send(s, u))
+		batch_abandon(s, u);
+}
+
+static void on_error(struct redis *s, struct batch *b, const char *error, bool blobs_written)
+{
+	bool oom = starts(error, "OOM");
+
+	redis_counted(s, b, "error");
+	log_event(LOG_WARN, "store.refused", F_STR("function", kind_rows[b->kind].function ? kind_rows[b->kind].function : ""),
+		F_STR("error", error));
+	if (oom && b->exec && b->kind != KIND_ACCEPT)
+		send_inline(s, b);
+	else if (oom && b->kind == KIND_ACCEPT)
+		fail_all(s, b, STORE_QUOTA, RETRY_MS);
+	else if (blobs_written)
+		unlink_blobs(s, b);
+	else
+		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+	if (needs_new_check(error))
+		redis_conn_fail(s->conn, false, error, "Baton connects again and checks the server anew");
+}
+
+/* ---- the slot must be opened ---- */
+
+static void on_closed_slot(struct redis *s, struct batch *b)
+{
+	struct items back;
+	struct item *i;
+
+	redis_counted(s, b, "open");
+	items_init(&back);
+	while ((i = items_take(&b->items))) {
+		i->tries--;
+		if (++i->opens > OPENS_MAX)
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		else
+			items_put_first(&back, i);
+	}
+	while ((i = items_take(&back)))
+		items_put_first(&b->slot->queue[b->kind], i);
+	redis_open_slot(s, b->slot);
+}
+
+static void on_opened(struct redis *s, struct batch *b, struct slice text)
+{
+	struct slot *slot = b->slot;
+	struct record_head h;
+	uint64_t lost;
+
+	slot->opening = false;
+	slot_dirty(s, slot);
+	if (text.n != OPEN_BYTES || !record_head_decode(text, &h))
+		return; /* the next call finds it closed again */
+	lost = be_get(text.p + HEAD_BYTES + 1, 6);
+	memcpy(s->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
+	s->replid[REPLID_BYTES] = '\0';
+	slot->waiting = h.waiting;
+	remember_set(s->remember, slot->seen, h.epoch, h.extra);
+	if (!text.p[HEAD_BYTES])
+		return;
+	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("slot", slot->name), F_INT("epoch", h.epoch),
+		F_INT("lost", lost));
+	if (s->config.on_incarnation)
+		s->config.on_incarnation(s->config.user, slot->tenant, slot->route, lost);
+}
+
+/* ---- entries ---- */
+
+struct entry {
+	enum store_status status;
+	bool flag, has_record;
+	struct record record;
+};
+
+static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry *e)
+{
+	e->status = (enum store_status)p[0];
+	e->flag = p[1] & 1;
+	e->has_record = record_decode(slot->tag, p + 2, p + 18, &e->record);
+	if (!e->has_record)
+		e->record = (struct record){0};
+	return p[0] < STORE_UNSEALABLE && (e->has_record || e->status != STORE_OK);
+}
+
+static bool wants_outcome(const struct item *i, const struct entry *e)
+{
+	return i->kind == KIND_ACCEPT && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
+}
+
+/* One entry an item: accept, extend, event, finish, cancel. Most are answered at once; a duplicate that is done takes its outcome
+ * along, which must be fetched. */
+static void on_entries(struct redis *s, struct batch *b, struct slice text)
+{
+	struct fetch *f = NULL;
+	const uint8_t *p = text.p + HEAD_BYTES;
+	struct item *i;
+
+	for (; (i = items_take(&b->items)); p += ENTRY_BYTES) {
+		struct store_answer a = {0};
+		struct entry e;
+
+		if (!entry_decode(b->slot, p, &e)) {
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+			continue;
+		}
+		a.status = e.status;
+		a.same_bytes = e.flag;
+		a.record = e.record.r;
+		a.retry_after_ms = e.status == STORE_QUOTA && i->kind == KIND_ACCEPT ? RETRY_MS : 0;
+		if (!wants_outcome(i, &e)) {
+			item_answer(s, i, &a);
+			continue;
+		}
+		if (!f)
+			f = fetch_new();
+		if (!f || !fetch_begin(f, i, &a))
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		else if (!fetch_add_outcome(f, &e.record))
+			log_event(LOG_ERROR, "store.memory", F_STR("what", "outcome of a duplicate"));
+	}
+	if (f)
+		fetch_start(s, b->slot, f);
+}
+
+static bool lease_records(struct redis *s, struct slot *slot, struct fetch *f, const uint8_t *p, size_t n)
+{
+	struct record r;
+
+	for (size_t j = 0; j < n; j++, p += LEASED_BYTES)
+		if (!record_decode(slot->tag, p, p + HANDOFF_ID_BYTES, &r) || !fetch_add(f, &r, r.r.state == STATE_LEASED, false))
+			return false;
+	return true;
+}
+
+static void on_leased(struct redis *s, struct batch *b, struct slice text, const struct record_head *h)
+{
+	struct fetch *f = fetch_new();
+	const struct store_answer ok = {.status = STORE_OK, .next = h->extra};
+	size_t at = HEAD_BYTES;
+	struct item *i;
+
+	if (!f) {
+		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+		return;
+	}
+	while ((i = items_take(&b->items))) {
+		size_t n = text.n >= at + 2 ? (size_t)be_get(text.p + at, 2) : SIZE_MAX;
+
+		if (n > 1024 || text.n < at + 2 + n * LEASED_BYTES || !fetch_begin(f, i, &ok)) {
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+			fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+			break;
+		}
+		if (!lease_records(s, b->slot, f, text.p + at + 2, n))
+			log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", "not a record"));
+		at += 2 + n * LEASED_BYTES;
+	}
+	fetch_start(s, b->slot, f);
+}
+
+/* get: one entry an item; list and tick: many for the only item. */
+static void on_records(struct redis *s, struct batch *b, struct slice text, const struct record_head *h)
+{
+	bool many = b->kind != KIND_GET;
+	struct fetch *f = fetch_new();
+	struct store_answer ok = {.status = STORE_OK, .next = h->extra};
+	struct item *i = NULL;
+	struct entry e;
+
+	if (!f || (many && (!(i = items_take(&b->items)) || !fetch_begin(f, i, &ok)))) {
+		fetch_free(f);
+		if (i)
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+		return;
+	}
+	for (size_t at = HEAD_BYTES; at + ENTRY_BYTES <= text.n; at += ENTRY_BYTES) {
+		bool good = entry_decode(b->slot, text.p + at, &e);
+
+		if (many) {
+			if (!good || !fetch_add(f, &e.record, i->blobs, i->blobs))
+				log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", "not a record"));
+			continue;
+		}
+		i = items_take(&b->items);
+		if (!i)
+			break;
+		ok = (struct store_answer){.status = e.status, .record = e.record.r};
+		if (!good || e.status != STORE_OK)
+			item_fail(s, i, good ? e.status : STORE_UNAVAILABLE, 0);
+		else if (!fetch_begin(f, i, &ok))
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		else if (!fetch_add(f, &e.record, i->blobs, i->blobs))
+			log_event(LOG_ERROR, "store.memory", F_STR("what", "get"));
+	}
+	fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+	fetch_start(s, b->slot, f);
+}
+
+/* A Function's answer that has the right form for its batch. */
+static bool answer_fits(const struct batch *b, struct slice text)
+{
+	switch (b->kind) {
+	case KIND_ACCEPT:
+	case KIND_EXTEND:
+	case KIND_EVENT:
+	case KIND_FINISH:
+	case KIND_CANCEL:
+	case KIND_GET:
+		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
+	default:
+		return true;
+	}
+}
+
+static void on_text(struct redis *s, struct batch *b, struct slice text)
+{
+	struct record_head h;
+
+	if (text.n == 1 && text.p[0] == 'O' && kind_rows[b->kind].opens) {
+		on_closed_slot(s, b);
+		return;
+	}
+	if (!record_head_decode(text, &h) || !answer_fits(b, text)) {
+		on_error(s, b, "ERR an answer of another form than the library's", false);
+		return;
+	}
+	b->slot->waiting = h.waiting;
+	if (b->kind == KIND_ACCEPT)
+		remember_set(s->remember, b->slot->seen, h.epoch, h.extra);
+	redis_counted(s, b, "ok");
+	switch (b->kind) {
+	case KIND_LEASE:
+		on_leased(s, b, text, &h);
+		break;
+	case KIND_GET:
+	case KIND_LIST:
+	case KIND_TICK:
+		on_records(s, b, text, &h);
+		break;
+	case KIND_QUARANTINE:
+		fetch_on_quarantined(s, b, slice_of(text.p + HEAD_BYTES, text.n - HEAD_BYTES));
+		break;
+	default:
+		on_entries(s, b, text);
+	}
+}
+
+static void on_function(struct redis *s, struct batch *b, const redisReply *r, bool blobs_written)
+{
+	if (r->type == REDIS_REPLY_ERROR) {
+		if (b->kind == KIND_QUARANTINE || b->kind == KIND_OPEN)
+			redis_conn_fail(s->conn, false, r->str, "Baton connects again and checks the server anew");
+		else
+			on_error(s, b, r->str, blobs_written);
+		return;
+	}
+	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)
+		events_answer(s, b, r);
+	else if (b->kind == KIND_OPEN)
+		on_opened(s, b, resp_bytes(r));
+	else
+		on_text(s, b, resp_bytes(r));
+}
+
+/* MULTI, MSET, FCALL, EXEC: four replies; errors of the middle ones say why EXEC was refused. */
+static void on_exec(struct redis *s, struct batch *b, const redisReply *r)
+{
+	if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type != REDIS_REPLY_ERROR)
+		on_function(s, b, r->element[1], true);
+	else if (r->type == REDIS_REPLY_ARRAY && r->elements == 2)
+		on_error(s, b, r->element[0]->str, false);
+	else
+		on_error(s, b, b->error[0] ? b->error : r->type == REDIS_REPLY_ERROR ? r->str : "ERR no answer to EXEC", false);
+}
+
+static void on_memory(struct redis *s, const redisReply *r)
+{
+	char text[32];
+	unsigned long long used = 0, max = 0;
+
+	s->polling = false;
+	if (slice_copy_str(info_field(resp_bytes(r), "used_memory"), text, sizeof text))
+		used = strtoull(text, NULL, 10);
+	if (slice_copy_str(info_field(resp_bytes(r), "maxmemory"), text, sizeof text))
+		max = strtoull(text, NULL, 10);
+	s->memory_full = max > 0 && used > max / 5 * 4;
+}
+
+static void complete(struct redis *s, struct batch *b, const redisReply *r)
+{
+	switch (b->kind) {
+	case KIND_FETCH:
+		fetch_on_reply(s, b, r);
+		break;
+	case KIND_MEMORY:
+		on_memory(s, r);
+		break;
+	case KIND_UNLINK:
+		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+		break;
+	default:
+		if (b->exec)
+			on_exec(s, b, r);
+		else
+			on_function(s, b, r, false);
+	}
+}
+
+void redis_on_reply(struct redis *s, const redisReply *r)
+{
+	struct batch *b = s->sent_first;
+
+	if (!b) {
+		redis_conn_fail(s->conn, false, "an answer that nobody asked for", "see what listens at store.url");
+		return;
+	}
+	if (++b->seen < b->replies) {
+		if (b->kind == KIND_FETCH)
+			fetch_on_reply(s, b, r);
+		else if (r->type == REDIS_REPLY_ERROR && !b->error[0])
+			snprintf(b->error, sizeof b->error, "%s", r->str);
+		return;
+	}
+	s->sent_first = b->next;
+	if (!s->sent_first)
+		s->sent_last = &s->sent_first;
+	s->now_ms = clock_mono_ms();
+	if (b->kind < KIND_QUEUED)
+		b->slot->under_way[b->kind]--;
+	if (b->slot)
+		slot_dirty(s, b->slot);
+	complete(s, b, r);
+	if (b->fetch && (b->kind == KIND_QUARANTINE))
+		fetch_abandon(s, b); /* its call failed: nobody was answered yet */
+	batch_free(b);
+}

@@ -1,0 +1,154 @@
+/* Is this Redis fit to keep what Baton acknowledges? Version, role, eviction, durability, library; each with a remedy. What cannot be
+ * read counts as unfit. */
+#include "store/redis_checks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool unfit(struct fault *f, const char *why, const char *remedy)
+{
+	snprintf(f->why, sizeof f->why, "%s", why);
+	snprintf(f->remedy, sizeof f->remedy, "%s", remedy);
+	return false;
+}
+
+bool check_no_error(const redisReply *r, struct fault *f)
+{
+	if (!r || r->type != REDIS_REPLY_ERROR)
+		return true;
+	snprintf(f->why, sizeof f->why, "redis: %.200s", r->str);
+	if (resp_error_is(r, "NOPERM"))
+		snprintf(f->remedy, sizeof f->remedy, "allow Baton's ACL user: ~* &* +@all -@dangerous +info +config|get +function +fcall");
+	else if (resp_error_is(r, "NOAUTH") || resp_error_is(r, "WRONGPASS"))
+		snprintf(f->remedy, sizeof f->remedy, "set store.user and store.password_file to what the server expects");
+	else if (resp_error_is(r, "LOADING"))
+		snprintf(f->remedy, sizeof f->remedy, "wait until Redis has read its append-only file");
+	else
+		snprintf(f->remedy, sizeof f->remedy, "see Redis' log");
+	return false;
+}
+
+struct slice info_field(struct slice info, const char *name)
+{
+	size_t n = strlen(name);
+
+	while (info.n) {
+		const uint8_t *end = memchr(info.p, '\n', info.n);
+		size_t line = end ? (size_t)(end - info.p) : info.n;
+		size_t used = end ? line + 1 : line;
+
+		if (line && info.p[line - 1] == '\r')
+			line--;
+		if (line > n && info.p[n] == ':' && memcmp(info.p, name, n) == 0)
+			return slice_of(info.p + n + 1, line - n - 1);
+		info = slice_of(info.p + used, info.n - used);
+	}
+	return slice_of(NULL, 0);
+}
+
+static bool check_version(const redisReply *r, bool always, struct fault *f)
+{
+	struct slice v = info_field(resp_bytes(r), "redis_version");
+	char text[32];
+
+	if (slice_copy_str(v, text, sizeof text) && atoi(text) >= 7)
+		return true;
+	return unfit(f, "Redis is older than 7.0 or does not say its version", "run Redis 7.0 or later");
+}
+
+bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1])
+{
+	struct slice info = resp_bytes(r);
+
+	return slice_is(info_field(info, "role"), "master") && info_field(info, "master_replid").n == REPLID_BYTES
+		&& slice_copy_str(info_field(info, "master_replid"), out, REPLID_BYTES + 1);
+}
+
+static bool check_role(const redisReply *r, bool always, struct fault *f)
+{
+	char replid[REPLID_BYTES + 1];
+
+	if (check_replid(r, replid))
+		return true;
+	return unfit(f, "this Redis is not a primary", "point store.url at the primary");
+}
+
+/* CONFIG GET answers name and value. */
+static struct slice config_value(const redisReply *r)
+{
+	if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != 2)
+		return slice_of(NULL, 0);
+	return resp_bytes(r->element[1]);
+}
+
+static bool check_policy(const redisReply *r, bool always, struct fault *f)
+{
+	if (slice_is(config_value(r), "noeviction"))
+		return true;
+	return unfit(f, "maxmemory-policy is not noeviction: Redis would drop nonces and work when memory is short",
+		"redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf");
+}
+
+static bool check_aof(const redisReply *r, bool always, struct fault *f)
+{
+	if (slice_is(config_value(r), "yes"))
+		return true;
+	return unfit(f, "appendonly is not yes: a restart of Redis would lose acknowledged work",
+		"redis-cli CONFIG SET appendonly yes, and in redis.conf");
+}
+
+static bool check_fsync(const redisReply *r, bool always, struct fault *f)
+{
+	struct slice v = config_value(r);
+
+	if (slice_is(v, "always") || (!always && slice_is(v, "everysec")))
+		return true;
+	if (always)
+		return unfit(f, "appendfsync is not always: what was acknowledged could be lost when Redis is killed",
+			"redis-cli CONFIG SET appendfsync always, or store.fsync: everysec if that loss is acceptable");
+	return unfit(f, "appendfsync is neither always nor everysec", "redis-cli CONFIG SET appendfsync everysec");
+}
+
+static bool check_truncated(const redisReply *r, bool always, struct fault *f)
+{
+	if (slice_is(config_value(r), "no"))
+		return true;
+	return unfit(f, "aof-load-truncated is not no: after a torn write Redis would start with an open MULTI and lose later work",
+		"redis-cli CONFIG SET aof-load-truncated no, and in redis.conf; repair with redis-check-aof --fix before a start");
+}
+
+const struct check redis_checks[] = {
+	{{"INFO", "server"}, check_version},
+	{{"INFO", "replication"}, check_role},
+	{{"CONFIG", "GET", "maxmemory-policy"}, check_policy},
+	{{"CONFIG", "GET", "appendonly"}, check_aof},
+	{{"CONFIG", "GET", "appendfsync"}, check_fsync},
+	{{"CONFIG", "GET", "aof-load-truncated"}, check_truncated},
+};
+const size_t redis_checks_n = sizeof redis_checks / sizeof redis_checks[0];
+
+/* The value after `name` in an array of names and values. */
+static const redisReply *pair_value(const redisReply *r, const char *name)
+{
+	if (!r || r->type != REDIS_REPLY_ARRAY)
+		return NULL;
+	for (size_t i = 0; i + 1 < r->elements; i += 2)
+		if (slice_is(resp_bytes(r->element[i]), name))
+			return r->element[i + 1];
+	return NULL;
+}
+
+bool check_library(const redisReply *r, struct fault *f)
+{
+	const redisReply *code = NULL;
+
+	if (!check_no_error(r, f))
+		return false;
+	if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 1)
+		code = pair_value(r->element[0], "library_code");
+	if (slice_is(resp_bytes(code), store_library))
+		return true;
+	return unfit(f, "Redis holds another library named " STORE_LIBRARY_NAME,
+		"if no other version of Baton uses this Redis: redis-cli FUNCTION DELETE " STORE_LIBRARY_NAME);
+}

@@ -1,0 +1,35 @@
+/* Is this Redis fit to keep what Baton acknowledges? Pure functions over its answers to INFO, CONFIG GET and FUNCTION. */
+#ifndef BATON_STORE_REDIS_CHECKS_H
+#define BATON_STORE_REDIS_CHECKS_H
+
+#include "store/redis_codec.h"
+#include "store/redis_conn.h"
+
+struct fault {
+	char why[256];
+	char remedy[256];
+};
+
+extern const char store_library[]; /* baton1.lua, embedded by the build */
+#define STORE_LIBRARY_NAME "baton1"
+
+/* Value of "name:" in an INFO text, matched as a whole line; empty when it is not there. */
+struct slice info_field(struct slice info, const char *name);
+
+/* The questions, in order; check() is asked with the answer to each. */
+struct check {
+	const char *argv[4];
+	bool (*ok)(const redisReply *r, bool fsync_always, struct fault *f);
+};
+extern const struct check redis_checks[];
+extern const size_t redis_checks_n;
+/* master_replid out of INFO replication. false: it is not there, or this is a replica. */
+bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1]);
+#define CHECK_REPLICATION 1 /* its index */
+
+/* The answer to FUNCTION LIST LIBRARYNAME baton1 WITHCODE: is it our code? */
+bool check_library(const redisReply *r, struct fault *f);
+/* Words for an answer that is an error. */
+bool check_no_error(const redisReply *r, struct fault *f);
+
+#endif

@@ -1,0 +1,401 @@
+/* How does one worker stay connected to Redis? See redis_conn.h.
+ *
+ *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> READY
+ *        ↑                    │            │            │           │          │
+ *        └── broken, timed out, unfit ─────┴────────────┴───────────┴──────────┘
+ *
+ * A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
+#include "store/redis_conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "net/stream.h"
+#include "store/redis_checks.h"
+#include "store/redis_url.h"
+
+#define BACKOFF_FIRST_MS 50
+#define BACKOFF_MAX_MS 5000
+#define WRITE_CAP (96u << 20)
+#define PASSWORD_MAX 4096
+
+enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_READY };
+
+struct conn {
+	enum conn_state state;
+	enum conn_mode mode;
+	struct loop *loop;
+	const struct store_redis_config *config;
+	const char *channel;
+	struct conn_events ev;
+	void *user;
+	struct redis_url url;
+	struct stream *stream;
+	struct resp_reader *reader;
+	struct loop_timer *timer; /* backoff, or the state's time-out */
+	unsigned failures;        /* in a row */
+	unsigned expect;          /* answers still to come in this state */
+	unsigned asked;           /* answers seen in this state */
+	bool listing;             /* LOADING: the library was there, its code is being compared */
+	bool reading;             /* inside on_data: closing must wait */
+	bool failed;
+	struct fault fault;
+	bool is_fault;
+	char replid[REPLID_BYTES + 1];
+};
+
+static void greet(struct conn *c);
+
+static void set_state(struct conn *c, enum conn_state to)
+{
+	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "ready"};
+
+	c->state = to;
+	c->expect = c->asked = 0;
+	log_event(LOG_DEBUG, "store.connection", F_STR("state", name[to]), F_INT("failures", c->failures));
+}
+
+static int64_t backoff(struct conn *c)
+{
+	int64_t ms = BACKOFF_FIRST_MS;
+	uint16_t r;
+
+	for (unsigned i = 1; i < c->failures && ms < BACKOFF_MAX_MS; i++)
+		ms *= 2;
+	if (ms > BACKOFF_MAX_MS)
+		ms = BACKOFF_MAX_MS;
+	random_bytes(&r, sizeof r);
+	return ms / 2 + ms * r / 65536; /* half to one and a half */
+}
+
+static void down(struct conn *c)
+{
+	struct fault f = c->fault;
+
+	stream_close(c->stream);
+	c->stream = NULL;
+	resp_reader_free(c->reader);
+	c->reader = NULL;
+	c->failed = false;
+	c->failures++;
+	set_state(c, CONN_WAITING);
+	loop_timer_set(c->timer, backoff(c));
+	c->ev.on_down(c->user, c->is_fault, f.why, f.remedy);
+}
+
+void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *remedy)
+{
+	if (c->state == CONN_WAITING || c->failed)
+		return;
+	c->is_fault = fault;
+	if (why != c->fault.why)
+		snprintf(c->fault.why, sizeof c->fault.why, "%s", why);
+	if (remedy != c->fault.remedy)
+		snprintf(c->fault.remedy, sizeof c->fault.remedy, "%s", remedy);
+	c->failed = true;
+	if (!c->reading)
+		down(c);
+}
+
+static void broken(struct conn *c, const char *why)
+{
+	redis_conn_fail(c, false, why, "see that Redis runs and can be reached");
+}
+
+static void unfit(struct conn *c, const struct fault *f)
+{
+	redis_conn_fail(c, true, f->why, f->remedy);
+}
+
+static bool ask(struct conn *c, const struct slice *argv, size_t n)
+{
+	struct buf *out = stream_out(c->stream);
+
+	if (!out || !resp_put(out, argv, n)) {
+		broken(c, "write buffer full");
+		return false;
+	}
+	c->expect++;
+	return true;
+}
+
+static bool ask_words(struct conn *c, const char *const *words, size_t max)
+{
+	struct slice argv[4];
+	size_t n = 0;
+
+	while (n < max && words[n]) {
+		argv[n] = slice_str(words[n]);
+		n++;
+	}
+	return ask(c, argv, n);
+}
+
+static void ready(struct conn *c)
+{
+	loop_timer_stop(c->timer);
+	c->failures = 0;
+	set_state(c, CONN_READY);
+	c->ev.on_ready(c->user, c->replid);
+}
+
+/* ---- LOADING ---- */
+
+static void load(struct conn *c)
+{
+	const struct slice argv[] = {SLICE_LIT("FUNCTION"), SLICE_LIT("LOAD"), slice_str(store_library)};
+
+	set_state(c, CONN_LOADING);
+	c->listing = false;
+	ask(c, argv, 3);
+}
+
+static void on_loaded(struct conn *c, const redisReply *r)
+{
+	static const char *const list[] = {"FUNCTION", "LIST", "LIBRARYNAME", STORE_LIBRARY_NAME};
+	const struct slice argv[] = {slice_str(list[0]), slice_str(list[1]), slice_str(list[2]), slice_str(list[3]),
+				     SLICE_LIT("WITHCODE")};
+	struct fault f;
+
+	if (c->listing) {
+		if (check_library(r, &f))
+			ready(c);
+		else
+			unfit(c, &f);
+		return;
+	}
+	if (r->type == REDIS_REPLY_ERROR && strstr(r->str, "already exists")) {
+		c->listing = true;
+		ask(c, argv, 5);
+		return;
+	}
+	if (check_no_error(r, &f))
+		ready(c);
+	else
+		unfit(c, &f);
+}
+
+/* ---- CHECKING ---- */
+
+static void check(struct conn *c)
+{
+	set_state(c, CONN_CHECKING);
+	for (size_t i = 0; i < redis_checks_n; i++)
+		if (!ask_words(c, redis_checks[i].argv, 4))
+			return;
+}
+
+static void on_checked(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, c->config->fsync_always, &f)) {
+		unfit(c, &f);
+		return;
+	}
+	if (c->asked == CHECK_REPLICATION)
+		check_replid(r, c->replid);
+	c->asked++;
+	if (c->asked == redis_checks_n)
+		load(c);
+}
+
+/* ---- GREETING ---- */
+
+static bool authenticate(struct conn *c)
+{
+	struct problem why = {""};
+	uint8_t *password = NULL;
+	size_t n = 0;
+	bool ok;
+
+	if (!c->config->password_file || !*c->config->password_file)
+		return true;
+	if (secret_read_file(c->config->password_file, PASSWORD_MAX, &password, &n, &why) != 0) {
+		redis_conn_fail(c, true, why.text, "see store.password_file");
+		return false;
+	}
+	if (c->config->acl_user && *c->config->acl_user)
+		ok = ask(c, (const struct slice[]){SLICE_LIT("AUTH"), slice_str(c->config->acl_user), slice_of(password, n)}, 3);
+	else
+		ok = ask(c, (const struct slice[]){SLICE_LIT("AUTH"), slice_of(password, n)}, 2);
+	secret_wipe(password, n);
+	free(password);
+	return ok;
+}
+
+static void greeted(struct conn *c)
+{
+	if (c->mode == CONN_COMMANDS)
+		check(c);
+	else
+		ready(c);
+}
+
+static void greet(struct conn *c)
+{
+	char db[16];
+
+	set_state(c, CONN_GREETING);
+	if (!authenticate(c))
+		return;
+	snprintf(db, sizeof db, "%d", c->url.db);
+	if (c->url.db && !ask(c, (const struct slice[]){SLICE_LIT("SELECT"), slice_str(db)}, 2))
+		return;
+	if (c->mode == CONN_LISTEN && !ask(c, (const struct slice[]){SLICE_LIT("SUBSCRIBE"), slice_str(c->channel)}, 2))
+		return;
+	if (!c->expect)
+		greeted(c);
+}
+
+static void on_greeted(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (!check_no_error(r, &f)) {
+		unfit(c, &f);
+		return;
+	}
+	if (--c->expect == 0)
+		greeted(c);
+}
+
+/* ---- the stream ---- */
+
+static void on_reply(struct conn *c, const redisReply *r)
+{
+	switch (c->state) {
+	case CONN_GREETING:
+		on_greeted(c, r);
+		break;
+	case CONN_CHECKING:
+		on_checked(c, r);
+		break;
+	case CONN_LOADING:
+		on_loaded(c, r);
+		break;
+	case CONN_READY:
+		c->ev.on_reply(c->user, r);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_open(void *user)
+{
+	struct conn *c = user;
+
+	c->reader = resp_reader_new();
+	if (c->reader)
+		greet(c);
+	else
+		broken(c, "out of memory");
+}
+
+static long on_data(void *user, struct slice bytes)
+{
+	struct conn *c = user;
+	redisReply *r;
+
+	c->reading = true;
+	if (resp_reader_feed(c->reader, bytes) != 0)
+		broken(c, "the server's answer breaks RESP or a size limit");
+	while (!c->failed && (r = resp_reader_next(c->reader))) {
+		on_reply(c, r);
+		freeReplyObject(r);
+	}
+	if (!c->failed && resp_reader_broken(c->reader))
+		broken(c, "the server's answer is not RESP");
+	c->reading = false;
+	if (c->failed)
+		down(c); /* the stream is closed after this: it shows no more */
+	return (long)bytes.n;
+}
+
+static void on_close(void *user, const char *why)
+{
+	struct conn *c = user;
+
+	c->stream = NULL;
+	broken(c, why);
+}
+
+static const struct stream_events stream_events = {on_open, on_data, on_close};
+
+static void open_now(struct conn *c)
+{
+	struct stream_target t = {
+		.unix_path = *c->url.unix_path ? c->url.unix_path : NULL,
+		.host = *c->url.host ? c->url.host : NULL,
+		.port = c->url.port,
+		.tls = c->url.tls,
+		.ca_file = c->config->ca_file && *c->config->ca_file ? c->config->ca_file : NULL,
+		.cert_file = c->config->cert_file && *c->config->cert_file ? c->config->cert_file : NULL,
+		.key_file = c->config->key_file && *c->config->key_file ? c->config->key_file : NULL,
+		.connect_timeout_ms = c->config->timeout_ms,
+		.write_cap = WRITE_CAP,
+	};
+
+	set_state(c, CONN_OPENING);
+	loop_timer_set(c->timer, 2 * c->config->timeout_ms); /* until READY */
+	c->stream = stream_open(c->loop, &t, &stream_events, c);
+	if (!c->stream)
+		broken(c, "out of memory");
+}
+
+static void on_timer(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->state == CONN_WAITING)
+		open_now(c);
+	else
+		broken(c, "Redis did not answer in time while connecting");
+}
+
+struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *config, enum conn_mode mode, const char *channel,
+		      const struct conn_events *ev, void *user, struct problem *why)
+{
+	struct conn *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	*c = (struct conn){.mode = mode, .loop = l, .config = config, .channel = channel, .ev = *ev, .user = user};
+	c->timer = loop_timer_new(l, on_timer, c);
+	if (!c->timer) {
+		problem_set(why, "out of memory");
+		goto out;
+	}
+	if (redis_url_parse(config->url, &c->url, why) != 0)
+		goto out;
+	loop_timer_set(c->timer, 0);
+	return c;
+out:
+	redis_conn_free(c);
+	return NULL;
+}
+
+void redis_conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	if (c->stream)
+		stream_close(c->stream);
+	resp_reader_free(c->reader);
+	loop_timer_free(c->timer);
+	free(c);
+}
+
+bool redis_conn_ready(const struct conn *c)
+{
+	return c && c->state == CONN_READY && !c->failed;
+}
+
+struct buf *redis_conn_out(struct conn *c)
+{
+	return redis_conn_ready(c) ? stream_out(c->stream) : NULL;
+}

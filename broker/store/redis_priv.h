@@ -1,0 +1,188 @@
+/* What do the files of the Redis backend share? Items (one question of a caller), queues of them per slot and kind, and batches (one
+ * Function call with its answers). redis.c takes items in, redis_send.c makes batches of them, redis_answer.c reads the answers,
+ * redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots.
+ *
+ * An item's life:   queued in its slot ──> in a batch, sent ──> answered, or in a fetch until its blobs are open ──> answered
+ *                      ↑                        │
+ *                      └── connection lost (once, within its time-out), slot to be opened first
+ */
+#ifndef BATON_STORE_REDIS_PRIV_H
+#define BATON_STORE_REDIS_PRIV_H
+
+#include <uthash.h>
+
+#include "store/record.h"
+#include "store/redis_conn.h"
+#include "store/remember.h"
+
+#define BATCH_ITEMS 256
+#define BATCH_BYTES (1u << 20)          /* of blobs; a larger one travels alone */
+#define BATCHES_UNDER_WAY 4             /* per slot and kind; what comes meanwhile makes the next one larger */
+#define PENDING_BYTES (64u << 20)       /* of sealed blobs queued or under way */
+#define SLOTS_MAX 16384
+#define LEASE_BUDGET (4u << 20)         /* bytes of tasks one lease or list call may hand out */
+#define FETCH_BYTES (4u << 20)          /* of blobs in one MGET */
+#define TRIES_MAX 2                     /* the first time, and once more after a lost connection */
+#define OPENS_MAX 3                     /* an item may find its slot closed that often */
+
+/* The order is the order of sending within a slot: reports of progress before the report that ends. */
+enum kind {
+	KIND_ACCEPT, KIND_EXTEND, KIND_EVENT, KIND_FINISH, KIND_CANCEL, KIND_LEASE, KIND_GET, KIND_EVENTS, KIND_LIST, KIND_TICK,
+	KIND_QUEUED, /* number of kinds that callers queue */
+	KIND_OPEN = KIND_QUEUED, KIND_QUARANTINE, KIND_FETCH, KIND_MEMORY, KIND_UNLINK,
+	KINDS,
+};
+
+struct kind_row {
+	const char *function;
+	const char *keys;   /* letters of slot_keys */
+	unsigned width;     /* bytes of an item's request */
+	unsigned max;       /* items a call */
+	bool opens;         /* the Function may answer 'O' */
+};
+extern const struct kind_row kind_rows[KINDS];
+
+struct slot;
+
+struct item {
+	struct item *next;
+	struct slot *slot;
+	store_done *done;
+	void *user;
+	uint64_t op;
+	int64_t deadline_ms; /* monotonic */
+	uint8_t kind, tries, opens;
+	bool blobs;          /* get, list: wanted */
+	enum store_status failed; /* answered without Redis: queued for the tick's tail */
+	uint32_t retry_after_ms;
+	uint8_t request[REQUEST_MAX_BYTES];
+	uint8_t *body;       /* sealed; owned */
+	size_t body_n;
+};
+
+struct items {
+	struct item *first, **last;
+	size_t n;
+};
+
+enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, SLOT_KEYS };
+#define SLOT_KEY_LETTERS "msiz012nlfdxh"
+#define SLOT_PREFIX_MAX (2 * NAME_MAX_BYTES + 5) /* "{tenant/route}:" */
+
+struct slot {
+	char name[2 * NAME_MAX_BYTES + 2]; /* tenant/route */
+	char tenant[NAME_MAX_BYTES + 1], route[NAME_MAX_BYTES + 1];
+	uint8_t tag[4];
+	char key[SLOT_KEYS][SLOT_PREFIX_MAX + 4];
+	size_t prefix_n;
+	struct items queue[KIND_QUEUED];
+	unsigned under_way[KIND_QUEUED];
+	bool opening;
+	bool dirty;               /* in the list of slots to look at */
+	struct slot *next_dirty;
+	uint64_t waiting;
+	struct remembered *seen;
+	UT_hash_handle hh;
+};
+
+struct fetch;
+
+struct batch {
+	struct batch *next;
+	enum kind kind;
+	struct slot *slot;
+	struct items items;
+	unsigned replies, seen;   /* expected, come */
+	bool exec;                /* wrapped in MULTI, MSET */
+	bool inlined;             /* bodies as arguments, because memory is full */
+	int64_t sent_ms;
+	char error[128];          /* of an inner reply */
+	struct fetch *fetch;
+};
+
+struct redis {
+	struct store base;        /* first */
+	struct loop *loop;
+	struct store_redis_config config;
+	char *strings[8];         /* copies of the configuration's */
+	char *channel;
+	struct conn *conn, *listener;
+	struct seal *seal;
+	struct remember *remember;
+	struct slot *slots;       /* hash by name */
+	struct slot *dirty_first, **dirty_last;
+	struct items failed;      /* to be answered at the tail */
+	struct item *free_items;
+	size_t n_free;
+	struct batch *sent_first, **sent_last;
+	size_t pending, pending_bytes;
+	struct loop_tail tail;
+	struct loop_timer *timer;
+	int64_t now_ms;           /* monotonic, of this tick */
+	int64_t polled_ms;
+	bool polling, memory_full;
+	bool was_ready;           /* before the last on_down */
+	bool unreachable;         /* an attempt to come back failed: answer at once */
+	bool freeing;
+	int64_t timer_ms;
+	char replid[REPLID_BYTES + 1];
+	char max_waiting[24], max_waiting_bytes[24], skew[24];
+	uint8_t token_head[4];
+	uint32_t token_next;
+	struct buf scratch;       /* item bytes and blob names of the batch being written */
+	struct slice *argv;
+};
+
+/* redis_slot.c */
+struct slot *slot_get(struct redis *s, struct store_slot at); /* NULL: a bad name, or the cap */
+void slot_dirty(struct redis *s, struct slot *slot);
+void slots_free_all(struct redis *s);
+/* "{tenant/route}:b:" id token; returns its length. */
+#define BLOB_NAME_MAX (SLOT_PREFIX_MAX + 2 + HANDOFF_ID_BYTES + TOKEN_BYTES)
+size_t slot_blob_name(const struct slot *slot, const uint8_t *id, const uint8_t *token, uint8_t *out);
+
+void items_init(struct items *q);
+void items_put(struct items *q, struct item *i);
+void items_put_first(struct items *q, struct item *i);
+struct item *items_take(struct items *q);
+
+/* redis.c */
+void item_answer(struct redis *s, struct item *i, const struct store_answer *a); /* calls back, frees i */
+void item_fail(struct redis *s, struct item *i, enum store_status status, uint32_t retry_after_ms);
+void item_requeue(struct redis *s, struct item *i);
+void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES]);
+
+/* redis_send.c */
+void redis_flush(struct redis *s);
+/* Writes b and puts it in the line of those waiting for replies. false: no connection; b is the caller's. */
+bool batch_send(struct redis *s, struct batch *b);
+struct batch *batch_new(enum kind k, struct slot *slot);
+void batch_free(struct batch *b);
+/* Fails or requeues what b holds, after a lost connection. */
+void batch_abandon(struct redis *s, struct batch *b);
+void redis_open_slot(struct redis *s, struct slot *slot);
+
+/* redis_answer.c */
+void redis_on_reply(struct redis *s, const redisReply *r);
+void redis_counted(struct redis *s, const struct batch *b, const char *result);
+
+/* redis_fetch.c */
+struct fetch *fetch_new(void);
+void fetch_free(struct fetch *f);
+/* Begins the answer of an item; what is added next belongs to it. Takes i. false: out of memory, i is still the caller's. */
+bool fetch_begin(struct fetch *f, struct item *i, const struct store_answer *a);
+/* Adds a record to it, and asks for its blobs. */
+bool fetch_add(struct fetch *f, const struct record *r, bool task, bool outcome);
+/* For an accept whose first handoff has an outcome. */
+bool fetch_add_outcome(struct fetch *f, const struct record *r);
+/* Takes f: sends for the blobs, or answers at once when there are none to fetch. */
+void fetch_start(struct redis *s, struct slot *slot, struct fetch *f);
+size_t fetch_write(struct redis *s, struct batch *b, struct buf *out); /* commands written, 0 = failed */
+void fetch_on_reply(struct redis *s, struct batch *b, const redisReply *r);
+void fetch_on_quarantined(struct redis *s, struct batch *b, struct slice entries);
+void fetch_abandon(struct redis *s, struct batch *b);
+void fetch_quarantine_ids(const struct fetch *f, struct buf *out);
+/* An answer of events whose bodies are opened in here. */
+void events_answer(struct redis *s, struct batch *b, const redisReply *r);
+
+#endif

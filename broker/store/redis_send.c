@@ -1,0 +1,417 @@
+/* How do queued items become Function calls? At the tick's tail, one call for all of one kind in one slot: at most 256 items and 1 MiB
+ * of blobs, several calls one behind the other. Blobs travel beside the call by MSET in the same MULTI, never through Lua, but when
+ * Redis is out of memory and only allow-oom Functions may still write. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "store/redis_priv.h"
+
+const struct kind_row kind_rows[KINDS] = {
+	[KIND_ACCEPT] = {"baton1_accept", "msiz012nfh", ACCEPT_BYTES, BATCH_ITEMS, true},
+	[KIND_EXTEND] = {"baton1_extend", "ms", EXTEND_BYTES, BATCH_ITEMS, false},
+	[KIND_EVENT] = {"baton1_event", "ms", EVENT_BYTES, BATCH_ITEMS, false},
+	[KIND_FINISH] = {"baton1_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false},
+	[KIND_CANCEL] = {"baton1_cancel", "mszfh", CANCEL_BYTES, BATCH_ITEMS, false},
+	[KIND_LEASE] = {"baton1_lease", "msl210f", LEASE_BYTES, 64, true},
+	[KIND_GET] = {"baton1_get", "ms", HANDOFF_ID_BYTES, 64, false},
+	[KIND_EVENTS] = {"baton1_events", "ms", 28, 1, false},
+	[KIND_LIST] = {"baton1_list", "msn", 21, 1, false},
+	[KIND_TICK] = {"baton1_tick", "msizl012nfdh", 16, 1, true},
+	[KIND_OPEN] = {"baton1_open", "msn012zh", 0, 0, false},
+	[KIND_QUARANTINE] = {"baton1_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false},
+};
+
+#define ARGV_MAX (24 + 2 * BATCH_ITEMS)
+#define NUMBERS 6
+
+struct call {
+	struct redis *s;
+	struct batch *b;
+	size_t n;                /* of s->argv */
+	char number[NUMBERS][24];
+	unsigned n_numbers;
+};
+
+struct batch *batch_new(enum kind k, struct slot *slot)
+{
+	struct batch *b = calloc(1, sizeof *b);
+
+	if (!b)
+		return NULL;
+	b->kind = k;
+	b->slot = slot;
+	items_init(&b->items);
+	return b;
+}
+
+void batch_free(struct batch *b)
+{
+	if (!b)
+		return;
+	fetch_free(b->fetch);
+	free(b);
+}
+
+static void arg(struct call *c, struct slice v)
+{
+	c->s->argv[c->n++] = v;
+}
+
+static void arg_number(struct call *c, uint64_t v)
+{
+	char *text = c->number[c->n_numbers++];
+
+	snprintf(text, sizeof c->number[0], "%llu", (unsigned long long)v);
+	arg(c, slice_str(text));
+}
+
+static void call_begin(struct call *c, const struct kind_row *k)
+{
+	static const char *const count[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"};
+	size_t keys = strlen(k->keys);
+
+	c->n = 0;
+	arg(c, SLICE_LIT("FCALL"));
+	arg(c, slice_str(k->function));
+	arg(c, slice_str(count[keys]));
+	for (size_t i = 0; i < keys; i++)
+		arg(c, slice_str(c->b->slot->key[strchr(SLOT_KEY_LETTERS, k->keys[i]) - SLOT_KEY_LETTERS]));
+}
+
+/* All requests one behind the other in scratch; stays valid until scratch changes. */
+static struct slice all_requests(struct redis *s, const struct batch *b, unsigned width)
+{
+	size_t before = s->scratch.n;
+
+	for (struct item *i = b->items.first; i; i = i->next)
+		buf_put(&s->scratch, i->request, width);
+	return slice_of(s->scratch.p + before, s->scratch.n - before);
+}
+
+static size_t place_of(const struct item *i)
+{
+	return i->kind == KIND_FINISH ? FINISH_AT_PLACE : CANCEL_AT_PLACE;
+}
+
+static bool beside(const struct item *i)
+{
+	if (i->kind == KIND_ACCEPT)
+		return true;
+	return (i->kind == KIND_FINISH || i->kind == KIND_CANCEL) && i->request[place_of(i)] == BODY_BESIDE;
+}
+
+static const uint8_t *token_of(const struct item *i)
+{
+	switch (i->kind) {
+	case KIND_ACCEPT:
+		return i->request + ACCEPT_AT_TOKEN;
+	case KIND_FINISH:
+		return i->request + FINISH_AT_TOKEN;
+	default:
+		return i->request + CANCEL_AT_TOKEN;
+	}
+}
+
+static void arg_bodies(struct call *c)
+{
+	for (struct item *i = c->b->items.first; i; i = i->next)
+		if (i->kind == KIND_EVENT || i->request[place_of(i)] == BODY_ARGUMENT)
+			arg(c, slice_of(i->body, i->body_n));
+}
+
+static void arg_own(struct call *c)
+{
+	struct redis *s = c->s;
+	const struct kind_row *k = &kind_rows[c->b->kind];
+	const struct item *first = c->b->items.first;
+	struct slice requests = all_requests(s, c->b, k->width);
+
+	switch (c->b->kind) {
+	case KIND_ACCEPT:
+		arg(c, slice_str(s->replid));
+		arg(c, slice_str(s->config.node));
+		arg(c, slice_str(s->max_waiting));
+		arg(c, slice_str(s->max_waiting_bytes));
+		arg(c, slice_str(s->skew));
+		arg(c, requests);
+		break;
+	case KIND_LEASE:
+		arg(c, slice_str(s->replid));
+		arg(c, slice_str(s->config.node));
+		arg_number(c, LEASE_BUDGET);
+		arg(c, requests);
+		break;
+	case KIND_FINISH:
+		arg(c, slice_str(s->config.node));
+		arg(c, requests);
+		arg_bodies(c);
+		break;
+	case KIND_EVENT:
+	case KIND_CANCEL:
+		arg(c, requests);
+		arg_bodies(c);
+		break;
+	case KIND_EXTEND:
+	case KIND_GET:
+		arg(c, requests);
+		break;
+	case KIND_EVENTS:
+		arg(c, slice_of(requests.p, 16));
+		arg_number(c, be_get(requests.p + 16, 8));
+		arg_number(c, be_get(requests.p + 24, 4));
+		break;
+	case KIND_LIST:
+		arg(c, slice_of(requests.p, 8));
+		arg_number(c, requests.p[8]);
+		arg_number(c, be_get(requests.p + 9, 8));
+		arg_number(c, be_get(requests.p + 17, 4));
+		arg_number(c, first->blobs ? LEASE_BUDGET : UINT32_MAX);
+		break;
+	case KIND_TICK:
+		arg(c, slice_str(s->config.node));
+		arg_number(c, be_get(requests.p, 8));
+		arg_number(c, be_get(requests.p + 8, 8));
+		break;
+	case KIND_OPEN:
+		arg_number(c, c->b->slot->seen->epoch);
+		arg_number(c, c->b->slot->seen->seq);
+		break;
+	default:
+		break;
+	}
+}
+
+/* MSET name blob ..., or UNLINK name ... */
+static void call_blobs(struct call *c, bool with_values)
+{
+	struct redis *s = c->s;
+	size_t at;
+
+	c->n = 0;
+	arg(c, with_values ? SLICE_LIT("MSET") : SLICE_LIT("UNLINK"));
+	for (struct item *i = c->b->items.first; i; i = i->next) {
+		if (!beside(i))
+			continue;
+		at = s->scratch.n;
+		s->scratch.n += slot_blob_name(c->b->slot, i->request, token_of(i), s->scratch.p + at);
+		arg(c, slice_of(s->scratch.p + at, s->scratch.n - at));
+		if (with_values)
+			arg(c, slice_of(i->body, i->body_n));
+	}
+}
+
+static bool put(struct call *c, struct buf *out)
+{
+	return resp_put(out, c->s->argv, c->n);
+}
+
+static bool any_beside(const struct batch *b)
+{
+	for (const struct item *i = b->items.first; i; i = i->next)
+		if (beside(i))
+			return true;
+	return false;
+}
+
+static bool write_function(struct redis *s, struct batch *b, struct buf *out)
+{
+	struct call c = {.s = s, .b = b};
+	bool ok = true;
+
+	b->exec = any_beside(b);
+	b->replies = 1;
+	if (b->exec) {
+		b->replies = 4;
+		ok = resp_put(out, &SLICE_LIT("MULTI"), 1);
+		call_blobs(&c, true);
+		ok = ok && put(&c, out);
+	}
+	call_begin(&c, &kind_rows[b->kind]);
+	if (b->kind == KIND_QUARANTINE) {
+		size_t before = s->scratch.n;
+
+		fetch_quarantine_ids(b->fetch, &s->scratch);
+		arg(&c, slice_of(s->scratch.p + before, s->scratch.n - before));
+	} else {
+		arg_own(&c);
+	}
+	ok = ok && put(&c, out);
+	if (b->exec)
+		ok = ok && resp_put(out, &SLICE_LIT("EXEC"), 1);
+	return ok;
+}
+
+static bool write_batch(struct redis *s, struct batch *b, struct buf *out)
+{
+	struct call c = {.s = s, .b = b};
+
+	switch (b->kind) {
+	case KIND_FETCH:
+		b->replies = (unsigned)fetch_write(s, b, out);
+		return b->replies > 0;
+	case KIND_MEMORY:
+		b->replies = 1;
+		return resp_put(out, (const struct slice[]){SLICE_LIT("INFO"), SLICE_LIT("memory")}, 2);
+	case KIND_UNLINK:
+		b->replies = 1;
+		call_blobs(&c, false);
+		return put(&c, out);
+	default:
+		return write_function(s, b, out);
+	}
+}
+
+bool batch_send(struct redis *s, struct batch *b)
+{
+	struct buf *out = redis_conn_out(s->conn);
+
+	if (!out)
+		return false;
+	buf_reset(&s->scratch);
+	/* Slices into scratch must stay where they are while the call is put together. */
+	if (!buf_reserve(&s->scratch, BATCH_ITEMS * (REQUEST_MAX_BYTES + BLOB_NAME_MAX)))
+		return false;
+	b->seen = 0;
+	b->error[0] = '\0';
+	b->sent_ms = s->now_ms = clock_mono_ms();
+	if (!write_batch(s, b, out)) {
+		redis_conn_fail(s->conn, false, "out of memory", "see the limits of this process");
+		return false;
+	}
+	b->next = NULL;
+	*s->sent_last = b;
+	s->sent_last = &b->next;
+	return true;
+}
+
+/* Takes items off the queue while they fit in one call. */
+static struct batch *gather(struct slot *slot, enum kind k)
+{
+	struct batch *b = batch_new(k, slot);
+	struct items *q = &slot->queue[k];
+	size_t bytes = 0;
+
+	if (!b)
+		return NULL;
+	while (q->first && b->items.n < kind_rows[k].max) {
+		if (b->items.n && bytes + q->first->body_n > BATCH_BYTES)
+			break;
+		if (b->items.n && q->first->blobs)
+			break; /* one that wants blobs may be large: alone */
+		bytes += q->first->body_n;
+		q->first->tries++;
+		items_put(&b->items, items_take(q));
+		if (b->items.first->blobs)
+			break;
+	}
+	return b;
+}
+
+static void put_back(struct redis *s, struct batch *b)
+{
+	struct items reversed;
+	struct item *i;
+
+	items_init(&reversed);
+	while ((i = items_take(&b->items))) {
+		i->tries--;
+		items_put_first(&reversed, i);
+	}
+	while ((i = items_take(&reversed)))
+		items_put_first(&b->slot->queue[b->kind], i);
+	batch_free(b);
+}
+
+/* false: nothing more can be sent now. */
+static bool flush_kind(struct redis *s, struct slot *slot, enum kind k)
+{
+	while (slot->queue[k].n && slot->under_way[k] < BATCHES_UNDER_WAY) {
+		struct batch *b;
+
+		if (slot->opening && kind_rows[k].opens)
+			return true;
+		/* A report that ends must not overtake progress that waits. */
+		if ((k == KIND_FINISH || k == KIND_CANCEL) && slot->queue[KIND_EVENT].n)
+			return true;
+		b = gather(slot, k);
+		if (!b)
+			return false;
+		if (!batch_send(s, b)) {
+			put_back(s, b);
+			return false;
+		}
+		slot->under_way[k]++;
+	}
+	return true;
+}
+
+/* Items answered without Redis: admission closed, no connection. */
+static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store_status status, uint32_t retry_after_ms)
+{
+	struct item *i;
+
+	while ((i = items_take(&slot->queue[k])))
+		item_fail(s, i, status, retry_after_ms);
+}
+
+void redis_flush(struct redis *s)
+{
+	struct slot *slot = s->dirty_first, *next;
+	bool ready = redis_conn_ready(s->conn);
+
+	s->dirty_first = NULL;
+	s->dirty_last = &s->dirty_first;
+	for (; slot; slot = next) {
+		next = slot->next_dirty;
+		slot->dirty = false;
+		if (s->memory_full)
+			fail_now(s, slot, KIND_ACCEPT, STORE_QUOTA, 1000);
+		for (int k = 0; k < KIND_QUEUED; k++) {
+			if (!ready && s->unreachable)
+				fail_now(s, slot, (enum kind)k, STORE_UNAVAILABLE, 1000);
+			else if (ready && !flush_kind(s, slot, (enum kind)k))
+				ready = false; /* the others stay queued; a reply or the timer looks again */
+		}
+	}
+}
+
+void redis_open_slot(struct redis *s, struct slot *slot)
+{
+	struct batch *b;
+
+	if (slot->opening)
+		return;
+	b = batch_new(KIND_OPEN, slot);
+	if (!b)
+		return;
+	if (batch_send(s, b))
+		slot->opening = true;
+	else
+		batch_free(b);
+}
+
+void batch_abandon(struct redis *s, struct batch *b)
+{
+	struct items reversed;
+	struct item *i;
+
+	if (b->kind < KIND_QUEUED)
+		b->slot->under_way[b->kind]--;
+	if (b->kind == KIND_OPEN)
+		b->slot->opening = false;
+	if (b->kind == KIND_MEMORY)
+		s->polling = false;
+	if (b->fetch)
+		fetch_abandon(s, b);
+	items_init(&reversed);
+	while ((i = items_take(&b->items)))
+		items_put_first(&reversed, i);
+	while ((i = items_take(&reversed))) {
+		if (b->kind == KIND_UNLINK || i->tries >= TRIES_MAX || s->now_ms >= i->deadline_ms)
+			item_fail(s, i, STORE_UNAVAILABLE, 0);
+		else
+			item_requeue(s, i);
+	}
+	batch_free(b);
+}

@@ -1,0 +1,118 @@
+/* What does a worker keep of each slot? Its keys as text, the queues of what waits to be sent, and what was last heard of it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/redis_priv.h"
+
+void items_init(struct items *q)
+{
+	q->first = NULL;
+	q->last = &q->first;
+	q->n = 0;
+}
+
+void items_put(struct items *q, struct item *i)
+{
+	i->next = NULL;
+	*q->last = i;
+	q->last = &i->next;
+	q->n++;
+}
+
+void items_put_first(struct items *q, struct item *i)
+{
+	i->next = q->first;
+	if (!q->first)
+		q->last = &i->next;
+	q->first = i;
+	q->n++;
+}
+
+struct item *items_take(struct items *q)
+{
+	struct item *i = q->first;
+
+	if (!i)
+		return NULL;
+	q->first = i->next;
+	if (!q->first)
+		q->last = &q->first;
+	q->n--;
+	return i;
+}
+
+static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h"};
+
+static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name)
+{
+	struct slot *slot = calloc(1, sizeof *slot);
+
+	if (!slot)
+		return NULL;
+	slot->seen = remember_slot(s->remember, at.tenant, at.route);
+	if (!slot->seen) {
+		free(slot);
+		return NULL;
+	}
+	strcpy(slot->name, name);
+	strcpy(slot->tenant, at.tenant);
+	strcpy(slot->route, at.route);
+	handoff_route_tag(at.tenant, at.route, slot->tag);
+	for (int k = 0; k < SLOT_KEYS; k++)
+		snprintf(slot->key[k], sizeof slot->key[k], "{%s}:%s", name, key_names[k]);
+	slot->prefix_n = strlen(slot->key[KEY_M]) - 1;
+	for (int k = 0; k < KIND_QUEUED; k++)
+		items_init(&slot->queue[k]);
+	HASH_ADD_STR(s->slots, name, slot);
+	return slot;
+}
+
+/* Names are the caller's to check; here they are checked again, because they become keys. */
+struct slot *slot_get(struct redis *s, struct store_slot at)
+{
+	char name[2 * NAME_MAX_BYTES + 2];
+	struct slot *slot = NULL;
+
+	if (!name_valid(slice_str(at.tenant)) || !name_valid(slice_str(at.route)))
+		return NULL;
+	snprintf(name, sizeof name, "%s/%s", at.tenant, at.route);
+	HASH_FIND_STR(s->slots, name, slot);
+	if (slot || HASH_COUNT(s->slots) >= SLOTS_MAX)
+		return slot;
+	return slot_new(s, at, name);
+}
+
+void slot_dirty(struct redis *s, struct slot *slot)
+{
+	if (!slot->dirty) {
+		slot->dirty = true;
+		slot->next_dirty = NULL;
+		*s->dirty_last = slot;
+		s->dirty_last = &slot->next_dirty;
+	}
+	loop_defer(s->loop, &s->tail);
+}
+
+void slots_free_all(struct redis *s)
+{
+	struct slot *slot, *next;
+
+	HASH_ITER(hh, s->slots, slot, next) {
+		HASH_DEL(s->slots, slot);
+		free(slot);
+	}
+}
+
+size_t slot_blob_name(const struct slot *slot, const uint8_t *id, const uint8_t *token, uint8_t *out)
+{
+	uint8_t *p = out;
+
+	memcpy(p, slot->key[KEY_M], slot->prefix_n);
+	p += slot->prefix_n;
+	*p++ = 'b';
+	*p++ = ':';
+	memcpy(p, id, HANDOFF_ID_BYTES);
+	p += HANDOFF_ID_BYTES;
+	memcpy(p, token, TOKEN_BYTES);
+	return (size_t)(p + TOKEN_BYTES - out);
+}

@@ -1,0 +1,95 @@
+/* Where is the Redis that an URL names? See redis_url.h. */
+#include "store/redis_url.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_PORT 6379
+
+/* A decimal number from 0 to max that ends where the text ends. -1: it is not one. */
+static long number(const char *p, long max)
+{
+	char *end;
+	long v;
+
+	if (*p < '0' || *p > '9')
+		return -1;
+	v = strtol(p, &end, 10);
+	return *end || v > max ? -1 : v;
+}
+
+static int parse_db(char *rest, struct redis_url *out, struct problem *why)
+{
+	char *slash = strchr(rest, '/');
+	long db = 0;
+
+	if (slash) {
+		*slash = '\0';
+		db = slash[1] ? number(slash + 1, 65535) : 0;
+	}
+	if (db < 0)
+		return problem_set(why, "store.url: after the port only /<database number> may follow");
+	out->db = (int)db;
+	return 0;
+}
+
+static int parse_port(char *colon, struct redis_url *out, struct problem *why)
+{
+	long port = DEFAULT_PORT;
+
+	if (colon) {
+		*colon = '\0';
+		port = number(colon + 1, 65535);
+	}
+	if (port < 1)
+		return problem_set(why, "store.url: the port is not a number from 1 to 65535");
+	out->port = (int)port;
+	return 0;
+}
+
+static int parse_tcp(const char *text, struct redis_url *out, struct problem *why)
+{
+	char rest[320], *host = rest, *end;
+
+	if (strlen(text) >= sizeof rest)
+		return problem_set(why, "store.url: too long");
+	strcpy(rest, text);
+	if (strchr(rest, '@'))
+		return problem_set(why, "store.url: no user or password may stand in it; use store.user and store.password_file");
+	if (parse_db(rest, out, why) != 0)
+		return -1;
+	if (rest[0] == '[') {
+		host = rest + 1;
+		end = strchr(host, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return problem_set(why, "store.url: an IPv6 address is written [address] or [address]:port");
+		*end++ = '\0';
+		if (parse_port(*end ? end : NULL, out, why) != 0)
+			return -1;
+	} else if (parse_port(strchr(rest, ':'), out, why) != 0) {
+		return -1;
+	}
+	if (!*host || strlen(host) >= sizeof out->host)
+		return problem_set(why, "store.url: the host is missing or too long");
+	strcpy(out->host, host);
+	return 0;
+}
+
+int redis_url_parse(const char *text, struct redis_url *out, struct problem *why)
+{
+	*out = (struct redis_url){0};
+	if (strncmp(text, "unix://", 7) == 0) {
+		if (text[7] != '/' || strlen(text + 7) >= sizeof out->unix_path)
+			return problem_set(why, "store.url: unix:// takes an absolute path of at most 107 bytes");
+		strcpy(out->unix_path, text + 7);
+		return 0;
+	}
+	if (strncmp(text, "rediss://", 9) == 0) {
+		out->tls = true;
+		return parse_tcp(text + 9, out, why);
+	}
+	if (strncmp(text, "redis://", 8) == 0)
+		return parse_tcp(text + 8, out, why);
+	return problem_set(why, "store.url: it must start with redis://, rediss:// or unix://");
+}

@@ -1,0 +1,38 @@
+/* How are blobs kept from those who can read or write the store? Sealed with AES-256-GCM under a key per tenant, derived from the
+ * key file. What a blob belongs to (kind, tenant, route, id, token) is its associated data, so that one put in another's place
+ * does not open. Sealed = 1, key tag (4 bytes), then what base/secret makes (nonce, ciphertext, tag). */
+#ifndef BATON_STORE_SEAL_H
+#define BATON_STORE_SEAL_H
+
+#include "base/secret.h"
+#include "store/store.h"
+
+#define SEAL_OVERHEAD (5 + AEAD_OVERHEAD)
+#define SEAL_TOKEN_BYTES 8
+
+enum seal_kind {
+	SEAL_TASK = 'T',   /* what the sender submitted */
+	SEAL_REPORT = 'R', /* what came back: events and outcomes */
+};
+
+struct seal; /* one worker's expanded keys */
+
+struct seal_name {
+	enum seal_kind kind;
+	const char *tenant, *route;
+	const uint8_t *id;    /* HANDOFF_ID_BYTES */
+	const uint8_t *token; /* SEAL_TOKEN_BYTES */
+};
+
+/* k is borrowed and must live longer. NULL when memory is out. */
+struct seal *seal_new(const struct seal_keys *k);
+void seal_free(struct seal *s);
+
+/* With s NULL nothing is sealed: the bytes are copied as they are (the in-memory twin without keys). */
+size_t seal_overhead(const struct seal *s);
+/* out has room for plain.n + seal_overhead(s). 0, or -1. */
+int seal_put(struct seal *s, const struct seal_name *name, struct slice plain, uint8_t *out);
+/* out has room for sealed.n. Returns the length of what was opened, or -1: too short, unknown key, changed, or another's. */
+long seal_open(struct seal *s, const struct seal_name *name, struct slice sealed, uint8_t *out);
+
+#endif

@@ -1,0 +1,265 @@
+/* What does the broker ask of its store? This vtable: Redis in store/redis.c, and an in-memory twin with the same rules in
+ * store/memory.c. Everything is asynchronous and belongs to one worker: a call queues an item, the tick's tail sends all items of
+ * one slot and one kind as one Function call, and each item's answer comes through its callback later, exactly once, never
+ * inside the call that asked.
+ *
+ * Blobs go in and come out in the clear; the store seals them (AES-256-GCM; associated data: kind, tenant, route, id,
+ * blob token) before they leave the process. One that does not open is never handed out: its answer is STORE_UNSEALABLE and the
+ * handoff has been quarantined.
+ */
+#ifndef BATON_STORE_STORE_H
+#define BATON_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/problem.h"
+#include "base/slice.h"
+#include "base/words.h"
+
+#define HANDOFF_ID_BYTES 16
+#define HANDOFF_ID_TEXT 27 /* characters: base64url of route tag (4 bytes) and id (16) */
+
+/* A handoff's name inside the store. The id is the nonce: first 128 bits of SHA-256 over (tenant, route, sender, nonce), each
+ * length-prefixed. The tag is the first 32 bits of SHA-256 over (tenant, route): it lets a node find the route from the text. */
+struct handoff_id {
+	uint8_t tag[4];
+	uint8_t b[HANDOFF_ID_BYTES];
+};
+
+void handoff_id_make(const char *tenant, const char *route, const char *sender, struct slice nonce, struct handoff_id *out);
+void handoff_route_tag(const char *tenant, const char *route, uint8_t tag[4]);
+void handoff_id_format(const struct handoff_id *id, char out[HANDOFF_ID_TEXT + 1]);
+bool handoff_id_parse(struct slice text, struct handoff_id *out); /* false: not 27 characters of canonical base64url */
+/* First 64 bits of SHA-256 over (tenant, agent): what a record keeps of its sender and its owner. */
+uint64_t store_agent_key(const char *tenant, const char *agent);
+
+enum store_status {
+	STORE_OK,
+	STORE_REPLAYED,     /* accept: this nonce was used; same_bytes says whether by the same envelope */
+	STORE_DUPLICATE,    /* accept: same idempotency key and fingerprint; id and state are the first handoff's */
+	STORE_CONFLICT,     /* accept: same idempotency key, other fingerprint */
+	STORE_QUOTA,        /* accept: a cap on waiting handoffs or bytes; or the store's memory is at its admission limit */
+	STORE_STALE,        /* accept: issued at or before the slot's floor + skew: stamp anew */
+	STORE_LOST,         /* extend, event, finish: the fence is not the current one */
+	STORE_NOT_FOUND,    /* no such record (purged, or never was) */
+	STORE_WRONG_STATE,  /* cancel of a terminal one, ... : `state` says which */
+	STORE_UNSEALABLE,   /* what is stored does not open: quarantined */
+	STORE_UNAVAILABLE,  /* no connection, time-out, read-only, loading, out of memory: the outcome may be unknown */
+};
+const char *store_status_text(enum store_status s);
+
+struct store_slot {
+	const char *tenant; /* names, checked by the caller */
+	const char *route;
+};
+
+/* What a record says. Times are Redis TIME in Unix ms. */
+struct store_record {
+	struct handoff_id id;
+	enum handoff_state state;
+	uint64_t fence;          /* of the current or last lease; 0 = never leased */
+	uint32_t attempt, max_attempts;
+	uint8_t priority;
+	uint64_t sender, owner;  /* store_agent_key(); owner 0 = nobody */
+	int64_t accepted_at_ms, updated_at_ms, deadline_ms, lease_until_ms;
+	uint64_t cursor;         /* number of the last event, 1 = accepted */
+	int64_t first_leased_at_ms;
+	uint64_t position;       /* in the route's list of all handoffs: grows */
+	bool stop_requested;     /* cancelled while leased: the worker is to be told */
+};
+
+/* An event between the first and the last, from the handoff's list. */
+struct store_event {
+	uint64_t cursor;
+	int64_t at_ms;
+	enum handoff_state state; /* after it */
+	uint32_t attempt;
+	uint64_t owner;
+	struct slice body;        /* opened; "" for a change of state alone */
+};
+
+struct store_item {
+	enum store_status status;  /* OK, or UNSEALABLE: then no blob */
+	struct store_record record;
+	struct slice task;         /* opened first blob; lease and get */
+	struct slice outcome;      /* opened last blob; get of a terminal one, "" when it has none */
+};
+
+struct store_answer {
+	enum store_status status;
+	bool same_bytes;           /* REPLAYED */
+	struct store_record record;/* accept, event, finish, cancel, get: as it is now (for DUPLICATE: the first one's) */
+	const struct store_item *items; /* lease, get (one), list; borrowed for the callback */
+	size_t n_items;
+	const struct store_event *events; /* events */
+	size_t n_events;
+	struct slice outcome;      /* accept: DUPLICATE whose first is terminal: its outcome blob if kept */
+	uint64_t next;             /* list: position to go on from; 0 = the end */
+	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
+};
+
+/* op: the caller's own number (a slots id), echoed. */
+typedef void store_done(void *user, uint64_t op, const struct store_answer *a);
+
+struct store_accept {
+	struct store_slot slot;
+	struct handoff_id id;
+	uint8_t bytes_print[8];    /* first bytes of SHA-256 of the envelope: same bytes again or others */
+	uint64_t sender;
+	bool has_idempotency;
+	uint8_t idempotency[16];       /* of tenant, sender, principal, route and key */
+	uint8_t idempotency_print[16]; /* of payload, tool, side effect, destination, parent, scopes */
+	enum handoff_state state;      /* QUEUED, SCHEDULED or HELD */
+	int64_t issued_at_ms, deadline_ms, start_at_ms;
+	uint8_t priority;              /* 0..9 */
+	uint8_t max_attempts;
+	struct slice task;             /* copied (sealed) within the call */
+};
+
+struct store_lease {
+	struct store_slot slot;
+	uint32_t max;              /* 1..256 */
+	uint64_t owner;            /* the agent */
+	uint32_t lease_ms;
+};
+
+struct store_extend {
+	struct store_slot slot;
+	struct handoff_id id;
+	uint64_t fence;
+	uint64_t owner;
+	uint32_t lease_ms;
+};
+
+struct store_event_put {
+	struct store_slot slot;
+	struct handoff_id id;
+	uint64_t fence, owner;
+	enum handoff_state state;  /* WORKING; UNSPECIFIED = as it is */
+	struct slice body;         /* sealed; "" for a change of state alone */
+	uint32_t max_events;       /* at it STORE_QUOTA; 1000 */
+};
+
+enum store_finish_kind {
+	FINISH_COMPLETED, FINISH_FAILED, FINISH_REJECTED,
+	FINISH_RETRY,       /* a failed attempt: back to the queue after delay_ms, or dead-lettered at max_attempts */
+	FINISH_RELEASE,     /* given back after delay_ms; costs no attempt */
+	FINISH_QUARANTINED, /* by the re-check at delivery */
+	FINISH_EXPIRED,
+};
+
+struct store_finish {
+	struct store_slot slot;
+	struct handoff_id id;
+	uint64_t fence, owner;     /* of the lease that finishes */
+	enum store_finish_kind kind;
+	uint32_t delay_ms;
+	struct slice outcome;      /* sealed: the last blob; for RETRY the event's body. May be "" */
+};
+
+/* What the node's operator configured for a slot; the caller may pass the same each time. */
+struct store_slot_limits {
+	uint64_t max_waiting, max_waiting_bytes;
+	uint32_t clock_skew_ms;
+	int64_t keep_finished_ms;  /* retention of finished records: at least window + skew */
+	int64_t keep_dead_ms;      /* of dead-lettered ones; 0 = until an operator drops them */
+};
+
+struct store;
+
+struct store_ops {
+	void (*accept)(struct store *s, const struct store_accept *r, store_done *done, void *user, uint64_t op);
+	void (*lease)(struct store *s, const struct store_lease *r, store_done *done, void *user, uint64_t op);
+	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
+	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);
+	void (*finish)(struct store *s, const struct store_finish *r, store_done *done, void *user, uint64_t op);
+	/* Waiting, held or scheduled: CANCELLED at once. Leased: stop_requested is set and the state becomes CANCELLED when the
+	 * worker is told (the caller finishes it): here it becomes CANCELLED at once, and later reports of that fence are LOST. */
+	void (*cancel)(struct store *s, struct store_slot slot, const struct handoff_id *id, struct slice outcome,
+		       store_done *done, void *user, uint64_t op);
+	void (*get)(struct store *s, struct store_slot slot, const struct handoff_id *id, bool blobs, store_done *done,
+		    void *user, uint64_t op);
+	/* Listed events with cursor > after, at most max; the implicit ones (accepted = 1, the first lease when its cursor is 2 and
+	 * it is not listed, the terminal = record.cursor) are the caller's to add from `record`. */
+	void (*events)(struct store *s, struct store_slot slot, const struct handoff_id *id, uint64_t after, uint32_t max,
+		       store_done *done, void *user, uint64_t op);
+	/* Newest first from position `before` (0 = the end), looking at most at 512 records; items whose sender or owner is `agent`,
+	 * state when not UNSPECIFIED. No blobs when `blobs` is false. */
+	void (*list)(struct store *s, struct store_slot slot, uint64_t agent, enum handoff_state state, uint64_t before,
+		     uint32_t max, bool blobs, store_done *done, void *user, uint64_t op);
+	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
+	 * work a call. The answer's items are the records that changed state by it (for audit and watchers). */
+	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,
+		     void *user, uint64_t op);
+	/* Sends what is queued now. The Redis backend does this by itself at LOOP_STAGE_STORE. In the twin it also delivers answers. */
+	void (*flush)(struct store *s);
+	bool (*available)(const struct store *s);
+	/* Waiting handoffs as last seen by this worker, for metrics. */
+	uint64_t (*waiting)(const struct store *s, struct store_slot slot);
+	void (*free)(struct store *s); /* pending items are answered UNAVAILABLE first */
+};
+
+struct store {
+	const struct store_ops *ops;
+};
+
+/* Something for this slot may be ready to lease (a handoff was queued by another worker or node; promotion; lapse): the
+ * owner of the store asks again with lease. Called on the worker's thread. */
+typedef void store_wake(void *user, const char *tenant, const char *route);
+
+/* ---- keys ---- */
+/* The sealing keys: a file of lines "key-id base64url(32 bytes)", mode 0600; the first seals, all open. Shared by all nodes.
+ * Per-tenant keys are derived from it by HKDF. */
+struct seal_keys;
+struct seal_keys *seal_keys_load(const char *path, struct problem *why);
+/* Makes the file with one random key when it does not exist. */
+int seal_keys_create(const char *path, struct problem *why);
+void seal_keys_free(struct seal_keys *k);
+
+/* ---- backends ---- */
+struct store_memory_config {
+	const struct seal_keys *keys;  /* NULL: not sealed */
+	int64_t (*now_ms)(void *arg);
+	void *arg;
+	struct store_slot_limits limits;
+	store_wake *wake;
+	void *user;
+};
+struct store *store_memory_new(const struct store_memory_config *c);
+
+struct loop;
+struct store_redis_config {
+	const char *url;           /* redis://host[:port][/db], rediss://..., unix:///path; no password in it */
+	const char *password_file; /* "" = none */
+	const char *acl_user;      /* "" = default */
+	const char *ca_file, *cert_file, *key_file; /* rediss */
+	int64_t timeout_ms;        /* of one call; then its items are answered UNAVAILABLE and the connection is made anew */
+	bool fsync_always;         /* demanded of the server; everysec is accepted only when this is false */
+	const struct seal_keys *keys;
+	struct store_slot_limits limits;
+	const char *node;          /* for wake-ups between nodes */
+	const char *state_dir;     /* remembers sequence numbers per slot, to tell a lost tail */
+	uint32_t max_pending;      /* items queued or under way: 65,536; then UNAVAILABLE at once */
+	store_wake *wake;
+	/* The server is there and fit (version, durability, noeviction, library), or why not. On the worker's thread. */
+	void (*on_state)(void *user, bool ok, const char *why, const char *remedy);
+	/* Another incarnation was found and the slot was opened anew. lost: sequence numbers missing. */
+	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost);
+	void (*count)(void *user, const char *function, const char *result, unsigned items); /* metrics */
+	void *user;
+};
+/* One connection (and, on the worker with `listens`, one more for pub/sub), reconnecting with backoff and jitter. */
+struct store *store_redis_new(struct loop *l, const struct store_redis_config *c, bool listens, struct problem *why);
+
+/* ---- the private server ---- */
+/* Starts and supervises redis-server under dir (0700): socket dir/redis.sock, appendonly. A thread of its own waits for it and
+ * starts it again with backoff. AOF repair (redis-check-aof --fix on the manifest, a copy kept) before every start. */
+struct redis_private;
+struct redis_private *redis_private_start(const char *dir, bool fsync_always, uint64_t max_memory, struct problem *why);
+const char *redis_private_url(const struct redis_private *p); /* unix://... */
+int redis_private_pid(const struct redis_private *p);
+void redis_private_stop(struct redis_private *p); /* SHUTDOWN by SIGTERM, waits, then frees */
+
+#endif

@@ -1,0 +1,108 @@
+/* How do the store's tests talk to either backend as if it were synchronous? One call, then the loop turns (or the twin is flushed)
+ * until its answer is there, copied. And a real redis-server on a unix socket in a folder of its own. */
+#ifndef BATON_TESTS_STORE_KIT_H
+#define BATON_TESTS_STORE_KIT_H
+
+#include <sys/types.h>
+
+#include "net/loop.h"
+#include "store/store.h"
+
+#define KIT_ITEMS 64
+
+struct kit_item {
+	enum store_status status;
+	struct store_record record;
+	char task[128], outcome[128];
+};
+
+struct kit_event {
+	uint64_t cursor, owner;
+	enum handoff_state state;
+	uint32_t attempt;
+	char body[64];
+};
+
+struct answer {
+	bool done;
+	enum store_status status;
+	bool same_bytes;
+	struct store_record record;
+	uint64_t next;
+	char outcome[128];
+	size_t n_items, n_events;
+	struct kit_item items[KIT_ITEMS];
+	struct kit_event events[KIT_ITEMS];
+};
+
+struct redis_server {
+	char dir[64];
+	char socket[96], url[112];
+	pid_t pid;
+};
+
+struct kit {
+	bool redis;
+	struct loop *loop;             /* redis */
+	struct store *store;
+	struct seal_keys *keys;
+	struct redis_server *server;
+	struct store_slot slot;
+	struct store_slot_limits limits;
+	bool fsync_always;
+	char dir[64];                  /* keys, and the node's state when it keeps one */
+	bool keep_state;
+	size_t waiting;                /* answers still to come */
+	int states_ok, states_bad;     /* on_state calls */
+	char why[256], remedy[256];
+	unsigned incarnations;
+	uint64_t lost;
+	unsigned wakes;
+	char woken[160];
+	unsigned counter;              /* makes nonces */
+};
+
+void kit_folder(char dir[64]);       /* a fresh one under TMPDIR or /tmp */
+void kit_remove(const char *dir);    /* with what is in it */
+
+/* extra: more configuration, NULL-terminated, after fsync always and what Baton demands; may repeat an option to change it. */
+void server_start(struct redis_server *s, const char *const *extra);
+void server_begin(struct redis_server *s, const char *const *extra); /* without making the folder */
+void server_kill(struct redis_server *s, int signo);  /* and waits */
+void server_wait(struct redis_server *s);             /* until it answers PING */
+void server_free(struct redis_server *s);             /* stops and removes its folder */
+/* One command to it, not through Baton. Aborts on an error; the text or number of the answer. */
+long long server_command(struct redis_server *s, char *text, size_t size, int argc, const char *const *argv, const size_t *len);
+long long server_say(struct redis_server *s, const char *words); /* split at spaces */
+
+void kit_memory(struct kit *k);
+void kit_redis(struct kit *k, struct redis_server *s); /* and waits until ready */
+void kit_redis_begin(struct kit *k, struct redis_server *s);
+void kit_wait_state(struct kit *k, bool ok);           /* turns until on_state says so */
+void kit_close(struct kit *k);                         /* frees the store, keeps keys and folder */
+void kit_free(struct kit *k);
+void kit_turn(struct kit *k);                          /* until waiting is 0; fails the test after 20 s */
+void kit_sleep(struct kit *k, int ms);                 /* turns meanwhile */
+
+int64_t kit_now(void);
+/* A request that would be accepted; distinct nonces. */
+struct store_accept kit_request(struct kit *k, const char *task);
+struct answer *kit_accept(struct kit *k, const struct store_accept *r);
+struct answer *kit_lease(struct kit *k, uint64_t owner, uint32_t max, uint32_t ms);
+struct answer *kit_finish(struct kit *k, const struct store_record *r, enum store_finish_kind kind, uint32_t delay, const char *text);
+struct answer *kit_event(struct kit *k, const struct store_record *r, enum handoff_state state, uint32_t max, const char *text);
+struct answer *kit_extend(struct kit *k, const struct store_record *r, uint32_t ms);
+struct answer *kit_cancel(struct kit *k, const struct handoff_id *id, const char *text);
+struct answer *kit_get(struct kit *k, const struct handoff_id *id, bool blobs);
+struct answer *kit_events(struct kit *k, const struct handoff_id *id, uint64_t after, uint32_t max);
+struct answer *kit_list(struct kit *k, uint64_t agent, enum handoff_state state, uint64_t before, uint32_t max, bool blobs);
+struct answer *kit_tick(struct kit *k);
+struct answer *kit_tick_until(struct kit *k, size_t items); /* ticks until so many records changed in one */
+void kit_note(void *user, uint64_t op, const struct store_answer *a); /* store_done: op is a struct answer */
+
+/* Reach behind the store's back. */
+void kit_spoil(struct kit *k, const struct handoff_id *id);
+void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id *b);
+void kit_reopen(struct kit *k); /* as after another incarnation */
+
+#endif

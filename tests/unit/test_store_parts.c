@@ -1,0 +1,482 @@
+/* Do the store's parts hold on their own? Ids, key file and sealing, records, the RESP reader's caps, URLs, the checks of a server, and
+ * what a node remembers. */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/encode.h"
+#include "base/file.h"
+#include "store/record.h"
+#include "store/redis_checks.h"
+#include "store/redis_codec.h"
+#include "store/redis_url.h"
+#include "store/remember.h"
+#include "store_kit.h"
+
+/* ---- ids ---- */
+
+static void ids_are_told_apart(void **state)
+{
+	struct handoff_id a, b;
+
+	handoff_id_make("acme", "refunds", "sender", SLICE_LIT("nonce"), &a);
+	handoff_id_make("acme", "refunds", "sender", SLICE_LIT("nonce"), &b);
+	assert_memory_equal(&a, &b, sizeof a);
+	handoff_id_make("acme", "refunds", "sende", SLICE_LIT("rnonce"), &b); /* parts do not run into each other */
+	assert_memory_not_equal(a.b, b.b, sizeof a.b);
+	assert_memory_equal(a.tag, b.tag, sizeof a.tag);
+	handoff_id_make("acmer", "efunds", "sender", SLICE_LIT("nonce"), &b);
+	assert_memory_not_equal(a.b, b.b, sizeof a.b);
+	assert_memory_not_equal(a.tag, b.tag, sizeof a.tag);
+	assert_true(store_agent_key("acme", "x") != store_agent_key("acme", "y"));
+	assert_true(store_agent_key("a", "cmex") != store_agent_key("acme", "x"));
+}
+
+static void id_text(void **state)
+{
+	struct handoff_id a, b;
+	char text[HANDOFF_ID_TEXT + 1], bad[HANDOFF_ID_TEXT + 2];
+
+	handoff_id_make("acme", "refunds", "sender", SLICE_LIT("nonce"), &a);
+	handoff_id_format(&a, text);
+	assert_int_equal(strlen(text), HANDOFF_ID_TEXT);
+	assert_true(handoff_id_parse(slice_str(text), &b));
+	assert_memory_equal(&a, &b, sizeof a);
+	assert_false(handoff_id_parse(slice_of(text, 26), &b));
+	snprintf(bad, sizeof bad, "%sA", text);
+	assert_false(handoff_id_parse(slice_str(bad), &b));
+	strcpy(bad, text);
+	bad[3] = '+';
+	assert_false(handoff_id_parse(slice_str(bad), &b));
+	strcpy(bad, text);
+	bad[26] = text[26] == 'B' ? 'C' : 'B'; /* 160 bits: the last character has two spare bits */
+	assert_false(handoff_id_parse(slice_str(bad), &b));
+	assert_false(handoff_id_parse(slice_of(NULL, 0), &b));
+}
+
+/* ---- sealing ---- */
+
+#define KEY_A "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define KEY_B "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"
+
+static void write_keys(const char *path, const char *text, mode_t mode)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static struct seal_keys *load(const char *path, const char *text)
+{
+	struct problem why = {""};
+	struct seal_keys *k;
+
+	write_keys(path, text, 0600);
+	k = seal_keys_load(path, &why);
+	if (!k)
+		assert_true(why.text[0] != '\0');
+	assert_null(strstr(why.text, KEY_A)); /* never a key in a problem */
+	return k;
+}
+
+static void key_file(void **state)
+{
+	char dir[64], path[96];
+	struct problem why = {""};
+	struct seal_keys *k;
+	struct stat st;
+
+	kit_folder(dir);
+	snprintf(path, sizeof path, "%s/keys", dir);
+	assert_null(seal_keys_load(path, &why));
+	assert_int_equal(seal_keys_create(path, &why), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	k = seal_keys_load(path, &why);
+	assert_non_null(k);
+	seal_keys_free(k);
+	write_keys(path, "k1 " KEY_A "\n", 0600);
+	assert_int_equal(seal_keys_create(path, &why), 0); /* keeps what is there */
+	seal_keys_free(load(path, "# comment\n\nk1 " KEY_A "\nk2 " KEY_B "\n"));
+	write_keys(path, "k1 " KEY_A "\n", 0640);
+	assert_null(seal_keys_load(path, &why));
+	assert_null(load(path, ""));
+	assert_null(load(path, "# nothing\n"));
+	assert_null(load(path, "k1\n"));
+	assert_null(load(path, "k1 " KEY_A "A\n"));
+	assert_null(load(path, "k1 AAEC\n"));
+	assert_null(load(path, "K1 " KEY_A "\n"));
+	assert_null(load(path, "k1  " KEY_A "\n"));
+	assert_null(load(path, "k1 " KEY_A "\nk1 " KEY_B "\n"));
+	k = load(path, "k1 " KEY_A); /* without a last newline */
+	assert_non_null(k);
+	seal_keys_free(k);
+	kit_remove(dir);
+}
+
+struct sealed {
+	uint8_t id[16], token[8], bytes[256], out[256];
+	size_t n;
+	struct seal_name name;
+};
+
+static void seal_one(struct seal *s, struct sealed *x, const char *text)
+{
+	memset(x, 7, sizeof *x);
+	x->name = (struct seal_name){SEAL_TASK, "acme", "refunds", x->id, x->token};
+	x->n = strlen(text) + seal_overhead(s);
+	assert_int_equal(seal_put(s, &x->name, slice_str(text), x->bytes), 0);
+}
+
+static long open_one(struct seal *s, struct sealed *x)
+{
+	return seal_open(s, &x->name, slice_of(x->bytes, x->n), x->out);
+}
+
+static void sealing(void **state)
+{
+	char dir[64], path[96];
+	struct seal_keys *k;
+	struct seal *s;
+	struct sealed x;
+	uint8_t other[16] = {1};
+
+	kit_folder(dir);
+	snprintf(path, sizeof path, "%s/keys", dir);
+	k = load(path, "k1 " KEY_A "\n");
+	s = seal_new(k);
+	seal_one(s, &x, "secret task");
+	assert_null(memmem(x.bytes, x.n, "secret", 6));
+	assert_int_equal(open_one(s, &x), 11);
+	assert_memory_equal(x.out, "secret task", 11);
+	for (size_t i = 0; i < x.n; i++) { /* a bit anywhere */
+		x.bytes[i] ^= 4;
+		assert_int_equal(open_one(s, &x), -1);
+		x.bytes[i] ^= 4;
+	}
+	for (size_t n = 0; n < x.n; n++) /* any truncation */
+		assert_int_equal(seal_open(s, &x.name, slice_of(x.bytes, n), x.out), -1);
+	x.name.kind = SEAL_REPORT;
+	assert_int_equal(open_one(s, &x), -1);
+	x.name.kind = SEAL_TASK;
+	x.name.tenant = "acmf";
+	assert_int_equal(open_one(s, &x), -1);
+	x.name.tenant = "acme";
+	x.name.route = "refund";
+	assert_int_equal(open_one(s, &x), -1);
+	x.name.route = "refunds";
+	x.name.id = other;
+	assert_int_equal(open_one(s, &x), -1);
+	x.name.id = x.id;
+	x.name.token = other;
+	assert_int_equal(open_one(s, &x), -1);
+	x.name.token = x.token;
+	assert_int_equal(open_one(s, &x), 11); /* the honest one still does */
+	seal_free(s);
+	seal_keys_free(k);
+	kit_remove(dir);
+}
+
+static void key_rotation(void **state)
+{
+	char dir[64], path[96];
+	struct seal_keys *a, *both, *b, *same_id;
+	struct seal *sa, *sboth, *sb, *sother;
+	struct sealed x, y;
+
+	kit_folder(dir);
+	snprintf(path, sizeof path, "%s/keys", dir);
+	a = load(path, "k1 " KEY_A "\n");
+	both = load(path, "k2 " KEY_B "\nk1 " KEY_A "\n");
+	b = load(path, "k2 " KEY_B "\n");
+	same_id = load(path, "k1 " KEY_B "\n");
+	sa = seal_new(a);
+	sboth = seal_new(both);
+	sb = seal_new(b);
+	sother = seal_new(same_id);
+	seal_one(sa, &x, "old");
+	assert_int_equal(open_one(sboth, &x), 3);
+	seal_one(sboth, &y, "new");
+	assert_int_equal(open_one(sb, &y), 3); /* sealed by the first */
+	assert_int_equal(open_one(sb, &x), -1);
+	assert_int_equal(open_one(sa, &y), -1);
+	assert_int_equal(open_one(sother, &x), -1);
+	seal_free(sa);
+	seal_free(sboth);
+	seal_free(sb);
+	seal_free(sother);
+	seal_keys_free(a);
+	seal_keys_free(both);
+	seal_keys_free(b);
+	seal_keys_free(same_id);
+	kit_remove(dir);
+}
+
+/* ---- records ---- */
+
+static void records(void **state)
+{
+	uint8_t p[RECORD_BYTES] = {'R'}, id[16] = {9}, tag[4] = {8};
+	struct record r;
+
+	be_put(p + 1, 8, 0x1122334455667788);
+	be_put(p + 23, 6, 77);
+	p[66] = STATE_LEASED;
+	be_put(p + 67, 8, 1ull << 52);
+	p[75] = 3;
+	p[106] = 1;
+	be_put(p + 96, 4, 12);
+	be_put(p + 115, 4, 99);
+	assert_true(record_decode(tag, id, p, &r));
+	assert_true(r.r.sender == 0x1122334455667788);
+	assert_int_equal(r.r.position, 77);
+	assert_true(r.r.fence == 1ull << 52);
+	assert_int_equal(r.r.attempt, 3);
+	assert_int_equal(r.r.cursor, 12);
+	assert_int_equal(r.outcome_size, 99);
+	assert_true(r.r.stop_requested);
+	assert_int_equal(r.r.id.b[0], 9);
+	p[66] = 9; /* no such state */
+	assert_false(record_decode(tag, id, p, &r));
+	p[66] = STATE_LEASED;
+	p[0] = 'A';
+	assert_false(record_decode(tag, id, p, &r));
+}
+
+static void requests(void **state)
+{
+	struct store_accept a = {.deadline_ms = -5, .priority = 200, .start_at_ms = INT64_MAX};
+	uint8_t p[ACCEPT_BYTES], token[8] = {1};
+
+	request_accept(&a, token, 5, p);
+	assert_int_equal(be_get(p + 32, 6), 0);
+	assert_int_equal(p[38], 9);
+	assert_int_equal(p[39], 1); /* at least one attempt */
+	assert_true(be_get(p + 92, 6) == (1ull << 48) - 1);
+	assert_int_equal(p[ACCEPT_AT_TOKEN], 1);
+}
+
+/* ---- RESP ---- */
+
+static int feed(const char *bytes, size_t n, size_t step)
+{
+	struct resp_reader *r = resp_reader_new();
+	int result = 0, replies = 0;
+
+	for (size_t i = 0; i < n && result == 0; i += step) {
+		redisReply *x;
+
+		result = resp_reader_feed(r, slice_of(bytes + i, n - i < step ? n - i : step));
+		while (result == 0 && (x = resp_reader_next(r))) {
+			replies++;
+			freeReplyObject(x);
+		}
+		if (resp_reader_broken(r))
+			result = -1;
+	}
+	resp_reader_free(r);
+	return result == 0 ? replies : -1;
+}
+
+static void resp_good(void **state)
+{
+	static const char bytes[] = "+OK\r\n:12\r\n$-1\r\n$0\r\n\r\n$5\r\na\r\nbc\r\n*0\r\n*-1\r\n*2\r\n*1\r\n$1\r\nx\r\n-ERR y\r\n";
+
+	for (size_t step = 1; step <= sizeof bytes; step++)
+		assert_int_equal(feed(bytes, sizeof bytes - 1, step), 8);
+}
+
+static void resp_hostile(void **state)
+{
+	static const char *const bad[] = {
+		"*100000000\r\n", "$536870913\r\n", "*4097\r\n", "$33554433\r\n", "*-2\r\n", "$-2\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+		"$\r\n", "*\r\n", "$1x\r\n", "$+1\r\n", "$ 1\r\n", "*99999999999999999999\r\n", "%1\r\n", "hello\r\n", "\r\n", "+OK\n", ":123456789012345678901\r\n",
+		"$00000000001\r\n",
+	};
+	char line[RESP_LINE_MAX + 2];
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		if (feed(bad[i], strlen(bad[i]), 1) != -1 || feed(bad[i], strlen(bad[i]), 100) != -1)
+			fail_msg("taken: %s", bad[i]);
+	}
+	memset(line, 'x', sizeof line);
+	line[0] = '-';
+	assert_int_equal(feed(line, sizeof line, sizeof line), -1); /* a line without an end */
+	assert_int_equal(feed("*4096\r\n", 7, 7), 0);               /* the honest twins wait for more */
+	assert_int_equal(feed("$33554432\r\n", 11, 11), 0);
+	assert_int_equal(feed("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", 28, 28), 1);
+}
+
+/* Many small arrays in one reply. */
+static void resp_elements(void **state)
+{
+	struct resp_reader *r = resp_reader_new();
+	int result = resp_reader_feed(r, SLICE_LIT("*4096\r\n"));
+
+	for (int i = 0; i < 4096 && result == 0; i++)
+		result = resp_reader_feed(r, SLICE_LIT("*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n"));
+	assert_int_equal(result, -1);
+	resp_reader_free(r);
+}
+
+static void resp_written(void **state)
+{
+	const struct slice argv[] = {SLICE_LIT("SET"), SLICE_LIT("a\r\nb"), slice_of(NULL, 0)};
+	struct buf b;
+
+	buf_init(&b, 64);
+	assert_true(resp_put(&b, argv, 3));
+	assert_true(slice_is(buf_slice(&b), "*3\r\n$3\r\nSET\r\n$4\r\na\r\nb\r\n$0\r\n\r\n"));
+	assert_false(resp_put(&b, argv, 3) && resp_put(&b, argv, 3)); /* over the cap */
+	buf_clear(&b);
+}
+
+/* ---- URLs ---- */
+
+static void urls(void **state)
+{
+	static const char *const bad[] = {
+		"", "http://x", "redis://", "redis://user:secret@host", "redis://host:0", "redis://host:65536", "redis://host:12a",
+		"redis://host/x", "redis://host/0/1", "unix://relative", "unix://", "redis://[::1", "redis://[::1]x", "rediss://:6379",
+	};
+	struct redis_url u;
+	struct problem why;
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		why.text[0] = '\0';
+		if (redis_url_parse(bad[i], &u, &why) != -1)
+			fail_msg("taken: %s", bad[i]);
+		assert_true(why.text[0] != '\0');
+		assert_null(strstr(why.text, "secret"));
+	}
+	assert_int_equal(redis_url_parse("redis://host", &u, &why), 0);
+	assert_string_equal(u.host, "host");
+	assert_int_equal(u.port, 6379);
+	assert_false(u.tls);
+	assert_int_equal(redis_url_parse("rediss://[::1]:7000/3", &u, &why), 0);
+	assert_string_equal(u.host, "::1");
+	assert_int_equal(u.port, 7000);
+	assert_int_equal(u.db, 3);
+	assert_true(u.tls);
+	assert_int_equal(redis_url_parse("unix:///run/redis.sock", &u, &why), 0);
+	assert_string_equal(u.unix_path, "/run/redis.sock");
+}
+
+/* ---- the server's answers ---- */
+
+static redisReply text_reply(char *text)
+{
+	return (redisReply){.type = REDIS_REPLY_STRING, .str = text, .len = strlen(text)};
+}
+
+static void replid_is_exact(void **state)
+{
+	char second[] = "# Replication\r\nrole:master\r\nmaster_replid2:0123456789012345678901234567890123456789\r\n"
+			"master_replid:abcdefabcdefabcdefabcdefabcdefabcdefabcd\r\n";
+	char only_second[] = "role:master\r\nmaster_replid2:0123456789012345678901234567890123456789\r\n";
+	char replica[] = "role:slave\r\nmaster_replid:abcdefabcdefabcdefabcdefabcdefabcdefabcd\r\n";
+	redisReply r = text_reply(second);
+	char id[REPLID_BYTES + 1];
+
+	assert_true(check_replid(&r, id));
+	assert_string_equal(id, "abcdefabcdefabcdefabcdefabcdefabcdefabcd");
+	r = text_reply(only_second);
+	assert_false(check_replid(&r, id));
+	r = text_reply(replica);
+	assert_false(check_replid(&r, id));
+}
+
+static void versions(void **state)
+{
+	char seven[] = "redis_version:7.0.15\r\n", twelve[] = "redis_version:12.1\r\n", six[] = "redis_version:6.2.7\r\n", none[] = "x:y\r\n";
+	redisReply r = text_reply(seven);
+	struct fault f;
+
+	assert_true(redis_checks[0].ok(&r, true, &f));
+	r = text_reply(twelve);
+	assert_true(redis_checks[0].ok(&r, true, &f));
+	r = text_reply(six);
+	assert_false(redis_checks[0].ok(&r, true, &f));
+	assert_true(f.remedy[0] != '\0');
+	r = text_reply(none);
+	assert_false(redis_checks[0].ok(&r, true, &f));
+	assert_false(redis_checks[0].ok(NULL, true, &f));
+}
+
+/* ---- what a node remembers ---- */
+
+static void remembers(void **state)
+{
+	char dir[64], path[96];
+	struct problem why = {""};
+	struct remember *a, *b;
+	struct remembered *r;
+
+	kit_folder(dir);
+	a = remember_open(dir, &why);
+	b = remember_open(dir, &why); /* another worker: a file of its own */
+	assert_non_null(a);
+	assert_non_null(b);
+	r = remember_slot(a, "acme", "refunds");
+	assert_int_equal(r->seq, 0);
+	remember_set(a, r, 3, 100);
+	remember_set(b, remember_slot(b, "acme", "refunds"), 3, 120);
+	remember_set(b, remember_slot(b, "acme", "other"), 1, 5);
+	remember_save(a);
+	remember_save(b);
+	remember_close(a);
+	remember_close(b);
+	a = remember_open(dir, &why);
+	r = remember_slot(a, "acme", "refunds");
+	assert_int_equal(r->epoch, 3);
+	assert_int_equal(r->seq, 120); /* the highest of all workers */
+	assert_int_equal(remember_slot(a, "acme", "other")->seq, 5);
+	remember_set(a, r, 4, 7); /* a newer incarnation counts more than a higher number */
+	remember_close(a);
+	a = remember_open(dir, &why);
+	assert_int_equal(remember_slot(a, "acme", "refunds")->seq, 7);
+	remember_close(a);
+	snprintf(path, sizeof path, "%s/seq.0.json", dir);
+	assert_int_equal(file_write_atomic(path, SLICE_LIT("{\"slots\":"), 0600, &why), 0);
+	assert_null(remember_open(dir, &why)); /* damaged: say so */
+	assert_non_null(strstr(why.text, "seq.0.json"));
+	kit_remove(dir);
+	a = remember_open("", &why); /* in memory only */
+	assert_non_null(remember_slot(a, "acme", "refunds"));
+	remember_close(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ids_are_told_apart),
+		cmocka_unit_test(id_text),
+		cmocka_unit_test(key_file),
+		cmocka_unit_test(sealing),
+		cmocka_unit_test(key_rotation),
+		cmocka_unit_test(records),
+		cmocka_unit_test(requests),
+		cmocka_unit_test(resp_good),
+		cmocka_unit_test(resp_hostile),
+		cmocka_unit_test(resp_elements),
+		cmocka_unit_test(resp_written),
+		cmocka_unit_test(urls),
+		cmocka_unit_test(replid_is_exact),
+		cmocka_unit_test(versions),
+		cmocka_unit_test(remembers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
