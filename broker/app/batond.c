@@ -1,0 +1,122 @@
+/* What does the command `batond` do? Reads its options, checks or loads the configuration, hardens the process, and runs a node. */
+#include <config.h> /* the build's, not ours */
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "app/check.h"
+#include "app/config.h"
+#include "app/node.h"
+#include "base/log.h"
+
+static const char help[] =
+	"batond - hand work between agents over mutual TLS\n\n"
+	"usage: batond --config FILE [--check-config]\n\n"
+	"  --config FILE    the configuration (batond.yaml(5)); default /etc/baton/baton.yaml\n"
+	"  --check-config   read configuration, profiles, certificates and keys, say what is wrong, and exit\n"
+	"  --version        print the version\n"
+	"  --help           this text\n\n"
+	"SIGHUP reloads, SIGTERM drains and stops. Exit: 0, 64 usage, 78 configuration, 1 it could not start.\n";
+
+static const struct option options[] = {
+	{"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'k'},
+	{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
+};
+
+/* No core file, no other process of this user reads our memory. */
+static void harden(void)
+{
+	const struct rlimit none = {0, 0};
+	struct rlimit files;
+
+	prctl(PR_SET_DUMPABLE, 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	setrlimit(RLIMIT_CORE, &none);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static int check(struct config *c, const char *path)
+{
+	struct problem why = {""}, warn = {""};
+	int rc = check_config(c, &why, &warn);
+
+	config_free(c);
+	if (warn.text[0])
+		fprintf(stderr, "warning: %s\n", warn.text);
+	if (rc < 0) {
+		fprintf(stderr, "%s\n", why.text);
+		return EX_CONFIG;
+	}
+	printf("%s: fine\n", path);
+	return 0;
+}
+
+static int serve(struct config *c, const char *path)
+{
+	struct problem why = {""};
+	struct node *n;
+	int rc;
+
+	log_open(STDERR_FILENO, c->log_level, c->log_json);
+	n = node_new(c, path, PACKAGE_VERSION, &why);
+	if (!n) {
+		fprintf(stderr, "batond: %s\n", why.text);
+		return EX_CONFIG;
+	}
+	rc = node_run(n);
+	node_free(n);
+	prctl(PR_SET_DUMPABLE, 1); /* every secret is wiped by now: leak checkers may look */
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = "/etc/baton/baton.yaml";
+	struct problem why = {""};
+	bool only_check = false;
+	struct config *c;
+	int o;
+
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (o) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'k':
+			only_check = true;
+			break;
+		case 'V':
+			printf("batond %s\n", PACKAGE_VERSION);
+			return 0;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		default:
+			fputs(help, stderr);
+			return EX_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "batond: %s: no arguments are taken beside options\n", argv[optind]);
+		return EX_USAGE;
+	}
+	umask(077);
+	harden();
+	json_object_seed(0); /* jansson would open a file for it at its first use */
+	c = config_load(path, &why);
+	if (!c) {
+		fprintf(stderr, "%s\n", why.text);
+		return EX_CONFIG;
+	}
+	return only_check ? check(c, path) : serve(c, path);
+}

@@ -1,0 +1,84 @@
+/* How many connections has each agent on this node? A counted table under one lock, touched once a handshake and once a close. */
+#include "app/census.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+struct counted {
+	uint32_t n;
+	UT_hash_handle hh;
+	char spiffe_id[];
+};
+
+struct census {
+	pthread_mutex_t lock;
+	uint32_t max;
+	struct counted *agents;
+};
+
+struct census *census_new(uint32_t max_per_agent)
+{
+	struct census *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	pthread_mutex_init(&c->lock, NULL);
+	c->max = max_per_agent;
+	return c;
+}
+
+void census_free(struct census *c)
+{
+	struct counted *a, *t;
+
+	if (!c)
+		return;
+	HASH_ITER(hh, c->agents, a, t) {
+		HASH_DEL(c->agents, a);
+		free(a);
+	}
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+void census_set_max(struct census *c, uint32_t max_per_agent)
+{
+	pthread_mutex_lock(&c->lock);
+	c->max = max_per_agent;
+	pthread_mutex_unlock(&c->lock);
+}
+
+bool census_enter(struct census *c, const char *spiffe_id)
+{
+	size_t n = strlen(spiffe_id);
+	struct counted *a = NULL;
+	bool ok = false;
+
+	pthread_mutex_lock(&c->lock);
+	HASH_FIND(hh, c->agents, spiffe_id, n, a);
+	if (!a && (a = calloc(1, sizeof *a + n + 1))) {
+		memcpy(a->spiffe_id, spiffe_id, n);
+		HASH_ADD_KEYPTR(hh, c->agents, a->spiffe_id, n, a);
+	}
+	if (a && a->n < c->max) {
+		a->n++;
+		ok = true;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return ok;
+}
+
+void census_leave(struct census *c, const char *spiffe_id)
+{
+	struct counted *a = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	HASH_FIND(hh, c->agents, spiffe_id, strlen(spiffe_id), a);
+	if (a && --a->n == 0) {
+		HASH_DEL(c->agents, a);
+		free(a);
+	}
+	pthread_mutex_unlock(&c->lock);
+}

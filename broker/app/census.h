@@ -1,0 +1,17 @@
+/* How many connections has each agent on this node? Thread-safe. */
+#ifndef BATON_APP_CENSUS_H
+#define BATON_APP_CENSUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct census;
+
+struct census *census_new(uint32_t max_per_agent);
+void census_free(struct census *c);
+void census_set_max(struct census *c, uint32_t max_per_agent); /* holds for new connections */
+/* false when the agent has as many as it may, or memory is out. */
+bool census_enter(struct census *c, const char *spiffe_id);
+void census_leave(struct census *c, const char *spiffe_id);
+
+#endif

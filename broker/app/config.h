@@ -1,0 +1,77 @@
+/* How is this node to run? Everything that /etc/baton/baton.yaml says, defaults filled in; immutable, swapped whole
+ * on reload. The file in deploy/baton.yaml explains each key; the table in config_table.c is the one list of them. */
+#ifndef BATON_APP_CONFIG_H
+#define BATON_APP_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "base/problem.h"
+#include "identity/issuer.h"
+#include "identity/peer.h"
+#include "registry/registry.h"
+#include "store/store.h"
+
+/* Texts are never NULL; "" = not set, or off. All live as long as the configuration. */
+struct config {
+	const char *node;                    /* default: the host's name */
+	const char *state_dir;
+	uint32_t workers;                    /* 0 = one per core */
+
+	const char *listen_agents;           /* "0.0.0.0:7443" */
+	const char *listen_http1;            /* "" = off; always, in this version */
+	const char *listen_admin;            /* "" = off */
+	const char *listen_admin_socket;     /* "" = off */
+	const char *listen_metrics;          /* "" = off */
+
+	const char *tls_cert, *tls_key;
+	const struct trust_domain_config *trust;
+	size_t n_trust;                      /* at least 1 */
+
+	const struct issuer_rule *issuers;
+	size_t n_issuers;                    /* at least 1 */
+
+	const char *store_url;               /* "" = a private redis-server under state_dir */
+	const char *store_user, *store_password_file;
+	const char *store_ca, *store_cert, *store_key; /* rediss:// */
+	const char *store_keys_file;         /* sealing keys; default state_dir/seal.keys */
+	bool store_fsync_always;
+	int64_t store_timeout_ms;
+	int64_t store_keep_finished_ms;      /* how long a finished handoff can still be read */
+	uint64_t store_max_memory;           /* bytes, of the private server */
+
+	const char *profiles;                /* a folder */
+	const char *assertion_key_file;      /* default state_dir/assertion.key */
+	const char *assertion_issuer;        /* default "baton:" + node */
+
+	int64_t envelope_window_ms, clock_skew_ms;
+	uint64_t max_payload;                /* bytes */
+
+	uint32_t connections, connections_per_agent, streams_per_connection, handshakes_per_s;
+	uint64_t waiting_per_route, waiting_bytes;
+
+	const char *audit_file;
+	bool audit_payload_hash;             /* audit.payloads: hash */
+	double trace_sample;                 /* 0..1 */
+	enum log_level log_level;
+	bool log_json;
+
+	const struct agent *agents;          /* key is set */
+	size_t n_agents;
+};
+
+/* Owned, or NULL with why: "file:line:column: what; what to do". Every file and folder that the configuration names
+ * and that must be there is looked for. No secret is read, and none is quoted in an error. */
+struct config *config_load(const char *path, struct problem *why);
+void config_free(struct config *c);
+
+/* Reads every *.json of the profiles folder, in the order of their names, and makes the directory of agents and
+ * routes. One ref, or NULL with why (file and member). *warn: controls that profiles ask for and this version does
+ * not carry out, "" when there are none. */
+struct registry *config_registry(const struct config *c, struct problem *why, struct problem *warn);
+
+struct store_slot_limits config_slot_limits(const struct config *c);
+
+#endif

@@ -1,0 +1,103 @@
+/* Which agents and routes does the configuration make? Its own list of agents, and the profiles of its folder. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/config.h"
+#include "base/file.h"
+#include "policy/profile.h"
+
+#define PROFILE_MAX ((1 << 20) + 1) /* one more than a profile may have, so that the profile's own error is seen */
+#define PROFILES_MAX 4096
+
+static int is_profile(const struct dirent *e)
+{
+	size_t n = strlen(e->d_name);
+
+	return e->d_name[0] != '.' && n > 5 && !strcmp(e->d_name + n - 5, ".json");
+}
+
+/* By bytes, whatever the locale. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* One line a file; "..." where they no longer fit. */
+static void add_warning(struct problem *warn, const char *file, const struct problem *w)
+{
+	char line[1200];
+	size_t at = warn ? strlen(warn->text) : 0, n;
+
+	if (!warn || !w->text[0])
+		return;
+	n = (size_t)snprintf(line, sizeof line, "%s%s: %s", at ? "\n" : "", file, w->text);
+	if (at + n + 5 < sizeof warn->text)
+		memcpy(warn->text + at, line, n + 1);
+	else if (at < 4 || strcmp(warn->text + at - 4, "\n..."))
+		snprintf(warn->text + (at < sizeof warn->text - 5 ? at : sizeof warn->text - 5), 5, "\n...");
+}
+
+static int add_profile(struct registry *r, const char *folder, const char *file, struct problem *why,
+	struct problem *warn)
+{
+	struct problem here = {""};
+	struct profile *p = NULL;
+	uint8_t *bytes = NULL;
+	char path[1400];
+	size_t n = 0;
+	int rc = -1;
+
+	snprintf(path, sizeof path, "%s/%s", folder, file);
+	if (file_read(path, PROFILE_MAX, &bytes, &n, why))
+		return -1;
+	p = profile_parse(slice_of(bytes, n), why, &here);
+	if (p) {
+		add_warning(warn, file, &here);
+		rc = registry_add_profile(r, p, why);
+	}
+	if (rc)
+		problem_prefix(why, "%s", path);
+	profile_unref(p);
+	free(bytes);
+	return rc;
+}
+
+static int add_profiles(struct registry *r, const char *folder, struct problem *why, struct problem *warn)
+{
+	struct dirent **names = NULL;
+	int n = scandir(folder, &names, is_profile, by_name), rc = 0;
+
+	if (n < 0)
+		return problem_set(why, "the folder of profiles, %s, cannot be read: %s", folder, strerror(errno));
+	if (n > PROFILES_MAX)
+		rc = problem_set(why, "the folder of profiles, %s, has over %d files", folder, PROFILES_MAX);
+	for (int i = 0; i < n && !rc; i++)
+		rc = add_profile(r, folder, names[i]->d_name, why, warn);
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return rc;
+}
+
+struct registry *config_registry(const struct config *c, struct problem *why, struct problem *warn)
+{
+	struct registry *r = registry_new();
+	int rc = 0;
+
+	if (warn)
+		warn->text[0] = '\0';
+	if (!r) {
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	for (size_t i = 0; i < c->n_agents && !rc; i++)
+		rc = registry_add_agent(r, &c->agents[i], why);
+	if (rc || add_profiles(r, c->profiles, why, warn) || registry_check(r, why)) {
+		registry_unref(r);
+		return NULL;
+	}
+	return r;
+}

@@ -1,0 +1,324 @@
+/* Which keys has the configuration, of what kind, with what default and bounds? One row a key; deploy/baton.yaml
+ * shows them all with their defaults and says what each is for. */
+#include <string.h>
+
+#include "app/config_priv.h"
+#include "base/words.h"
+#include "identity/spiffe.h"
+#include "policy/near.h"
+
+/* ---- checks of texts. Where a text could hold a secret, the answer does not quote it ---- */
+
+static bool graphic(const char *text)
+{
+	for (; *text; text++)
+		if (*text <= 0x20 || *text >= 0x7f)
+			return false;
+	return true;
+}
+
+static const char *check_node(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	return text[n] || n > 63 ? "a node's name is 1 to 63 letters, digits, dots, hyphens" : NULL;
+}
+
+static const char *check_issuer_url(const char *text)
+{
+	if (strncmp(text, "https://", 8) || !text[8])
+		return "an issuer's url begins with https://";
+	if (strchr(text, '@'))
+		return "a url with user or password is refused";
+	if (strpbrk(text, "?#") || !graphic(text))
+		return "an issuer's url has no query, fragment or space";
+	return NULL;
+}
+
+static const char *check_store_url(const char *text)
+{
+	if (!graphic(text))
+		return "the url has a space or a control character";
+	if (!strncmp(text, "unix:///", 8))
+		return NULL;
+	if (strncmp(text, "redis://", 8) && strncmp(text, "rediss://", 9))
+		return "redis://host:port, rediss://host:port or unix:///path; \"\" for a private redis-server";
+	if (strchr(text, '@'))
+		return "a url with user or password is refused. Put the user into store.user, the password into a file "
+		       "of mode 0600, and the file's path into store.password_file";
+	return strpbrk(text, "?#") ? "the url has a query or fragment: TLS files go to store.ca, store.cert, store.key"
+		: NULL;
+}
+
+static const char *check_domain(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return text[n] || n > 255
+		? "a trust domain is lower-case letters, digits, dots, hyphens, underscores: acme.example" : NULL;
+}
+
+static const char *check_claim(const char *text)
+{
+	return graphic(text) ? NULL : "a claim's name has no space or control character";
+}
+
+static const char *check_client(const char *text)
+{
+	return graphic(text) ? NULL : "a client id has no space or control character";
+}
+
+static const char *check_spiffe(const char *text)
+{
+	struct spiffe_id id;
+
+	return spiffe_parse(slice_str(text), &id);
+}
+
+/* ---- what is no plain value ---- */
+
+static int read_algorithms(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	unsigned *bits = to;
+
+	*bits = 0;
+	if (!node) {
+		*bits = ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256;
+		return 0;
+	}
+	if (node->kind != YAML_LIST || !node->n)
+		return config_error(r, node, "%s: a list belongs here: [ES256, EdDSA, PS256, RS256]", shown);
+	for (const struct yaml_node *e = node->first; e; e = e->next) {
+		enum token_alg alg = e->kind == YAML_TEXT ? token_alg_from_text(slice_str(e->text)) : ALG_NONE;
+		char quoted[64];
+
+		if (!alg)
+			return config_error(r, e, "%s: \"%s\" is none of ES256, ES384, EdDSA, PS256, RS256", shown,
+					    e->kind == YAML_TEXT ? near_show(slice_str(e->text), quoted)
+						: "a list or mapping");
+		if (*bits & alg)
+			return config_error(r, e, "%s: %s stands in the list twice", shown, e->text);
+		*bits |= alg;
+	}
+	return 0;
+}
+
+/* deny, or {allow-for: 24h}, which a later version will do. */
+static int read_crl_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	(void)to;
+	if (!node || (node->kind == YAML_TEXT && !strcmp(node->text, "deny")))
+		return 0;
+	if (yaml_tree_get(node, "allow-for") || (node->kind == YAML_TEXT && !strncmp(node->text, "allow-for", 9)))
+		return config_error(r, node,
+			"%s: allow-for is not available in this version. Leave it at deny, and renew the CRL in time",
+			shown);
+	return config_error(r, node, "%s: only deny is taken", shown);
+}
+
+static int check_issuer(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	const struct issuer_rule *rule = to;
+
+	(void)shown;
+	for (const struct issuer_rule *other = r->config->issuers; other < rule; other++) {
+		if (!strcmp(other->name, rule->name))
+			return config_error(r, node, "two issuers have the name %s", rule->name);
+		if (!strcmp(other->url, rule->url))
+			return config_error(r, node, "issuers %s and %s have the same url", other->name, rule->name);
+	}
+	return 0;
+}
+
+static int check_trust(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	const struct trust_domain_config *t = to;
+
+	(void)shown;
+	for (const struct trust_domain_config *other = r->config->trust; other < t; other++)
+		if (!strcmp(other->domain, t->domain))
+			return config_error(r, node,
+				"trust domain %s stands in the list twice: put all its CAs into one bundle", t->domain);
+	return 0;
+}
+
+/* Whether it stands there twice is looked at when all are there. */
+static int fill_agent(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	struct agent *a = to;
+
+	(void)r;
+	(void)shown;
+	if (!a->client[0])
+		slice_copy_str(slice_str(a->name), a->client, sizeof a->client);
+	if (!yaml_tree_get(node, "may_originate"))
+		a->may_originate = a->n_call > 0;
+	a->key = store_agent_key(a->tenant, a->name);
+	return 0;
+}
+
+/* ---- the rows ---- */
+
+#define C(field) .offset = offsetof(struct config, field)
+#define C_NUM(field) C(field), .size = sizeof(((struct config *)0)->field)
+#define I(field) .offset = offsetof(struct issuer_rule, field), .size = sizeof(((struct issuer_rule *)0)->field)
+#define T(field) .offset = offsetof(struct trust_domain_config, field)
+#define A(field) .offset = offsetof(struct agent, field), .size = sizeof(((struct agent *)0)->field)
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+#define NOT_YET "It is not available in this version"
+
+const struct config_row config_rows[] = {
+	{"version", KIND_ONLY, .def = "1", .note = "This batond reads version 1"},
+	{"node", KIND_TEXT, C(node), .def = "", .check = check_node},
+	{"state_dir", KIND_PATH, C(state_dir), .def = "/var/lib/baton", .required = true},
+	{"workers", KIND_NUMBER, C_NUM(workers), .def = "0", .max = 64},
+
+	{.path = "listen", .kind = KIND_SECTION},
+	{"listen.agents", KIND_LISTEN, C(listen_agents), .def = "0.0.0.0:7443", .min = 1},
+	{"listen.http1", KIND_ONLY, .def = "off", .note = NOT_YET},
+	{"listen.admin", KIND_LISTEN, C(listen_admin), .def = "127.0.0.1:7444"},
+	{"listen.admin_socket", KIND_PATH, C(listen_admin_socket), .def = "/run/baton/admin.sock"},
+	{"listen.metrics", KIND_LISTEN, C(listen_metrics), .def = "127.0.0.1:9464"},
+
+	{.path = "tls", .kind = KIND_SECTION},
+	{"tls.cert", KIND_FILE, C(tls_cert), .required = true,
+	 .note = "Name the server's certificate chain, PEM, leaf first"},
+	{"tls.key", KIND_FILE, C(tls_key), .required = true,
+	 .note = "Name the private key of tls.cert, PEM, mode 0600"},
+	{"tls.trust", KIND_LIST, C(trust), .size = sizeof(struct trust_domain_config),
+	 .count = offsetof(struct config, n_trust),
+	 .required = true, .min = 1, .max = 64, .custom = check_trust,
+	 .note = "List a trust domain and its CA bundle: - {domain: acme.example, bundle: /etc/baton/trust/acme.pem}"},
+	{"tls.trust[].domain", KIND_TEXT, T(domain), .required = true, .check = check_domain,
+	 .note = "Name the trust domain: acme.example"},
+	{"tls.trust[].bundle", KIND_FILE, T(bundle_file), .required = true,
+	 .note = "Name the file of its CA certificates, PEM"},
+	{"tls.trust[].crl", KIND_FILE, T(crl_file), .def = ""},
+	{"tls.crl_stale", KIND_CUSTOM, .custom = read_crl_stale},
+
+	{"issuers", KIND_LIST, C(issuers), .size = sizeof(struct issuer_rule),
+	 .count = offsetof(struct config, n_issuers), .required = true,
+	 .min = 1, .max = 64, .custom = check_issuer, .note = "List who may issue access tokens: name, url, tenants"},
+	{"issuers[].name", KIND_NAME, I(name), .required = true, .note = "Give it a name"},
+	{"issuers[].url", KIND_TEXT, I(url), .required = true, .check = check_issuer_url,
+	 .note = "It is what `iss` must be in a token, to the byte: https://login.acme.example"},
+	{"issuers[].jwks_file", KIND_FILE, I(jwks_file), .def = ""},
+	{"issuers[].tenants", KIND_NAMES, .offset = offsetof(struct issuer_rule, tenants),
+	 .count = offsetof(struct issuer_rule, n_tenants),
+	 .required = true, .min = 1, .max = ISSUER_TENANTS_MAX, .note = "List the tenants that it speaks for: [acme]"},
+	{"issuers[].algorithms", KIND_CUSTOM, .offset = offsetof(struct issuer_rule, algorithms),
+	 .custom = read_algorithms},
+	{"issuers[].binding", KIND_SWITCH, I(binding), .def = "certificate", .choices = "certificate none"},
+	{"issuers[].max_lifetime", KIND_DURATION, I(max_lifetime_ms), .def = "1h", .min = SECOND, .max = 7 * DAY},
+	{"issuers[].keys_stale", KIND_DURATION, I(keys_stale_ms), .def = "15m", .min = SECOND, .max = 7 * DAY},
+	{.path = "issuers[].claims", .kind = KIND_SECTION},
+	{"issuers[].claims.tenant", KIND_TEXT, I(claim_tenant), .def = "tenant", .required = true,
+	 .check = check_claim},
+	{"issuers[].claims.client", KIND_TEXT, I(claim_client), .def = "client_id", .required = true,
+	 .check = check_claim},
+	{"issuers[].claims.scope", KIND_TEXT, I(claim_scope), .def = "scope", .required = true, .check = check_claim},
+	{"issuers[].claims.user", KIND_TEXT, I(user_claim), .def = "", .check = check_claim},
+	{"issuers[].ca_file", KIND_FILE, I(ca_file), .def = ""},
+	{"issuers[].allow_private", KIND_BOOL, I(allow_private), .def = "false"},
+
+	{.path = "store", .kind = KIND_SECTION},
+	{"store.url", KIND_TEXT, C(store_url), .def = "", .check = check_store_url},
+	{"store.user", KIND_TEXT, C(store_user), .def = "", .check = check_client},
+	{"store.password_file", KIND_FILE, C(store_password_file), .def = ""},
+	{"store.ca", KIND_FILE, C(store_ca), .def = ""},
+	{"store.cert", KIND_FILE, C(store_cert), .def = ""},
+	{"store.key", KIND_FILE, C(store_key), .def = ""},
+	{"store.keys_file", KIND_PATH, C(store_keys_file), .def = ""},
+	{"store.fsync", KIND_SWITCH, C(store_fsync_always), .def = "always", .choices = "always everysec"},
+	{"store.timeout", KIND_DURATION, C(store_timeout_ms), .def = "2s", .min = 50, .max = MINUTE},
+	{"store.keep_finished", KIND_DURATION, C(store_keep_finished_ms), .def = "24h", .min = SECOND,
+	 .max = 366 * DAY},
+	{"store.max_memory", KIND_SIZE, C_NUM(store_max_memory), .def = "1GiB", .min = 64 * MIB, .max = 1024 * GIB},
+
+	{"profiles", KIND_FOLDER, C(profiles), .def = "/etc/baton/profiles", .required = true},
+
+	{.path = "assertion", .kind = KIND_SECTION},
+	{"assertion.key_file", KIND_PATH, C(assertion_key_file), .def = ""},
+	{"assertion.issuer", KIND_TEXT, C(assertion_issuer), .def = "", .check = check_client},
+
+	{.path = "envelope", .kind = KIND_SECTION},
+	{"envelope.window", KIND_DURATION, C(envelope_window_ms), .def = "5m", .min = SECOND, .max = 5 * MINUTE},
+	{"envelope.clock_skew", KIND_DURATION, C(clock_skew_ms), .def = "30s", .max = MINUTE},
+	{"envelope.max_payload", KIND_SIZE, C_NUM(max_payload), .def = "1MiB", .min = 1, .max = 16 * MIB},
+
+	{.path = "limits", .kind = KIND_SECTION},
+	{"limits.connections", KIND_NUMBER, C_NUM(connections), .def = "20000", .min = 1, .max = 1000000},
+	{"limits.connections_per_agent", KIND_NUMBER, C_NUM(connections_per_agent), .def = "16", .min = 1,
+	 .max = 100000},
+	{"limits.streams_per_connection", KIND_NUMBER, C_NUM(streams_per_connection), .def = "128", .min = 1,
+	 .max = 10000},
+	{"limits.handshakes_per_s", KIND_NUMBER, C_NUM(handshakes_per_s), .def = "500", .min = 1, .max = 1000000},
+	{"limits.waiting_per_route", KIND_NUMBER, C_NUM(waiting_per_route), .def = "100000", .min = 1,
+	 .max = 100000000},
+	{"limits.waiting_bytes", KIND_SIZE, C_NUM(waiting_bytes), .def = "4GiB", .min = MIB, .max = 1024 * GIB},
+
+	{.path = "audit", .kind = KIND_SECTION},
+	{"audit.file", KIND_PATH, C(audit_file), .def = "/var/log/baton/audit.jsonl", .required = true,
+	 .note = "What is not written down is not done: there is no way to run without it"},
+	{"audit.when_unwritable", KIND_ONLY, .def = "refuse", .note = "What cannot be written down is not done"},
+	{"audit.payloads", KIND_SWITCH, C(audit_payload_hash), .def = "never", .choices = "hash never"},
+
+	{.path = "traces", .kind = KIND_SECTION},
+	{"traces.otlp", KIND_ONLY, .def = "", .note = NOT_YET},
+	{"traces.sample", KIND_FRACTION, C(trace_sample), .def = "0.01"},
+	{"traces.denials", KIND_ONLY, .def = "always", .note = "A refusal is always traced"},
+
+	{.path = "log", .kind = KIND_SECTION},
+	{"log.level", KIND_CHOICE, C(log_level), .def = "info", .choices = "debug info warn error"},
+	{"log.format", KIND_SWITCH, C(log_json), .def = "json", .choices = "json text"},
+
+	{"agents", KIND_LIST, C(agents), .size = sizeof(struct agent), .count = offsetof(struct config, n_agents),
+	 .max = 4096,
+	 .custom = fill_agent},
+	{"agents[].name", KIND_NAME, A(name), .required = true, .note = "Give it a name"},
+	{"agents[].tenant", KIND_NAME, A(tenant), .required = true, .note = "Say whose it is"},
+	{"agents[].id", KIND_TEXT, A(spiffe_id), .required = true, .check = check_spiffe,
+	 .note = "It is the URI of the agent's certificate: spiffe://acme.example/planner"},
+	{"agents[].client", KIND_TEXT, A(client), .def = "", .check = check_client},
+	{"agents[].call", KIND_NAMES, .offset = offsetof(struct agent, call), .count = offsetof(struct agent, n_call),
+	 .max = AGENT_ROUTES_MAX},
+	{"agents[].serve", KIND_NAMES, .offset = offsetof(struct agent, serve), .count = offsetof(struct agent,
+		n_serve),
+	 .max = AGENT_ROUTES_MAX},
+	{"agents[].max_in_flight", KIND_NUMBER, A(max_in_flight), .def = "1000", .min = 1, .max = 1000000},
+	{"agents[].may_originate", KIND_BOOL, A(may_originate), .def = "false"},
+};
+const size_t config_n_rows = sizeof config_rows / sizeof config_rows[0];
+
+/* ---- keys that people try ---- */
+
+static const struct { const char *path, *hint; } hints[] = {
+	{"issuers[].audience", "Audiences are demanded by profiles (identity.required_audience). Remove the line."},
+	{"issuers[].audiences", "Audiences are demanded by profiles (identity.required_audience). Remove the line."},
+	{"issuers[].client_secret", "batond verifies tokens and asks for none: it needs no secret. Remove the line."},
+	{"issuers[].jwks_uri", "Keys are found by discovery at url, or read from jwks_file."},
+	{"issuers[].scopes", "Scopes are demanded by profiles (identity.required_scopes). Remove the line."},
+	{"store.password", "Put it into a file of mode 0600 and its path into store.password_file."},
+	{"tls.client_auth", "A client certificate is always demanded. Remove the line."},
+	{"tls.min_version", "TLS 1.3 is the only version. Remove the line."},
+	{"tls.ca", "List it under tls.trust, with the trust domain it vouches for."},
+	{"listen.plaintext", "There is no port without TLS. Remove the line."},
+	{"routes", "A route is a file in the folder of profiles. Remove the section."},
+	{"agents[].spiffe_id", "It is called id."},
+	{"agents[].routes", "List the routes that it sends to under call, those it serves under serve."},
+	{"agents[].token", "An agent's token comes with its calls. Remove the line."},
+};
+
+const char *config_hint(const char *table_path)
+{
+	for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
+		if (!strcmp(hints[i].path, table_path))
+			return hints[i].hint;
+	return NULL;
+}

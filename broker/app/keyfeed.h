@@ -1,0 +1,37 @@
+/* Where do issuers' keys come from, and when are they fetched again? From files at start, or from the issuer by OpenID discovery over https:
+ * at start, before they grow old, and when a token names a key that is not known. One fetch at a time an issuer. */
+#ifndef BATON_APP_KEYFEED_H
+#define BATON_APP_KEYFEED_H
+
+#include <stdbool.h>
+
+#include "base/problem.h"
+#include "identity/issuer.h"
+#include "net/fetch.h"
+#include "net/loop.h"
+#include "observe/health.h"
+#include "observe/metrics.h"
+
+struct keyfeed;
+
+struct keyfeed_config {
+	struct loop *loop;           /* the control loop; every function but keyfeed_want() runs there */
+	struct metrics *metrics;
+	struct health *health;
+	/* A fetch ended: the present entries, in the rules' order (keys may be NULL). Called on the loop, also when nothing changed. */
+	void (*on_settled)(void *arg, const struct issuer_entry *entries, size_t n);
+	void *arg;
+};
+
+/* Reads the files; discovery begins when keyfeed_begin() is called. */
+struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_rule *rules, size_t n, struct problem *why);
+/* Keys that `old` had by discovery go on for issuers that are the same in both. */
+void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old);
+void keyfeed_begin(struct keyfeed *k);
+void keyfeed_free(struct keyfeed *k);
+const struct issuer_entry *keyfeed_entries(const struct keyfeed *k, size_t *n);
+/* From any thread: fetch this issuer's keys soon. True when a fetch is under way or was asked for, so that on_settled will follow; false when
+ * it would be too soon after the last one, or the keys come from a file. */
+bool keyfeed_want(struct keyfeed *k, size_t issuer);
+
+#endif

@@ -1,0 +1,299 @@
+/* What is one running batond? The parts in the order in which they depend on each other: opened by node_new(), served by node_run() on
+ * the control loop, closed in reverse by node_free(). A worker's parts are worker.c's, a new configuration reload.c's. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app/node_priv.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#define DRAIN_MS 10000
+#define CONTROL_MS 1000
+#define EXPIRY_WARN_MS (3 * 86400000LL)
+
+static unsigned worker_count(const struct config *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = c->workers ? c->workers : cores > 0 ? (unsigned)cores : 1;
+
+	return n < SHARED_WORKERS_MAX ? n : SHARED_WORKERS_MAX;
+}
+
+static int open_store(struct node *n, struct problem *why)
+{
+	const struct config *c = n->config;
+	char dir[1200];
+
+	if (c->store_url[0]) {
+		snprintf(n->redis_url, sizeof n->redis_url, "%s", c->store_url);
+		return 0;
+	}
+	snprintf(dir, sizeof dir, "%s/redis", c->state_dir);
+	n->redis = redis_private_start(dir, c->store_fsync_always, c->store_max_memory, why);
+	if (!n->redis)
+		return -1;
+	snprintf(n->redis_url, sizeof n->redis_url, "%s", redis_private_url(n->redis));
+	return 0;
+}
+
+static int open_secrets(struct node *n, struct problem *why)
+{
+	const struct config *c = n->config;
+
+	if (seal_keys_create(c->store_keys_file, why) < 0 || !(n->seal = seal_keys_load(c->store_keys_file, why)))
+		return -1;
+	if (assertion_key_create(c->assertion_key_file, why) < 0 || !(n->assertion = assertion_key_load(c->assertion_key_file, why)))
+		return -1;
+	return 0;
+}
+
+static void on_connection(void *arg, const char *listener, int delta)
+{
+	struct node *n = arg;
+
+	metrics_add(n->metrics, METRIC_CONNECTIONS, listener, NULL, delta);
+}
+
+static void on_handshake(void *arg, const char *listener, const char *result, const char *remote)
+{
+	struct node *n = arg;
+
+	metrics_add(n->metrics, METRIC_HANDSHAKES, listener, result, 1);
+	if (strcmp(result, "ok") != 0)
+		log_event(LOG_INFO, "peer.refused", F_STR("listener", listener), F_STR("why", result), F_STR("remote", remote));
+}
+
+static void on_closed(void *arg, const char *listener, const char *why)
+{
+	struct node *n = arg;
+
+	metrics_add(n->metrics, METRIC_CONNECTIONS_CLOSED, listener, why, 1);
+}
+
+static int open_server(struct node *n, struct problem *why)
+{
+	const struct config *c = n->config;
+	struct server_config s = {.workers = n->n_workers, .limits = server_limits_default,
+		.observer = {.on_connection = on_connection, .on_handshake = on_handshake, .on_closed = on_closed, .arg = n},
+		.worker_start = node_worker_start, .worker_stop = node_worker_stop, .admit = node_worker_admit, .arg = n};
+
+	s.limits.connections = c->connections;
+	s.limits.handshakes_per_s = c->handshakes_per_s;
+	s.limits.h2.max_streams = c->streams_per_connection;
+	n->server = server_new(&s, why);
+	if (!n->server)
+		return -1;
+	return server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why);
+}
+
+/* A marker in the state folder stands while a node runs: one that stands already tells of a crash. */
+static int open_marker(struct node *n, struct problem *why)
+{
+	const struct config *c = n->config;
+	int64_t newest;
+
+	snprintf(n->marker, sizeof n->marker, "%s/running", c->state_dir);
+	if (access(n->marker, F_OK) == 0) {
+		n->reconcile = reconcile_new();
+		newest = n->reconcile ? audit_tail(c->audit_file, RECONCILE_WINDOW_MS, reconcile_seen, n->reconcile, why) : -1;
+		if (newest < 0)
+			return -1;
+		reconcile_since(n->reconcile, newest);
+		log_event(LOG_WARN, "node.unclean_stop", F_STR("remedy", "the audit is compared with the store"));
+	}
+	return file_write_atomic(n->marker, slice_str("batond runs, or stopped without cleaning up\n"), 0600, why);
+}
+
+static int open_parts(struct node *n, struct problem *why)
+{
+	struct config *c = n->config;
+
+	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_marker(n, why) < 0)
+		return -1;
+	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
+	if (!n->audit)
+		return -1;
+	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
+	if (!n->control_audit || open_secrets(n, why) < 0 || reload_make_trust(n, c, why) < 0)
+		return -1;
+	n->tls = reload_make_tls(n, c, why);
+	n->feed = n->tls ? reload_make_feed(n, c, why) : NULL;
+	n->world = n->feed ? reload_make_world(n, c, n->feed, why) : NULL;
+	if (!n->world)
+		return -1;
+	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
+		return -1;
+	if (open_store(n, why) < 0)
+		return -1;
+	return open_server(n, why);
+}
+
+struct node *node_new(struct config *c, const char *config_path, const char *version, struct problem *why)
+{
+	struct node *n = calloc(1, sizeof *n);
+
+	if (!n) {
+		config_free(c);
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	n->config = n->boot = c;
+	n->config_path = strdup(config_path);
+	n->version = version;
+	n->n_workers = worker_count(c);
+	pthread_mutex_init(&n->feed_lock, NULL);
+	pthread_mutex_init(&n->trust_lock, NULL);
+	pthread_barrier_init(&n->started, NULL, n->n_workers);
+	n->loop = loop_new();
+	n->metrics = metrics_new();
+	n->health = health_new(clock_unix_ms());
+	n->shared = shared_new();
+	n->census = census_new(c->connections_per_agent);
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->census) {
+		problem_set(why, "out of memory");
+		node_free(n);
+		return NULL;
+	}
+	if (open_parts(n, why) < 0) {
+		node_free(n);
+		return NULL;
+	}
+	return n;
+}
+
+/* ---- the control loop ---- */
+
+static void check_certificate(struct node *n)
+{
+	int64_t now = clock_unix_ms(), left = tls_server_not_after_ms(n->tls) - now;
+
+	metrics_set(n->metrics, METRIC_CERTIFICATE_EXPIRY, "server", NULL, tls_server_not_after_ms(n->tls) / 1000);
+	health_set(n->health, HEALTH_CERTIFICATE, left > 0,
+		   left <= 0 ? "the server certificate has expired: replace tls.cert and tls.key, then send SIGHUP"
+		   : left < EXPIRY_WARN_MS ? "the server certificate expires soon: replace it, then send SIGHUP" : "", now);
+}
+
+static void control(void *arg)
+{
+	struct node *n = arg;
+
+	check_certificate(n);
+	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
+		   clock_unix_ms());
+	loop_timer_set(n->timer, CONTROL_MS);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct node *n = arg;
+
+	if (signo == SIGHUP) {
+		struct problem why = {""};
+
+		if (audit_reopen(n->audit, &why) < 0)
+			log_event(LOG_ERROR, "audit.reopen_failed", F_STR("why", why.text));
+		reload_run(n);
+	} else {
+		loop_stop(n->loop);
+	}
+}
+
+static void note(struct node *n, const char *event)
+{
+	struct audit_record r = {.event = event, .at_ms = clock_unix_ms(), .message = slice_str(n->version)};
+
+	audit_put(n->control_audit, &r);
+	audit_flush(n->control_audit);
+}
+
+static void drain_worker(void *arg, unsigned i)
+{
+	struct node *n = arg;
+
+	rpc_worker_drain(n->rpc[i]);
+}
+
+static void drain(struct node *n)
+{
+	health_set(n->health, HEALTH_DRAINING, false, "this node is going away", clock_unix_ms());
+	log_event(LOG_INFO, "node.draining", F_INT("up_to_ms", DRAIN_MS));
+	server_each_worker(n->server, drain_worker, n);
+	server_drain(n->server, DRAIN_MS);
+}
+
+int node_run(struct node *n)
+{
+	struct problem why = {""};
+
+	signal(SIGPIPE, SIG_IGN);
+	if (loop_signal(n->loop, SIGTERM, on_signal, n) < 0 || loop_signal(n->loop, SIGINT, on_signal, n) < 0 ||
+	    loop_signal(n->loop, SIGHUP, on_signal, n) < 0 || !(n->timer = loop_timer_new(n->loop, control, n))) {
+		log_event(LOG_ERROR, "node.failed", F_STR("why", "signals cannot be handled"));
+		return 1;
+	}
+	if (server_start(n->server, &why) < 0) {
+		log_event(LOG_ERROR, "node.failed", F_STR("why", why.text));
+		return 1;
+	}
+	health_set(n->health, HEALTH_LISTENERS, true, "", clock_unix_ms());
+	health_set(n->health, HEALTH_DRAINING, true, "", clock_unix_ms());
+	metrics_set(n->metrics, METRIC_BUILD_INFO, n->version, NULL, 1);
+	note(n, "node.started");
+	control(n);
+	keyfeed_begin(n->feed);
+	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
+		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),
+		  F_STR("certificate", tls_server_fingerprint(n->tls)));
+	if (n->config->listen_admin[0] || n->config->listen_admin_socket[0])
+		log_event(LOG_INFO, "admin.not_served", F_STR("why", "this version has no admin plane: listen.admin and listen.admin_socket are not opened"));
+	loop_run(n->loop);
+	drain(n);
+	note(n, "node.stopped");
+	n->clean = true;
+	return 0;
+}
+
+void node_free(struct node *n)
+{
+	if (!n)
+		return;
+	if (n->server)
+		server_free(n->server);
+	redis_private_stop(n->redis);
+	pages_free(n->pages);
+	keyfeed_free(n->feed);
+	if (n->timer)
+		loop_timer_free(n->timer);
+	if (n->tls)
+		tls_server_unref(n->tls);
+	world_unref(n->world);
+	trust_unref(n->trust);
+	if (n->control_audit)
+		audit_lane_free(n->control_audit);
+	if (n->audit)
+		audit_close(n->audit);
+	if (n->clean)
+		unlink(n->marker);
+	reconcile_free(n->reconcile);
+	assertion_key_free(n->assertion);
+	seal_keys_free(n->seal);
+	census_free(n->census);
+	shared_free(n->shared);
+	if (n->loop)
+		loop_free(n->loop);
+	metrics_free(n->metrics);
+	health_free(n->health);
+	pthread_barrier_destroy(&n->started);
+	pthread_mutex_destroy(&n->feed_lock);
+	pthread_mutex_destroy(&n->trust_lock);
+	if (n->config != n->boot)
+		config_free(n->config);
+	config_free(n->boot);
+	free(n->config_path);
+	free(n);
+}

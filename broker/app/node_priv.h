@@ -1,0 +1,88 @@
+/* What are the parts of a node? Private to app/. */
+#ifndef BATON_APP_NODE_PRIV_H
+#define BATON_APP_NODE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "app/census.h"
+#include "app/config.h"
+#include "app/keyfeed.h"
+#include "app/node.h"
+#include "app/pages.h"
+#include "identity/assertion.h"
+#include "identity/peer.h"
+#include "net/server.h"
+#include "observe/audit.h"
+#include "rpc/reconcile.h"
+#include "rpc/worker.h"
+#include "store/store.h"
+
+#define NODE_LISTENER "agents"
+
+/* One worker's share; made and freed on its thread. */
+struct node_worker {
+	struct node *node;
+	unsigned index;
+	struct loop *loop;
+	struct call_worker *calls;
+	struct store *store;
+	struct audit_lane *audit;
+	struct rpc_worker *rpc;
+	struct loop_tail tail;
+	struct loop_timer *timer;
+};
+
+struct node {
+	char *config_path;
+	const char *version;
+	struct config *config;           /* the present one; control thread */
+	struct config *boot;             /* the one it started with: workers' stores keep its strings */
+	struct audit_lane *control_audit; /* the control thread's own lane */
+	struct loop *loop;               /* the control loop: signals, keys, pages */
+	struct loop_timer *timer;
+	struct metrics *metrics;
+	struct health *health;
+	struct audit *audit;
+	struct reconcile *reconcile;     /* after an unclean stop */
+	struct pages *pages;
+	struct keyfeed *feed;
+	pthread_mutex_t feed_lock;       /* the feed is replaced by a reload while workers ask it */
+	struct assertion_key *assertion;
+	struct seal_keys *seal;
+	struct redis_private *redis;     /* NULL: the configured server is used */
+	char redis_url[1200];
+	struct shared *shared;
+	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
+	pthread_mutex_t trust_lock;
+	struct tls_server *tls;
+	struct server *server;
+	struct world *world;             /* the present one; control thread */
+	struct node_worker workers[SHARED_WORKERS_MAX];
+	struct call_worker *calls[SHARED_WORKERS_MAX];
+	struct rpc_worker *rpc[SHARED_WORKERS_MAX];
+	unsigned n_workers;
+	pthread_barrier_t started;
+	_Atomic uint64_t store_ok;       /* one bit a worker */
+	struct census *census;           /* connections by agent */
+	char marker[1200];               /* state_dir/running */
+	bool clean;                      /* stopped as asked */
+};
+
+/* ---- worker.c ---- */
+const struct call_handler *node_worker_start(void *node, unsigned i, struct loop *l, struct call_worker *w);
+void node_worker_stop(void *node, unsigned i);
+const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
+
+/* ---- reload.c ---- */
+/* Builds a world out of configuration and keys; warnings are logged. NULL with why. */
+struct world *reload_make_world(struct node *n, const struct config *c, const struct keyfeed *feed, struct problem *why);
+int reload_make_trust(struct node *n, const struct config *c, struct problem *why);
+struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
+/* Hands the present world to every worker. */
+void reload_spread_world(struct node *n);
+/* SIGHUP: all or nothing. */
+void reload_run(struct node *n);
+struct keyfeed *reload_make_feed(struct node *n, const struct config *c, struct problem *why);
+
+#endif

@@ -1,0 +1,217 @@
+/* How does a node take on a new configuration without dropping anybody? Everything that can fail is built beside the old; only when all of it
+ * stands is it swapped in. What needs a restart (ports, store, state folder, workers) is compared and refused by name. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/node_priv.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+struct world *reload_make_world(struct node *n, const struct config *c, const struct keyfeed *feed, struct problem *why)
+{
+	struct problem warn = {""};
+	struct registry *r = config_registry(c, why, &warn);
+	const struct issuer_entry *entries;
+	struct issuers *issuers;
+	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
+		.max_payload = c->max_payload};
+	struct world *w;
+	size_t count;
+
+	(void)n;
+	if (!r)
+		return NULL;
+	if (warn.text[0])
+		log_event(LOG_WARN, "profile.not_enforced", F_STR("what", warn.text));
+	entries = keyfeed_entries(feed, &count);
+	issuers = issuers_new(entries, count);
+	if (!issuers) {
+		registry_unref(r);
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	w = world_new(r, issuers, &limits, c->audit_payload_hash);
+	if (!w)
+		problem_set(why, "out of memory, or two routes of a tenant share a tag: rename one");
+	return w;
+}
+
+int reload_make_trust(struct node *n, const struct config *c, struct problem *why)
+{
+	struct trust *fresh = trust_new(c->trust, c->n_trust, why), *old;
+
+	if (!fresh)
+		return -1;
+	pthread_mutex_lock(&n->trust_lock);
+	old = n->trust;
+	n->trust = fresh;
+	pthread_mutex_unlock(&n->trust_lock);
+	trust_unref(old);
+	return 0;
+}
+
+static void *verify_peer(void *arg, struct x509_store_ctx_st *ctx, const char **why, int *alert)
+{
+	struct node *n = arg;
+	struct identity_peer *p;
+	struct trust *t;
+
+	pthread_mutex_lock(&n->trust_lock);
+	t = trust_ref(n->trust);
+	pthread_mutex_unlock(&n->trust_lock);
+	p = identity_peer_verify(t, ctx, clock_unix_ms(), why, alert);
+	trust_unref(t);
+	return p;
+}
+
+static void free_peer(void *identity)
+{
+	identity_peer_free(identity);
+}
+
+static int64_t peer_not_after(const void *identity)
+{
+	return ((const struct identity_peer *)identity)->not_after_ms;
+}
+
+struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why)
+{
+	const struct tls_hook hook = {.verify = verify_peer, .free_identity = free_peer, .not_after_ms = peer_not_after, .arg = n};
+
+	return tls_server_new(c->tls_cert, c->tls_key, &hook, why);
+}
+
+static void set_world(void *arg, unsigned i)
+{
+	struct node *n = arg;
+
+	rpc_worker_set_world(n->rpc[i], n->world);
+	rpc_worker_keys_settled(n->rpc[i]);
+}
+
+void reload_spread_world(struct node *n)
+{
+	server_each_worker(n->server, set_world, n);
+}
+
+static void on_settled(void *arg, const struct issuer_entry *entries, size_t count)
+{
+	struct node *n = arg;
+	struct issuers *issuers;
+	struct world *w;
+
+	if (!n->server || !n->world)
+		return; /* still starting: the entries are read when the world is made */
+	issuers = issuers_new(entries, count);
+	w = issuers ? world_with_issuers(n->world, issuers) : NULL;
+	if (!w) {
+		log_event(LOG_ERROR, "keys.not_applied", F_STR("why", "out of memory"));
+		return;
+	}
+	world_unref(n->world);
+	n->world = w;
+	reload_spread_world(n);
+}
+
+struct keyfeed *reload_make_feed(struct node *n, const struct config *c, struct problem *why)
+{
+	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_settled = on_settled, .arg = n};
+
+	return keyfeed_new(&k, c->issuers, c->n_issuers, why);
+}
+
+/* Settings that a running node cannot change. */
+static int same_fixed(const struct config *a, const struct config *b, struct problem *why)
+{
+	const struct { const char *key; bool same; } fixed[] = {
+		{"node", strcmp(a->node, b->node) == 0},
+		{"state_dir", strcmp(a->state_dir, b->state_dir) == 0},
+		{"workers", a->workers == b->workers},
+		{"listen.agents", strcmp(a->listen_agents, b->listen_agents) == 0},
+		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
+		{"store.url", strcmp(a->store_url, b->store_url) == 0},
+		{"store.fsync", a->store_fsync_always == b->store_fsync_always},
+		{"audit.file", strcmp(a->audit_file, b->audit_file) == 0},
+	};
+
+	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+		if (!fixed[i].same)
+			return problem_set(why, "%s cannot change while batond runs: put it back, or restart", fixed[i].key);
+	return 0;
+}
+
+static void note(struct node *n, const char *why)
+{
+	struct audit_record r = {.event = "config.reloaded", .at_ms = clock_unix_ms(), .message = slice_str(why),
+		.outcome = why ? OUTCOME_DENY : OUTCOME_ALLOW};
+	struct audit_lane *l = n->control_audit;
+
+	metrics_add(n->metrics, METRIC_RELOADS, why ? "failed" : "ok", NULL, 1);
+	if (why)
+		log_event(LOG_ERROR, "config.reload_failed", F_STR("why", why));
+	else
+		log_event(LOG_INFO, "config.reloaded", F_STR("file", n->config_path));
+	audit_put(l, &r);
+	audit_flush(l);
+}
+
+/* The parts of a reload, built beside what runs. */
+struct fresh {
+	struct config *config;
+	struct keyfeed *feed;
+	struct world *world;
+	struct tls_server *tls;
+};
+
+static void fresh_drop(struct fresh *f)
+{
+	if (f->tls)
+		tls_server_unref(f->tls);
+	world_unref(f->world);
+	keyfeed_free(f->feed);
+	config_free(f->config);
+}
+
+static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
+{
+	f->config = config_load(n->config_path, why);
+	if (!f->config || same_fixed(n->config, f->config, why) < 0)
+		return -1;
+	f->feed = reload_make_feed(n, f->config, why);
+	if (f->feed)
+		keyfeed_inherit(f->feed, n->feed);
+	f->world = f->feed ? reload_make_world(n, f->config, f->feed, why) : NULL;
+	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
+	return f->tls && reload_make_trust(n, f->config, why) == 0 ? 0 : -1;
+}
+
+void reload_run(struct node *n)
+{
+	struct fresh f = {NULL, NULL, NULL, NULL};
+	struct problem why = {""};
+	struct keyfeed *old_feed;
+	struct config *old_config = n->config;
+
+	if (fresh_make(n, &f, &why) < 0) {
+		fresh_drop(&f);
+		note(n, why.text);
+		return;
+	}
+	pthread_mutex_lock(&n->feed_lock);
+	old_feed = n->feed;
+	n->feed = f.feed;
+	pthread_mutex_unlock(&n->feed_lock);
+	world_unref(n->world);
+	n->world = f.world;
+	tls_server_unref(n->tls);
+	n->tls = f.tls;
+	n->config = f.config;
+	server_set_tls(n->server, NODE_LISTENER, n->tls);
+	census_set_max(n->census, n->config->connections_per_agent);
+	reload_spread_world(n);
+	keyfeed_begin(n->feed);
+	keyfeed_free(old_feed);
+	if (old_config != n->boot)
+		config_free(old_config);
+	note(n, NULL);
+}

@@ -1,0 +1,202 @@
+/* What does one worker thread own? Its store connection, its audit lane, its RPC layer, tied to its loop: made when the thread starts, freed
+ * when it stops. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/node_priv.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TICK_MS 100
+
+static void tail(void *arg)
+{
+	struct node_worker *w = arg;
+
+	rpc_worker_tail(w->rpc);
+}
+
+static void ask_tail(void *arg)
+{
+	struct node_worker *w = arg;
+
+	loop_defer(w->loop, &w->tail);
+}
+
+static void audit_settled(void *arg)
+{
+	struct node_worker *w = arg;
+
+	if (w->rpc)
+		rpc_worker_tail(w->rpc);
+}
+
+/* On the audit's sync thread. */
+static void audit_wake(void *arg)
+{
+	struct node_worker *w = arg;
+
+	loop_post(w->loop, audit_settled, w);
+}
+
+static void tick(void *arg)
+{
+	struct node_worker *w = arg;
+
+	rpc_worker_tick(w->rpc);
+	loop_timer_set(w->timer, TICK_MS);
+}
+
+static bool want_keys(void *arg, size_t issuer)
+{
+	struct node_worker *w = arg;
+	bool coming;
+
+	pthread_mutex_lock(&w->node->feed_lock);
+	coming = keyfeed_want(w->node->feed, issuer);
+	pthread_mutex_unlock(&w->node->feed_lock);
+	return coming;
+}
+
+static void peer_gone(void *arg, const struct call_peer *p)
+{
+	const struct identity_peer *peer = p->identity;
+	struct node_worker *w = arg;
+
+	census_leave(w->node->census, peer->spiffe_id);
+}
+
+/* ---- the store's news ---- */
+
+static void store_wake_up(void *user, const char *tenant, const char *route)
+{
+	struct node_worker *w = user;
+
+	if (w->rpc)
+		rpc_worker_store_wake(w->rpc, tenant, route);
+}
+
+static void store_state(void *user, bool ok, const char *why, const char *remedy)
+{
+	struct node_worker *w = user;
+	struct node *n = w->node;
+	uint64_t bit = UINT64_C(1) << w->index, all = n->n_workers == 64 ? UINT64_MAX : (UINT64_C(1) << n->n_workers) - 1, now;
+	char text[640];
+
+	now = ok ? atomic_fetch_or(&n->store_ok, bit) | bit : atomic_fetch_and(&n->store_ok, ~bit) & ~bit;
+	snprintf(text, sizeof text, "%s%s%s", why ? why : "", remedy && *remedy ? ": " : "", remedy ? remedy : "");
+	health_set(n->health, HEALTH_STORE, now == all, ok ? "other workers still connect to the store" : text, clock_unix_ms());
+	metrics_set(n->metrics, METRIC_STORE_CONNECTED, NULL, NULL, now == all);
+	if (ok)
+		log_event(LOG_INFO, "store.ready", F_INT("worker", w->index));
+	else
+		log_event(LOG_WARN, "store.unavailable", F_INT("worker", w->index), F_STR("why", text));
+}
+
+static void store_incarnation(void *user, const char *tenant, const char *route, uint64_t lost)
+{
+	struct node_worker *w = user;
+	struct audit_record r = {.event = "store.incarnation", .at_ms = clock_unix_ms(), .tenant = slice_str(tenant), .route = slice_str(route)};
+	char text[96];
+
+	snprintf(text, sizeof text, "the slot was opened anew; %llu sequence numbers are missing", (unsigned long long)lost);
+	r.message = slice_str(text);
+	audit_put(w->audit, &r);
+	loop_defer(w->loop, &w->tail);
+	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("tenant", tenant), F_STR("route", route), F_INT("lost", lost));
+}
+
+static void store_count(void *user, const char *function, const char *result, unsigned items)
+{
+	struct node_worker *w = user;
+
+	metrics_add(w->node->metrics, METRIC_STORE_CALLS, function, result, 1);
+	metrics_add(w->node->metrics, METRIC_STORE_ITEMS, function, NULL, items);
+	if (strcmp(result, "unsealable") == 0)
+		metrics_add(w->node->metrics, METRIC_STORE_SEAL_FAILURES, function, NULL, items);
+}
+
+static struct store *store_open(struct node_worker *w, struct problem *why)
+{
+	struct node *n = w->node;
+	const struct config *c = n->boot;
+	struct store_redis_config s = {
+		.url = n->redis_url, .password_file = c->store_password_file, .acl_user = c->store_user,
+		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
+		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .keys = n->seal,
+		.limits = config_slot_limits(c), .node = c->node, .state_dir = c->state_dir, .max_pending = 65536,
+		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation, .count = store_count, .user = w,
+	};
+
+	return store_redis_new(w->loop, &s, w->index == 0, why);
+}
+
+static bool parts(struct node_worker *w, struct problem *why)
+{
+	struct node *n = w->node;
+	struct rpc_env env = {
+		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
+		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
+		.shared = n->shared, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.version = n->version, .slot_limits = config_slot_limits(n->boot),
+		.reconcile = w->index == 0 ? n->reconcile : NULL,
+	};
+
+	w->tail = (struct loop_tail){.fn = tail, .arg = w, .stage = LOOP_STAGE_AUDIT};
+	w->audit = audit_lane_new(n->audit, audit_wake, w);
+	w->store = w->audit ? store_open(w, why) : NULL;
+	if (!w->store)
+		return false;
+	env.audit = w->audit;
+	env.store = w->store;
+	w->rpc = rpc_worker_new(&env, n->world);
+	w->timer = w->rpc ? loop_timer_new(w->loop, tick, w) : NULL;
+	if (!w->timer)
+		return false;
+	loop_timer_set(w->timer, TICK_MS);
+	return true;
+}
+
+const struct call_handler *node_worker_start(void *arg, unsigned i, struct loop *l, struct call_worker *calls)
+{
+	struct node *n = arg;
+	struct node_worker *w = &n->workers[i];
+	struct problem why = {""};
+	bool ok;
+
+	*w = (struct node_worker){.node = n, .index = i, .loop = l, .calls = calls};
+	ok = parts(w, &why);
+	if (!ok)
+		log_event(LOG_ERROR, "worker.failed", F_INT("worker", i), F_STR("why", why.text));
+	n->calls[i] = calls;
+	n->rpc[i] = w->rpc;
+	pthread_barrier_wait(&n->started); /* each may speak to all from here on */
+	return ok ? rpc_worker_handler(w->rpc) : NULL;
+}
+
+void node_worker_stop(void *arg, unsigned i)
+{
+	struct node *n = arg;
+	struct node_worker *w = &n->workers[i];
+
+	if (w->timer)
+		loop_timer_free(w->timer);
+	if (w->store)
+		w->store->ops->free(w->store);
+	if (w->rpc)
+		rpc_worker_tail(w->rpc);
+	loop_defer_cancel(w->loop, &w->tail);
+	rpc_worker_free(w->rpc);
+	w->rpc = NULL;
+	if (w->audit)
+		audit_lane_free(w->audit);
+}
+
+const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
+{
+	const struct identity_peer *peer = p->identity;
+	struct node *n = arg;
+
+	(void)i;
+	return census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
+}

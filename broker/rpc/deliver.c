@@ -1,0 +1,250 @@
+/* How does leased work reach its subscriber? It is judged once more with today's policy, an assertion for this receiver alone is signed, the
+ * lease is written down, and then the frame goes out. The envelope travels as the exact bytes that were accepted. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "messaging/life.h"
+#include "rpc/assert.h"
+#include "rpc/desk.h"
+#include "rpc/finish.h"
+#include "rpc/follow.h"
+#include "rpc/lines.h"
+#include "rpc/task.h"
+
+struct delivery {
+	struct slice frame;          /* a packed BrokerFrame */
+	struct handoff_id id;
+	uint64_t fence;
+};
+
+/* Appends a length-delimited field. */
+static uint8_t *put_field(uint8_t *p, unsigned number, struct slice s)
+{
+	uint64_t n = s.n;
+
+	*p++ = (uint8_t)(number << 3 | 2);
+	for (; n >= 0x80; n >>= 7)
+		*p++ = (uint8_t)(n | 0x80);
+	*p++ = (uint8_t)n;
+	if (s.n)
+		memcpy(p, s.p, s.n);
+	return p + s.n;
+}
+
+/* BrokerFrame{delivery}, with the envelope's bytes put in as they are (field 2 of Delivery): never a re-serialisation. */
+static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, struct slice envelope)
+{
+	size_t body = baton__v1__delivery__get_packed_size(d), head = 16;
+	uint8_t *inner = arena_alloc(a, body + envelope.n + head), *end = inner, *outer;
+
+	if (!inner)
+		return slice_of(NULL, 0);
+	end += baton__v1__delivery__pack(d, inner);
+	end = put_field(end, 2, envelope);
+	outer = arena_alloc(a, (size_t)(end - inner) + head);
+	if (!outer)
+		return slice_of(NULL, 0);
+	return slice_of(outer, (size_t)(put_field(outer, BATON__V1__BROKER_FRAME__FRAME_DELIVERY, slice_of(inner, (size_t)(end - inner))) - outer));
+}
+
+static void release(struct op *op, bool durable)
+{
+	struct delivery *d = op->state;
+	struct rpc_worker *w = op->w;
+	struct holding *h = holding_find(w, &d->id, d->fence);
+
+	if (h && durable) {
+		call_send(h->subscriber->rc->c, d->frame);
+	} else if (h) {
+		struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = d->id, .fence = d->fence,
+			.owner = h->subscriber->key, .kind = FINISH_RELEASE, .delay_ms = 1000, .note = "the audit file could not be written"};
+
+		finish_alone(w, &f);
+		holding_drop(w, h);
+	}
+	op_end(op);
+}
+
+struct context {
+	struct op *op;
+	struct subscriber *s;
+	struct desk *desk;
+	const struct store_item *item;
+	const pb_task *task;
+	const pb_envelope *envelope;
+	const struct profile *profile;
+	const struct agent *receiver;
+};
+
+static void audit_fill(struct context *x, const char *id_text)
+{
+	struct audit_record *a = &x->op->audit;
+
+	a->trace_id = slice_str(x->task->trace_id);
+	a->tenant = slice_str(x->task->tenant);
+	a->agent = slice_str(x->task->sender);
+	a->issuer = slice_str(x->task->issuer);
+	a->subject = slice_str(x->task->subject);
+	a->route = slice_str(x->task->route);
+	a->tool = slice_str(x->envelope->tool);
+	a->destination = slice_str(x->envelope->destination);
+	a->handoff_id = slice_str(id_text);
+	a->policy_version = slice_str(x->profile ? x->profile->version : "");
+	a->state = STATE_LEASED;
+	a->attempt = x->item->record.attempt;
+	a->fence = x->item->record.fence;
+	a->assignee = slice_str(x->s->agent);
+}
+
+static struct holding *hold(struct context *x)
+{
+	const struct store_record *r = &x->item->record;
+	struct holding *h = holding_add(x->s, x->desk, &r->id, r->fence);
+
+	if (!h)
+		return NULL;
+	h->lease_ms = x->profile->lease_ms;
+	h->attempt = r->attempt;
+	h->renew_at_ms = clock_mono_ms() + h->lease_ms / 3;
+	h->run_deadline_ms = x->task->deadline_ms;
+	slice_copy_str(slice_str(x->task->trace_id), h->trace_id, sizeof h->trace_id);
+	return h;
+}
+
+/* The message without its envelope. */
+static void delivery_fill(struct context *x, Baton__V1__Delivery *d, Baton__V1__Claims *c)
+{
+	d->attempt = x->item->record.attempt;
+	d->max_attempts = x->item->record.max_attempts;
+	d->lease_ms = x->profile->lease_ms;
+	d->run_deadline_ms = x->task->deadline_ms;
+	d->sender = task_agent(x->op->arena, x->task->sender_spiffe_id, x->task->tenant, x->task->sender);
+	c->issuer = x->task->issuer;
+	c->subject = x->task->subject;
+	c->client_id = x->task->client_id;
+	c->tenant = x->task->tenant;
+	c->scopes = x->task->scopes;
+	c->n_scopes = x->task->n_scopes;
+	c->token_expires_at_ms = x->task->token_expires_at_ms;
+	c->jti = x->task->jti;
+	d->claims = c;
+	d->policy_version = (char *)x->profile->version;
+}
+
+static bool send_it(struct context *x)
+{
+	Baton__V1__Delivery d = BATON__V1__DELIVERY__INIT;
+	Baton__V1__Claims claims = BATON__V1__CLAIMS__INIT;
+	Baton__V1__Lease lease = BATON__V1__LEASE__INIT;
+	struct delivery *state = arena_zalloc(x->op->arena, sizeof *state);
+	struct trace_context span = {.flags = (uint8_t)x->task->trace_flags};
+	char *id_text = arena_alloc(x->op->arena, HANDOFF_ID_TEXT + 1), traceparent[56];
+	struct holding *h;
+
+	if (!state || !id_text || !(h = hold(x)))
+		return false;
+	handoff_id_format(&x->item->record.id, id_text);
+	lease.handoff_id = id_text;
+	lease.fencing_token = x->item->record.fence;
+	d.lease = &lease;
+	delivery_fill(x, &d, &claims);
+	slice_copy_str(slice_str(x->task->trace_id), span.trace_id, sizeof span.trace_id);
+	slice_copy_str(slice_str(x->task->span_id), span.span_id, sizeof span.span_id);
+	trace_format(&span, traceparent);
+	d.traceparent = traceparent;
+	audit_fill(x, id_text);
+	if (x->profile->assertion && x->op->w->env.assertion) {
+		d.assertion = (char *)assertion_first(x->op, h, x->task, x->envelope, x->receiver, &x->item->record, &d.assertion_expires_at_ms);
+		if (!d.assertion) {
+			holding_drop(x->op->w, h);
+			return false;
+		}
+	}
+	state->frame = frame_pack(x->op->arena, &d, slice_of(x->task->envelope.data, x->task->envelope.len));
+	if (!state->frame.n) {
+		holding_drop(x->op->w, h);
+		return false;
+	}
+	state->id = x->item->record.id;
+	state->fence = x->item->record.fence;
+	x->op->state = state;
+	metrics_add(x->op->w->env.metrics, METRIC_HANDOFFS, x->profile->route, state_text(STATE_LEASED), 1);
+	op_after_audit(x->op, op_audit(x->op, life_event(STATE_LEASED)), release);
+	change_publish(x->op->w, &state->id);
+	return true;
+}
+
+/* Leased, but it goes nowhere: back to the queue, or aside. */
+static void give_back(struct rpc_worker *w, struct desk *d, const struct store_record *r, enum store_finish_kind kind, enum reason reason,
+		      const char *note, const char *trace_id)
+{
+	struct finish f = {.slot = {d->tenant, d->route}, .id = r->id, .fence = r->fence, .owner = r->owner, .kind = kind,
+		.reason = reason, .note = note, .trace_id = trace_id, .delay_ms = kind == FINISH_RELEASE ? 50 : 0};
+
+	finish_alone(w, &f);
+}
+
+static void refuse(struct rpc_worker *w, struct desk *d, const struct store_record *r, const struct verdict *v, const char *trace_id)
+{
+	if (v->reason == REASON_DEADLINE_EXCEEDED) {
+		give_back(w, d, r, FINISH_EXPIRED, v->reason, v->message, trace_id);
+		return;
+	}
+	metrics_add(w->env.metrics, METRIC_DECISIONS, d->route, reason_text(v->reason), 1);
+	log_event(LOG_WARN, "delivery.refused", F_STR("route", d->route), F_STR("reason", reason_text(v->reason)));
+	give_back(w, d, r, FINISH_QUARANTINED, v->reason, v->message[0] ? v->message : reason_text(v->reason), trace_id);
+}
+
+/* What a record that ended at the pop, or that does not open, leaves behind. */
+static void note_change(struct rpc_worker *w, struct desk *d, const struct store_item *item)
+{
+	const char *event = item->status == STORE_UNSEALABLE ? "record.unsealable" : life_event(item->record.state);
+
+	line_write(w, (struct store_slot){d->tenant, d->route}, &item->record, event, false);
+	metrics_add(w->env.metrics, METRIC_HANDOFFS, d->route, state_text(item->record.state), 1);
+	change_publish(w, &item->record.id);
+}
+
+void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, const struct store_item *item)
+{
+	const struct store_record *r = &item->record;
+	struct context x = {.s = s, .desk = d, .item = item};
+	struct verdict v;
+
+	if (item->status != STORE_OK || r->state != STATE_LEASED) {
+		note_change(w, d, item);
+		return;
+	}
+	x.op = s && s->open ? op_new(w, s->rc) : NULL;
+	if (!x.op) {
+		give_back(w, d, r, FINISH_RELEASE, REASON_UNSPECIFIED, "no subscriber to take it", NULL);
+		return;
+	}
+	x.task = task_unpack(x.op->arena, item->task);
+	x.envelope = x.task ? task_unpack_envelope(x.op->arena, x.task) : NULL;
+	x.receiver = registry_by_name(w->world->registry, s->tenant, slice_str(s->agent));
+	x.profile = registry_route(w->world->registry, d->tenant, slice_str(d->route));
+	if (!x.envelope) {
+		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "", "the stored record cannot be read");
+		refuse(w, d, r, &v, NULL);
+		op_end(x.op);
+		return;
+	}
+	v = x.receiver ? authorize_delivery(x.receiver, slice_str(d->route), x.profile)
+		       : verdict_deny(REASON_UNKNOWN_PEER, "", "the receiver is no longer registered");
+	if (!verdict_ok(&v)) {
+		give_back(w, d, r, FINISH_RELEASE, v.reason, v.message, x.task->trace_id);
+		op_end(x.op);
+		return;
+	}
+	v = task_judge(x.op->arena, x.op->world, x.task, x.envelope, clock_unix_ms());
+	if (!verdict_ok(&v)) {
+		refuse(w, d, r, &v, x.task->trace_id);
+		op_end(x.op);
+	} else if (!send_it(&x)) {
+		give_back(w, d, r, FINISH_RELEASE, REASON_UNSPECIFIED, "out of memory", x.task->trace_id);
+		op_end(x.op);
+	}
+}

@@ -1,0 +1,216 @@
+/* Who is handed the next piece of work on a route? The desk asks the store for as much as the next subscriber in the ring has credit for. It
+ * says that it is hungry before it asks, so that work queued meanwhile by another worker is not missed. */
+#include "rpc/desk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "policy/profile.h"
+
+#define LEASE_BATCH 64
+
+struct lease_ask {
+	uint64_t call;             /* the subscriber's rpc_call */
+	uint32_t asked;
+	char tenant[64], route[64];
+};
+
+static bool make_key(char *key, size_t size, const char *tenant, const char *route)
+{
+	int n = snprintf(key, size, "%s/%s", tenant, route);
+
+	return n > 0 && (size_t)n < size;
+}
+
+struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *route)
+{
+	char key[sizeof((struct desk *)0)->key];
+	struct desk *d = NULL;
+
+	if (make_key(key, sizeof key, tenant, route))
+		HASH_FIND_STR(w->desks, key, d);
+	return d;
+}
+
+struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *route)
+{
+	struct desk *d = desk_find(w, tenant, route);
+
+	if (d)
+		return d;
+	d = calloc(1, sizeof *d);
+	if (!d || !make_key(d->key, sizeof d->key, tenant, route) || !(d->shared = shared_route(w->env.shared, tenant, route))) {
+		free(d);
+		return NULL;
+	}
+	slice_copy_str(slice_str(tenant), d->tenant, sizeof d->tenant);
+	slice_copy_str(slice_str(route), d->route, sizeof d->route);
+	HASH_ADD_STR(w->desks, key, d);
+	return d;
+}
+
+void desks_free(struct rpc_worker *w)
+{
+	struct desk *d, *t;
+
+	HASH_ITER(hh, w->desks, d, t) {
+		HASH_DEL(w->desks, d);
+		free(d);
+	}
+}
+
+void desk_join(struct desk *d, struct subscription *s)
+{
+	s->desk = d;
+	DL_APPEND(d->ring, s);
+}
+
+void desk_leave(struct subscription *s)
+{
+	if (s->desk)
+		DL_DELETE(s->desk->ring, s);
+	s->desk = NULL;
+}
+
+static uint32_t credit(const struct rpc_worker *w, const struct subscriber *s)
+{
+	const struct agent *a;
+
+	if (!s->open || s->in_flight >= s->window)
+		return 0;
+	a = registry_by_name(w->world->registry, s->tenant, slice_str(s->agent));
+	return a ? s->window - s->in_flight : 0;
+}
+
+static struct subscription *next_with_credit(struct rpc_worker *w, struct desk *d)
+{
+	struct subscription *s;
+
+	DL_FOREACH(d->ring, s) {
+		if (!credit(w, s->subscriber))
+			continue;
+		/* to the end of the ring: the others are asked first next time */
+		DL_DELETE(d->ring, s);
+		DL_APPEND(d->ring, s);
+		return s;
+	}
+	return NULL;
+}
+
+/* Answers of the store: each item goes to the subscriber that it was leased for, or is given back. */
+static void leased(struct op *op, const struct store_answer *a)
+{
+	struct rpc_worker *w = op->w;
+	struct lease_ask *ask = op->state;
+	struct rpc_call *rc = slots_get(w->calls, ask->call);
+	struct subscriber *s = rc ? rc->subscriber : NULL;
+	struct desk *d = desk_find(w, ask->tenant, ask->route);
+
+	if (s)
+		s->in_flight -= ask->asked;
+	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++)
+		deliver_item(w, s, d, &a->items[i]);
+	if (d) {
+		bool more = d->again || (a->status == STORE_OK && a->n_items == ask->asked);
+
+		d->leasing = false;
+		d->again = false;
+		if (more)
+			desk_pump(w, d);
+	}
+	op_end(op);
+}
+
+void desk_pump(struct rpc_worker *w, struct desk *d)
+{
+	struct subscription *next;
+	struct lease_ask *ask;
+	struct store_lease rq;
+	const struct profile *p;
+	struct op *op;
+
+	if (d->leasing) {
+		d->again = true;
+		return;
+	}
+	p = registry_route(w->world->registry, d->tenant, slice_str(d->route));
+	if (w->draining || !p || !(next = next_with_credit(w, d)))
+		return;
+	op = op_new(w, NULL);
+	ask = op ? arena_zalloc(op->arena, sizeof *ask) : NULL;
+	if (!ask) {
+		if (op)
+			op_end(op);
+		return; /* the poll tries again */
+	}
+	ask->call = next->subscriber->rc->id;
+	ask->asked = credit(w, next->subscriber);
+	if (ask->asked > LEASE_BATCH)
+		ask->asked = LEASE_BATCH;
+	memcpy(ask->tenant, d->tenant, sizeof ask->tenant);
+	memcpy(ask->route, d->route, sizeof ask->route);
+	op->state = ask;
+	op->on_answer = leased;
+	rq = (struct store_lease){.slot = {d->tenant, d->route}, .max = ask->asked, .owner = next->subscriber->key, .lease_ms = p->lease_ms};
+	next->subscriber->in_flight += ask->asked;
+	d->leasing = true;
+	shared_route_hungry(d->shared, w->env.index);
+	w->env.store->ops->lease(w->env.store, &rq, op_store_done, w, op->id);
+}
+
+void subscriber_pump(struct subscriber *s)
+{
+	for (size_t i = 0; i < s->n_routes; i++)
+		if (s->routes[i].desk)
+			desk_pump(s->rc->w, s->routes[i].desk);
+}
+
+struct wake {
+	struct rpc_worker *w;
+	char tenant[64], route[64];
+};
+
+static void wake_here(void *arg)
+{
+	struct wake *k = arg;
+	struct desk *d = desk_find(k->w, k->tenant, k->route);
+
+	if (d)
+		desk_pump(k->w, d);
+	free(k);
+}
+
+static void wake_other(struct rpc_worker *w, unsigned index, const char *tenant, const char *route)
+{
+	struct wake *k = calloc(1, sizeof *k);
+
+	if (!k)
+		return; /* that worker polls */
+	k->w = w->env.rpc[index];
+	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
+	slice_copy_str(slice_str(route), k->route, sizeof k->route);
+	if (!k->w || !call_post(w->env.peers[index], wake_here, k))
+		free(k);
+}
+
+void desk_announce(struct rpc_worker *w, const char *tenant, const char *route)
+{
+	struct desk *d = desk_get(w, tenant, route);
+	uint64_t hungry;
+
+	if (!d)
+		return;
+	if (d->ring)
+		desk_pump(w, d);
+	hungry = shared_route_take_hungry(d->shared);
+	for (unsigned i = 0; hungry && i < w->env.workers; i++)
+		if ((hungry >> i & 1) && i != w->env.index)
+			wake_other(w, i, tenant, route);
+}
+
+void rpc_worker_store_wake(void *worker, const char *tenant, const char *route)
+{
+	desk_announce(worker, tenant, route);
+}

@@ -1,0 +1,88 @@
+/* Who serves which route on this worker, and what do they hold? A desk for each route, a subscriber for each Subscribe stream, a holding
+ * for each lease. Private to rpc/. */
+#ifndef BATON_RPC_DESK_H
+#define BATON_RPC_DESK_H
+
+#include <uthash.h>
+
+#include "rpc/op.h"
+
+#define SUBSCRIBER_ROUTES_MAX 16
+#define WINDOW_MAX 1000
+
+struct subscription {
+	struct desk *desk;
+	struct subscriber *subscriber;
+	struct subscription *prev, *next; /* in the desk's ring */
+};
+
+struct subscriber {
+	struct rpc_call *rc;
+	char tenant[64], agent[64];
+	uint64_t key;                     /* store_agent_key() */
+	uint32_t window;                  /* granted */
+	uint32_t in_flight;               /* leases held, and lease slots asked for */
+	bool open;
+	size_t n_routes;
+	struct subscription routes[SUBSCRIBER_ROUTES_MAX];
+	struct holding *holdings;         /* list by ->sub_next */
+};
+
+/* A lease held by a stream on this worker. */
+struct holding {
+	struct handoff_id id;             /* hash key: id.b */
+	uint64_t fence;
+	struct subscriber *subscriber;
+	struct desk *desk;
+	int64_t renew_at_ms, run_deadline_ms, assertion_expires_ms;
+	uint32_t lease_ms, attempt;
+	bool renewing, settling;          /* an extend, or a terminal report, is under way */
+	char trace_id[33];                /* "" after a resume: read when it is needed */
+	bool asserted;                    /* a signed assertion went with it, and is renewed */
+	struct holding *sub_prev, *sub_next;
+	UT_hash_handle hh;
+};
+
+struct desk {
+	char key[2 * 64 + 1];             /* tenant/route */
+	char tenant[64], route[64];
+	struct shared_route *shared;
+	struct subscription *ring;        /* who is asked next; doubly linked list (utlist) */
+	bool leasing;                     /* a lease call is under way */
+	bool again;                       /* something came meanwhile */
+	UT_hash_handle hh;
+};
+
+/* ---- desk.c ---- */
+struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *route); /* made when new; NULL: memory */
+struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *route);
+void desk_join(struct desk *d, struct subscription *s);
+void desk_leave(struct subscription *s);
+/* Leases for whoever has credit; does nothing while a call is under way. */
+void desk_pump(struct rpc_worker *w, struct desk *d);
+void subscriber_pump(struct subscriber *s);
+/* Work was queued here: wakes this worker's desk and hungry workers. */
+void desk_announce(struct rpc_worker *w, const char *tenant, const char *route);
+void desks_free(struct rpc_worker *w);
+
+/* ---- holding.c ---- */
+struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence);
+struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence);
+/* Forgets it; the subscriber's credit comes back. */
+void holding_drop(struct rpc_worker *w, struct holding *h);
+void holdings_tick(struct rpc_worker *w, int64_t now_ms);
+/* The handoff changed elsewhere: if its lease here is over, the subscriber is told to stop. */
+void holding_changed(struct rpc_worker *w, const struct handoff_id *id);
+void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why);
+/* The stream was cut: its leases get the route's resume time and then lapse. */
+void holdings_abandon(struct subscriber *s);
+
+/* ---- deliver.c ---- */
+/* Judges one leased item and sends it to the subscriber, or gives it back. Borrowed for the call. */
+void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, const struct store_item *item);
+
+/* ---- report.c ---- */
+/* One report of a worker (any of the frames), from a stream or by Report. Owns the op. */
+void report_handle(struct rpc_call *rc, struct op *op, const ProtobufCMessage *frame);
+
+#endif

@@ -1,0 +1,23 @@
+/* Who wants to hear what becomes of a handoff? Watchers on this worker, and how they hear of changes made by other workers. Private to
+ * rpc/. */
+#ifndef BATON_RPC_FOLLOW_H
+#define BATON_RPC_FOLLOW_H
+
+#include <uthash.h>
+
+#include "rpc/op.h"
+
+/* ---- watch.c ---- */
+/* Begins to send events after `cursor` on this call (Watch, Run); ends it after the terminal one. */
+void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, const struct handoff_id *id, uint64_t cursor);
+void watch_end(struct rpc_call *rc);
+void watch_writable(struct rpc_call *rc);
+void watches_poll(struct rpc_worker *w);
+/* This worker's watchers of the handoff look again. */
+void watch_changed(struct rpc_worker *w, const struct handoff_id *id);
+
+/* ---- change.c ---- */
+/* A handoff's record changed by this worker: watchers on every worker of this process hear of it, and holders on the others. */
+void change_publish(struct rpc_worker *w, const struct handoff_id *id);
+
+#endif

@@ -1,0 +1,235 @@
+/* Which leases do streams of this worker hold, and how are they kept, stopped or left to lapse? The broker renews a lease while its
+ * stream lives; when the stream is cut the lease gets the route's resume time. */
+#include "rpc/assert.h"
+#include "rpc/desk.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "baton/v1/handoff.pb-c.h"
+#include "policy/profile.h"
+#include "rpc/finish.h"
+#include "rpc/follow.h"
+
+#define ASSERTION_RENEW_MS 60000
+
+struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence)
+{
+	struct rpc_worker *w = s->rc->w;
+	struct holding *h = NULL;
+
+	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	if (h)
+		holding_drop(w, h); /* an older lease of the same handoff, lapsed unseen */
+	h = calloc(1, sizeof *h);
+	if (!h)
+		return NULL;
+	h->id = *id;
+	h->fence = fence;
+	h->subscriber = s;
+	h->desk = d;
+	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
+		free(h);
+		return NULL;
+	}
+	HASH_ADD(hh, w->holdings, id.b, HANDOFF_ID_BYTES, h);
+	DL_APPEND2(s->holdings, h, sub_prev, sub_next);
+	s->in_flight++;
+	metrics_add(w->env.metrics, METRIC_IN_FLIGHT, d->route, NULL, 1);
+	return h;
+}
+
+struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence)
+{
+	struct holding *h = NULL;
+
+	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	return h && h->fence == fence ? h : NULL;
+}
+
+void holding_drop(struct rpc_worker *w, struct holding *h)
+{
+	struct subscriber *s = h->subscriber;
+
+	if (w->env.workers > 1)
+		shared_unfollow(w->env.shared, &h->id, w->env.index);
+	metrics_add(w->env.metrics, METRIC_IN_FLIGHT, h->desk->route, NULL, -1);
+	HASH_DEL(w->holdings, h);
+	DL_DELETE2(s->holdings, h, sub_prev, sub_next);
+	s->in_flight--;
+	free(h);
+}
+
+static void lease_of(const struct holding *h, Baton__V1__Lease *l, char text[HANDOFF_ID_TEXT + 1])
+{
+	baton__v1__lease__init(l);
+	handoff_id_format(&h->id, text);
+	l->handoff_id = text;
+	l->fencing_token = h->fence;
+}
+
+void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why)
+{
+	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
+	Baton__V1__Stop stop = BATON__V1__STOP__INIT;
+	struct subscriber *s = h->subscriber;
+	char text[HANDOFF_ID_TEXT + 1];
+	Baton__V1__Lease lease;
+
+	lease_of(h, &lease, text);
+	stop.lease = &lease;
+	stop.reason = (Baton__V1__Reason)why;
+	f.frame_case = BATON__V1__BROKER_FRAME__FRAME_STOP;
+	f.stop = &stop;
+	reply_send(s->rc, &f.base);
+	holding_drop(w, h);
+	subscriber_pump(s);
+}
+
+static enum reason stop_reason(enum handoff_state s)
+{
+	return s == STATE_CANCELLED ? REASON_CANCELLED : s == STATE_EXPIRED ? REASON_DEADLINE_EXCEEDED : REASON_LEASE_LOST;
+}
+
+/* Ended by the worker's own report, on another connection: nobody needs to be told. */
+static bool reported(enum handoff_state s)
+{
+	return s == STATE_COMPLETED || s == STATE_FAILED || s == STATE_REJECTED || s == STATE_DEAD_LETTERED;
+}
+
+static bool over(const struct store_record *r, uint64_t fence)
+{
+	return r->fence != fence || (r->state != STATE_LEASED && r->state != STATE_WORKING);
+}
+
+struct renewal {
+	struct handoff_id id;
+	uint64_t fence;
+	int64_t lease_ms;
+};
+
+static void renewed(struct op *op, const struct store_answer *a)
+{
+	struct renewal *r = op->state;
+	struct holding *h = holding_find(op->w, &r->id, r->fence);
+
+	if (h) {
+		h->renewing = false;
+		if (a->status == STORE_OK)
+			h->renew_at_ms = clock_mono_ms() + r->lease_ms / 3;
+		else if (a->status == STORE_UNAVAILABLE)
+			h->renew_at_ms = clock_mono_ms() + 500;
+		else if (!h->settling)
+			holding_stop(op->w, h, stop_reason(a->record.state));
+	}
+	op_end(op);
+}
+
+/* Asks the store for `lease_ms` more, from now. */
+static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms)
+{
+	struct op *op = op_new(w, NULL);
+	struct renewal *r = op ? arena_alloc(op->arena, sizeof *r) : NULL;
+	struct store_extend rq = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence,
+		.owner = h->subscriber->key, .lease_ms = lease_ms};
+
+	if (!r) {
+		if (op)
+			op_end(op);
+		return;
+	}
+	*r = (struct renewal){h->id, h->fence, lease_ms};
+	op->state = r;
+	op->on_answer = renewed;
+	h->renewing = true;
+	w->env.store->ops->extend(w->env.store, &rq, op_store_done, w, op->id);
+}
+
+static void expire(struct rpc_worker *w, struct holding *h)
+{
+	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
+		.kind = FINISH_EXPIRED, .reason = REASON_DEADLINE_EXCEEDED, .note = "its deadline passed while it was worked on", .trace_id = h->trace_id};
+
+	finish_alone(w, &f);
+	holding_stop(w, h, REASON_DEADLINE_EXCEEDED);
+}
+
+void holdings_tick(struct rpc_worker *w, int64_t now_ms)
+{
+	int64_t unix_ms = clock_unix_ms();
+	struct holding *h, *t;
+
+	HASH_ITER(hh, w->holdings, h, t) {
+		if (h->settling)
+			continue;
+		if (unix_ms >= h->run_deadline_ms) {
+			expire(w, h);
+			continue;
+		}
+		if (!h->renewing && now_ms >= h->renew_at_ms)
+			extend(w, h, h->lease_ms);
+		if (h->asserted && unix_ms >= h->assertion_expires_ms - ASSERTION_RENEW_MS && h->assertion_expires_ms < h->run_deadline_ms)
+			assertion_renew(w, h);
+	}
+}
+
+struct look {
+	struct handoff_id id;
+	uint64_t fence;
+};
+
+static void looked(struct op *op, const struct store_answer *a)
+{
+	struct look *l = op->state;
+	struct holding *h = holding_find(op->w, &l->id, l->fence);
+
+	if (h && !h->settling && a->status == STORE_OK && over(&a->record, l->fence)) {
+		struct subscriber *s = h->subscriber;
+
+		if (reported(a->record.state)) {
+			holding_drop(op->w, h);
+			subscriber_pump(s);
+		} else {
+			holding_stop(op->w, h, stop_reason(a->record.state));
+		}
+	}
+	op_end(op);
+}
+
+void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
+{
+	struct holding *h = NULL;
+	struct look *l;
+	struct op *op;
+
+	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	if (!h || h->settling)
+		return;
+	op = op_new(w, NULL);
+	l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
+	if (!l) {
+		if (op)
+			op_end(op);
+		return; /* the next renewal finds out */
+	}
+	*l = (struct look){*id, h->fence};
+	op->state = l;
+	op->on_answer = looked;
+	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, id, false, op_store_done, w, op->id);
+}
+
+void holdings_abandon(struct subscriber *s)
+{
+	struct rpc_worker *w = s->rc->w;
+	struct holding *h, *t;
+
+	DL_FOREACH_SAFE2(s->holdings, h, t, sub_next) {
+		const struct profile *p = registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route));
+
+		if (!h->settling)
+			extend(w, h, p ? p->resume_ms : 1000);
+		holding_drop(w, h);
+	}
+}

@@ -1,0 +1,52 @@
+/* How is a change that no call asked for written down? */
+#include "rpc/lines.h"
+
+#include "rpc/task.h"
+
+struct line {
+	const char *event;   /* static */
+	char id[HANDOFF_ID_TEXT + 1];
+};
+
+static void write_it(struct op *op, const struct store_answer *a)
+{
+	struct line *l = op->state;
+	pb_task *t = a->status == STORE_OK && a->n_items && a->items[0].status == STORE_OK ? task_unpack(op->arena, a->items[0].task) : NULL;
+	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
+
+	if (e) {
+		op->audit.trace_id = slice_str(t->trace_id);
+		op->audit.agent = slice_str(t->sender);
+		op->audit.issuer = slice_str(t->issuer);
+		op->audit.subject = slice_str(t->subject);
+		op->audit.tool = slice_str(e->tool);
+		op->audit.policy_version = slice_str(t->policy_version);
+	}
+	op_audit(op, l->event);
+	op_end(op);
+}
+
+void line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled)
+{
+	struct op *op = op_new(w, NULL);
+	struct line *l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
+
+	if (!l) {
+		if (op)
+			op_end(op);
+		return;
+	}
+	l->event = event;
+	handoff_id_format(&r->id, l->id);
+	op->audit.handoff_id = slice_str(l->id);
+	op->audit.tenant = slice_str(op_str(op, slice_str(slot.tenant)));
+	op->audit.route = slice_str(op_str(op, slice_str(slot.route)));
+	op->audit.state = r->state;
+	op->audit.attempt = r->attempt;
+	op->audit.fence = r->fence;
+	op->audit.reconciled = reconciled;
+	op->state = l;
+	op->on_answer = write_it;
+	w->env.store->ops->get(w->env.store, (struct store_slot){(const char *)op->audit.tenant.p, (const char *)op->audit.route.p}, &r->id, true,
+			       op_store_done, w, op->id);
+}

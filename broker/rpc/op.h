@@ -1,0 +1,135 @@
+/* What is one request on its way through the broker? An op: made for each message, with an arena of its own; it lives from the message
+ * until its answer is on its way, whether or not the call is still there. Private to rpc/. */
+#ifndef BATON_RPC_OP_H
+#define BATON_RPC_OP_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/slots.h"
+#include "baton/v1/decision.pb-c.h"
+#include "identity/claims.h"
+#include "identity/peer.h"
+#include "identity/token.h"
+#include "messaging/envelope.h"
+#include "net/call.h"
+#include "observe/audit.h"
+#include "observe/trace.h"
+#include "registry/registry.h"
+#include "rpc/worker.h"
+#include "store/store.h"
+
+struct rpc_row;
+struct rpc_call;
+struct op;
+
+#define ARENA_CAP (48u << 20)  /* an op's: the largest message three times over */
+#define ARENA_POOL 256
+#define OPS_MAX 65536
+#define PARKED_MAX 1024
+
+/* Something that waits until the audit lines written before it are durable. */
+struct held {
+	uint64_t ticket;
+	struct op *op;
+	void (*release)(struct op *op, bool durable);
+	struct held *next;
+};
+
+struct rpc_worker {
+	struct rpc_env env;
+	struct call_handler handler;
+	struct world *world;
+	struct token_verifier *verifier;
+	struct slots *ops;
+	struct slots *calls;             /* rpc_call by id, for what must find one later */
+	struct arena *pool[ARENA_POOL];
+	size_t n_pool;
+	struct held *held_head, **held_tail;
+	struct op *parked;               /* wait for keys */
+	size_t n_parked;
+	struct buf scratch;              /* for packing one message */
+	struct desk *desks;              /* routes served here: rpc/desk.h */
+	struct holding *holdings;        /* leases held by streams here */
+	struct follower *followers;      /* watchers here */
+	int64_t next_housekeeping_ms, next_poll_ms;
+	uint64_t seen_hits, seen_misses; /* of the token cache, already counted */
+	bool draining, last_ready;
+};
+
+/* One RPC on one stream. */
+struct rpc_call {
+	struct rpc_worker *w;
+	const struct rpc_row *row;
+	struct call *c;                  /* valid while this struct lives: on_gone ends both */
+	uint64_t id;                     /* in w->calls */
+	const struct identity_peer *peer;
+	unsigned messages;               /* seen so far */
+	bool half_closed;
+	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
+	char *token_subject, *token_client; /* of the first one, which a Credential must match */
+	struct watch *watch;             /* Watch and Run */
+	struct subscriber *subscriber;   /* Subscribe */
+	unsigned pipe_open;              /* Pipe: submits under way */
+	bool watches_health;
+};
+
+struct op {
+	struct rpc_worker *w;
+	struct arena *arena;
+	uint64_t id;                     /* in w->ops; also the store's op number */
+	uint64_t call;                   /* rpc_call's id; 0 = none (housekeeping) */
+	const struct rpc_row *row;
+	const struct agent *agent;       /* borrowed from `world`, which the op holds */
+	struct world *world;
+	const char *spiffe_id, *x5t_s256; /* the peer's, in the arena */
+	ProtobufCMessage *msg;
+	struct slice raw;                /* the message's bytes; borrowed until the handler returns, then a copy when parked */
+	bool owes_window;                /* call_consumed() is still to be said */
+	bool retried;                    /* keys were waited for already */
+	struct trace_context trace;
+	struct audit_record audit;       /* filled in as more becomes known */
+	void (*on_answer)(struct op *op, const struct store_answer *a);
+	int64_t parked_until_ms;
+	struct op *next_parked;
+	struct held held;                /* one at a time */
+	void *state;                     /* the handler's, in the arena */
+	int64_t begun_us;
+};
+
+/* ---- op.c ---- */
+struct op *op_new(struct rpc_worker *w, struct rpc_call *rc);
+void op_end(struct op *op); /* gives back window, arena, world */
+struct rpc_call *op_call(struct op *op); /* NULL when the call has gone */
+/* Runs release(op, durable) once the lines put so far on this worker are durable (false: they never will be). */
+void op_after_audit(struct op *op, uint64_t ticket, void (*release)(struct op *op, bool durable));
+/* Writes op->audit as `event`; the ticket, 0 when it was refused. */
+uint64_t op_audit(struct op *op, const char *event);
+/* The store's answer for any op. */
+void op_store_done(void *user, uint64_t id, const struct store_answer *a);
+/* Puts the op aside until keys are settled; false when it may not wait (again). */
+bool op_park(struct op *op, int64_t now_ms);
+void op_unpark_all(struct rpc_worker *w, int64_t now_ms, bool only_late);
+void op_release_held(struct rpc_worker *w);
+/* Makes the slice outlive what it borrows from. */
+struct slice op_keep(struct op *op, struct slice s);
+const char *op_str(struct op *op, struct slice s);
+
+/* ---- reply.c ---- */
+/* Packs into w->scratch and sends. */
+bool reply_send(struct rpc_call *rc, const ProtobufCMessage *m);
+/* Ends a unary call with its answer. */
+void reply_unary(struct rpc_call *rc, const ProtobufCMessage *m);
+/* Ends the call with the verdict as a gRPC error: status, message "reason: text", trailers, details. */
+void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict *v, const char *policy_version, const char *handoff_id);
+void reply_error(struct rpc_call *rc, enum reason r, const char *field, const char *message);
+/* A baton.v1.Decision in the arena. */
+typedef Baton__V1__Decision pb_decision;
+pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char *policy_version);
+
+/* ---- pipeline.c ---- */
+/* Judges a message again from its bytes (after keys came). */
+void pipeline_again(struct op *op);
+
+#endif

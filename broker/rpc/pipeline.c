@@ -1,0 +1,221 @@
+/* Through which gates does every message go, whatever it asks? Peer, form, draining, in this order, for every row of the table; then
+ * the row's handler. Also the glue between net/'s calls and rpc_call. */
+#include "rpc/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "rpc/desk.h"
+#include "rpc/follow.h"
+#include "rpc/table.h"
+
+static void free_secret(char *s)
+{
+	if (s)
+		secret_wipe(s, strlen(s));
+	free(s);
+}
+
+size_t pipeline_on_open(void *user, struct call *c, struct slice path)
+{
+	struct rpc_worker *w = user;
+	const struct rpc_row *row = rpc_row_find(path);
+	struct rpc_call *rc;
+	char text[160];
+
+	if (!row) {
+		snprintf(text, sizeof text, "%.*s is not served on this port", (int)(path.n > 100 ? 100 : path.n), (const char *)path.p);
+		call_end(c, GRPC_UNIMPLEMENTED, text, NULL, 0);
+		return 0;
+	}
+	rc = calloc(1, sizeof *rc);
+	if (!rc || !(rc->id = slots_add(w->calls, rc))) {
+		free(rc);
+		call_end(c, GRPC_RESOURCE_EXHAUSTED, "too many calls under way", NULL, 0);
+		return 0;
+	}
+	rc->w = w;
+	rc->row = row;
+	rc->c = c;
+	rc->peer = call_peer(c)->identity;
+	call_set_data(c, rc);
+	return row->max_message;
+}
+
+void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
+{
+	struct rpc_worker *w = user;
+	struct rpc_call *rc = call_data(c);
+
+	if (!rc)
+		return;
+	metrics_add(w->env.metrics, METRIC_RPCS, rc->row->name, grpc_status_text(why), 1);
+	if (rc->row->on_gone)
+		rc->row->on_gone(rc);
+	slots_drop(w->calls, rc->id);
+	free_secret(rc->token);
+	free(rc->token_subject);
+	free(rc->token_client);
+	free(rc);
+}
+
+static void deny_release(struct op *op, bool durable)
+{
+	struct rpc_call *rc = op_call(op);
+	struct verdict v = durable ? *(struct verdict *)op->state
+				   : verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
+
+	if (rc)
+		reply_denied(rc, op, &v, "", NULL);
+	op_end(op);
+}
+
+void pipeline_deny(struct op *op, const struct verdict *v)
+{
+	struct verdict *keep = arena_alloc(op->arena, sizeof *keep);
+
+	if (!keep) {
+		op_end(op);
+		return;
+	}
+	*keep = *v;
+	op->state = keep;
+	op->audit.outcome = v->outcome;
+	op->audit.reason = v->reason;
+	op->audit.field = slice_str(keep->field);
+	op->audit.message = slice_str(keep->message);
+	metrics_add(op->w->env.metrics, METRIC_DECISIONS, "", reason_text(v->reason), 1);
+	op_after_audit(op, op_audit(op, "decision"), deny_release);
+}
+
+static void answer_release(struct op *op, bool durable)
+{
+	struct rpc_call *rc = op_call(op);
+
+	if (rc && durable)
+		reply_unary(rc, op->msg);
+	else if (rc)
+		reply_error(rc, REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
+	op_end(op);
+}
+
+void pipeline_answer(struct op *op, ProtobufCMessage *m)
+{
+	op->msg = m;
+	op->audit.outcome = OUTCOME_ALLOW;
+	op_after_audit(op, op_audit(op, op->row->event), answer_release);
+}
+
+/* What every line about this op says. */
+static void audit_begin(struct op *op, const struct rpc_call *rc)
+{
+	struct audit_record *a = &op->audit;
+
+	a->rpc = slice_str(rc->row->name);
+	a->remote = slice_str(op_str(op, slice_str(call_peer(rc->c)->remote)));
+	a->spiffe_id = slice_str(op->spiffe_id);
+	a->certificate_sha256 = slice_str(op->x5t_s256);
+	a->trace_id = slice_str(op->trace.trace_id);
+	a->span_id = slice_str(op->trace.span_id);
+	if (op->agent) {
+		a->tenant = slice_str(op->agent->tenant);
+		a->agent = slice_str(op->agent->name);
+	}
+}
+
+/* Design step 1 and the first half of step 2. */
+static struct verdict gates(struct op *op, struct rpc_call *rc)
+{
+	struct prescan_fault fault = {0};
+
+	if (!op->agent && rc->row->peer == PEER_REGISTERED)
+		return verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered agent: add it under `agents`", op->spiffe_id);
+	op->msg = prescan_unpack(rc->row->request, op->raw, rc->row->rules, op->arena, &fault);
+	if (!op->msg)
+		return verdict_deny(REASON_MALFORMED_ENVELOPE, fault.field, "%s%s%s", fault.field, *fault.field ? ": " : "", fault.what);
+	if (rc->row->replay_checked && op->w->draining)
+		return verdict_deny(REASON_DRAINING, "", "this node is going away: connect again");
+	return verdict_allow();
+}
+
+static void run(struct op *op)
+{
+	struct rpc_call *rc = op_call(op);
+	struct slice parent, state;
+	struct verdict v;
+	size_t n = 0, m = 0;
+
+	if (!rc) {
+		op_end(op);
+		return;
+	}
+	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	parent = call_metadata(rc->c, "traceparent", &n);
+	state = call_metadata(rc->c, "tracestate", &m);
+	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
+	audit_begin(op, rc);
+	v = gates(op, rc);
+	if (!verdict_ok(&v)) {
+		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : 0;
+		pipeline_deny(op, &v);
+		return;
+	}
+	rc->row->on_message(rc, op);
+}
+
+void pipeline_again(struct op *op)
+{
+	memset(&op->audit, 0, sizeof op->audit);
+	op->state = NULL;
+	run(op);
+}
+
+void pipeline_on_message(void *user, struct call *c, struct slice message)
+{
+	struct rpc_worker *w = user;
+	struct rpc_call *rc = call_data(c);
+	struct op *op;
+
+	if (!rc) {
+		call_consumed(c);
+		return;
+	}
+	if (rc->messages++ && rc->row->stream == STREAM_UNARY) {
+		call_consumed(c);
+		reply_error(rc, REASON_MALFORMED_ENVELOPE, "", "this call takes one message");
+		return;
+	}
+	op = op_new(w, rc);
+	if (!op) {
+		call_consumed(c);
+		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many requests under way on this node");
+		return;
+	}
+	op->owes_window = true;
+	op->raw = message;
+	run(op);
+}
+
+void pipeline_on_half_close(void *user, struct call *c)
+{
+	struct rpc_call *rc = call_data(c);
+
+	if (!rc)
+		return;
+	rc->half_closed = true;
+	if (!rc->messages)
+		reply_error(rc, REASON_MALFORMED_ENVELOPE, "", "the call ended before its first message");
+	else if (rc->row->on_half_close)
+		rc->row->on_half_close(rc);
+}
+
+void pipeline_on_writable(void *user, struct call *c)
+{
+	struct rpc_call *rc = call_data(c);
+
+	if (rc && rc->row->on_writable)
+		rc->row->on_writable(rc);
+}

@@ -1,0 +1,18 @@
+/* Through which gates does every message go, whatever it asks? Private to rpc/: the call handler's functions, and the common way to refuse. */
+#ifndef BATON_RPC_PIPELINE_H
+#define BATON_RPC_PIPELINE_H
+
+#include "rpc/op.h"
+
+size_t pipeline_on_open(void *user, struct call *c, struct slice path);
+void pipeline_on_message(void *user, struct call *c, struct slice message);
+void pipeline_on_half_close(void *user, struct call *c);
+void pipeline_on_writable(void *user, struct call *c);
+void pipeline_on_gone(void *user, struct call *c, enum grpc_status why);
+
+/* Audits the denial as a decision, then ends the call with it, then the op. */
+void pipeline_deny(struct op *op, const struct verdict *v);
+/* The answer of a unary call, m in the op's arena: writes the row's event, sends when it is durable, ends call and op. */
+void pipeline_answer(struct op *op, ProtobufCMessage *m);
+
+#endif

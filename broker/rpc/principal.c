@@ -1,0 +1,141 @@
+/* On whose authority is this asked? Finds the one token that counts and has it verified for the route that is asked for. */
+#include "rpc/principal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "rpc/pipeline.h"
+
+#define LEEWAY_MS 30000
+
+struct slice principal_token(struct rpc_call *rc, struct slice in_request, struct verdict *v)
+{
+	struct slice header;
+	size_t n = 0;
+
+	*v = verdict_allow();
+	header = call_metadata(rc->c, "authorization", &n);
+	if (n > 1) {
+		*v = verdict_deny(REASON_INVALID_TOKEN, "authorization", "`authorization` was sent %zu times: send it once", n);
+		return slice_of(NULL, 0);
+	}
+	if (in_request.n)
+		return in_request;
+	if (rc->token)
+		return slice_str(rc->token);
+	if (!n)
+		return slice_of(NULL, 0);
+	if (header.n < 8 || strncasecmp((const char *)header.p, "bearer ", 7) != 0) {
+		*v = verdict_deny(REASON_INVALID_TOKEN, "authorization", "`authorization` is not of the form: Bearer TOKEN");
+		return slice_of(NULL, 0);
+	}
+	return slice_of(header.p + 7, header.n - 7);
+}
+
+static struct slice joined_scopes(struct op *op, const struct claims *c)
+{
+	struct buf b;
+	struct slice s;
+
+	buf_init(&b, 8192);
+	for (size_t i = 0; i < c->n_scopes; i++) {
+		if (i)
+			buf_put_u8(&b, ' ');
+		buf_put_str(&b, c->scopes[i]);
+	}
+	s = op_keep(op, buf_slice(&b));
+	buf_clear(&b);
+	return s;
+}
+
+static void audit_claims(struct op *op, const struct claims *c)
+{
+	op->audit.issuer = slice_str(c->issuer);
+	op->audit.subject = slice_str(c->subject);
+	op->audit.client_id = slice_str(c->client_id);
+	op->audit.token_tenant = slice_str(c->tenant);
+	op->audit.jti = slice_str(c->jti);
+	op->audit.audience = slice_str(c->audience);
+	op->audit.scopes = joined_scopes(op, c);
+}
+
+/* Waits for keys when that may help and was not tried for this request before. */
+static bool wait_for_keys(struct op *op, const struct token_answer *a, int64_t now)
+{
+	if (a->want_keys < 0 || op->retried || !op->w->env.want_keys(op->w->env.arg, (size_t)a->want_keys))
+		return false;
+	return op_park(op, now);
+}
+
+enum principal_result principal_verify(struct op *op, struct slice token, const struct profile *p, struct token_answer *out)
+{
+	struct token_context cx = {
+		.x5t_s256 = op->x5t_s256,
+		.client = op->agent->client,
+		.client_alt = op->agent->spiffe_id,
+		.tenant = op->agent->tenant,
+		.now_ms = clock_unix_ms(),
+		.leeway_ms = LEEWAY_MS,
+	};
+
+	if (p) {
+		cx.audience = p->required_audience;
+		cx.allowed_issuers = p->allowed_issuers;
+		cx.n_allowed_issuers = p->n_allowed_issuers;
+	}
+	memset(out, 0, sizeof *out);
+	out->want_keys = -1;
+	token_verify(op->w->verifier, token, &cx, op->arena, out);
+	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out, cx.now_ms))
+		return PRINCIPAL_PARKED;
+	if (out->have_claims)
+		audit_claims(op, &out->claims);
+	if (verdict_ok(&out->verdict) && !out->claims.bound)
+		metrics_add(op->w->env.metrics, METRIC_TOKEN_UNBOUND, out->claims.issuer_name, NULL, 1);
+	return PRINCIPAL_JUDGED;
+}
+
+static struct verdict replace(struct rpc_call *rc, struct slice token, const struct token_answer *answer)
+{
+	const struct claims *c = &answer->claims;
+	char *copy;
+
+	if (!verdict_ok(&answer->verdict))
+		return answer->verdict;
+	if (rc->token_subject && (strcmp(rc->token_subject, c->subject) != 0 || strcmp(rc->token_client, c->client_id) != 0))
+		return verdict_deny(REASON_IDENTITY_MISMATCH, "access_token",
+				    "a Credential must name the subject and client of the token that it replaces");
+	copy = malloc(token.n + 1);
+	if (!rc->token_subject) {
+		rc->token_subject = strdup(c->subject);
+		rc->token_client = strdup(c->client_id);
+	}
+	if (!copy || !rc->token_subject || !rc->token_client) {
+		free(copy);
+		return verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
+	}
+	slice_copy_str(token, copy, token.n + 1);
+	if (rc->token) {
+		secret_wipe(rc->token, strlen(rc->token));
+		free(rc->token);
+	}
+	rc->token = copy;
+	return verdict_allow();
+}
+
+void principal_credential(struct rpc_call *rc, struct op *op, struct slice token)
+{
+	struct token_answer answer;
+	struct verdict v;
+
+	if (principal_verify(op, token, NULL, &answer) == PRINCIPAL_PARKED)
+		return;
+	v = replace(rc, token, &answer);
+	if (!verdict_ok(&v))
+		pipeline_deny(op, &v);
+	else
+		op_end(op);
+}

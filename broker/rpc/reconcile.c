@@ -1,0 +1,176 @@
+/* Which life events did a crash keep out of the audit? The store is ahead of the audit by at most what was under way, so only records that
+ * changed within a minute before the last line, or after it, are compared. */
+#include "rpc/reconcile.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "messaging/life.h"
+#include "policy/profile.h"
+#include "rpc/lines.h"
+#include "rpc/op.h"
+
+#define SLACK_MS 60000
+#define PAGE 256
+#define PAGES_MAX 400      /* of one route: about 100,000 records; more is logged */
+#define ROUTES_MAX 65536
+
+struct seen {
+	char key[HANDOFF_ID_TEXT + 2]; /* id and state */
+	UT_hash_handle hh;
+};
+
+struct slot_name {
+	char tenant[64], route[64];
+};
+
+struct reconcile {
+	struct seen *seen;
+	int64_t newest_ms;
+	struct slot_name *slots;
+	size_t n_slots, at;
+	uint64_t before;
+	unsigned pages;
+	uint64_t written;
+	bool begun, done;
+};
+
+struct reconcile *reconcile_new(void)
+{
+	return calloc(1, sizeof(struct reconcile));
+}
+
+void reconcile_free(struct reconcile *r)
+{
+	struct seen *s, *t;
+
+	if (!r)
+		return;
+	HASH_ITER(hh, r->seen, s, t) {
+		HASH_DEL(r->seen, s);
+		free(s);
+	}
+	free(r->slots);
+	free(r);
+}
+
+static bool make_key(char key[HANDOFF_ID_TEXT + 2], struct slice id, enum handoff_state state)
+{
+	if (id.n != HANDOFF_ID_TEXT)
+		return false;
+	memcpy(key, id.p, id.n);
+	key[HANDOFF_ID_TEXT] = (char)('A' + state);
+	key[HANDOFF_ID_TEXT + 1] = '\0';
+	return true;
+}
+
+void reconcile_seen(void *arg, struct slice event, struct slice handoff_id, enum handoff_state state)
+{
+	struct reconcile *r = arg;
+	struct seen *s = calloc(1, sizeof *s), *old = NULL;
+
+	(void)event;
+	if (s && make_key(s->key, handoff_id, state))
+		HASH_FIND_STR(r->seen, s->key, old);
+	if (!s || !s->key[0] || old) {
+		free(s);
+		return;
+	}
+	HASH_ADD_STR(r->seen, key, s);
+}
+
+void reconcile_since(struct reconcile *r, int64_t newest_ms)
+{
+	r->newest_ms = newest_ms;
+}
+
+static void compare(struct op *op, struct reconcile *r, const struct slot_name *slot, const struct store_record *rec)
+{
+	char text[HANDOFF_ID_TEXT + 1], key[HANDOFF_ID_TEXT + 2];
+	struct seen *known = NULL;
+
+	if (rec->updated_at_ms < r->newest_ms - SLACK_MS)
+		return;
+	handoff_id_format(&rec->id, text);
+	if (make_key(key, slice_str(text), rec->state))
+		HASH_FIND_STR(r->seen, key, known);
+	if (known)
+		return;
+	line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), true);
+	r->written++;
+}
+
+static void next(struct op *op);
+
+static void page(struct op *op, const struct store_answer *a)
+{
+	struct reconcile *r = op->state;
+	struct slot_name *slot = &r->slots[r->at];
+
+	for (size_t i = 0; a->status == STORE_OK && i < a->n_items; i++)
+		compare(op, r, slot, &a->items[i].record);
+	if (a->status == STORE_OK) {
+		r->before = a->next;
+		if (a->next && ++r->pages >= PAGES_MAX)
+			log_event(LOG_WARN, "audit.reconcile_cut", F_STR("route", slot->route), F_INT("pages", r->pages));
+		if (!a->next || r->pages >= PAGES_MAX) {
+			r->at++;
+			r->before = 0;
+			r->pages = 0;
+		}
+	} else {
+		r->begun = false; /* the store went away: the tick begins again where it was */
+		op_end(op);
+		return;
+	}
+	next(op);
+}
+
+static void next(struct op *op)
+{
+	struct reconcile *r = op->state;
+	struct slot_name *slot = &r->slots[r->at];
+
+	if (r->at >= r->n_slots) {
+		r->done = true;
+		log_event(LOG_INFO, "audit.reconciled", F_INT("written", r->written));
+		op_end(op);
+		return;
+	}
+	op->on_answer = page;
+	op->w->env.store->ops->list(op->w->env.store, (struct store_slot){slot->tenant, slot->route}, 0, STATE_UNSPECIFIED, r->before, PAGE,
+				    false, op_store_done, op->w, op->id);
+}
+
+static void add_slot(void *arg, const char *tenant, const struct profile *p)
+{
+	struct reconcile *r = arg;
+	struct slot_name *s;
+
+	if (r->n_slots >= ROUTES_MAX || !(s = realloc(r->slots, (r->n_slots + 1) * sizeof *s)))
+		return;
+	r->slots = s;
+	s = &r->slots[r->n_slots++];
+	slice_copy_str(slice_str(tenant), s->tenant, sizeof s->tenant);
+	slice_copy_str(slice_str(p->route), s->route, sizeof s->route);
+}
+
+void reconcile_tick(struct rpc_worker *w)
+{
+	struct reconcile *r = w->env.reconcile;
+	struct op *op;
+
+	if (!r || r->begun || r->done || !w->env.store->ops->available(w->env.store))
+		return;
+	op = op_new(w, NULL);
+	if (!op)
+		return;
+	if (!r->slots)
+		registry_each_route(w->world->registry, add_slot, r);
+	r->begun = true;
+	op->state = r;
+	next(op);
+}

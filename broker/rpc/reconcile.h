@@ -1,0 +1,26 @@
+/* Which life events did a crash keep out of the audit? After an unclean stop the store is asked what changed at the end, and lines that are
+ * missing are written with "reconciled": true. */
+#ifndef BATON_RPC_RECONCILE_H
+#define BATON_RPC_RECONCILE_H
+
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "base/words.h"
+
+#define RECONCILE_WINDOW_MS (10 * 60000) /* of the audit's tail that is read */
+
+struct reconcile;
+struct rpc_worker;
+
+struct reconcile *reconcile_new(void);
+void reconcile_free(struct reconcile *r);
+/* A line of the audit's tail (the callback of audit_tail). */
+void reconcile_seen(void *reconcile, struct slice event, struct slice handoff_id, enum handoff_state state);
+/* The newest line's time; 0 = the audit was empty. */
+void reconcile_since(struct reconcile *r, int64_t newest_ms);
+
+/* On worker 0, at each tick until it has begun: begins when the store is there. */
+void reconcile_tick(struct rpc_worker *w);
+
+#endif

@@ -1,0 +1,121 @@
+/* How does an answer look on the wire? Packing, and denials as decision.proto promises them: status and message, trailers, details. */
+#include "rpc/op.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "baton/v1/decision.pb-c.h"
+#include "rpc/table.h"
+#include "wire/grpc.h"
+
+static struct slice pack(struct rpc_worker *w, const ProtobufCMessage *m)
+{
+	size_t n = protobuf_c_message_get_packed_size(m);
+	uint8_t *p;
+
+	buf_reset(&w->scratch);
+	p = buf_reserve(&w->scratch, n + 1);
+	if (!p)
+		return slice_of(NULL, 0);
+	w->scratch.n = protobuf_c_message_pack(m, p);
+	return slice_of(w->scratch.p, w->scratch.n);
+}
+
+bool reply_send(struct rpc_call *rc, const ProtobufCMessage *m)
+{
+	struct slice bytes = pack(rc->w, m);
+
+	if (!bytes.p) {
+		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "the answer is too large");
+		return false;
+	}
+	return call_send(rc->c, bytes);
+}
+
+void reply_unary(struct rpc_call *rc, const ProtobufCMessage *m)
+{
+	reply_send(rc, m);
+	call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+}
+
+pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char *policy_version)
+{
+	Baton__V1__Decision *d = arena_alloc(a, sizeof *d);
+	size_t n = 0;
+
+	if (!d)
+		return NULL;
+	baton__v1__decision__init(d);
+	d->outcome = (Baton__V1__Outcome)v->outcome;
+	d->reason = (Baton__V1__Reason)v->reason;
+	d->policy_version = arena_strdup(a, policy_version);
+	d->message = arena_strdup(a, v->message);
+	d->field = arena_strdup(a, v->field);
+	d->retry_after_ms = v->retry_after_ms;
+	while (n < 8 && v->missing_scopes[n][0])
+		n++;
+	d->missing_scopes = n ? arena_alloc(a, n * sizeof *d->missing_scopes) : NULL;
+	for (size_t i = 0; d->missing_scopes && i < n; i++)
+		d->missing_scopes[i] = arena_strdup(a, v->missing_scopes[i]);
+	d->n_missing_scopes = d->missing_scopes ? n : 0;
+	return d->policy_version && d->message && d->field ? d : NULL;
+}
+
+static struct slice details(struct rpc_worker *w, const struct verdict *v, const char *message, const char *policy, struct buf *out)
+{
+	struct arena *a = arena_new(16384);
+	pb_decision *d = a ? reply_decision(a, v, policy) : NULL;
+	struct grpc_details g = {.status = reason_info(v->reason)->grpc, .message = slice_str(message),
+		.reason = reason_text(v->reason), .retry_after_ms = v->retry_after_ms};
+
+	if (d) {
+		g.any_type = "type.googleapis.com/baton.v1.Decision";
+		g.any_bytes = pack(w, &d->base);
+	}
+	grpc_details_encode(out, &g);
+	arena_free(a);
+	return buf_slice(out);
+}
+
+struct trailers {
+	struct call_trailer t[8];
+	size_t n;
+};
+
+static void trailer(struct trailers *ts, const char *key, struct slice value)
+{
+	if (value.n && ts->n < 8)
+		ts->t[ts->n++] = (struct call_trailer){key, value};
+}
+
+void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict *v, const char *policy_version, const char *handoff_id)
+{
+	struct trailers ts = {.n = 0};
+	struct buf out;
+	char message[640], now[24], retry[16] = "";
+
+	snprintf(message, sizeof message, "%s%s%s", reason_text(v->reason), v->message[0] ? ": " : "", v->message);
+	snprintf(now, sizeof now, "%lld", (long long)clock_unix_ms());
+	if (v->retry_after_ms)
+		snprintf(retry, sizeof retry, "%u", v->retry_after_ms);
+	buf_init(&out, 8192);
+	trailer(&ts, "baton-reason", slice_str(reason_text(v->reason)));
+	if (op)
+		trailer(&ts, "baton-trace-id", slice_str(op->trace.trace_id));
+	trailer(&ts, "baton-policy-version", slice_str(policy_version));
+	trailer(&ts, "baton-handoff-id", slice_str(handoff_id));
+	trailer(&ts, "baton-retry-after-ms", slice_str(retry));
+	trailer(&ts, "grpc-retry-pushback-ms", slice_str(retry));
+	trailer(&ts, "baton-server-time-ms", slice_str(now));
+	trailer(&ts, "grpc-status-details-bin", details(rc->w, v, message, policy_version ? policy_version : "", &out));
+	call_end(rc->c, reason_info(v->reason)->grpc, message, ts.t, ts.n);
+	buf_clear(&out);
+}
+
+void reply_error(struct rpc_call *rc, enum reason r, const char *field, const char *message)
+{
+	struct verdict v = verdict_deny(r, field, "%s", message);
+
+	reply_denied(rc, NULL, &v, "", NULL);
+}

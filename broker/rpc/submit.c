@@ -1,0 +1,363 @@
+/* What happens to a task envelope? It is decided, stored and answered, in one way for Submit, Run and Pipe; they differ in how the answer
+ * travels. The decision itself is decide.c; what is stored is task.c. */
+#include "rpc/submit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "messaging/life.h"
+#include "rpc/decide.h"
+#include "rpc/desk.h"
+#include "rpc/follow.h"
+#include "rpc/pipeline.h"
+#include "wire/prescan.h"
+
+enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
+
+struct submit {
+	enum submit_mode mode;
+	uint64_t ref;
+	bool dry_run;
+	struct envelope e;
+	struct decided d;
+	struct handoff_id id;
+	char id_text[HANDOFF_ID_TEXT + 1]; /* "" = none to tell */
+	Baton__V1__Receipt *receipt;       /* NULL: the verdict is a denial */
+};
+
+static void answer(struct op *op, bool durable);
+
+static void count(struct op *op, const struct submit *s)
+{
+	const char *route = s->d.profile ? s->d.profile->route : "";
+
+	metrics_add(op->w->env.metrics, METRIC_DECISIONS, route, reason_text(s->d.verdict.reason), 1);
+	if (s->receipt && !s->dry_run && !s->receipt->duplicate)
+		metrics_add(op->w->env.metrics, METRIC_HANDOFFS, route, state_text((enum handoff_state)s->receipt->state), 1);
+}
+
+/* Writes the decision, then lets the answer go once that is on disk. */
+static void conclude(struct op *op)
+{
+	struct submit *s = op->state;
+
+	op->audit.outcome = s->d.verdict.outcome;
+	op->audit.reason = s->d.verdict.reason;
+	op->audit.field = slice_str(s->d.verdict.field);
+	op->audit.message = slice_str(s->d.verdict.message);
+	op->audit.handoff_id = slice_str(s->id_text);
+	op->audit.state = s->receipt ? (enum handoff_state)s->receipt->state : STATE_UNSPECIFIED;
+	count(op, s);
+	op_after_audit(op, op_audit(op, "decision"), answer);
+}
+
+static Baton__V1__Receipt *receipt_new(struct op *op, const struct submit *s, enum handoff_state state)
+{
+	Baton__V1__Receipt *r = arena_alloc(op->arena, sizeof *r);
+
+	if (!r)
+		return NULL;
+	baton__v1__receipt__init(r);
+	r->ref = s->ref;
+	r->handoff_id = (char *)s->id_text;
+	r->state = (Baton__V1__HandoffState)state;
+	r->trace_id = op->trace.trace_id;
+	r->accepted_at_ms = clock_unix_ms();
+	r->deadline_ms = s->d.deadline_ms;
+	r->decision = reply_decision(op->arena, &s->d.verdict, s->d.policy_version);
+	return r->decision ? r : NULL;
+}
+
+static void deny(struct op *op, struct verdict v)
+{
+	struct submit *s = op->state;
+
+	s->d.verdict = v;
+	s->receipt = NULL;
+	if (s->mode == SUBMIT_PIPE || (s->dry_run && s->mode == SUBMIT_UNARY))
+		s->receipt = receipt_new(op, s, STATE_UNSPECIFIED);
+	conclude(op);
+}
+
+/* The first handoff's outcome, when it is a result. */
+static Baton__V1__Result *stored_result(struct op *op, struct slice outcome)
+{
+	struct prescan_fault fault;
+	Baton__Internal__V1__Outcome *o;
+
+	if (!outcome.n)
+		return NULL;
+	o = (void *)prescan_unpack(&baton__internal__v1__outcome__descriptor, outcome, NULL, op->arena, &fault);
+	if (!o || !o->result.len)
+		return NULL;
+	return (void *)prescan_unpack(&baton__v1__result__descriptor, slice_of(o->result.data, o->result.len), NULL, op->arena, &fault);
+}
+
+static void accepted(struct op *op, const struct store_answer *a)
+{
+	struct submit *s = op->state;
+
+	s->receipt = receipt_new(op, s, a->record.state);
+	if (!s->receipt) {
+		deny(op, verdict_deny(REASON_STORE_UNAVAILABLE, "", "out of memory after storing: send the same bytes again"));
+		return;
+	}
+	if (a->record.accepted_at_ms)
+		s->receipt->accepted_at_ms = a->record.accepted_at_ms;
+	conclude(op);
+	if (a->record.state == STATE_QUEUED)
+		desk_announce(op->w, op->agent->tenant, s->d.profile->route);
+}
+
+static void duplicate(struct op *op, const struct store_answer *a)
+{
+	struct submit *s = op->state;
+
+	s->id = a->record.id;
+	handoff_route_tag(op->agent->tenant, s->d.profile->route, s->id.tag);
+	handoff_id_format(&s->id, s->id_text);
+	s->receipt = receipt_new(op, s, a->record.state);
+	if (!s->receipt) {
+		deny(op, verdict_deny(REASON_STORE_UNAVAILABLE, "", "out of memory"));
+		return;
+	}
+	s->receipt->duplicate = true;
+	s->receipt->accepted_at_ms = a->record.accepted_at_ms;
+	s->receipt->deadline_ms = a->record.deadline_ms;
+	if (a->record.state == STATE_COMPLETED)
+		s->receipt->result = stored_result(op, a->outcome);
+	conclude(op);
+}
+
+/* The same sender with the same bytes learns the first handoff's id, so that its retry is safe; nobody else learns it. */
+static void replayed(struct op *op, const struct store_answer *a)
+{
+	struct submit *s = op->state;
+
+	if (a->same_bytes) {
+		s->id = a->record.id;
+		handoff_route_tag(op->agent->tenant, s->d.profile->route, s->id.tag);
+		handoff_id_format(&s->id, s->id_text);
+		deny(op, verdict_deny(REASON_REPLAYED_NONCE, "nonce", "these bytes were accepted before, as %s", s->id_text));
+	} else {
+		s->id_text[0] = '\0';
+		deny(op, verdict_deny(REASON_REPLAYED_NONCE, "nonce", "this nonce was used before on this route: make a new one for each envelope"));
+	}
+}
+
+static void refused(struct op *op, enum reason r, const char *field, const char *message, uint32_t retry_ms)
+{
+	struct submit *s = op->state;
+	struct verdict v = verdict_deny(r, field, "%s", message);
+
+	s->id_text[0] = '\0';
+	v.retry_after_ms = retry_ms;
+	deny(op, v);
+}
+
+static void store_answered(struct op *op, const struct store_answer *a)
+{
+	op->on_answer = NULL;
+	switch (a->status) {
+	case STORE_OK:
+		accepted(op, a);
+		break;
+	case STORE_DUPLICATE:
+		duplicate(op, a);
+		break;
+	case STORE_REPLAYED:
+		replayed(op, a);
+		break;
+	case STORE_CONFLICT:
+		refused(op, REASON_IDEMPOTENCY_CONFLICT, "idempotency_key", "this key was used for a different request: use a new one", 0);
+		break;
+	case STORE_QUOTA:
+		refused(op, REASON_QUOTA_EXCEEDED, "route", "too much work waits on this route: try again later",
+			a->retry_after_ms ? a->retry_after_ms : 1000);
+		break;
+	case STORE_STALE:
+		refused(op, REASON_STALE_ENVELOPE, "issued_at_ms",
+			"the store was restarted after this envelope was issued: stamp it anew, with a new nonce and the same idempotency key", 0);
+		break;
+	default:
+		refused(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: the outcome is unknown, send the same bytes again",
+			a->retry_after_ms ? a->retry_after_ms : 500);
+	}
+}
+
+static void store_it(struct op *op)
+{
+	struct submit *s = op->state;
+	const struct claims *c = &s->d.token.claims;
+	struct slice request = s->mode == SUBMIT_PIPE ? prescan_field_bytes(op->raw, 1) : op->raw;
+	struct slice envelope = prescan_field_bytes(request, 1);
+	enum handoff_state state = s->d.verdict.outcome == OUTCOME_HOLD ? STATE_HELD
+				   : s->e.start_at_ms > clock_unix_ms() ? STATE_SCHEDULED : STATE_QUEUED;
+	struct store_accept a = {
+		.slot = {op->agent->tenant, s->d.profile->route},
+		.sender = store_agent_key(op->agent->tenant, op->agent->name),
+		.has_idempotency = s->e.idempotency_key.n > 0,
+		.state = state,
+		.issued_at_ms = s->e.issued_at_ms,
+		.deadline_ms = s->d.deadline_ms,
+		.start_at_ms = s->e.start_at_ms,
+		.priority = (uint8_t)s->e.priority,
+		.max_attempts = (uint8_t)s->d.profile->max_attempts,
+	};
+	uint8_t digest[SHA256_BYTES];
+
+	s->d.state = state;
+	handoff_id_make(op->agent->tenant, s->d.profile->route, op->agent->name, s->e.nonce, &s->id);
+	handoff_id_format(&s->id, s->id_text);
+	a.id = s->id;
+	sha256(envelope, digest);
+	memcpy(a.bytes_print, digest, sizeof a.bytes_print);
+	if (a.has_idempotency) {
+		envelope_idempotency(op->agent->tenant, op->agent->name, c->issuer, c->subject, s->e.route, s->e.idempotency_key, a.idempotency);
+		envelope_fingerprint(&s->e, a.idempotency_print);
+	}
+	op->audit.at_ms = clock_unix_ms();
+	a.task = task_pack(op, envelope, &s->d);
+	if (!a.task.n) {
+		deny(op, verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory"));
+		return;
+	}
+	op->on_answer = store_answered;
+	op->w->env.store->ops->accept(op->w->env.store, &a, op_store_done, op->w, op->id);
+}
+
+static void begin(struct rpc_call *rc, struct op *op, const Baton__V1__SubmitRequest *rq, enum submit_mode mode)
+{
+	struct submit *s = arena_zalloc(op->arena, sizeof *s);
+
+	if (!s) {
+		struct verdict v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
+
+		pipeline_deny(op, &v);
+		return;
+	}
+	op->state = s;
+	s->mode = mode;
+	s->ref = rq->ref;
+	s->dry_run = rq->dry_run;
+	s->d.policy_version = "";
+	if (!rq->envelope || !task_envelope(op->arena, rq->envelope, &s->e)) {
+		deny(op, verdict_deny(REASON_MALFORMED_ENVELOPE, "envelope", "the request has no envelope"));
+		return;
+	}
+	if (decide(rc, op, rq, &s->e, &s->d) == PRINCIPAL_PARKED)
+		return;
+	if (s->d.verdict.outcome == OUTCOME_DENY) {
+		deny(op, s->d.verdict);
+	} else if (s->dry_run) {
+		s->receipt = receipt_new(op, s, STATE_UNSPECIFIED);
+		conclude(op);
+	} else {
+		store_it(op);
+	}
+}
+
+/* ---- how the answer travels ---- */
+
+static void answer_unary(struct rpc_call *rc, struct op *op, struct submit *s)
+{
+	if (s->receipt)
+		reply_unary(rc, &s->receipt->base);
+	else
+		reply_denied(rc, op, &s->d.verdict, s->d.policy_version, s->id_text);
+}
+
+static void answer_run(struct rpc_call *rc, struct op *op, struct submit *s)
+{
+	Baton__V1__HandoffEvent ev = BATON__V1__HANDOFF_EVENT__INIT;
+
+	if (!s->receipt) {
+		reply_denied(rc, op, &s->d.verdict, s->d.policy_version, s->id_text);
+		return;
+	}
+	ev.handoff_id = s->id_text;
+	ev.cursor = 1;
+	ev.at_ms = s->receipt->accepted_at_ms;
+	ev.state = s->receipt->state;
+	ev.trace_id = op->trace.trace_id;
+	ev.detail_case = BATON__V1__HANDOFF_EVENT__DETAIL_RECEIPT;
+	ev.receipt = s->receipt;
+	reply_send(rc, &ev.base);
+	if (s->dry_run)
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+	else
+		watch_begin(rc, op->agent->tenant, s->d.profile->route, &s->id, 1);
+}
+
+static void answer_pipe(struct rpc_call *rc, struct submit *s)
+{
+	Baton__V1__PipeReply reply = BATON__V1__PIPE_REPLY__INIT;
+
+	rc->pipe_open--;
+	if (!s->receipt) {
+		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		return;
+	}
+	reply.reply_case = BATON__V1__PIPE_REPLY__REPLY_RECEIPT;
+	reply.receipt = s->receipt;
+	reply_send(rc, &reply.base);
+	if (rc->half_closed && !rc->pipe_open)
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+}
+
+static void answer(struct op *op, bool durable)
+{
+	struct submit *s = op->state;
+	struct rpc_call *rc = op_call(op);
+
+	if (!durable) {
+		s->d.verdict = verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written: send the same bytes again");
+		s->d.verdict.retry_after_ms = 1000;
+		s->receipt = s->mode == SUBMIT_PIPE ? receipt_new(op, s, STATE_UNSPECIFIED) : NULL;
+	}
+	if (s->d.profile)
+		metrics_observe_us(op->w->env.metrics, METRIC_ACCEPT_SECONDS, s->d.profile->route, clock_mono_us() - op->begun_us);
+	if (rc && s->mode == SUBMIT_UNARY)
+		answer_unary(rc, op, s);
+	else if (rc && s->mode == SUBMIT_RUN)
+		answer_run(rc, op, s);
+	else if (rc)
+		answer_pipe(rc, s);
+	op_end(op);
+}
+
+void submit_on_message(struct rpc_call *rc, struct op *op)
+{
+	begin(rc, op, (const Baton__V1__SubmitRequest *)op->msg, SUBMIT_UNARY);
+}
+
+void run_on_message(struct rpc_call *rc, struct op *op)
+{
+	begin(rc, op, (const Baton__V1__SubmitRequest *)op->msg, SUBMIT_RUN);
+}
+
+void pipe_on_message(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__PipeFrame *f = (const Baton__V1__PipeFrame *)op->msg;
+
+	switch (f->frame_case) {
+	case BATON__V1__PIPE_FRAME__FRAME_SUBMIT:
+		if (!op->retried)
+			rc->pipe_open++;
+		begin(rc, op, f->submit, SUBMIT_PIPE);
+		break;
+	case BATON__V1__PIPE_FRAME__FRAME_CREDENTIAL:
+		principal_credential(rc, op, slice_str(f->credential->access_token));
+		break;
+	default:
+		op_end(op); /* a kind from the future */
+	}
+}
+
+void pipe_on_half_close(struct rpc_call *rc)
+{
+	if (!rc->pipe_open)
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+}

@@ -1,0 +1,12 @@
+/* What happens to a task envelope? Decided, stored, answered: one way for Submit, Run and Pipe. Private to rpc/. */
+#ifndef BATON_RPC_SUBMIT_H
+#define BATON_RPC_SUBMIT_H
+
+#include "rpc/op.h"
+
+void submit_on_message(struct rpc_call *rc, struct op *op);
+void run_on_message(struct rpc_call *rc, struct op *op);
+void pipe_on_message(struct rpc_call *rc, struct op *op);
+void pipe_on_half_close(struct rpc_call *rc);
+
+#endif

@@ -1,0 +1,14 @@
+/* How does an agent serve routes? The Subscribe stream. Private to rpc/. */
+#ifndef BATON_RPC_SUBSCRIBE_H
+#define BATON_RPC_SUBSCRIBE_H
+
+#include "rpc/op.h"
+
+void subscribe_on_message(struct rpc_call *rc, struct op *op);
+void subscribe_on_half_close(struct rpc_call *rc);
+void subscribe_on_gone(struct rpc_call *rc);
+void report_on_message(struct rpc_call *rc, struct op *op);
+/* Tells every subscriber of the worker that this node goes away. */
+void subscribe_drain(struct rpc_worker *w);
+
+#endif

@@ -1,0 +1,61 @@
+/* Which calls are there? A newcomer starts here: each row names who may call, what is sent, what is written down and which file answers. What is
+ * not in the table is answered UNIMPLEMENTED by its name. */
+#include "rpc/table.h"
+
+#include <string.h>
+
+#include "baton/v1/handoff.pb-c.h"
+#include "grpc/health/v1/health.pb-c.h"
+#include "rpc/get.h"
+#include "rpc/follow.h"
+#include "rpc/submit.h"
+#include "rpc/subscribe.h"
+#include "rpc/whoami.h"
+
+#define HANDOFF(method) "/baton.v1.HandoffService/" method, method
+#define KIB 1024u
+#define ENVELOPE_MAX (17u * 1024 * KIB) /* the hard cap of a payload is 16 MiB */
+#define REPORT_MAX (17u * 1024 * KIB)
+#define SMALL (64 * KIB)
+
+/* Fields 1-63 of these must be understood (proto/baton/v1/handoff.proto, Evolution). */
+static const struct prescan_rule strict[] = {
+	{.message = &baton__v1__submit_request__descriptor, .known_below = 64, .max_depth = 4},
+	{.message = &baton__v1__task_envelope__descriptor, .known_below = 64, .max_depth = 3, .max_fields = 256},
+};
+static const struct prescan_rules envelope_rules = {.max_depth = 16, .max_fields = 4096, .rules = strict, .n_rules = 2};
+
+static const struct rpc_row rows[] = {
+	{HANDOFF("Submit"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
+	 ENVELOPE_MAX, submit_on_message, NULL, NULL, NULL},
+	{HANDOFF("Run"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
+	 ENVELOPE_MAX, run_on_message, NULL, watch_writable, watch_end},
+	{HANDOFF("Pipe"), &baton__v1__pipe_frame__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_IN, true, NULL,
+	 ENVELOPE_MAX, pipe_on_message, pipe_on_half_close, NULL, NULL},
+	{HANDOFF("Subscribe"), &baton__v1__subscriber_frame__descriptor, NULL, PEER_REGISTERED, STREAM_IN, false, "rpc",
+	 REPORT_MAX, subscribe_on_message, subscribe_on_half_close, NULL, subscribe_on_gone},
+	{HANDOFF("Report"), &baton__v1__report_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, NULL,
+	 REPORT_MAX, report_on_message, NULL, NULL, NULL},
+	{HANDOFF("Watch"), &baton__v1__watch_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
+	 SMALL, watch_on_message, NULL, watch_writable, watch_end},
+	{HANDOFF("Get"), &baton__v1__get_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
+	 SMALL, get_on_message, NULL, NULL, NULL},
+	{HANDOFF("List"), &baton__v1__list_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
+	 SMALL, list_on_message, NULL, NULL, NULL},
+	{HANDOFF("Cancel"), &baton__v1__cancel_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
+	 SMALL, cancel_on_message, NULL, NULL, NULL},
+	{HANDOFF("WhoAmI"), &baton__v1__who_am_irequest__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
+	 SMALL, whoami_on_message, NULL, NULL, NULL},
+	{"/grpc.health.v1.Health/Check", "HealthCheck", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
+	 STREAM_UNARY, false, NULL, SMALL, health_check_on_message, NULL, NULL, NULL},
+	{"/grpc.health.v1.Health/Watch", "HealthWatch", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
+	 STREAM_UNARY, false, NULL, SMALL, health_watch_on_message, NULL, NULL, NULL},
+};
+
+const struct rpc_row *rpc_row_find(struct slice path)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (slice_is(path, rows[i].path))
+			return &rows[i];
+	return NULL;
+}

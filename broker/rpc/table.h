@@ -1,0 +1,36 @@
+/* Which calls are there? One row each: who may make it, what it takes, which event it leaves, which handler runs. The pipeline enforces the
+ * columns, so that no handler can forget one. */
+#ifndef BATON_RPC_TABLE_H
+#define BATON_RPC_TABLE_H
+
+#include "rpc/op.h"
+#include "wire/prescan.h"
+
+enum row_peer {
+	PEER_ANY,        /* any valid certificate */
+	PEER_REGISTERED, /* a registered, active agent: else unknown_peer */
+};
+
+enum row_stream { STREAM_UNARY, STREAM_IN /* many messages from the client */ };
+
+struct rpc_row {
+	const char *path;
+	const char *name;                          /* for metrics and audit */
+	const ProtobufCMessageDescriptor *request;
+	const struct prescan_rules *rules;
+	enum row_peer peer;
+	enum row_stream stream;
+	bool replay_checked;                       /* carries envelopes: refused while draining */
+	const char *event;                         /* the audit event that the pipeline writes for it; NULL: the handler's work does */
+	size_t max_message;                        /* bytes */
+	/* Owns the op from here on. */
+	void (*on_message)(struct rpc_call *rc, struct op *op);
+	void (*on_half_close)(struct rpc_call *rc);
+	void (*on_writable)(struct rpc_call *rc);
+	void (*on_gone)(struct rpc_call *rc);
+};
+
+/* NULL when there is no such call here. */
+const struct rpc_row *rpc_row_find(struct slice path);
+
+#endif

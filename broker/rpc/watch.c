@@ -1,0 +1,224 @@
+/* Who hears, in order, what becomes of a handoff? A watch reads record and blobs, then the listed events after its cursor, sends what is new
+ * and waits to be told of a change. It ends after the terminal event. */
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "rpc/events.h"
+#include "rpc/follow.h"
+#include "wire/prescan.h"
+
+#define WATCH_BATCH 64
+
+/* All watches of one handoff on this worker. */
+struct follower {
+	struct handoff_id id;
+	struct watch *watches;
+	UT_hash_handle hh;
+};
+
+struct watch {
+	struct rpc_call *rc;
+	struct follower *of;
+	char tenant[64], route[64], id_text[HANDOFF_ID_TEXT + 1];
+	uint64_t cursor;                 /* last sent */
+	bool reading, again, blocked;
+	struct watch *prev, *next;
+};
+
+struct reading {
+	uint64_t call;
+	const pb_task *task;
+	struct slice outcome;
+	struct store_record record;
+};
+
+static void look(struct watch *w);
+
+static void stop(struct watch *w, enum reason r, const char *message)
+{
+	reply_error(w->rc, r, "", message); /* on_gone follows and frees */
+}
+
+/* Sends what is new. True: the terminal event was sent. */
+static bool send_new(struct watch *w, struct op *op, const struct store_answer *a)
+{
+	struct reading *r = op->state;
+	struct life_view v = {op->world, w->tenant, &r->record, r->task, r->outcome, a->events, a->n_events, w->id_text};
+	uint64_t last = r->record.cursor;
+
+	/* a full batch of listed events: what lies behind it comes with the next look */
+	if (a->n_events == WATCH_BATCH && a->events[a->n_events - 1].cursor < last)
+		last = a->events[a->n_events - 1].cursor;
+	for (uint64_t c = w->cursor + 1; c <= last; c++) {
+		Baton__V1__HandoffEvent *ev = life_event_at(op->arena, &v, c);
+
+		w->cursor = c;
+		if (ev && !reply_send(w->rc, &ev->base))
+			w->blocked = true;
+	}
+	return w->cursor == r->record.cursor && state_is_terminal(r->record.state);
+}
+
+static void listed(struct op *op, const struct store_answer *a)
+{
+	struct rpc_call *rc = op_call(op);
+	struct reading *r = op->state;
+	struct watch *w = rc ? rc->watch : NULL;
+	bool end = false, more;
+
+	if (!w) {
+		op_end(op);
+		return;
+	}
+	w->reading = false;
+	if (a->status == STORE_OK)
+		end = send_new(w, op, a);
+	more = a->status == STORE_OK && w->cursor < r->record.cursor;
+	op_end(op);
+	if (end)
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+	else if ((w->again || more) && !w->blocked)
+		look(w);
+}
+
+static void keep(struct op *op, const struct store_item *item)
+{
+	struct reading *r = op->state;
+
+	r->record = item->record;
+	r->task = task_unpack(op->arena, item->task);
+	r->outcome = op_keep(op, item->outcome);
+}
+
+static void read_done(struct op *op, const struct store_answer *a)
+{
+	struct rpc_call *rc = op_call(op);
+	struct reading *r = op->state;
+	struct watch *w = rc ? rc->watch : NULL;
+
+	if (w && a->status == STORE_OK && a->n_items)
+		keep(op, &a->items[0]);
+	if (!w || !r->task || r->record.cursor <= w->cursor) {
+		if (w)
+			w->reading = false;
+		op_end(op);
+		if (w && (a->status == STORE_NOT_FOUND || a->status == STORE_UNSEALABLE))
+			stop(w, REASON_NOT_FOUND, "no such handoff for you");
+		else if (w && a->status == STORE_OK && state_is_terminal(a->record.state) && a->record.cursor <= w->cursor)
+			call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+		else if (w && w->again)
+			look(w);
+		return;
+	}
+	op->on_answer = listed;
+	op->w->env.store->ops->events(op->w->env.store, (struct store_slot){w->tenant, w->route}, &w->of->id, w->cursor, WATCH_BATCH,
+				      op_store_done, op->w, op->id);
+}
+
+static void look(struct watch *w)
+{
+	struct rpc_worker *k = w->rc->w;
+	struct op *op;
+
+	if (w->reading || w->blocked) {
+		w->again = true;
+		return;
+	}
+	w->again = false;
+	op = op_new(k, w->rc);
+	if (!op || !(op->state = arena_zalloc(op->arena, sizeof(struct reading)))) {
+		if (op)
+			op_end(op);
+		return; /* the poll tries again */
+	}
+	w->reading = true;
+	op->on_answer = read_done;
+	k->env.store->ops->get(k->env.store, (struct store_slot){w->tenant, w->route}, &w->of->id, true, op_store_done, k, op->id);
+}
+
+static struct follower *follower_of(struct rpc_worker *w, const struct handoff_id *id)
+{
+	struct follower *f = NULL;
+
+	HASH_FIND(hh, w->followers, id->b, HANDOFF_ID_BYTES, f);
+	if (f)
+		return f;
+	f = calloc(1, sizeof *f);
+	if (!f)
+		return NULL;
+	f->id = *id;
+	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
+		free(f);
+		return NULL;
+	}
+	HASH_ADD(hh, w->followers, id.b, HANDOFF_ID_BYTES, f);
+	return f;
+}
+
+void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, const struct handoff_id *id, uint64_t cursor)
+{
+	struct follower *f = follower_of(rc->w, id);
+	struct watch *w = f ? calloc(1, sizeof *w) : NULL;
+
+	if (!w) {
+		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many watchers on this node");
+		return;
+	}
+	w->rc = rc;
+	w->of = f;
+	w->cursor = cursor;
+	slice_copy_str(slice_str(tenant), w->tenant, sizeof w->tenant);
+	slice_copy_str(slice_str(route), w->route, sizeof w->route);
+	handoff_id_format(id, w->id_text);
+	DL_APPEND(f->watches, w);
+	rc->watch = w;
+	look(w);
+}
+
+void watch_end(struct rpc_call *rc)
+{
+	struct watch *w = rc->watch;
+	struct follower *f = w ? w->of : NULL;
+
+	if (!w)
+		return;
+	rc->watch = NULL;
+	DL_DELETE(f->watches, w);
+	free(w);
+	if (f->watches)
+		return;
+	if (rc->w->env.workers > 1)
+		shared_unfollow(rc->w->env.shared, &f->id, rc->w->env.index);
+	HASH_DEL(rc->w->followers, f);
+	free(f);
+}
+
+void watch_writable(struct rpc_call *rc)
+{
+	if (!rc->watch)
+		return;
+	rc->watch->blocked = false;
+	look(rc->watch);
+}
+
+void watch_changed(struct rpc_worker *w, const struct handoff_id *id)
+{
+	struct follower *f = NULL;
+	struct watch *x;
+
+	HASH_FIND(hh, w->followers, id->b, HANDOFF_ID_BYTES, f);
+	if (f)
+		DL_FOREACH(f->watches, x)
+			look(x);
+}
+
+void watches_poll(struct rpc_worker *w)
+{
+	struct follower *f, *t;
+	struct watch *x;
+
+	HASH_ITER(hh, w->followers, f, t)
+		DL_FOREACH(f->watches, x)
+			look(x);
+}

@@ -1,0 +1,211 @@
+/* What is the RPC layer of one worker? Its tables, made and freed; its tick and its tail. Every call goes through pipeline.c. */
+#include "rpc/worker.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "messaging/life.h"
+#include "policy/profile.h"
+#include "rpc/desk.h"
+#include "rpc/follow.h"
+#include "rpc/lines.h"
+#include "rpc/pipeline.h"
+#include "rpc/reconcile.h"
+#include "rpc/subscribe.h"
+#include "rpc/whoami.h"
+
+#define TOKEN_CACHE 4096
+#define CALLS_MAX (1u << 20)
+#define MESSAGE_CAP (36u << 20)
+#define HOUSEKEEPING_MS 500
+#define POLL_MS 1000
+
+/* Nothing is kept by peer here: every call is gone already. */
+static void on_peer_gone(void *user, const struct call_peer *p)
+{
+	struct rpc_worker *w = user;
+
+	w->env.peer_gone(w->env.arg, p);
+}
+
+struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world)
+{
+	struct rpc_worker *w = calloc(1, sizeof *w);
+
+	if (!w)
+		return NULL;
+	w->env = *env;
+	w->handler = (struct call_handler){pipeline_on_open, pipeline_on_message, pipeline_on_half_close, pipeline_on_writable,
+					   pipeline_on_gone, on_peer_gone, w};
+	w->verifier = token_verifier_new(TOKEN_CACHE);
+	w->ops = slots_new(OPS_MAX);
+	w->calls = slots_new(CALLS_MAX);
+	w->held_tail = &w->held_head;
+	buf_init(&w->scratch, MESSAGE_CAP);
+	if (!w->verifier || !w->ops || !w->calls) {
+		rpc_worker_free(w);
+		return NULL;
+	}
+	rpc_worker_set_world(w, world);
+	return w;
+}
+
+static void drop_op(void *arg, uint64_t id, void *thing)
+{
+	struct rpc_worker *w = arg;
+	struct op *op = thing;
+
+	slots_drop(w->ops, id);
+	world_unref(op->world);
+	arena_free(op->arena);
+}
+
+void rpc_worker_free(struct rpc_worker *w)
+{
+	if (!w)
+		return;
+	if (w->ops)
+		slots_each(w->ops, drop_op, w);
+	while (w->n_pool)
+		arena_free(w->pool[--w->n_pool]);
+	desks_free(w);
+	buf_clear(&w->scratch);
+	token_verifier_free(w->verifier);
+	slots_free(w->ops);
+	slots_free(w->calls);
+	world_unref(w->world);
+	free(w);
+}
+
+const struct call_handler *rpc_worker_handler(struct rpc_worker *w)
+{
+	return &w->handler;
+}
+
+void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
+{
+	struct world *old = w->world;
+
+	w->world = world_ref(world);
+	token_verifier_set_issuers(w->verifier, world->issuers);
+	world_unref(old);
+}
+
+void rpc_worker_keys_settled(struct rpc_worker *w)
+{
+	op_unpark_all(w, clock_mono_ms(), false);
+}
+
+void rpc_worker_tail(struct rpc_worker *w)
+{
+	audit_flush(w->env.audit);
+	op_release_held(w);
+}
+
+/* ---- housekeeping of the store: worker 0 ---- */
+
+struct keeping {
+	char tenant[64], route[64];
+};
+
+static const char *change_event(const struct store_record *r)
+{
+	return r->state == STATE_QUEUED ? "handoff.lapsed" : life_event(r->state);
+}
+
+static void audit_change(struct op *op, const struct keeping *k, const struct store_record *r)
+{
+	line_write(op->w, (struct store_slot){k->tenant, k->route}, r, change_event(r), false);
+	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, k->route, state_text(r->state), 1);
+}
+
+static void kept(struct op *op, const struct store_answer *a)
+{
+	struct keeping *k = op->state;
+	bool queued = false;
+
+	for (size_t i = 0; a->status == STORE_OK && i < a->n_items; i++) {
+		const struct store_record *r = &a->items[i].record;
+
+		audit_change(op, k, r);
+		change_publish(op->w, &r->id);
+		holding_changed(op->w, &r->id);
+		queued |= r->state == STATE_QUEUED;
+	}
+	if (queued)
+		desk_announce(op->w, k->tenant, k->route);
+	op_end(op);
+}
+
+static void keep_route(void *arg, const char *tenant, const struct profile *p)
+{
+	struct rpc_worker *w = arg;
+	struct op *op = op_new(w, NULL);
+	struct keeping *k = op ? arena_zalloc(op->arena, sizeof *k) : NULL;
+	struct store_slot_limits limits = w->env.slot_limits;
+	struct store_slot slot;
+
+	if (!k) {
+		if (op)
+			op_end(op);
+		return;
+	}
+	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
+	slice_copy_str(slice_str(p->route), k->route, sizeof k->route);
+	slot = (struct store_slot){k->tenant, k->route};
+	if (p->retention_days)
+		limits.keep_finished_ms = (int64_t)p->retention_days * 86400000;
+	op->state = k;
+	op->on_answer = kept;
+	w->env.store->ops->tick(w->env.store, slot, &limits, op_store_done, w, op->id);
+	metrics_set(w->env.metrics, METRIC_WAITING, p->route, NULL, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
+}
+
+static void poll_desks(struct rpc_worker *w)
+{
+	struct desk *d, *t;
+
+	HASH_ITER(hh, w->desks, d, t)
+		if (d->ring)
+			desk_pump(w, d);
+}
+
+static void count_cache(struct rpc_worker *w)
+{
+	uint64_t hits = token_verifier_hits(w->verifier), misses = token_verifier_misses(w->verifier);
+
+	if (hits != w->seen_hits)
+		metrics_add(w->env.metrics, METRIC_TOKEN_CACHE, "hit", NULL, (int64_t)(hits - w->seen_hits));
+	if (misses != w->seen_misses)
+		metrics_add(w->env.metrics, METRIC_TOKEN_CACHE, "miss", NULL, (int64_t)(misses - w->seen_misses));
+	w->seen_hits = hits;
+	w->seen_misses = misses;
+}
+
+void rpc_worker_tick(struct rpc_worker *w)
+{
+	int64_t now = clock_mono_ms();
+
+	op_unpark_all(w, now, true);
+	holdings_tick(w, now);
+	health_poll(w);
+	reconcile_tick(w);
+	if (now >= w->next_poll_ms) {
+		w->next_poll_ms = now + POLL_MS;
+		poll_desks(w);
+		watches_poll(w);
+		count_cache(w);
+	}
+	if (w->env.index == 0 && now >= w->next_housekeeping_ms) {
+		w->next_housekeeping_ms = now + HOUSEKEEPING_MS;
+		registry_each_route(w->world->registry, keep_route, w);
+	}
+	rpc_worker_tail(w);
+}
+
+void rpc_worker_drain(struct rpc_worker *w)
+{
+	w->draining = true;
+	subscribe_drain(w);
+	health_poll(w);
+}

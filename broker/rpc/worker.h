@@ -1,0 +1,61 @@
+/* What is the RPC layer of one worker, seen from app/? A call handler for net/, a few hooks, and the snapshot it works with. */
+#ifndef BATON_RPC_WORKER_H
+#define BATON_RPC_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "identity/assertion.h"
+#include "net/call.h"
+#include "observe/audit.h"
+#include "observe/health.h"
+#include "observe/metrics.h"
+#include "rpc/shared.h"
+#include "rpc/world.h"
+#include "store/store.h"
+
+struct reconcile; /* rpc/reconcile.h */
+
+/* What app/ lends to a worker; all of it outlives the worker. */
+struct rpc_env {
+	unsigned index;              /* of this worker */
+	unsigned workers;            /* in all, ≤ SHARED_WORKERS_MAX */
+	struct call_worker *calls;
+	struct call_worker *const *peers; /* every worker's, by index: for messages between them */
+	struct rpc_worker *const *rpc;    /* and their RPC layers */
+	struct store *store;
+	struct audit_lane *audit;
+	struct metrics *metrics;
+	struct health *health;
+	struct assertion_key *assertion;  /* NULL: none is signed */
+	const char *assertion_issuer;
+	struct shared *shared;
+	void (*ask_tail)(void *arg); /* have rpc_worker_tail() run at this tick's tail */
+	/* The keys of this issuer should be fetched. True: they are being fetched and rpc_worker_keys_settled() will follow. */
+	bool (*want_keys)(void *arg, size_t issuer);
+	void (*peer_gone)(void *arg, const struct call_peer *p); /* a connection is over */
+	void *arg;
+	const char *node, *version;
+	struct store_slot_limits slot_limits;
+	struct reconcile *reconcile; /* worker 0 after an unclean stop; else NULL */
+};
+
+struct rpc_worker;
+
+struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world);
+void rpc_worker_free(struct rpc_worker *w);
+const struct call_handler *rpc_worker_handler(struct rpc_worker *w);
+/* Takes a ref. Calls under way finish with what they began with; deliveries are judged by the new one. */
+void rpc_worker_set_world(struct rpc_worker *w, struct world *world);
+/* A fetch of keys ended, well or not: requests that waited for it are judged again, now without waiting. */
+void rpc_worker_keys_settled(struct rpc_worker *w);
+/* Writes the audit lines of this tick and lets go the answers whose lines are durable. */
+void rpc_worker_tail(struct rpc_worker *w);
+/* Ten times a second: leases to renew, deadlines, watchers to look after; on worker 0 the store's housekeeping. */
+void rpc_worker_tick(struct rpc_worker *w);
+/* Tells subscribers to go elsewhere; new submissions are refused with `draining`. */
+void rpc_worker_drain(struct rpc_worker *w);
+/* A store_wake: this slot may have work. */
+void rpc_worker_store_wake(void *worker, const char *tenant, const char *route);
+
+#endif

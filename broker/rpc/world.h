@@ -1,0 +1,43 @@
+/* What does a worker believe at this moment? One immutable snapshot of registry, issuers and limits; a reload or a key rotation swaps
+ * it whole. */
+#ifndef BATON_RPC_WORLD_H
+#define BATON_RPC_WORLD_H
+
+#include <stdbool.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "identity/issuer.h"
+#include "messaging/envelope.h"
+#include "registry/registry.h"
+#include "store/store.h"
+
+struct world {
+	atomic_int refs;
+	struct registry *registry; /* one ref each */
+	struct issuers *issuers;
+	struct envelope_limits envelope;
+	bool audit_payload_hash;   /* audit.payloads: hash */
+	struct world_route *routes; /* by tag */
+};
+
+/* A route that exists in a tenant, as a handoff id's tag names it. */
+struct world_route {
+	uint8_t key[4 + 64];       /* tag, tenant (NUL-padded) */
+	char tenant[64], route[64];
+	const struct profile *profile; /* the registry's */
+	UT_hash_handle hh;
+};
+
+/* Takes over the caller's refs of both. NULL, and the refs dropped, when memory is out or two routes of a tenant share a tag (one chance
+ * in four thousand million a pair: rename one). */
+struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, bool audit_payload_hash);
+/* The same world with other keys; takes over the issuers' ref. NULL as above. */
+struct world *world_with_issuers(const struct world *w, struct issuers *i);
+struct world *world_ref(struct world *w);
+void world_unref(struct world *w);
+/* The route that an id's tag names inside the tenant, or NULL. */
+const struct world_route *world_route_of(const struct world *w, const char *tenant, const struct handoff_id *id);
+
+#endif

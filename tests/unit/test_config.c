@@ -1,0 +1,751 @@
+/* Is the configuration read as it is written, and is everything else refused at its line and column, with what to
+ * do? */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "app/config.h"
+#include "app/yaml_tree.h"
+#include "base/file.h"
+#include "policy/profile.h"
+
+/* A folder of its own with every file that a configuration can name. %D in a text stands for it. */
+static char folder[64];
+
+static void write_file(const char *name, const char *text)
+{
+	struct problem why = {""};
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	if (file_write_atomic(path, slice_str(text), 0600, &why))
+		fail_msg("%s", why.text);
+}
+
+static void remove_file(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+static const char refunds_json[] =
+	"{\"route\": \"refunds\", \"identity\": {\"allowed_issuers\": [\"https://login.example\"], \"required_audience\": \"a\","
+	" \"required_scopes\": [\"s\"]}, \"tools\": {\"allowed\": [\"t\"]}}";
+
+static const char *const files[] = {"server.pem", "server.key", "acme.pem", "acme.crl", "ca.pem", "corp.jwks",
+	"password"};
+
+static int setup(void **state)
+{
+	char path[128];
+
+	(void)state;
+	strcpy(folder, "/tmp/baton-test-config-XXXXXX");
+	if (!mkdtemp(folder))
+		return -1;
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		write_file(files[i], "x");
+	snprintf(path, sizeof path, "%s/profiles", folder);
+	if (mkdir(path, 0700))
+		return -1;
+	write_file("profiles/refunds.json", refunds_json);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char path[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		remove_file(files[i]);
+	remove_file("profiles/refunds.json");
+	remove_file("baton.yaml");
+	snprintf(path, sizeof path, "%s/profiles", folder);
+	return rmdir(path) || rmdir(folder);
+}
+
+/* Text with %D replaced; the caller frees. */
+static char *expand(const char *text)
+{
+	size_t size = strlen(text) * 4 + 4096, n = 0;
+	char *out = malloc(size);
+
+	assert_non_null(out);
+	for (; *text; text++) {
+		if (!strncmp(text, "%D", 2)) {
+			n += (size_t)snprintf(out + n, size - n, "%s", folder);
+			text++;
+		} else {
+			out[n++] = *text;
+		}
+		assert_true(n + 128 < size);
+	}
+	out[n] = '\0';
+	return out;
+}
+
+static struct config *load(const char *text, struct problem *why)
+{
+	char path[128], *expanded = expand(text);
+	struct config *c;
+
+	why->text[0] = '\0';
+	write_file("baton.yaml", expanded);
+	snprintf(path, sizeof path, "%s/baton.yaml", folder);
+	c = config_load(path, why);
+	free(expanded);
+	return c;
+}
+
+/* The least that loads. */
+#define TLS "tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n"
+#define ISSUER "issuers:\n  - name: corp\n    url: https://login.example\n    tenants: [acme]\n"
+#define PROFILES "profiles: %D/profiles\n"
+#define LEAST TLS ISSUER PROFILES
+
+static void test_defaults(void **state)
+{
+	struct problem why;
+	struct config *c = load(LEAST, &why);
+	struct store_slot_limits s;
+	char host[256] = "";
+
+	(void)state;
+	if (!c)
+		fail_msg("%s", why.text);
+	gethostname(host, sizeof host - 1);
+	assert_string_equal(c->node, host);
+	assert_string_equal(c->state_dir, "/var/lib/baton");
+	assert_int_equal(c->workers, 0);
+	assert_string_equal(c->listen_agents, "0.0.0.0:7443");
+	assert_string_equal(c->listen_http1, "");
+	assert_string_equal(c->listen_admin, "127.0.0.1:7444");
+	assert_string_equal(c->listen_admin_socket, "/run/baton/admin.sock");
+	assert_string_equal(c->listen_metrics, "127.0.0.1:9464");
+	assert_int_equal(c->n_trust, 1);
+	assert_string_equal(c->trust[0].domain, "acme.example");
+	assert_string_equal(c->trust[0].crl_file, "");
+	assert_int_equal(c->n_issuers, 1);
+	assert_string_equal(c->issuers[0].name, "corp");
+	assert_string_equal(c->issuers[0].url, "https://login.example");
+	assert_string_equal(c->issuers[0].tenants[0], "acme");
+	assert_int_equal(c->issuers[0].n_tenants, 1);
+	assert_int_equal(c->issuers[0].algorithms, ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256);
+	assert_true(c->issuers[0].binding);
+	assert_int_equal(c->issuers[0].max_lifetime_ms, 3600000);
+	assert_int_equal(c->issuers[0].keys_stale_ms, 900000);
+	assert_string_equal(c->issuers[0].claim_tenant, "tenant");
+	assert_string_equal(c->issuers[0].claim_client, "client_id");
+	assert_string_equal(c->issuers[0].claim_scope, "scope");
+	assert_string_equal(c->issuers[0].user_claim, "");
+	assert_string_equal(c->issuers[0].ca_file, "");
+	assert_false(c->issuers[0].allow_private);
+	assert_string_equal(c->store_url, "");
+	assert_string_equal(c->store_keys_file, "/var/lib/baton/seal.keys");
+	assert_true(c->store_fsync_always);
+	assert_int_equal(c->store_timeout_ms, 2000);
+	assert_int_equal(c->store_max_memory, 1 << 30);
+	assert_string_equal(c->assertion_key_file, "/var/lib/baton/assertion.key");
+	assert_memory_equal(c->assertion_issuer, "baton:", 6);
+	assert_string_equal(c->assertion_issuer + 6, c->node);
+	assert_int_equal(c->envelope_window_ms, 300000);
+	assert_int_equal(c->clock_skew_ms, 30000);
+	assert_int_equal(c->max_payload, 1 << 20);
+	assert_int_equal(c->connections, 20000);
+	assert_int_equal(c->connections_per_agent, 16);
+	assert_int_equal(c->streams_per_connection, 128);
+	assert_int_equal(c->handshakes_per_s, 500);
+	assert_string_equal(c->audit_file, "/var/log/baton/audit.jsonl");
+	assert_false(c->audit_payload_hash);
+	assert_true(c->trace_sample > 0.0099 && c->trace_sample < 0.0101);
+	assert_int_equal(c->log_level, LOG_INFO);
+	assert_true(c->log_json);
+	assert_int_equal(c->n_agents, 0);
+	s = config_slot_limits(c);
+	assert_int_equal(s.max_waiting, 100000);
+	assert_int_equal(s.max_waiting_bytes, INT64_C(4) << 30);
+	assert_int_equal(s.clock_skew_ms, 30000);
+	assert_int_equal(s.keep_finished_ms, 86400000);
+	config_free(c);
+	config_free(NULL);
+}
+
+static void test_everything_set(void **state)
+{
+	struct problem why;
+	struct config *c = load(
+		"version: 1\nnode: n-1\nstate_dir: %D/state\nworkers: 3\n"
+		"listen: {agents: \"[::1]:0\", http1: \"off\", admin: \"off\", admin_socket: \"\", metrics: \"off\"}\n"
+		"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  crl_stale: deny\n  trust:\n"
+		"    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/acme.crl}\n    - {domain: b.example, bundle: %D/acme.pem}\n"
+		"issuers:\n  - {name: corp, url: \"https://login.example/\", jwks_file: %D/corp.jwks, tenants: [acme, umbrella], algorithms: [ES384, RS256],\n"
+		"     binding: none, max_lifetime: 10m, keys_stale: 1m, ca_file: %D/ca.pem, allow_private: true,\n"
+		"     claims: {tenant: org, client: azp, scope: scp, user: email}}\n"
+		"  - {name: other, url: \"https://other.example\", tenants: [acme]}\n"
+		"store: {url: \"rediss://redis.example:6379\", user: baton, password_file: %D/password, ca: %D/ca.pem, cert: %D/server.pem,\n"
+		"  key: %D/server.key, keys_file: %D/seal, fsync: everysec, timeout: 250ms, keep_finished: 7d, max_memory: 256MiB}\n"
+		PROFILES "assertion: {key_file: %D/a.key, issuer: \"https://baton.example\"}\n"
+		"envelope: {window: 1m, clock_skew: 0s, max_payload: 16MiB}\n"
+		"limits: {connections: 1, connections_per_agent: 2, streams_per_connection: 3, handshakes_per_s: 4, waiting_per_route: 5, waiting_bytes: 2MiB}\n"
+		"audit: {file: %D/audit, when_unwritable: refuse, payloads: hash}\ntraces: {otlp: \"\", sample: 1, denials: always}\n"
+		"log: {level: debug, format: text}\n"
+		"agents:\n"
+		"  - {name: planner, tenant: acme, id: \"spiffe://acme.example/planner\", call: [refunds, other]}\n"
+		"  - {name: worker, tenant: umbrella, id: \"spiffe://b.example/w\", serve: [refunds], max_in_flight: 8, client: w-client}\n"
+		"  - {name: child, tenant: acme, id: \"spiffe://acme.example/child\", call: [refunds], may_originate: false}\n"
+		"  - {name: idle, tenant: acme, id: \"spiffe://acme.example/idle\", may_originate: true}\n", &why);
+
+	(void)state;
+	if (!c)
+		fail_msg("%s", why.text);
+	assert_string_equal(c->node, "n-1");
+	assert_int_equal(c->workers, 3);
+	assert_string_equal(c->listen_agents, "[::1]:0");
+	assert_string_equal(c->listen_admin, "");
+	assert_string_equal(c->listen_admin_socket, "");
+	assert_string_equal(c->listen_metrics, "");
+	assert_int_equal(c->n_trust, 2);
+	assert_non_null(strstr(c->trust[0].crl_file, "/acme.crl"));
+	assert_string_equal(c->trust[1].domain, "b.example");
+	assert_int_equal(c->n_issuers, 2);
+	assert_int_equal(c->issuers[0].algorithms, ALG_ES384 | ALG_RS256);
+	assert_string_equal(c->issuers[0].url, "https://login.example/");
+	assert_false(c->issuers[0].binding);
+	assert_int_equal(c->issuers[0].max_lifetime_ms, 600000);
+	assert_int_equal(c->issuers[0].keys_stale_ms, 60000);
+	assert_string_equal(c->issuers[0].claim_client, "azp");
+	assert_string_equal(c->issuers[0].user_claim, "email");
+	assert_true(c->issuers[0].allow_private);
+	assert_non_null(strstr(c->issuers[0].jwks_file, "/corp.jwks"));
+	assert_true(c->issuers[1].binding);
+	assert_string_equal(c->store_url, "rediss://redis.example:6379");
+	assert_string_equal(c->store_user, "baton");
+	assert_false(c->store_fsync_always);
+	assert_int_equal(c->store_timeout_ms, 250);
+	assert_int_equal(c->store_keep_finished_ms, INT64_C(7) * 86400000);
+	assert_int_equal(c->store_max_memory, 256 << 20);
+	assert_non_null(strstr(c->store_keys_file, "/seal"));
+	assert_non_null(strstr(c->assertion_key_file, "/a.key"));
+	assert_string_equal(c->assertion_issuer, "https://baton.example");
+	assert_int_equal(c->clock_skew_ms, 0);
+	assert_int_equal(c->max_payload, 16 << 20);
+	assert_int_equal(c->connections, 1);
+	assert_int_equal(c->connections_per_agent, 2);
+	assert_int_equal(c->streams_per_connection, 3);
+	assert_int_equal(c->handshakes_per_s, 4);
+	assert_int_equal(c->waiting_per_route, 5);
+	assert_int_equal(c->waiting_bytes, 2 << 20);
+	assert_true(c->audit_payload_hash);
+	assert_true(c->trace_sample == 1);
+	assert_int_equal(c->log_level, LOG_DEBUG);
+	assert_false(c->log_json);
+	assert_int_equal(c->n_agents, 4);
+	assert_string_equal(c->agents[0].client, "planner");
+	assert_int_equal(c->agents[0].n_call, 2);
+	assert_string_equal(c->agents[0].call[1], "other");
+	assert_int_equal(c->agents[0].max_in_flight, 1000);
+	assert_true(c->agents[0].may_originate);
+	assert_true(c->agents[0].key == store_agent_key("acme", "planner"));
+	assert_string_equal(c->agents[1].client, "w-client");
+	assert_int_equal(c->agents[1].max_in_flight, 8);
+	assert_false(c->agents[1].may_originate);
+	assert_false(c->agents[2].may_originate);
+	assert_true(c->agents[3].may_originate);
+	config_free(c);
+}
+
+/* Even rows are refused with this text (after the file's path), odd rows are their twins. */
+static const struct { const char *yaml, *error; } rows[] = {
+	/* keys */
+	{LEAST "issuer: []\n", ":11:1: unknown key `issuer`\n    Did you mean `issuers`? Known keys: version, node, "},
+	{LEAST "version: 1\n", NULL},
+	{TLS ISSUER "    audience: x\n" PROFILES,
+		":10:5: unknown key `audience` in issuers[0]\n    Audiences are demanded by profiles "
+	 "(identity.required_audience). Remove the line. Known keys: name, url, jwks_file, "},
+	{TLS ISSUER "    max_lifetime: 1m\n" PROFILES, NULL},
+	{TLS ISSUER "    algoritms: [ES256]\n" PROFILES,
+		":10:5: unknown key `algoritms` in issuers[0]\n    Did you mean `algorithms`?"},
+	{TLS ISSUER "    algorithms: [ES256]\n" PROFILES, NULL},
+	{LEAST "store:\n  password: hunter2\n",
+		":12:3: unknown key `password` in store\n    Put it into a file of mode 0600"},
+	{LEAST "store:\n  fsync: always\n", NULL},
+	{LEAST "limits: {conections: 3}\n",
+		":11:10: unknown key `conections` in limits\n    Did you mean `connections`?"},
+	{LEAST "limits: {connections: 3}\n", NULL},
+	{LEAST "issuers[]: 3\n", ":11:1: unknown key `issuers[]`"},
+	{LEAST "limits: {}\n", NULL},
+	{LEAST "listen.agents: \"127.0.0.1:1\"\n", ":11:1: unknown key `listen.agents`"},
+	{LEAST "listen: {agents: \"127.0.0.1:1\"}\n", NULL},
+	{TLS ISSUER "    claims: {sub: x}\n" PROFILES,
+		":10:14: unknown key `sub` in issuers[0].claims\n    Known keys: tenant, client, scope, user"},
+	{TLS ISSUER "    claims: {user: x}\n" PROFILES, NULL},
+	{LEAST "node: a\nnode: b\n", ":12:1: key `node` stands here twice"},
+	{LEAST "node: a\n", NULL},
+	{LEAST "store: {url: \"\", url: \"\"}\n", ":11:18: key `url` stands here twice"},
+	{LEAST "store: {url: \"\"}\n", NULL},
+
+	/* missing */
+	{ISSUER PROFILES, ":1:1: tls.cert is not set. Name the server's certificate chain"},
+	{TLS ISSUER PROFILES, NULL},
+	{"tls:\n  cert: %D/server.pem\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n" ISSUER PROFILES,
+		":2:3: tls.key is not set."},
+	{LEAST, NULL},
+	{"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n" ISSUER PROFILES,
+		":2:3: tls.trust is not set. List a trust domain"},
+	{LEAST, NULL},
+	{"tls: {cert: %D/server.pem, key: %D/server.key, trust: []}\n" ISSUER PROFILES, "tls.trust is empty."},
+	{LEAST, NULL},
+	{TLS PROFILES, ":1:1: issuers is not set."},
+	{LEAST, NULL},
+	{TLS "issuers: []\n" PROFILES, ":6:10: issuers is empty."},
+	{LEAST, NULL},
+	{TLS "issuers:\n  - {name: corp, tenants: [acme]}\n" PROFILES,
+		":7:5: issuers[0].url is not set. It is what `iss` must be"},
+	{TLS "issuers:\n  - {name: corp, tenants: [acme], url: \"https://a\"}\n" PROFILES, NULL},
+	{TLS "issuers:\n  - {name: corp, url: \"https://a\"}\n" PROFILES,
+		":7:5: issuers[0].tenants is not set. List the tenants"},
+	{LEAST, NULL},
+	{TLS "issuers:\n  - {name: corp, url: \"https://a\", tenants: []}\n" PROFILES,
+		":7:45: issuers[0].tenants is empty."},
+	{LEAST, NULL},
+	{TLS ISSUER, ":1:1: profiles: /etc/baton/profiles: No such file"},
+	{LEAST, NULL},
+	{LEAST "agents:\n  - {tenant: acme, id: \"spiffe://acme.example/x\"}\n", ":12:5: agents[0].name is not set."},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\"}\n", NULL},
+	{LEAST "agents:\n  - {name: x, tenant: acme}\n", ":12:5: agents[0].id is not set."},
+	{LEAST "agents: []\n", NULL},
+	{LEAST "audit:\n  file: \"\"\n", ":12:9: audit.file is empty."},
+	{LEAST "audit:\n  file: %D/a\n", NULL},
+	{LEAST "node:\n", ":11:6: node has no value. Write \"\" for nothing"},
+	{LEAST "node: \"\"\n", NULL},
+	{LEAST "store: ~\n", ":11:8: store has no value."},
+	{LEAST "store: {}\n", NULL},
+
+	/* kinds */
+	{LEAST "workers: many\n", ":11:10: workers: \"many\" is not a whole number"},
+	{LEAST "workers: 2\n", NULL},
+	{LEAST "workers: 65\n", ":11:10: workers: 65 is not within 0..64"},
+	{LEAST "workers: 64\n", NULL},
+	{LEAST "workers: -1\n", "workers: \"-1\" is not a whole number"},
+	{LEAST "workers: 0\n", NULL},
+	{LEAST "workers: 99999999999999999999\n", "workers: \"99999999999999999999\" is not a whole number"},
+	{LEAST "workers: 1\n", NULL},
+	{LEAST "workers: [1]\n", ":11:10: workers: a single value belongs here, not a list"},
+	{LEAST "workers: \"1\"\n", NULL},
+	{LEAST "listen: \"0.0.0.0:7443\"\n", ":11:9: listen: keys and values belong here"},
+	{LEAST "listen: {}\n", NULL},
+	{LEAST "agents: {name: x}\n", ":11:9: agents: a list belongs here"},
+	{LEAST "agents: []\n", NULL},
+	{LEAST "agents: [x]\n", ":11:10: agents[0]: keys and values belong here"},
+	{LEAST "agents: []\n", NULL},
+	{LEAST "envelope: {max_payload: 17MiB}\n", ":11:25: envelope.max_payload: 17MiB is not within 1B..16MiB"},
+	{LEAST "envelope: {max_payload: 16384KiB}\n", NULL},
+	{LEAST "envelope: {max_payload: 1MB}\n", "envelope.max_payload: \"1MB\" is not a size such as"},
+	{LEAST "envelope: {max_payload: 1000000}\n", NULL},
+	{LEAST "envelope: {max_payload: 999999999999TiB}\n", "is not within"},
+	{LEAST "envelope: {max_payload: 1B}\n", NULL},
+	{LEAST "envelope: {window: 6m}\n", "envelope.window: 6m is not within 1s..5m"},
+	{LEAST "envelope: {window: 300s}\n", NULL},
+	{LEAST "envelope: {window: 300}\n", "envelope.window: \"300\" is not a duration such as"},
+	{LEAST "envelope: {window: 1500ms}\n", NULL},
+	{LEAST "envelope: {clock_skew: 61s}\n", "envelope.clock_skew: 61s is not within 0ms..1m"},
+	{LEAST "envelope: {clock_skew: 1m}\n", NULL},
+	{LEAST "traces: {sample: 1.5}\n", "traces.sample: \"1.5\" is not a number from 0 to 1"},
+	{LEAST "traces: {sample: 0.5}\n", NULL},
+	{LEAST "traces: {sample: nan}\n", "traces.sample: \"nan\" is not a number"},
+	{LEAST "traces: {sample: 0}\n", NULL},
+	{LEAST "log: {level: verbose}\n", "log.level: \"verbose\" is none of debug, info, warn, error"},
+	{LEAST "log: {level: error}\n", NULL},
+	{TLS ISSUER "    allow_private: yes\n" PROFILES, "issuers[0].allow_private: \"yes\" is none of true, false"},
+	{TLS ISSUER "    allow_private: true\n" PROFILES, NULL},
+	{TLS ISSUER "    binding: cert\n" PROFILES, "issuers[0].binding: \"cert\" is none of certificate, none"},
+	{TLS ISSUER "    binding: none\n" PROFILES, NULL},
+	{TLS ISSUER "    algorithms: [HS256]\n" PROFILES, ":10:18: issuers[0].algorithms: \"HS256\" is none of ES256"},
+	{TLS ISSUER "    algorithms: [EdDSA]\n" PROFILES, NULL},
+	{TLS ISSUER "    algorithms: [none]\n" PROFILES, "\"none\" is none of ES256"},
+	{TLS ISSUER "    algorithms: [PS256, RS256]\n" PROFILES, NULL},
+	{TLS ISSUER "    algorithms: []\n" PROFILES, "a list belongs here"},
+	{TLS ISSUER "    algorithms: [ES384]\n" PROFILES, NULL},
+	{TLS ISSUER "    algorithms: [ES256, ES256]\n" PROFILES, "ES256 stands in the list twice"},
+	{LEAST, NULL},
+	{LEAST "listen: {agents: \"localhost:7443\"}\n",
+		":11:18: listen.agents: \"localhost:7443\" is not an address and port such as 0.0.0.0:7443"},
+	{LEAST "listen: {agents: \"127.0.0.1:65535\"}\n", NULL},
+	{LEAST "listen: {agents: \"off\"}\n", "listen.agents: \"off\" is not an address"},
+	{LEAST "listen: {admin: \"off\"}\n", NULL},
+	{LEAST "listen: {agents: \"127.0.0.1:65536\"}\n", "is not an address"},
+	{LEAST "listen: {agents: \"[::]:1\"}\n", NULL},
+	{LEAST "listen: {agents: \":7443\"}\n", "is not an address"},
+	{LEAST "listen: {agents: \"[::1]:7443\"}\n", NULL},
+	{LEAST "listen: {agents: \"::1:7443\"}\n", "is not an address"},
+	{LEAST "listen: {agents: \"1.2.3.4:0\"}\n", NULL},
+	{LEAST "state_dir: var\n", "state_dir: \"var\" is not an absolute path"},
+	{LEAST "state_dir: /var\n", NULL},
+	{LEAST "node: \"a b\"\n", ":11:7: node: a node's name is"},
+	{LEAST "node: a.b-C_9\n", NULL},
+
+	/* files that must be there */
+	{"tls:\n  cert: %D/none.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n" ISSUER PROFILES,
+	 ":2:9: tls.cert: %D/none.pem: No such file or directory"},
+	{LEAST, NULL},
+	{"tls:\n  cert: %D\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n" ISSUER PROFILES,
+	 ":2:9: tls.cert: %D is not a regular file"},
+	{LEAST, NULL},
+	{"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/no}\n"
+	 ISSUER PROFILES, "tls.trust[0].crl: %D/no: No such file"},
+	{"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/acme.crl}\n"
+	 ISSUER PROFILES, NULL},
+	{TLS ISSUER "    jwks_file: %D/no\n" PROFILES, ":10:16: issuers[0].jwks_file: %D/no: No such file"},
+	{TLS ISSUER "    jwks_file: %D/corp.jwks\n" PROFILES, NULL},
+	{TLS ISSUER "    ca_file: corp.pem\n" PROFILES, "issuers[0].ca_file: \"corp.pem\" is not an absolute path"},
+	{TLS ISSUER "    ca_file: %D/ca.pem\n" PROFILES, NULL},
+	{TLS ISSUER "profiles: %D/server.pem\n", "profiles: %D/server.pem is not a folder"},
+	{LEAST, NULL},
+
+	/* identity */
+	{TLS "issuers:\n  - {name: corp, url: \"http://a\", tenants: [acme]}\n" PROFILES,
+		"issuers[0].url: an issuer's url begins with https://"},
+	{LEAST, NULL},
+	{TLS "issuers:\n  - {name: corp, url: \"https://u:hunter2@a\", tenants: [acme]}\n" PROFILES,
+		"issuers[0].url: a url with user or password is refused"},
+	{LEAST, NULL},
+	{TLS "issuers:\n  - {name: Corp, url: \"https://a\", tenants: [acme]}\n" PROFILES,
+		":7:12: issuers[0].name: \"Corp\" is not a name"},
+	{LEAST, NULL},
+	{TLS ISSUER "  - {name: corp, url: \"https://a\", tenants: [acme]}\n" PROFILES,
+		":10:5: two issuers have the name corp"},
+	{TLS ISSUER "  - {name: corp2, url: \"https://a\", tenants: [acme]}\n" PROFILES, NULL},
+	{TLS ISSUER "  - {name: corp2, url: \"https://login.example\", tenants: [acme]}\n" PROFILES,
+		":10:5: issuers corp and corp2 have the same url"},
+	{TLS ISSUER "  - {name: corp2, url: \"https://login.example/\", tenants: [acme]}\n" PROFILES, NULL},
+	{TLS "issuers:\n  - {name: corp, url: \"https://a\", tenants: [acme, acme]}\n" PROFILES,
+		"issuers[0].tenants: acme stands in the list twice"},
+	{LEAST, NULL},
+	{TLS "    - {domain: acme.example, bundle: %D/ca.pem}\n" ISSUER PROFILES,
+		":6:7: trust domain acme.example stands in the list twice"},
+	{TLS "    - {domain: b.example, bundle: %D/ca.pem}\n" ISSUER PROFILES, NULL},
+	{TLS "    - {domain: B.example, bundle: %D/ca.pem}\n" ISSUER PROFILES,
+		"tls.trust[1].domain: a trust domain is lower-case"},
+	{LEAST, NULL},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://other.example/x\"}\n",
+	 ":12:33: agents[0].id: trust domain other.example is not listed under tls.trust"},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\"}\n", NULL},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"https://acme.example/x\"}\n", ":12:33: agents[0].id: "},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/X\"}\n", NULL},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\"}\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/y\"}\n",
+	 ":13:5: agents[1]: agent x stands in tenant acme twice"},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\"}\n  - {name: x, tenant: b, id: \"spiffe://acme.example/y\"}\n", NULL},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\"}\n  - {name: y, tenant: b, id: \"spiffe://acme.example/x\"}\n",
+	 ":13:5: agents[1]: agents x and y have the same id"},
+	{LEAST, NULL},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\", call: [\"a/b\"]}\n",
+		":12:67: agents[0].call: \"a/b\" is not a name"},
+	{LEAST "agents:\n  - {name: x, tenant: acme, id: \"spiffe://acme.example/x\", call: [a.b]}\n", NULL},
+
+	/* the store */
+	{LEAST "store: {url: \"redis://u:hunter2@h:6379\"}\n",
+		":11:14: store.url: a url with user or password is refused."},
+	{LEAST "store: {url: \"redis://h:6379\"}\n", NULL},
+	{LEAST "store: {url: \"http://h\"}\n", "store.url: redis://host:port, rediss://host:port or unix:///path"},
+	{LEAST "store: {url: \"unix:///run/redis.sock\"}\n", NULL},
+	{LEAST "store: {password_file: %D/password}\n",
+		"store.url is \"\": the private redis-server takes no user or password"},
+	{LEAST "store: {url: \"redis://h:6379\", password_file: %D/password}\n", NULL},
+	{LEAST "store: {url: \"redis://h:6379\", ca: %D/ca.pem}\n",
+		":11:14: store.ca, store.cert and store.key are for rediss:// only"},
+	{LEAST "store: {url: \"rediss://h:6379\", ca: %D/ca.pem}\n", NULL},
+	{LEAST "store: {url: \"rediss://h:6379\", cert: %D/server.pem}\n", "store.cert and store.key go together"},
+	{LEAST "store: {url: \"rediss://h:6379\", cert: %D/server.pem, key: %D/server.key}\n", NULL},
+	{LEAST "store: {fsync: \"no\"}\n", "store.fsync: \"no\" is none of always, everysec"},
+	{LEAST "store: {fsync: everysec}\n", NULL},
+	{LEAST "store: {keep_finished: 5m}\n",
+		":11:24: store.keep_finished is shorter than envelope.window + clock_skew"},
+	{LEAST "store: {keep_finished: 330s}\n", NULL},
+
+	/* what this version does not do */
+	{LEAST "listen: {http1: \"0.0.0.0:8443\"}\n",
+		":11:17: listen.http1: only \"off\" is taken. It is not available in this version"},
+	{LEAST "listen: {http1: \"off\"}\n", NULL},
+	{LEAST "traces: {otlp: \"https://otel\"}\n",
+		":11:16: traces.otlp: only \"\" is taken. It is not available in this version"},
+	{LEAST "traces: {otlp: \"\"}\n", NULL},
+	{TLS "  crl_stale: {allow-for: 24h}\n" ISSUER PROFILES,
+		":6:14: tls.crl_stale: allow-for is not available in this version"},
+	{TLS "  crl_stale: deny\n" ISSUER PROFILES, NULL},
+	{LEAST "audit: {when_unwritable: continue}\n", "audit.when_unwritable: only \"refuse\" is taken"},
+	{LEAST "audit: {when_unwritable: refuse}\n", NULL},
+	{LEAST "version: 2\n", "version: only \"1\" is taken. This batond reads version 1"},
+	{LEAST "version: 1\n", NULL},
+
+	/* YAML */
+	{LEAST "state_dir: &a /var\n", ":11:12: anchors and tags are not taken"},
+	{LEAST "state_dir: \"/&a\"\n", NULL},
+};
+
+static bool has(const char *text, const char *part)
+{
+	char *expanded = expand(part);
+	bool found = strstr(text, expanded) != NULL;
+
+	free(expanded);
+	return found;
+}
+
+static void test_table(void **state)
+{
+	size_t failed = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct problem why;
+		struct config *c = load(rows[i].yaml, &why);
+		bool fine = rows[i].error ? !c && has(why.text, rows[i].error) && has(why.text, "%D/baton.yaml:")
+			: c != NULL;
+
+		if ((rows[i].error == NULL) != (i % 2 == 1))
+			fail_msg("row %zu: refusals have even places, twins odd ones", i);
+		if (!fine)
+			print_error("row %zu: %s\n%s\nwhere this was expected: %s\n", i, rows[i].yaml, c ? "taken"
+				: why.text,
+				    rows[i].error ? rows[i].error : "taken");
+		if (rows[i].error && strstr(why.text, "hunter2"))
+			fail_msg("a secret is in the error: %s", why.text);
+		failed += !fine;
+		config_free(c);
+	}
+	assert_int_equal(failed, 0);
+}
+
+static void refused(const char *yaml, const char *error)
+{
+	struct problem why;
+
+	assert_null(load(yaml, &why));
+	if (!has(why.text, error))
+		fail_msg("%s\n%s\nwhere this was expected: %s", yaml, why.text, error);
+}
+
+static void test_yaml(void **state)
+{
+	(void)state;
+	refused("", ":1:1: the file is empty");
+	refused("# nothing\n", ":1:1: the file is empty");
+	refused("just text\n", "the file is not a mapping");
+	refused("[a]\n", "the file is not a mapping");
+	refused("a: [\n", "this is no YAML");
+	refused("a: b: c\n", ":1:5: this is no YAML");
+	refused("\tnode: x\n", "this is no YAML");
+	refused("node: x\n---\nnode: y\n", ":2:1: a second document begins here");
+	refused("node: &x a\nstate_dir: *x\n", ":1:7: anchors and tags are not taken");
+	refused("node: *x\n", ":1:7: aliases are not taken");
+	refused("tls: &x {}\n", "anchors and tags are not taken");
+	refused("agents: &x []\n", "anchors and tags are not taken");
+	refused("node: !!str a\n", "anchors and tags are not taken");
+	refused("tls: !!map {}\n", "anchors and tags are not taken");
+	refused("node: !<x> a\n", "anchors and tags are not taken");
+	refused("<<: {node: a}\n", "unknown key `<<`");
+	refused("node: |\n  a\n  b\n", "a control character or a line break inside a value");
+	refused("node: \"a\\0b\"\n", "a control character");
+	refused("node: \"a\\x1bb\"\n", "a control character");
+	refused("? [a]\n: b\n", "a key is a plain word");
+	refused("\"\": b\n", "a key is a plain word");
+	refused("~: b\n", "a key is a plain word");
+	refused("a: [[[[[[[[[[1]]]]]]]]]]\n", "nested too deeply");
+	refused("node: \xff\n", "this is no YAML");
+}
+
+static void test_missing_and_too_large(void **state)
+{
+	struct problem why = {""};
+	char *big = malloc((1 << 20) + 64);
+
+	(void)state;
+	assert_null(config_load("/nonexistent/baton.yaml", &why));
+	assert_non_null(strstr(why.text, "/nonexistent/baton.yaml"));
+	assert_non_null(big);
+	memset(big, '#', (1 << 20) + 63);
+	big[(1 << 20) + 63] = '\0';
+	refused(big, "larger than");
+	free(big);
+}
+
+/* ---- the registry ---- */
+
+#define AGENTS "agents:\n  - {name: p, tenant: acme, id: \"spiffe://acme.example/p\", call: [refunds]}\n" \
+	"  - {name: w, tenant: acme, id: \"spiffe://acme.example/w\", serve: [refunds]}\n"
+
+static void registry_refused(const char *yaml, const char *error)
+{
+	struct problem why, warn;
+	struct config *c = load(yaml, &why);
+
+	if (!c)
+		fail_msg("%s", why.text);
+	assert_null(config_registry(c, &why, &warn));
+	if (!has(why.text, error))
+		fail_msg("%s\nwhere this was expected: %s", why.text, error);
+	config_free(c);
+}
+
+static void test_registry(void **state)
+{
+	struct problem why, warn = {"x"};
+	struct config *c = load(LEAST AGENTS, &why);
+	struct registry *r;
+
+	(void)state;
+	if (!c)
+		fail_msg("%s", why.text);
+	r = config_registry(c, &why, &warn);
+	if (!r)
+		fail_msg("%s", why.text);
+	assert_string_equal(warn.text, "");
+	assert_int_equal(registry_agents(r), 2);
+	assert_non_null(registry_route(r, "acme", SLICE_LIT("refunds")));
+	assert_ptr_equal(registry_by_spiffe(r, "spiffe://acme.example/w"), registry_by_key(r, "acme",
+		store_agent_key("acme", "w")));
+	assert_null(registry_route(r, "other", SLICE_LIT("refunds")));
+	config_free(c); /* the registry stands by itself */
+	assert_string_equal(registry_by_name(r, "acme", SLICE_LIT("p"))->name, "p");
+	registry_unref(r);
+}
+
+static void test_registry_refusals(void **state)
+{
+	(void)state;
+	registry_refused(LEAST "agents:\n  - {name: p, tenant: acme, id: \"spiffe://acme.example/p\", call: [nowhere]}\n",
+			 "agent p: `call` names nowhere, and tenant acme has no such route");
+	write_file("profiles/bad.json", "{\"route\": \"x\", \"risk\": 1}");
+	registry_refused(LEAST, "%D/profiles/bad.json: unknown member `risk`. Known: route");
+	write_file("profiles/bad.json", "{");
+	registry_refused(LEAST, "%D/profiles/bad.json: line 1, column 1");
+	write_file("profiles/bad.json", refunds_json);
+	registry_refused(LEAST, "%D/profiles/refunds.json: route refunds has two profiles");
+	remove_file("profiles/bad.json");
+	write_file("profiles/bad.json~", "{");
+	write_file("profiles/.bad.json", "{");
+	test_registry(NULL); /* not profiles */
+	remove_file("profiles/bad.json~");
+	remove_file("profiles/.bad.json");
+}
+
+/* ---- the shipped examples ---- */
+
+/* Replaces every `from` in text; the caller frees both. */
+static char *replace(const char *text, const char *from, const char *to)
+{
+	char *out = calloc(1, strlen(text) * 8 + 64), *at = out;
+
+	assert_non_null(out);
+	while (*text) {
+		if (!strncmp(text, from, strlen(from))) {
+			at = stpcpy(at, to);
+			text += strlen(from);
+		} else {
+			*at++ = *text++;
+		}
+	}
+	return out;
+}
+
+static void test_shipped_examples(void **state)
+{
+	static const char *const moves[][2] = {
+		{"/etc/baton/tls/", "%D/"}, {"/etc/baton/trust/", "%D/"}, {"/etc/baton/profiles", "%D/profiles"},
+	};
+	const char *root = getenv("BATON_SRCDIR");
+	struct problem why = {""}, warn = {""};
+	struct registry *r;
+	struct config *c;
+	char path[1024], *text;
+	uint8_t *bytes, *json;
+	size_t n;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/deploy/baton.yaml", root ? root : ".");
+	if (file_read(path, 1 << 20, &bytes, &n, &why))
+		fail_msg("%s", why.text);
+	text = replace((const char *)bytes, "x-x-x", "");
+	for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
+		char *next = replace(text, moves[i][0], moves[i][1]);
+
+		free(text);
+		text = next;
+	}
+	c = load(text, &why);
+	if (!c)
+		fail_msg("%s", why.text);
+	assert_int_equal(c->n_agents, 2);
+	assert_int_equal(c->agents[1].max_in_flight, 8);
+	assert_int_equal(c->issuers[0].algorithms, ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256);
+
+	snprintf(path, sizeof path, "%s/deploy/profiles/support_refund_assistant.json", root ? root : ".");
+	if (file_read(path, 1 << 20, &json, &n, &why))
+		fail_msg("%s", why.text);
+	write_file("profiles/support.json", (const char *)json);
+	r = config_registry(c, &why, &warn);
+	if (!r)
+		fail_msg("%s", why.text);
+	assert_non_null(registry_route(r, "acme", SLICE_LIT("support_refund_assistant")));
+	assert_non_null(strstr(warn.text, "support.json: not enforced in this version: guardrails.input.detect"));
+	registry_unref(r);
+	config_free(c);
+	remove_file("profiles/support.json");
+	free(text);
+	free(bytes);
+	free(json);
+}
+
+/* What the example file shows commented out are keys too: with the # taken away it still loads. */
+static void test_commented_keys(void **state)
+{
+	const char *root = getenv("BATON_SRCDIR");
+	struct problem why = {""};
+	struct config *c;
+	char path[1024], *a, *b, *d, *e;
+	uint8_t *bytes;
+	size_t n;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/deploy/baton.yaml", root ? root : ".");
+	if (file_read(path, 1 << 20, &bytes, &n, &why))
+		fail_msg("%s", why.text);
+	a = replace((const char *)bytes, "\n  # ", "\n  ");
+	b = replace(a, "\n    # ", "\n    ");
+	d = replace(b, "\n# assertion", "\nassertion");
+	e = replace(d, "\n#   ", "\n  ");
+	free(a), a = replace(e, "/etc/baton/tls/", "%D/");
+	free(b), b = replace(a, "/etc/baton/trust/", "%D/");
+	free(d), d = replace(b, "/etc/baton/profiles", "%D/profiles");
+	free(e), e = replace(d, "/etc/baton/corp-ca.pem", "%D/ca.pem");
+	c = load(e, &why);
+	if (!c)
+		fail_msg("%s", why.text);
+	assert_non_null(strstr(c->issuers[0].ca_file, "/ca.pem"));
+	assert_non_null(strstr(c->assertion_key_file, "assertion.key"));
+	config_free(c);
+	free(a), free(b), free(d), free(e), free(bytes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything_set), cmocka_unit_test(test_table),
+			cmocka_unit_test(test_yaml),
+		cmocka_unit_test(test_missing_and_too_large), cmocka_unit_test(test_registry),
+			cmocka_unit_test(test_registry_refusals),
+		cmocka_unit_test(test_shipped_examples), cmocka_unit_test(test_commented_keys),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
