@@ -1,0 +1,99 @@
+/* What does a command get? Its arguments, where to write, and the connection's settings. */
+#ifndef BATON_CLI_CLI_H
+#define BATON_CLI_CLI_H
+
+#include <stdio.h>
+
+#include "cli/exits.h"
+#include "cli/options.h"
+#include "client/fault.h"
+#include "client/status.h"
+
+enum output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_JSONL, OUTPUT_NAME };
+
+struct client;
+struct client_creds;
+struct verb;
+
+#define SETTING_MAX 4096
+
+/* Where the broker is and who we are; "" = not known. */
+struct settings {
+	char addr[300], ca[SETTING_MAX], cert[SETTING_MAX], key[SETTING_MAX], token_file[SETTING_MAX], metrics[300];
+};
+
+struct cli {
+	FILE *out, *err;
+	const struct verb *verb;
+	struct args args;
+	const char *const *words; /* the verb's arguments */
+	size_t n_words;
+	struct settings set;
+	char token[8193];         /* wiped by cli_close() */
+	struct client_creds *creds;
+	struct client *conn;
+};
+
+/* The whole program but for the process: argv without the program's name. Returns the exit code. */
+int cli_run(char *const *argv, FILE *out, FILE *err);
+
+static inline enum output cli_output(const struct cli *c)
+{
+	return (enum output)c->args.number[OPT_OUTPUT];
+}
+static inline bool cli_json(const struct cli *c)
+{
+	return cli_output(c) == OUTPUT_JSON || cli_output(c) == OUTPUT_JSONL;
+}
+/* A remark on standard error, unless --quiet. */
+void cli_note(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same, only with --verbose. */
+void cli_verbose(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Flag, environment, DIR/env of `dev up`. 0 or an exit code, complained about. */
+int settings_resolve(struct cli *c);
+/* DIR of the dev set-up: flag, BATON_DEV_DIR, $XDG_STATE_HOME/baton/dev, ~/.local/state/baton/dev. false when it
+ * cannot be told. */
+bool settings_dev_dir(const struct args *a, char *out, size_t size);
+/* Reads DIR/env (name NULL or "") or DIR/env.NAME into the settings that are still "". 0, or -1 with why (also when
+ * there is no file). */
+int settings_read_env(struct settings *s, const char *dir, const char *name, struct problem *why);
+/* The token of --token-file or BATON_TOKEN; "" when there is none. */
+int settings_token(struct cli *c);
+
+/* Settings, credentials, token, a connection that is ready: c->conn. 0, or an exit code, complained about. */
+int cli_connect(struct cli *c);
+/* The same without waiting until it is ready. */
+int cli_dial(struct cli *c);
+void cli_close(struct cli *c);
+
+/* Complaints: what happened, what was seen, what to do. They return the exit code. */
+int complain(const struct cli *c, int code, const char *what, const char *seen, const char *todo);
+int complain_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int complain_client(const struct cli *c, const struct client_error *e);
+/* A call's status that is not OK. */
+int complain_status(const struct cli *c, const struct client_status *s);
+int exit_for_status(const struct client_status *s);
+int exit_for_reason(enum reason r);
+
+/* Commands; each in the file named after it. */
+int cmd_dev_up(struct cli *c);
+int cmd_dev_down(struct cli *c);
+int cmd_dev_status(struct cli *c);
+int cmd_dev_token(struct cli *c);
+int cmd_handoff_send(struct cli *c);
+int cmd_handoff_run(struct cli *c);
+int cmd_handoff_get(struct cli *c);
+int cmd_handoff_watch(struct cli *c);
+int cmd_handoff_list(struct cli *c);
+int cmd_handoff_cancel(struct cli *c);
+int cmd_serve(struct cli *c);
+int cmd_whoami(struct cli *c);
+int cmd_doctor(struct cli *c);
+int cmd_token_verify(struct cli *c);
+int cmd_token_show(struct cli *c);
+int cmd_version(struct cli *c);
+int cmd_bench(struct cli *c);
+int cmd_completion_bash(struct cli *c);
+
+#endif

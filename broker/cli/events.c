@@ -1,0 +1,245 @@
+/* What is shown of an event? TIME, number, state, attempt, and in a few words what happened. */
+#include "config.h"
+
+#include "cli/events.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/words.h"
+#include "cli/cli.h"
+#include "cli/envelope.h"
+#include "cli/pbjson.h"
+#include "cli/text.h"
+#include "client/pb.h"
+#include "client/stream.h"
+
+#define EVENT_ARENA (CLIENT_MESSAGE_MAX * 2)
+#define EVENTS_JSON_MAX (64 * 1024 * 1024)
+#define RECONNECTS 6
+#define FOREVER (INT64_MAX / 4)
+
+void follow_init(struct follow *f, struct cli *c)
+{
+	memset(f, 0, sizeof *f);
+	f->c = c;
+	buf_init(&f->json, EVENTS_JSON_MAX);
+	buf_init(&f->result, CLIENT_MESSAGE_MAX);
+}
+
+void follow_clear(struct follow *f)
+{
+	client_stream_free(f->stream);
+	buf_clear(&f->json);
+	buf_clear(&f->result);
+}
+
+int exit_for_state(int state)
+{
+	return state_is_terminal((enum handoff_state)state) && state != STATE_COMPLETED ? EXIT_NO : EXIT_YES;
+}
+
+static void receipt_text(const Baton__V1__Receipt *r, char *out, size_t size)
+{
+	if (r->approval_id[0])
+		snprintf(out, size, "held for approval %s", r->approval_id);
+	else
+		snprintf(out, size, "%s", r->duplicate ? "accepted before, under the same idempotency key" : "accepted");
+}
+
+static void decision_text(const Baton__V1__Decision *d, char *out, size_t size)
+{
+	snprintf(out, size, "%s: %s%s%s", outcome_text((enum outcome)d->outcome), reason_text((enum reason)d->reason),
+		 d->message[0] ? ": " : "", d->message);
+}
+
+static void detail_text(const Baton__V1__HandoffEvent *e, char *out, size_t size)
+{
+	out[0] = '\0';
+	switch (e->detail_case) {
+	case BATON__V1__HANDOFF_EVENT__DETAIL_RECEIPT:
+		receipt_text(e->receipt, out, size);
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_DECISION:
+		decision_text(e->decision, out, size);
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_ASSIGNEE:
+		snprintf(out, size, "%s", e->assignee->name);
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_PROGRESS:
+		if (e->progress->percent)
+			snprintf(out, size, "%u%% %s", e->progress->percent, e->progress->message);
+		else
+			snprintf(out, size, "%s", e->progress->message);
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_ARTIFACT:
+		snprintf(out, size, "artifact %s, %zu bytes%s", e->artifact->name[0] ? e->artifact->name : e->artifact->artifact_id,
+			 e->artifact->data.len, e->artifact->append ? " more" : "");
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_RESULT:
+		snprintf(out, size, "result, %zu bytes%s%s", e->result->payload.len, e->result->stop_reason[0] ? ", " : "",
+			 e->result->stop_reason);
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_FAILURE:
+		snprintf(out, size, "%s%s%s%s", e->failure->code, e->failure->message[0] ? ": " : "", e->failure->message,
+			 e->failure->retryable && !state_is_terminal((enum handoff_state)e->state) ? " (will be tried again)" : "");
+		break;
+	case BATON__V1__HANDOFF_EVENT__DETAIL_NOTE:
+		snprintf(out, size, "%s", e->note);
+		break;
+	default:
+		break;
+	}
+}
+
+static void print_row(struct follow *f, const Baton__V1__HandoffEvent *e)
+{
+	bool utc = f->c->args.given[OPT_UTC];
+	char at[24], detail[2048];
+	FILE *out = f->c->out;
+
+	if (!f->headed && !f->c->args.given[OPT_NO_HEADERS])
+		fprintf(out, "%-*s  %3s  %-14s  %3s  %s\n", utc ? 13 : 12, "TIME", "#", "STATE", "TRY", "DETAIL");
+	f->headed = true;
+	text_clock(e->at_ms, utc, at);
+	detail_text(e, detail, sizeof detail);
+	fprintf(out, "%s  %3llu  %-14s  %3u  ", at, (unsigned long long)e->cursor, state_text((enum handoff_state)e->state),
+		e->attempt);
+	text_print(out, slice_str(detail[0] ? detail : "-"), false);
+	fputc('\n', out);
+	fflush(out);
+}
+
+void event_print(struct follow *f, const Baton__V1__HandoffEvent *e)
+{
+	if (f->collect) {
+		struct jsonw w;
+
+		if (f->json.n)
+			buf_put_u8(&f->json, ',');
+		jsonw_init(&w, &f->json);
+		pbjson_object(&w, NULL, &e->base);
+	} else if (f->silent) {
+		return;
+	} else if (cli_json(f->c)) {
+		pbjson_print(f->c->out, &e->base);
+		fflush(f->c->out);
+	} else if (cli_output(f->c) == OUTPUT_NAME) {
+		if (!f->headed)
+			fprintf(f->c->out, "%s\n", e->handoff_id);
+		f->headed = true;
+		fflush(f->c->out);
+	} else {
+		print_row(f, e);
+	}
+}
+
+/* true when this was the last one to show. */
+static bool on_event(struct follow *f, const Baton__V1__HandoffEvent *e)
+{
+	if (e->cursor && e->cursor <= f->cursor)
+		return false; /* seen before the connection broke */
+	if (!f->id[0])
+		slice_copy_str(slice_str(e->handoff_id), f->id, sizeof f->id);
+	if (e->trace_id[0])
+		slice_copy_str(slice_str(e->trace_id), f->trace_id, sizeof f->trace_id);
+	f->cursor = e->cursor;
+	f->state = (int)e->state;
+	if (e->detail_case == BATON__V1__HANDOFF_EVENT__DETAIL_RESULT) {
+		buf_reset(&f->result);
+		f->have_result = pb_pack(&f->result, &e->result->base);
+	}
+	event_print(f, e);
+	return f->until && e->cursor >= f->until;
+}
+
+static bool watch_again(struct follow *f)
+{
+	Baton__V1__WatchRequest q = BATON__V1__WATCH_REQUEST__INIT;
+
+	if (f->c->conn && client_state(f->c->conn) == CLIENT_CLOSED)
+		cli_close(f->c);
+	if (!f->c->conn && cli_connect(f->c))
+		return false;
+	f->stream = client_stream_open(f->c->conn, "Watch", f->c->token, 0);
+	if (!f->stream)
+		return false;
+	q.handoff_id = f->id;
+	q.after_cursor = f->cursor;
+	client_stream_send(f->stream, &q.base);
+	client_stream_half_close(f->stream);
+	return true;
+}
+
+static bool worth_again(const struct follow *f, const struct client_status *s)
+{
+	return f->id[0] && (s->code == GRPC_UNAVAILABLE || (s->code == GRPC_CANCELLED && !s->reason));
+}
+
+/* Receives until the stream ends. 0: shown to the end; 1: broken, try again; else -1 with status or time-out. */
+static int follow_stream(struct follow *f, struct arena *arena, bool *timeout)
+{
+	int64_t deadline = clock_mono_ms() + f->c->args.number[OPT_TIMEOUT];
+
+	for (;;) {
+		struct prescan_fault fault;
+		struct slice message;
+		enum client_got got = client_stream_receive(f->stream, deadline, &message);
+		Baton__V1__HandoffEvent *e;
+
+		if (got == CLIENT_GOT_TIMEOUT) {
+			*timeout = true;
+			return -1;
+		}
+		if (got == CLIENT_GOT_END) {
+			const struct client_status *s = client_stream_status(f->stream);
+
+			return s->code == GRPC_OK ? 0 : worth_again(f, s) ? 1 : -1;
+		}
+		arena_reset(arena);
+		e = (void *)pb_unpack(&baton__v1__handoff_event__descriptor, message, arena, &fault);
+		if (e && on_event(f, e))
+			return 0;
+		deadline = f->until ? deadline : FOREVER;
+	}
+}
+
+int follow_run(struct follow *f)
+{
+	struct arena *arena = arena_new(EVENT_ARENA);
+	bool timeout = false;
+	int rc = 1, code = 0;
+
+	for (int tries = 0; arena && tries <= RECONNECTS; tries++) {
+		uint64_t before = f->cursor;
+
+		if (!f->stream && !watch_again(f))
+			break;
+		rc = follow_stream(f, arena, &timeout);
+		if (rc <= 0)
+			break;
+		if (f->cursor != before)
+			tries = 0;
+		client_stream_free(f->stream);
+		f->stream = NULL;
+		cli_note(f->c, "the connection broke; taking it up again behind event %llu", (unsigned long long)f->cursor);
+		nanosleep(&(struct timespec){.tv_sec = 1 << (tries < 4 ? tries : 4)}, NULL);
+	}
+	if (timeout)
+		code = complain(f->c, EXIT_AGAIN, "no answer in time", NULL, "Allow more with --timeout.");
+	else if (rc < 0 && f->stamp_by && !f->id[0] && envelope_stamp_again(f->c, client_stream_status(f->stream),
+		f->stamp_by))
+		code = FOLLOW_STAMP_AGAIN;
+	else if (rc < 0)
+		code = complain_status(f->c, client_stream_status(f->stream));
+	else if (rc > 0)
+		code = complain(f->c, EXIT_UNREACHABLE, "the broker cannot be reached any more", f->id,
+			"The handoff goes on: baton handoff watch ID");
+	client_stream_free(f->stream);
+	f->stream = NULL;
+	arena_free(arena);
+	return code;
+}

@@ -1,0 +1,282 @@
+/* How is a handoff looked at and stopped? get, watch, list, cancel. */
+#include "config.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/words.h"
+#include "cli/cli.h"
+#include "cli/events.h"
+#include "cli/pbjson.h"
+#include "cli/table.h"
+#include "cli/text.h"
+#include "client/pb.h"
+#include "client/stream.h"
+
+#define ANSWER_ARENA (64 * 1024 * 1024)
+#define PAGE_MAX 500
+
+static void line(const struct cli *c, const char *key, const char *value)
+{
+	if (!value || !*value)
+		return;
+	fprintf(c->out, "%-14s ", key);
+	text_print(c->out, slice_str(value), false);
+	fputc('\n', c->out);
+}
+
+static void line_time(const struct cli *c, const char *key, int64_t ms)
+{
+	char text[40];
+
+	if (ms <= 0)
+		return;
+	text_time(ms, c->args.given[OPT_UTC], text);
+	line(c, key, text);
+}
+
+static void line_payload(const struct cli *c, const char *key, struct slice bytes)
+{
+	fprintf(c->out, "%-14s ", key);
+	text_print(c->out, bytes, false);
+	fputc('\n', c->out);
+}
+
+static void print_block(const struct cli *c, const Baton__V1__Handoff *h)
+{
+	char text[700];
+
+	line(c, "id:", h->handoff_id);
+	line(c, "state:", state_text((enum handoff_state)h->state));
+	line(c, "route:", h->route);
+	line(c, "tool:", h->tool);
+	line(c, "sender:", h->sender ? h->sender->name : "");
+	line(c, "assignee:", h->assignee ? h->assignee->name : "");
+	snprintf(text, sizeof text, "%u", h->attempt);
+	line(c, "try:", text);
+	line_time(c, "accepted:", h->accepted_at_ms);
+	line_time(c, "updated:", h->updated_at_ms);
+	line_time(c, "deadline:", h->deadline_ms);
+	line(c, "trace:", h->trace_id);
+	line(c, "parent:", h->parent_handoff_id);
+	line(c, "approval:", h->approval_id);
+	if (h->decision) {
+		snprintf(text, sizeof text, "%s (%s) %s", outcome_text((enum outcome)h->decision->outcome),
+			 reason_text((enum reason)h->decision->reason), h->decision->policy_version);
+		line(c, "decision:", text);
+	}
+	for (size_t i = 0; i < h->n_labels; i++) {
+		snprintf(text, sizeof text, "%s=%s", h->labels[i]->key, h->labels[i]->value);
+		line(c, "label:", text);
+	}
+	if (h->envelope)
+		line_payload(c, "payload:", slice_of(h->envelope->payload.data, h->envelope->payload.len));
+	if (h->result) {
+		line(c, "stop reason:", h->result->stop_reason);
+		line(c, "side effect:", h->result->side_effect_id);
+		line_payload(c, "result:", slice_of(h->result->payload.data, h->result->payload.len));
+	}
+	if (h->failure) {
+		snprintf(text, sizeof text, "%s: %.600s", h->failure->code, h->failure->message);
+		line(c, "failure:", text);
+	}
+}
+
+static Baton__V1__Handoff *get(struct cli *c, struct arena *arena, int *code)
+{
+	Baton__V1__GetRequest q = BATON__V1__GET_REQUEST__INIT;
+	struct client_status status;
+	Baton__V1__Handoff *h;
+
+	q.handoff_id = (char *)(uintptr_t)c->words[0];
+	q.with_envelope = c->args.given[OPT_ENVELOPE];
+	h = (void *)client_unary(c->conn, "Get", c->token, &q.base, &baton__v1__handoff__descriptor,
+		c->args.number[OPT_TIMEOUT], arena,
+				 &status);
+	if (!h)
+		*code = complain_status(c, &status);
+	return h;
+}
+
+int cmd_handoff_get(struct cli *c)
+{
+	struct arena *arena = arena_new(ANSWER_ARENA);
+	Baton__V1__Handoff *h = NULL;
+	struct follow f;
+	int code;
+
+	follow_init(&f, c);
+	code = arena ? cli_connect(c) : EXIT_BUG;
+	if (!code)
+		h = get(c, arena, &code);
+	if (!h)
+		goto out;
+	if (cli_json(c)) {
+		pbjson_print(c->out, &h->base);
+	} else if (cli_output(c) == OUTPUT_NAME) {
+		fprintf(c->out, "%s\n", h->handoff_id);
+	} else {
+		print_block(c, h);
+		if (h->cursor) {
+			fputs("\nEVENTS\n", c->out);
+			slice_copy_str(slice_str(h->handoff_id), f.id, sizeof f.id);
+			f.until = h->cursor;
+			code = follow_run(&f);
+		}
+	}
+out:
+	follow_clear(&f);
+	arena_free(arena);
+	return code;
+}
+
+int cmd_handoff_watch(struct cli *c)
+{
+	struct follow f;
+	int code = cli_connect(c);
+
+	if (code)
+		return code;
+	follow_init(&f, c);
+	if (!slice_copy_str(slice_str(c->words[0]), f.id, sizeof f.id)) {
+		code = complain_usage(c, "that is no handoff's id");
+	} else {
+		f.cursor = (uint64_t)c->args.number[OPT_AFTER];
+		code = follow_run(&f);
+		if (!code)
+			code = exit_for_state(f.state);
+	}
+	follow_clear(&f);
+	return code;
+}
+
+static const char *const list_columns[] = {"ID", "STATE", "ROUTE", "TOOL", "SENDER", "ASSIGNEE", "TRY", "AGE",
+	"DEADLINE", "TRACE"};
+
+static void add_row(const struct cli *c, struct table *t, const Baton__V1__Handoff *h)
+{
+	char age[16], deadline[40];
+
+	text_age(clock_unix_ms() - h->accepted_at_ms, age);
+	table_cell(t, h->handoff_id);
+	table_cell(t, state_text((enum handoff_state)h->state));
+	table_cell(t, h->route);
+	table_cell(t, h->tool);
+	table_cell(t, h->sender ? h->sender->name : "");
+	table_cell(t, h->assignee ? h->assignee->name : "");
+	table_cell_f(t, "%u", h->attempt);
+	table_cell(t, age);
+	if (t->n > 8) {
+		text_time(h->deadline_ms, c->args.given[OPT_UTC], deadline);
+		table_cell(t, deadline);
+		table_cell(t, h->trace_id);
+	}
+}
+
+/* Writes one page; what JSON writes goes out at once, rows gather in t. */
+static void add_page(const struct cli *c, struct table *t, struct jsonw *w, const Baton__V1__ListResponse *page)
+{
+	for (size_t i = 0; i < page->n_handoffs; i++) {
+		const Baton__V1__Handoff *h = page->handoffs[i];
+
+		if (cli_output(c) == OUTPUT_JSON)
+			pbjson_object(w, NULL, &h->base);
+		else if (cli_output(c) == OUTPUT_JSONL)
+			pbjson_print(c->out, &h->base);
+		else if (cli_output(c) == OUTPUT_NAME)
+			fprintf(c->out, "%s\n", h->handoff_id);
+		else
+			add_row(c, t, h);
+	}
+}
+
+static int list_pages(struct cli *c, struct table *t, struct jsonw *w, struct arena *arena)
+{
+	Baton__V1__ListRequest q = BATON__V1__LIST_REQUEST__INIT;
+	struct client_status status;
+	size_t left = (size_t)c->args.number[OPT_LIMIT];
+	char page_token[1024] = "";
+
+	if (c->args.text[OPT_ROUTE])
+		q.route = (char *)(uintptr_t)c->args.text[OPT_ROUTE];
+	if (c->args.text[OPT_TRACE])
+		q.trace_id = (char *)(uintptr_t)c->args.text[OPT_TRACE];
+	if (c->args.text[OPT_STATE])
+		q.state = (Baton__V1__HandoffState)state_from_text(slice_str(c->args.text[OPT_STATE]));
+	q.page_token = page_token;
+	while (left) {
+		Baton__V1__ListResponse *page;
+
+		q.page_size = (uint32_t)(left < PAGE_MAX ? left : PAGE_MAX);
+		arena_reset(arena);
+		page = (void *)client_unary(c->conn, "List", c->token, &q.base, &baton__v1__list_response__descriptor,
+					    c->args.number[OPT_TIMEOUT], arena, &status);
+		if (!page)
+			return complain_status(c, &status);
+		add_page(c, t, w, page);
+		left -= page->n_handoffs < left ? page->n_handoffs : left;
+		if (!page->next_page_token[0] || page->n_handoffs == 0 ||
+		    !slice_copy_str(slice_str(page->next_page_token), page_token, sizeof page_token))
+			break;
+	}
+	return 0;
+}
+
+int cmd_handoff_list(struct cli *c)
+{
+	struct arena *arena = arena_new(ANSWER_ARENA);
+	struct table t;
+	struct jsonw w;
+	struct buf json;
+	int code;
+
+	table_init(&t, list_columns, cli_output(c) == OUTPUT_WIDE ? 10 : 8);
+	buf_init(&json, ANSWER_ARENA);
+	jsonw_init(&w, &json);
+	jsonw_array(&w, NULL);
+	code = arena ? cli_connect(c) : EXIT_BUG;
+	if (!code)
+		code = list_pages(c, &t, &w, arena);
+	if (!code && cli_output(c) == OUTPUT_JSON) {
+		jsonw_end_array(&w);
+		fwrite(json.p, 1, json.n, c->out);
+		fputc('\n', c->out);
+	} else if (!code && cli_output(c) <= OUTPUT_WIDE) {
+		table_print(&t, c->out, !c->args.given[OPT_NO_HEADERS]);
+	}
+	buf_clear(&json);
+	table_clear(&t);
+	arena_free(arena);
+	return code;
+}
+
+int cmd_handoff_cancel(struct cli *c)
+{
+	Baton__V1__CancelRequest q = BATON__V1__CANCEL_REQUEST__INIT;
+	struct arena *arena = arena_new(ANSWER_ARENA);
+	struct client_status status;
+	Baton__V1__Handoff *h;
+	int code = arena ? cli_connect(c) : EXIT_BUG;
+
+	if (code)
+		goto out;
+	q.handoff_id = (char *)(uintptr_t)c->words[0];
+	q.cascade = c->args.given[OPT_CASCADE];
+	if (c->args.text[OPT_REASON])
+		q.reason = (char *)(uintptr_t)c->args.text[OPT_REASON];
+	h = (void *)client_unary(c->conn, "Cancel", c->token, &q.base, &baton__v1__handoff__descriptor,
+		c->args.number[OPT_TIMEOUT], arena,
+				 &status);
+	if (!h)
+		code = complain_status(c, &status);
+	else if (cli_json(c))
+		pbjson_print(c->out, &h->base);
+	else if (cli_output(c) == OUTPUT_NAME)
+		fprintf(c->out, "%s\n", h->handoff_id);
+	else
+		fprintf(c->out, "%s %s\n", h->handoff_id, state_text((enum handoff_state)h->state));
+out:
+	arena_free(arena);
+	return code;
+}

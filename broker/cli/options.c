@@ -1,0 +1,360 @@
+/* How is a command line read? Against the table below: flags may stand anywhere, "--" ends them, a value is checked
+ * where it is met. */
+#include "config.h"
+
+#include "cli/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS_DAY (24 * 3600 * 1000LL)
+#define CAP_BYTES (16 * 1024 * 1024)
+
+#define SWITCH(o, name, letter, help) {o, name, letter, KIND_SWITCH, NULL, NULL, 0, 0, NULL, help}
+#define TEXT(o, name, arg, env, fallback, help) {o, name, 0, KIND_TEXT, arg, env, 0, 0, fallback, help}
+#define LIST(o, name, arg, help) {o, name, 0, KIND_LIST, arg, NULL, 0, 0, NULL, help}
+#define NUMBER(o, name, min, max, fallback, help) {o, name, 0, KIND_NUMBER, "N", NULL, min, max, fallback, help}
+#define SPAN(o, name, env, min, max, fallback, help) {o, name, 0, KIND_DURATION, "TIME", env, min, max, fallback, help}
+#define CHOICE(o, name, letter, choices, env, fallback, help) {o, name, letter, KIND_CHOICE, choices, env, 0, 0, fallback, help}
+
+static const struct option_row rows[] = {
+	TEXT(OPT_ADDR, "addr", "HOST:PORT", "BATON_ADDR", NULL, "the broker's port for agents"),
+	TEXT(OPT_CA, "ca", "FILE", "BATON_CA", NULL, "CA certificates that vouch for the broker, PEM"),
+	TEXT(OPT_CERT, "cert", "FILE", "BATON_CERT", NULL, "this agent's certificate, PEM, leaf first"),
+	TEXT(OPT_KEY, "key", "FILE", "BATON_KEY", NULL, "its private key, PEM, mode 0600"),
+	TEXT(OPT_TOKEN_FILE, "token-file", "FILE", "BATON_TOKEN_FILE", NULL,
+	     "file with the access token, mode 0600 (or the token itself in BATON_TOKEN)"),
+	TEXT(OPT_AS, "as", "NAME", NULL, NULL, "be this agent of the `baton dev up` set-up"),
+	TEXT(OPT_DIR, "dir", "DIR", "BATON_DEV_DIR", NULL, "folder of the `baton dev up` set-up (~/.local/state/baton/dev)"),
+	SPAN(OPT_TIMEOUT, "timeout", "BATON_TIMEOUT", 1, MS_DAY, "10s", "how long to wait for the broker"),
+	CHOICE(OPT_OUTPUT, "output", 'o', "table|wide|json|jsonl|name", "BATON_OUTPUT", "table", "form of the answer"),
+	SWITCH(OPT_NO_HEADERS, "no-headers", 0, "tables without their first line"),
+	SWITCH(OPT_UTC, "utc", 0, "times in UTC instead of local time"),
+	SWITCH(OPT_YES, "yes", 0, "do not ask before something is removed"),
+	SWITCH(OPT_QUIET, "quiet", 'q', "only the answer, no remarks"),
+	SWITCH(OPT_VERBOSE, "verbose", 'v', "say what is done, on standard error"),
+	SWITCH(OPT_HELP, "help", 'h', "this text"),
+
+	CHOICE(OPT_FSYNC, "fsync", 0, "always|everysec", NULL, "always", "durability of the private Redis"),
+	NUMBER(OPT_WORKERS, "workers", 0, 64, "0", "worker threads of batond; 0 = one per core"),
+	SWITCH(OPT_FOREGROUND, "foreground", 0, "stay until batond ends; ^C ends it"),
+	SWITCH(OPT_PURGE, "purge", 0, "remove the set-up's folder too"),
+	TEXT(OPT_AUDIENCE, "audience", "A", NULL, NULL, "the audience (aud) of the token"),
+	SPAN(OPT_TTL, "ttl", NULL, 1000, 12 * 3600 * 1000LL, "10m", "how long the token is good"),
+	TEXT(OPT_SUBJECT, "subject", "SUB", NULL, "user:ana", "whose authority the token carries"),
+	TEXT(OPT_OUT, "out", "FILE", NULL, NULL, "write it there, mode 0600, instead of standard output"),
+	TEXT(OPT_TOKEN_SCOPE, "scope", "\"A B\"", NULL, "orders:read refunds:draft",
+		"scopes of the token, separated by spaces"),
+
+	TEXT(OPT_ROUTE, "route", "R", NULL, NULL, "the route"),
+	TEXT(OPT_TOOL, "tool", "T", NULL, NULL, "the tool asked for"),
+	CHOICE(OPT_SIDE_EFFECT, "side-effect", 0, "read|draft|write|external_send", NULL, "read", "what the work may change"),
+	TEXT(OPT_PAYLOAD, "payload", "-|@FILE|TEXT", NULL, "{}",
+		"the task's data: standard input, a file, or the text itself"),
+	TEXT(OPT_CONTENT_TYPE, "content-type", "TYPE", NULL, NULL, "of the payload (application/json)"),
+	TEXT(OPT_IDEMPOTENCY_KEY, "idempotency-key", "K", NULL, NULL,
+		"the same work under the same key is done once; needed unless read"),
+	TEXT(OPT_DESTINATION, "destination", "D", NULL, NULL, "where data would leave to: host, host:port or https URL"),
+	TEXT(OPT_NONCE, "nonce", "N", NULL, NULL, "16 to 64 of [A-Za-z0-9_-] (a random one)"),
+	SPAN(OPT_DEADLINE, "deadline", NULL, 1, 366 * MS_DAY, NULL, "when, from now, the work loses its point"),
+	LIST(OPT_SCOPE, "scope", "S", "narrow the task to this scope; may be repeated"),
+	LIST(OPT_LABEL, "label", "K=V", "a searchable mark; may be repeated"),
+	NUMBER(OPT_PRIORITY, "priority", 0, 9, "0", "9 goes first"),
+	CHOICE(OPT_TRUST, "trust", 0, "untrusted|internal|user", NULL, NULL, "where the payload comes from (untrusted)"),
+	SWITCH(OPT_DRY_RUN, "dry-run", 0, "decide only: nothing is stored, no nonce is used"),
+	TEXT(OPT_ENVELOPE_FILE, "envelope-file", "FILE", NULL, NULL, "write the exact bytes of the envelope there"),
+	TEXT(OPT_REPLAY, "replay", "FILE", NULL, NULL, "send the exact bytes of such a file again, instead of a new envelope"),
+	SWITCH(OPT_ENVELOPE, "envelope", 0, "show the task envelope too"),
+	NUMBER(OPT_AFTER, "after", 0, INT64_MAX, "0", "start behind this event"),
+	CHOICE(OPT_STATE, "state", 0,
+	       "held|scheduled|queued|leased|working|input_required|quarantined|completed|failed|rejected|cancelled|expired|dead_lettered",
+	       NULL, NULL, "only handoffs in this state"),
+	TEXT(OPT_TRACE, "trace", "ID", NULL, NULL, "only handoffs of this trace"),
+	NUMBER(OPT_LIMIT, "limit", 1, 100000, "50", "at most this many"),
+	TEXT(OPT_REASON, "reason", "TEXT", NULL, NULL, "why, for people"),
+	SWITCH(OPT_CASCADE, "cascade", 0, "its children too"),
+
+	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
+	NUMBER(OPT_MAX, "max", 1, 1000, "1", "commands that run at once"),
+	SWITCH(OPT_ONCE, "once", 0, "leave after one delivery is settled"),
+	NUMBER(OPT_COUNT_N, "count", 1, 1000000000, NULL, "leave after this many are settled"),
+	SPAN(OPT_GRACE, "grace", NULL, 0, MS_DAY, "30s", "on SIGTERM, how long running commands may finish"),
+
+	TEXT(OPT_METRICS, "metrics", "HOST:PORT", "BATON_METRICS", NULL, "batond's listen.metrics, to ask /readyz"),
+	TEXT(OPT_JWKS, "jwks", "FILE", NULL, NULL, "the issuer's keys"),
+	TEXT(OPT_ISSUER, "issuer", "URL", NULL, NULL, "what iss must be, to the byte"),
+	TEXT(OPT_PROTOS, "protos", "DIR", NULL, NULL, "write the .proto files to DIR/baton/v1"),
+
+	CHOICE(OPT_MODE, "mode", 0, "pipe|unary", NULL, "pipe", "how envelopes are submitted"),
+	NUMBER(OPT_WINDOW, "window", 1, 1000, "64", "cycles under way at once"),
+	NUMBER(OPT_PUBLISHERS, "publishers", 1, 16, "1", "sending connections"),
+	NUMBER(OPT_SUBSCRIBERS, "subscribers", 1, 16, "1", "serving connections"),
+	NUMBER(OPT_PAYLOAD_BYTES, "payload", 64, CAP_BYTES, "1024", "bytes of payload in each envelope"),
+	NUMBER(OPT_CYCLES, "cycles", 1, 100000000, NULL, "how many cycles to measure (20000)"),
+	NUMBER(OPT_SECONDS, "seconds", 1, 86400, NULL, "measure for so long instead"),
+	NUMBER(OPT_WARMUP, "warmup", 0, 100000000, "1000", "cycles before measuring begins"),
+	TEXT(OPT_BENCH_ROUTE, "route", "R", NULL, "support_refund_assistant", "the route to use"),
+	TEXT(OPT_BENCH_TOOL, "tool", "T", NULL, "orders.lookup", "its tool, pinned read"),
+};
+
+_Static_assert(sizeof rows / sizeof rows[0] == OPT_COUNT - 1, "one row for each option, in the order of enum opt");
+
+const struct option_row *option_row(enum opt o)
+{
+	return &rows[o - 1];
+}
+
+bool option_is_global(enum opt o)
+{
+	return o >= OPT_ADDR && o <= OPT_GLOBAL_LAST;
+}
+
+int64_t duration_parse(const char *text)
+{
+	static const struct { const char *unit; int64_t ms; } units[] = {
+		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", MS_DAY},
+	};
+	char *end = NULL;
+	long long n;
+
+	if (*text < '0' || *text > '9')
+		return -1;
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	if (errno || n > INT64_MAX / MS_DAY)
+		return -1;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (strcmp(end, units[i].unit) == 0)
+			return n * units[i].ms;
+	return -1;
+}
+
+/* The number of single-character edits between a and b, at most 3. */
+static unsigned edits(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b);
+	unsigned row[64];
+
+	if (n > 62 || m > 62 || (n > m ? n - m : m - n) > 2)
+		return 3;
+	for (unsigned j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		unsigned corner = row[0];
+
+		row[0] = (unsigned)i;
+		for (size_t j = 1; j <= m; j++) {
+			unsigned up = row[j], best = corner + (a[i - 1] != b[j - 1]);
+
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			corner = up;
+			row[j] = best;
+		}
+	}
+	return row[m] > 3 ? 3 : row[m];
+}
+
+const char *near_miss(const char *word, const char *const *words)
+{
+	const char *best = NULL;
+	unsigned least = strlen(word) > 3 ? 3 : 2;
+
+	for (; *words; words++) {
+		unsigned d = edits(word, *words);
+
+		if (d < least) {
+			least = d;
+			best = *words;
+		}
+	}
+	return best;
+}
+
+static int choice_index(const char *choices, const char *value)
+{
+	size_t n = strlen(value);
+	int i = 0;
+
+	for (const char *c = choices; *c; i++) {
+		size_t len = strcspn(c, "|");
+
+		if (len == n && strncmp(c, value, n) == 0)
+			return i;
+		c += len + (c[len] == '|');
+	}
+	return -1;
+}
+
+/* Checks one value and stores it. source: "--timeout" or "BATON_TIMEOUT". */
+static int take(struct args *a, const struct option_row *r, const char *value, const char *source, struct problem *why)
+{
+	char *end = NULL;
+	int64_t n = 0;
+
+	switch (r->kind) {
+	case KIND_LIST:
+		if (a->n_many == ARGS_MANY)
+			return problem_set(why, "%s: too many", source);
+		a->many[a->n_many].opt = r->opt;
+		a->many[a->n_many++].value = value;
+		break;
+	case KIND_NUMBER:
+		errno = 0;
+		n = strtoll(value, &end, 10);
+		if (errno || end == value || *end || n < r->min || n > r->max)
+			return problem_set(why, "%s: `%.64s` is not a number from %lld to %lld", source, value, (long long)r->min,
+				(long long)r->max);
+		break;
+	case KIND_DURATION:
+		n = duration_parse(value);
+		if (n < r->min || n > r->max)
+			return problem_set(why, "%s: `%.64s` is not a time like 500ms, 10s, 5m, 1h (at most %lld s)", source, value,
+					   (long long)(r->max / 1000));
+		break;
+	case KIND_CHOICE:
+		n = choice_index(r->arg, value);
+		if (n < 0)
+			return problem_set(why, "%s: `%.64s` is none of %s", source, value, r->arg);
+		break;
+	default:
+		break;
+	}
+	a->text[r->opt] = value;
+	a->number[r->opt] = n;
+	return 0;
+}
+
+static const struct option_row *find(const enum opt *opts, const char *name, size_t n, char letter)
+{
+	for (int o = OPT_ADDR; o <= OPT_GLOBAL_LAST; o++)
+		if (letter ? rows[o - 1].letter == letter : strlen(rows[o - 1].name) == n && strncmp(rows[o - 1].name, name, n) == 0)
+			return &rows[o - 1];
+	for (; opts && *opts != OPT_END; opts++) {
+		const struct option_row *r = option_row(*opts);
+
+		if (letter ? r->letter == letter : strlen(r->name) == n && strncmp(r->name, name, n) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+/* Any option of that name, of whatever verb: only to know whether it takes a value. */
+static const struct option_row *find_anywhere(const char *name, size_t n)
+{
+	for (size_t i = 0; i < OPT_COUNT - 1; i++)
+		if (strlen(rows[i].name) == n && strncmp(rows[i].name, name, n) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+static const struct { const char *name, *why; } refused[] = {
+	{"token", "there is no --token: a command line is public (ps). Put the token in a file, mode 0600, and name it with --token-file, "
+		  "or set BATON_TOKEN"},
+	{"context", "--context is not in this version: name the broker with --addr, --ca, --cert, --key or their BATON_* variables"},
+	{"admin-addr", "--admin-addr is not in this version"},
+};
+
+static int unknown_option(const char *name, size_t n, const enum opt *opts, struct problem *why)
+{
+	const char *names[OPT_COUNT + 1];
+	char word[64];
+	size_t k = 0;
+	const char *near;
+
+	snprintf(word, sizeof word, "%.*s", (int)n, name);
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+		if (strcmp(word, refused[i].name) == 0)
+			return problem_set(why, "%s", refused[i].why);
+	for (int o = OPT_ADDR; o <= OPT_GLOBAL_LAST; o++)
+		names[k++] = rows[o - 1].name;
+	for (; opts && *opts != OPT_END; opts++)
+		names[k++] = option_row(*opts)->name;
+	names[k] = NULL;
+	near = near_miss(word, names);
+	return problem_set(why, "unknown option --%s%s%s%s", word, near ? ": did you mean --" : "", near ? near : "", near ?
+		"?" : "");
+}
+
+/* One option at argv[*i]; steps over its value. */
+static int take_option(struct args *a, char *const *argv, size_t *i, const enum opt *opts, struct problem *why)
+{
+	const char *word = argv[*i];
+	bool is_long = word[1] == '-';
+	const char *name = word + (is_long ? 2 : 1);
+	const char *equals = is_long ? strchr(name, '=') : NULL;
+	size_t n = is_long ? (equals ? (size_t)(equals - name) : strlen(name)) : 1;
+	const struct option_row *r = find(opts, name, n, is_long ? 0 : *name);
+	const char *value = equals ? equals + 1 : !is_long && name[1] ? name + 1 : NULL;
+	char source[80];
+
+	for (size_t k = 0; is_long && !r && k < sizeof refused / sizeof refused[0]; k++)
+		if (strlen(refused[k].name) == n && strncmp(refused[k].name, name, n) == 0)
+			return problem_set(why, "%s", refused[k].why);
+	if (!r && !opts) { /* the verb is not known yet: only step over it */
+		r = is_long ? find_anywhere(name, n) : NULL;
+		if (r && r->kind != KIND_SWITCH && !value && argv[*i + 1])
+			(*i)++;
+		return 0;
+	}
+	if (!r && !is_long)
+		return problem_set(why, "unknown option -%c", *name);
+	if (!r)
+		return unknown_option(name, n, opts, why);
+	snprintf(source, sizeof source, "--%s", r->name);
+	a->given[r->opt] = true;
+	if (r->kind == KIND_SWITCH) {
+		if (value)
+			return problem_set(why, "%s takes no value", source);
+		return 0;
+	}
+	if (!value) {
+		value = argv[*i + 1];
+		if (!value)
+			return problem_set(why, "%s needs a value: %s", source, r->arg);
+		(*i)++;
+	}
+	return take(a, r, value, source, why);
+}
+
+int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct problem *why)
+{
+	memset(a, 0, sizeof *a);
+	for (size_t i = 0; argv[i]; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			a->rest = argv + i + 1;
+			break;
+		}
+		if (argv[i][0] == '-' && argv[i][1]) {
+			if (take_option(a, argv, &i, opts, why))
+				return -1;
+		} else if (a->n_words == ARGS_WORDS) {
+			return problem_set(why, "too many words: `%.64s`", argv[i]);
+		} else {
+			a->words[a->n_words++] = argv[i];
+		}
+	}
+	return 0;
+}
+
+int args_defaults(struct args *a, struct problem *why)
+{
+	for (int o = OPT_ADDR; o < OPT_COUNT; o++) {
+		const struct option_row *r = option_row((enum opt)o);
+		const char *env = r->env ? getenv(r->env) : NULL;
+
+		if (r->kind == KIND_SWITCH || r->kind == KIND_LIST || a->text[o])
+			continue;
+		if (env && *env) {
+			if (take(a, r, env, r->env, why))
+				return -1;
+		} else if (r->fallback && take(a, r, r->fallback, r->name, why)) {
+			return -1;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,79 @@
+/* Which options are there? One row each: name, argument, kind, environment variable, help. A verb names the ones it
+ * takes. */
+#ifndef BATON_CLI_OPTIONS_H
+#define BATON_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/problem.h"
+
+enum opt {
+	OPT_END, /* ends a verb's list */
+	/* global */
+	OPT_ADDR, OPT_CA, OPT_CERT, OPT_KEY, OPT_TOKEN_FILE, OPT_AS, OPT_DIR, OPT_TIMEOUT, OPT_OUTPUT, OPT_NO_HEADERS, OPT_UTC,
+		OPT_YES,
+	OPT_QUIET, OPT_VERBOSE, OPT_HELP,
+	OPT_GLOBAL_LAST = OPT_HELP,
+	/* dev */
+	OPT_FSYNC, OPT_WORKERS, OPT_FOREGROUND, OPT_PURGE, OPT_AUDIENCE, OPT_TTL, OPT_SUBJECT, OPT_OUT, OPT_TOKEN_SCOPE,
+	/* handoff */
+	OPT_ROUTE, OPT_TOOL, OPT_SIDE_EFFECT, OPT_PAYLOAD, OPT_CONTENT_TYPE, OPT_IDEMPOTENCY_KEY, OPT_DESTINATION, OPT_NONCE,
+		OPT_DEADLINE,
+	OPT_SCOPE, OPT_LABEL, OPT_PRIORITY, OPT_TRUST, OPT_DRY_RUN, OPT_ENVELOPE_FILE, OPT_REPLAY,
+	OPT_ENVELOPE, OPT_AFTER, OPT_STATE, OPT_TRACE, OPT_LIMIT, OPT_REASON, OPT_CASCADE,
+	/* serve */
+	OPT_ROUTES, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE,
+	/* checks */
+	OPT_METRICS, OPT_JWKS, OPT_ISSUER, OPT_PROTOS,
+	/* bench */
+	OPT_MODE, OPT_WINDOW, OPT_PUBLISHERS, OPT_SUBSCRIBERS, OPT_PAYLOAD_BYTES, OPT_CYCLES, OPT_SECONDS, OPT_WARMUP,
+		OPT_BENCH_ROUTE,
+	OPT_BENCH_TOOL,
+	OPT_COUNT
+};
+
+enum opt_kind { KIND_SWITCH, KIND_TEXT, KIND_LIST, KIND_NUMBER, KIND_DURATION, KIND_CHOICE };
+
+struct option_row {
+	enum opt opt;
+	const char *name;    /* without "--" */
+	char letter;         /* 0 = none */
+	enum opt_kind kind;
+	const char *arg;     /* "FILE"; for a choice: "a|b|c"; NULL for a switch */
+	const char *env;     /* NULL = none */
+	int64_t min, max;    /* of a number; of a duration in ms */
+	const char *fallback;/* used when neither flag nor environment says; NULL = none */
+	const char *help;
+};
+
+/* Never NULL for OPT_ADDR .. OPT_COUNT - 1. */
+const struct option_row *option_row(enum opt o);
+bool option_is_global(enum opt o);
+
+#define ARGS_MANY 64
+#define ARGS_WORDS 8
+
+struct args {
+	const char *text[OPT_COUNT];   /* as given; borrowed from argv, the environment or the table */
+	int64_t number[OPT_COUNT];     /* numbers; durations in ms; the index of a choice */
+	bool given[OPT_COUNT];         /* by flag */
+	struct { enum opt opt; const char *value; } many[ARGS_MANY]; /* KIND_LIST, in order */
+	size_t n_many;
+	const char *words[ARGS_WORDS]; /* what is no option: noun and verb first, then the verb's arguments */
+	size_t n_words;
+	char *const *rest;             /* after "--"; NULL = there was none */
+};
+
+/* opts: the verb's own, ended by OPT_END; NULL = only the global ones, the rest is put off: unknown options are
+ * then no error. argv ends in NULL. 0, or -1 with why: a usage error. */
+int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct problem *why);
+/* Environment, then the table's fallback, for every option that was not given. */
+int args_defaults(struct args *a, struct problem *why);
+/* "500ms" "10s" "5m" "1h" "2d", or a number of seconds. -1 when it is none. */
+int64_t duration_parse(const char *text);
+/* The nearest of words within two edits, or NULL. words ends in NULL. */
+const char *near_miss(const char *word, const char *const *words);
+
+#endif

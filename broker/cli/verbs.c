@@ -1,0 +1,161 @@
+/* Which command do these words name? The table answers; what it does not hold gets the nearest word, or "not in
+ * this version". */
+#include "config.h"
+
+#include "cli/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+#define OPTS(...) ((const enum opt[]){__VA_ARGS__ __VA_OPT__(,) OPT_END})
+#define SEND_OPTS                                                                                                                    \
+	OPT_ROUTE, OPT_TOOL, OPT_SIDE_EFFECT, OPT_PAYLOAD, OPT_CONTENT_TYPE, OPT_IDEMPOTENCY_KEY, OPT_DESTINATION, OPT_NONCE,        \
+		OPT_DEADLINE, OPT_SCOPE, OPT_LABEL, OPT_PRIORITY, OPT_TRUST, OPT_ENVELOPE_FILE, OPT_REPLAY
+
+const struct verb verbs[] = {
+	{"handoff", "send", "", "hand a task over; prints its id", OPTS(SEND_OPTS, OPT_DRY_RUN), 0, 0, false,
+		cmd_handoff_send},
+	{"handoff", "run", "", "hand a task over and follow it to its result", OPTS(SEND_OPTS), 0, 0, false, cmd_handoff_run},
+	{"handoff", "get", "ID", "show one handoff and its events", OPTS(OPT_ENVELOPE), 1, 1, false, cmd_handoff_get},
+	{"handoff", "watch", "ID", "follow one handoff to its end", OPTS(OPT_AFTER), 1, 1, false, cmd_handoff_watch},
+	{"handoff", "list", "", "handoffs that this agent sent or is assigned to, newest first",
+	 OPTS(OPT_ROUTE, OPT_STATE, OPT_TRACE, OPT_LIMIT), 0, 0, false, cmd_handoff_list},
+	{"handoff", "cancel", "ID", "stop one", OPTS(OPT_REASON, OPT_CASCADE), 1, 1, false, cmd_handoff_cancel},
+	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
+	 OPTS(OPT_ROUTES, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
+	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
+		cmd_whoami},
+	{"token", "verify", "[FILE]", "judge an access token without a broker (standard input when no FILE)",
+	 OPTS(OPT_JWKS, OPT_ISSUER, OPT_AUDIENCE), 0, 1, false, cmd_token_verify},
+	{"token", "show", "[FILE]", "print a token's header and claims, unverified (default: the configured token)", OPTS(), 0,
+		1, false,
+	 cmd_token_show},
+	{"dev", "up", "", "make and start a broker for trying out: CA, agents, issuer, route",
+	 OPTS(OPT_FSYNC, OPT_WORKERS, OPT_FOREGROUND), 0, 0, false, cmd_dev_up},
+	{"dev", "down", "", "stop it", OPTS(OPT_PURGE), 0, 0, false, cmd_dev_down},
+	{"dev", "status", "", "is it running, and where", OPTS(), 0, 0, false, cmd_dev_status},
+	{"dev", "token", "", "mint an access token for an agent of it",
+	 OPTS(OPT_TOKEN_SCOPE, OPT_AUDIENCE, OPT_TTL, OPT_SUBJECT, OPT_OUT), 0, 0, false, cmd_dev_token},
+	{"doctor", NULL, "", "check address, certificate, clock, registration and token, one by one", OPTS(OPT_METRICS), 0, 0,
+		false,
+	 cmd_doctor},
+	{"bench", NULL, "", "measure durable cycles: submit, store, deliver, complete",
+	 OPTS(OPT_MODE, OPT_WINDOW, OPT_PUBLISHERS, OPT_SUBSCRIBERS, OPT_PAYLOAD_BYTES, OPT_CYCLES, OPT_SECONDS, OPT_WARMUP,
+	 	OPT_FSYNC,
+	      OPT_WORKERS, OPT_BENCH_ROUTE, OPT_BENCH_TOOL), 0, 0, false, cmd_bench},
+	{"completion", "bash", "", "print the completion script for bash", OPTS(), 0, 0, false, cmd_completion_bash},
+	{"version", NULL, "", "print the version, or write the .proto files", OPTS(OPT_PROTOS), 0, 0, false, cmd_version},
+};
+const size_t n_verbs = sizeof verbs / sizeof verbs[0];
+
+/* "noun verb" pairs that the contract names and this version does not do; a noun alone has verb NULL. */
+static const struct { const char *noun, *words; } later[] = {
+	{"handoff", "tree"}, {"attach", NULL}, {"agent",
+		"register list show update quarantine release retire history enroll-token"},
+	{"enroll", NULL}, {"renew", NULL}, {"route", "list show pause resume disable enable drain"},
+	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add list show test refresh remove"},
+	{"trust", "add list remove"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"}, {"apply", NULL},
+		{"diff", NULL},
+	{"export", NULL}, {"revoke", "agent cert token subject issuer key tenant"}, {"revocation", "list show lift"},
+	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
+		"search tail verify export"},
+	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"store", "check"}, {"top", NULL}, {"check",
+		NULL},
+	{"dlq", "list show replay purge"}, {"admin", "init"}, {"context", "use list add show remove"},
+};
+
+bool verb_is_noun(const char *word)
+{
+	for (size_t i = 0; i < n_verbs; i++)
+		if (strcmp(verbs[i].noun, word) == 0)
+			return true;
+	return false;
+}
+
+static bool has_word(const char *words, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *w = words; w && *w;) {
+		size_t len = strcspn(w, " ");
+
+		if (len == n && strncmp(w, word, n) == 0)
+			return true;
+		w += len + (w[len] == ' ');
+	}
+	return false;
+}
+
+static bool is_later(const char *noun, const char *verb)
+{
+	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+		if (strcmp(later[i].noun, noun) == 0 && (!verb_is_noun(noun) || (verb && has_word(later[i].words, verb))))
+			return true;
+	return false;
+}
+
+static const struct verb *unknown_noun(const char *word, struct problem *why)
+{
+	const char *words[64];
+	size_t k = 0;
+	const char *near;
+
+	for (size_t i = 0; i < n_verbs && k < 63; i++)
+		if (i == 0 || strcmp(verbs[i].noun, verbs[i - 1].noun) != 0)
+			words[k++] = verbs[i].noun;
+	words[k] = NULL;
+	near = near_miss(word, words);
+	problem_set(why, "unknown command `%.64s`%s%s%s", word, near ? ": did you mean `" : ". `baton --help` lists them",
+		near ? near : "",
+		    near ? "`?" : "");
+	return NULL;
+}
+
+static const struct verb *unknown_verb(const char *noun, const char *word, struct problem *why)
+{
+	const char *words[32];
+	size_t k = 0;
+	const char *near;
+
+	for (size_t i = 0; i < n_verbs && k < 31; i++)
+		if (verbs[i].verb && strcmp(verbs[i].noun, noun) == 0)
+			words[k++] = verbs[i].verb;
+	words[k] = NULL;
+	near = near_miss(word, words);
+	if (near)
+		problem_set(why, "unknown command `%s %.64s`: did you mean `%s %s`?", noun, word, noun, near);
+	else
+		problem_set(why, "unknown command `%s %.64s`. `baton %s --help` lists them", noun, word, noun);
+	return NULL;
+}
+
+const struct verb *verb_find(const char *const *words, size_t n, size_t *used, struct problem *why)
+{
+	*used = 0;
+	if (n == 0) {
+		problem_set(why, "no command. `baton --help` lists them");
+		return NULL;
+	}
+	if (is_later(words[0], n > 1 ? words[1] : NULL)) {
+		problem_set(why, "`%s%s%.64s` is not in this version", words[0], verb_is_noun(words[0]) ? " " : "",
+			    verb_is_noun(words[0]) ? words[1] : "");
+		return NULL;
+	}
+	if (!verb_is_noun(words[0]))
+		return unknown_noun(words[0], why);
+	for (size_t i = 0; i < n_verbs; i++) {
+		if (strcmp(verbs[i].noun, words[0]) != 0)
+			continue;
+		if (!verbs[i].verb || (n > 1 && strcmp(verbs[i].verb, words[1]) == 0)) {
+			*used = verbs[i].verb ? 2 : 1;
+			return &verbs[i];
+		}
+	}
+	*used = 1;
+	if (n > 1)
+		return unknown_verb(words[0], words[1], why);
+	problem_set(why, "`%s` needs a verb. `baton %s --help` lists them", words[0], words[0]);
+	return NULL;
+}

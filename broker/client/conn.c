@@ -1,0 +1,395 @@
+/* How do bytes travel between the socket, TLS and HTTP/2? By client_io(): it does what the socket allows now and
+ * never waits. Calls are call.c; words for what goes wrong are fault.c. */
+#include "config.h"
+
+#include "client/conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/conn_priv.h"
+
+#define READ_CHUNK 16384
+#define READS_A_ROUND 16
+#define WRITE_CHUNK 65536
+#define OUT_CAP (WRITE_CHUNK * 4)
+
+static const struct h2_limits client_limits = {
+	.max_streams = 128,
+	.header_bytes = 32 * 1024,
+	.header_count = 64,
+	.stream_window = 1024 * 1024,
+	.connection_window = 4 * 1024 * 1024,
+	.max_frame = 16384,
+	.send_high = 512 * 1024,
+	.send_low = 64 * 1024,
+	.reset_burst = 10000, .reset_rate = 1000, /* the broker is no attacker: its own budgets are for peers */
+	.control_burst = 10000, .control_rate = 1000,
+	.ping_burst = 1000, .ping_rate = 100,
+};
+
+static void set_closed(struct client *c)
+{
+	if (c->state == CLIENT_CLOSED)
+		return;
+	if (c->why.fault == CLIENT_FINE)
+		client_error_set(&c->why, CLIENT_FAULT_UNREACHABLE, "the connection to %s is over", c->addr);
+	c->state = CLIENT_CLOSED;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	client_calls_fail(c);
+}
+
+/* "host:port", "[v6]:port". 0, or -1 with why. */
+static int split_addr(const char *addr, char *host, size_t host_size, const char **port, struct client_error *why)
+{
+	const char *colon = strrchr(addr, ':');
+	const char *from = addr, *to = colon;
+
+	if (colon && addr[0] == '[' && colon > addr && colon[-1] == ']') {
+		from = addr + 1;
+		to = colon - 1;
+	} else if (colon && memchr(addr, ':', (size_t)(colon - addr))) {
+		colon = NULL;
+	}
+	if (!colon || to == from || (size_t)(to - from) >= host_size || !colon[1] || strlen(addr) >= 280) {
+		client_error_set(why, CLIENT_FAULT_CONFIG, "`%.200s` is not an address", addr);
+		client_error_todo(why, "Write host:port, e.g. broker.acme.example:7443 or [::1]:7443.");
+		return -1;
+	}
+	memcpy(host, from, (size_t)(to - from));
+	host[to - from] = '\0';
+	*port = colon + 1;
+	return 0;
+}
+
+static void try_next_address(struct client *c, int error)
+{
+	for (; c->trying; c->trying = c->trying->ai_next) {
+		struct addrinfo *a = c->trying;
+		int one = 1, idle = 30, every = 10, times = 3;
+
+		if (c->fd >= 0)
+			close(c->fd);
+		c->fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
+		if (c->fd < 0) {
+			error = errno;
+			continue;
+		}
+		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one); /* a long wait notices a dead broker in a minute */
+		setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+		setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
+		setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+		if (connect(c->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS)
+			return;
+		error = errno;
+	}
+	client_error_set(&c->why, CLIENT_FAULT_UNREACHABLE, "cannot connect to %s: %s", c->addr, strerror(error));
+	if (error == ECONNREFUSED)
+		client_error_todo(&c->why, "Is batond running there, and is this the port of listen.agents?");
+	set_closed(c);
+}
+
+struct client *client_new(const struct client_creds *creds, const char *addr, struct client_error *why)
+{
+	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct client *c = calloc(1, sizeof *c);
+	const char *port = NULL;
+	int rc;
+
+	if (!c) {
+		client_error_set(why, CLIENT_FAULT_CONFIG, "out of memory");
+		return NULL;
+	}
+	c->fd = -1;
+	c->creds = creds;
+	buf_init(&c->out, OUT_CAP);
+	if (split_addr(addr, c->host, sizeof c->host, &port, why))
+		goto fail;
+	snprintf(c->addr, sizeof c->addr, "%s", addr);
+	rc = getaddrinfo(c->host, port, &hints, &c->found);
+	if (rc) {
+		client_error_set(why, CLIENT_FAULT_UNREACHABLE, "cannot connect to %s: %s", addr, gai_strerror(rc));
+		client_error_todo(why, "Check the host name and the port.");
+		goto fail;
+	}
+	c->h2 = h2_new_client(&client_limits, &client_call_h2_events, c);
+	c->ssl = client_creds_ssl(creds, c->host);
+	if (!c->h2 || !c->ssl) {
+		client_error_set(why, CLIENT_FAULT_CONFIG, "out of memory");
+		goto fail;
+	}
+	c->trying = c->found;
+	try_next_address(c, 0);
+	if (c->state == CLIENT_CLOSED) {
+		*why = c->why;
+		goto fail;
+	}
+	return c;
+fail:
+	client_free(c);
+	return NULL;
+}
+
+void client_free(struct client *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < CALL_BUCKETS; i++)
+		while (c->calls[i])
+			client_call_drop(c->calls[i]);
+	c->depth = 0;
+	client_calls_reap(c);
+	h2_free(c->h2);
+	if (c->ssl && c->fd >= 0 && c->state >= CLIENT_OPENING) {
+		SSL_shutdown(c->ssl);
+		ERR_clear_error();
+	}
+	SSL_free(c->ssl);
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->found)
+		freeaddrinfo(c->found);
+	buf_clear(&c->out);
+	free(c);
+}
+
+static void tls_failed(struct client *c, int rc, bool opening)
+{
+	int e = SSL_get_error(c->ssl, rc);
+
+	if (c->goaway) /* it has said why already */
+		ERR_clear_error();
+	else
+		client_explain_tls(&c->why, c->ssl, e, c->addr, opening, c->creds);
+	set_closed(c);
+}
+
+static void on_connected(struct client *c)
+{
+	int error = 0;
+	socklen_t n = sizeof error;
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+		error = errno;
+	if (error) {
+		c->trying = c->trying->ai_next;
+		try_next_address(c, error);
+		return;
+	}
+	if (SSL_set_fd(c->ssl, c->fd) != 1) {
+		client_error_set(&c->why, CLIENT_FAULT_CONFIG, "out of memory");
+		set_closed(c);
+		return;
+	}
+	c->state = CLIENT_HANDSHAKE;
+}
+
+static void on_handshake(struct client *c)
+{
+	const unsigned char *alpn = NULL;
+	unsigned n = 0;
+	int rc;
+
+	ERR_clear_error();
+	errno = 0;
+	rc = SSL_connect(c->ssl);
+	if (rc != 1) {
+		int e = SSL_get_error(c->ssl, rc);
+
+		c->handshake_writes = e == SSL_ERROR_WANT_WRITE;
+		if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
+			tls_failed(c, rc, true);
+		return;
+	}
+	SSL_get0_alpn_selected(c->ssl, &alpn, &n);
+	if (n != 2 || memcmp(alpn, "h2", 2) != 0) {
+		client_error_set(&c->why, CLIENT_FAULT_PROTOCOL, "cannot connect to %s: the peer does not offer HTTP/2 (no ALPN h2)",
+			c->addr);
+		client_error_todo(&c->why, "Use the port of listen.agents (7443 by default).");
+		set_closed(c);
+		return;
+	}
+	c->state = CLIENT_OPENING;
+}
+
+static void bad_session(struct client *c)
+{
+	client_error_set(&c->why, CLIENT_FAULT_PROTOCOL, "the peer at %s broke HTTP/2: %s", c->addr, h2_error(c->h2));
+	client_flush(c);
+	set_closed(c);
+}
+
+static void read_some(struct client *c)
+{
+	uint8_t chunk[READ_CHUNK];
+
+	c->more = false;
+	for (int i = 0; i < READS_A_ROUND && c->state != CLIENT_CLOSED; i++) {
+		int n;
+
+		ERR_clear_error();
+		errno = 0;
+		n = SSL_read(c->ssl, chunk, sizeof chunk);
+		if (n <= 0) {
+			int e = SSL_get_error(c->ssl, n);
+
+			if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
+				tls_failed(c, n, c->state == CLIENT_OPENING);
+			return;
+		}
+		c->state = CLIENT_READY;
+		if (h2_feed(c->h2, slice_of(chunk, (size_t)n)) != 0) {
+			bad_session(c);
+			return;
+		}
+	}
+	c->more = true;
+}
+
+static void write_some(struct client *c)
+{
+	c->blocked = false;
+	while (c->state == CLIENT_OPENING || c->state == CLIENT_READY) {
+		int n;
+
+		if (c->out_at == c->out.n) {
+			buf_reset(&c->out);
+			c->out_at = 0;
+			h2_pull(c->h2, &c->out, WRITE_CHUNK); /* a session that is over gives its GOAWAY, then nothing */
+			if (c->out.n == 0)
+				return;
+		}
+		ERR_clear_error();
+		errno = 0;
+		n = SSL_write(c->ssl, c->out.p + c->out_at, (int)(c->out.n - c->out_at));
+		if (n <= 0) {
+			int e = SSL_get_error(c->ssl, n);
+
+			if (e == SSL_ERROR_WANT_WRITE || e == SSL_ERROR_WANT_READ)
+				c->blocked = e == SSL_ERROR_WANT_WRITE;
+			else
+				c->more = true; /* the reason, an alert, stands in what can still be read */
+			if (e == SSL_ERROR_SSL || e == SSL_ERROR_ZERO_RETURN)
+				tls_failed(c, n, c->state == CLIENT_OPENING);
+			ERR_clear_error();
+			return;
+		}
+		c->out_at += (size_t)n;
+	}
+}
+
+void client_flush(struct client *c)
+{
+	c->depth++; /* h2_pull runs callbacks */
+	write_some(c);
+	c->depth--;
+	client_calls_reap(c);
+}
+
+void client_io(struct client *c)
+{
+	c->depth++;
+	if (c->state == CLIENT_CONNECTING)
+		on_connected(c);
+	if (c->state == CLIENT_HANDSHAKE)
+		on_handshake(c);
+	if (c->state == CLIENT_OPENING || c->state == CLIENT_READY)
+		read_some(c);
+	if (c->state == CLIENT_OPENING || c->state == CLIENT_READY)
+		client_flush(c);
+	if (c->state == CLIENT_READY && h2_done(c->h2))
+		set_closed(c);
+	c->depth--;
+	client_calls_reap(c);
+}
+
+enum client_state client_state(const struct client *c)
+{
+	return c->state;
+}
+
+const struct client_error *client_why(const struct client *c)
+{
+	return &c->why;
+}
+
+int client_fd(const struct client *c)
+{
+	return c->fd;
+}
+
+short client_events(const struct client *c)
+{
+	switch (c->state) {
+	case CLIENT_CONNECTING:
+		return POLLOUT;
+	case CLIENT_HANDSHAKE:
+		return c->handshake_writes ? POLLOUT : POLLIN;
+	case CLIENT_OPENING:
+	case CLIENT_READY:
+		return (short)(POLLIN | (c->blocked || h2_wants_write(c->h2) ? POLLOUT : 0));
+	default:
+		return 0;
+	}
+}
+
+bool client_pending(const struct client *c)
+{
+	return c->state == CLIENT_CLOSED ? false : c->more || (c->state >= CLIENT_OPENING && SSL_has_pending(c->ssl));
+}
+
+bool client_wait(struct client *c, int64_t deadline_mono_ms)
+{
+	int64_t left = deadline_mono_ms - clock_mono_ms();
+	struct pollfd p = {.fd = c->fd, .events = client_events(c)};
+
+	if (c->state == CLIENT_CLOSED)
+		return true;
+	if (left <= 0)
+		return false;
+	if (client_pending(c))
+		left = 0;
+	else if (left > 60000)
+		left = 60000;
+	if (poll(&p, 1, (int)left) > 0 || left == 0)
+		client_io(c);
+	return true;
+}
+
+int client_connect(struct client *c, int64_t deadline_mono_ms, struct client_error *why)
+{
+	while (c->state != CLIENT_READY && c->state != CLIENT_CLOSED)
+		if (!client_wait(c, deadline_mono_ms)) {
+			client_error_set(why, CLIENT_FAULT_TIMEOUT, "cannot connect to %s: no answer in time (%s)", c->addr,
+					 c->state == CLIENT_CONNECTING ? "TCP" : "TLS handshake");
+			client_error_todo(why, "Check the address and the firewall, or allow more with --timeout.");
+			return -1;
+		}
+	if (c->state == CLIENT_READY)
+		return 0;
+	*why = c->why;
+	return -1;
+}
+
+const char *client_tls_text(const struct client *c)
+{
+	static char text[128];
+
+	snprintf(text, sizeof text, "%s %s", SSL_get_version(c->ssl), SSL_get_cipher_name(c->ssl));
+	return text;
+}
