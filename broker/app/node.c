@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/node_priv.h"
@@ -178,11 +178,46 @@ static void check_certificate(struct node *n)
 		   : left < EXPIRY_WARN_MS ? "the server certificate expires soon: replace it, then send SIGHUP" : "", now);
 }
 
+/* One number for the present versions of the files that rotate by themselves: certificate, key, bundles, CRLs. */
+static uint64_t files_mark(const struct config *c)
+{
+	uint64_t mark = 14695981039346656037u;
+	struct stat st;
+
+	for (size_t i = 0; i < 2 + 2 * c->n_trust; i++) {
+		const char *path = i == 0 ? c->tls_cert : i == 1 ? c->tls_key
+				   : i % 2 ? c->trust[i / 2 - 1].crl_file : c->trust[i / 2 - 1].bundle_file;
+		uint64_t seen = path && *path && stat(path, &st) == 0
+			? (uint64_t)st.st_mtim.tv_sec * 1000003 ^ (uint64_t)st.st_mtim.tv_nsec ^ (uint64_t)st.st_ino << 20 : 1;
+
+		mark = (mark ^ seen) * 1099511628211u;
+	}
+	return mark;
+}
+
+/* A change counts when it has stood for one look: certificate and key are seldom replaced in one instant. */
+static void follow_files(struct node *n)
+{
+	uint64_t mark = files_mark(n->config);
+
+	if (mark == n->files_seen)
+		n->files_changing = 0;
+	else if (mark != n->files_changing)
+		n->files_changing = mark;
+	else {
+		n->files_seen = mark;
+		n->files_changing = 0;
+		log_event(LOG_INFO, "files.changed", F_STR("what", "certificate, key, bundle or CRL"));
+		reload_run(n);
+	}
+}
+
 static void control(void *arg)
 {
 	struct node *n = arg;
 
 	check_certificate(n);
+	follow_files(n);
 	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
 		   clock_unix_ms());
 	loop_timer_set(n->timer, CONTROL_MS);
@@ -244,6 +279,7 @@ int node_run(struct node *n)
 	health_set(n->health, HEALTH_DRAINING, true, "", clock_unix_ms());
 	metrics_set(n->metrics, METRIC_BUILD_INFO, n->version, NULL, 1);
 	note(n, "node.started");
+	n->files_seen = files_mark(n->config);
 	control(n);
 	keyfeed_begin(n->feed);
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),

@@ -65,6 +65,7 @@ struct node {
 	pthread_barrier_t started;
 	_Atomic uint64_t store_ok;       /* one bit a worker */
 	struct census *census;           /* connections by agent */
+	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
 };

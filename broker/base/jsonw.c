@@ -4,6 +4,7 @@
 #include "base/jsonw.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/encode.h"
 
@@ -28,12 +29,22 @@ static bool needs_escape(uint32_t c)
 	return c < 0x20 || c == '"' || c == '\\' || (c >= 0x7f && c <= 0x9f) || c == 0x2028 || c == 0x2029;
 }
 
+/* Printable ASCII but for '"' and '\\': most bytes of most values. */
+static bool is_plain(uint8_t c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 bool jsonw_escape(struct buf *b, struct slice s)
 {
 	size_t i = 0, run = 0, n;
 	uint32_t c;
 
 	while (i < s.n) {
+		if (is_plain(s.p[i])) {
+			i++;
+			continue;
+		}
 		n = utf8_step(slice_of(s.p + i, s.n - i), &c);
 		if (n && !needs_escape(c)) {
 			i += n;
@@ -57,15 +68,22 @@ static void put_quoted(struct buf *b, struct slice s)
 	buf_put_u8(b, '"');
 }
 
+/* Keys are the program's own words: nothing in them needs an escape. */
 static void put_key(struct jsonw *w, const char *key)
 {
+	size_t n = key ? strlen(key) : 0;
+	uint8_t *p;
+
 	if (w->comma)
 		buf_put_u8(w->b, ',');
 	w->comma = true;
-	if (!key)
+	if (!key || !(p = buf_reserve(w->b, n + 3)))
 		return;
-	put_quoted(w->b, slice_str(key));
-	buf_put_u8(w->b, ':');
+	*p++ = '"';
+	memcpy(p, key, n);
+	p[n] = '"';
+	p[n + 1] = ':';
+	w->b->n += n + 3;
 }
 
 static void open_with(struct jsonw *w, const char *key, uint8_t c)

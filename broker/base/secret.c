@@ -89,7 +89,7 @@ void sha256_parts(const struct slice *parts, size_t n, uint8_t out[SHA256_BYTES]
 	digest_end(c, out);
 }
 
-void random_bytes(void *p, size_t n)
+static void from_system(void *p, size_t n)
 {
 	uint8_t *at = p;
 	ssize_t got;
@@ -103,6 +103,32 @@ void random_bytes(void *p, size_t n)
 			n -= (size_t)got;
 		}
 	}
+}
+
+#define POOL_BYTES 512
+
+/* Small requests are served from a pool of this thread's own, one system call for many; what was given out is wiped. A child that forks
+ * would share it, so nothing forks and goes on running our code: children exec at once. */
+void random_bytes(void *p, size_t n)
+{
+	static _Thread_local struct {
+		uint8_t bytes[POOL_BYTES];
+		size_t left;
+	} pool;
+	uint8_t *from;
+
+	if (n > POOL_BYTES / 8) {
+		from_system(p, n);
+		return;
+	}
+	if (pool.left < n) {
+		from_system(pool.bytes, POOL_BYTES);
+		pool.left = POOL_BYTES;
+	}
+	from = pool.bytes + POOL_BYTES - pool.left;
+	memcpy(p, from, n);
+	secret_wipe(from, n);
+	pool.left -= n;
 }
 
 void secret_wipe(void *p, size_t n)
