@@ -4,19 +4,21 @@
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
 --
--- Record, 119 bytes (positions count from 1):
---   1 'R'  2-9 sender  10-17 bytes_print  18-23 accepted_at  24-29 position  30-35 deadline  36 priority  37 max_attempts
---   38-41 size of the sealed task  42-49 token of the submission, part of the task blob's name  50-65 idempotency  66 flags (1: has it)
---   67 state  68-75 fence  76 attempt  77-82 updated_at  83-88 lease_until  89-96 owner  97-100 cursor  101-106 first_leased_at
---   107 marks (1 stop requested, 2 given back)  108-115 token of the last report, part of the outcome blob's name
---   116-119 size of the sealed outcome, 0 = none
+-- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
+--   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task
+--   30-37 token of the submission, part of the task blob's name  38-53 idempotency  54 flags (1: has it)
+--   55-60 accepted_at  61-66 position
+--   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back)
+--   79-86 token of the last report, part of the outcome blob's name  87-90 size of the sealed outcome, 0 = none
+--   91 attempt  92-99 fence  100-107 owner  108-113 lease_until  114-119 first_leased_at
 -- Alias, 47 bytes: 1 'A'  2-17 id of the first handoff  18-25 sender  26-33 bytes_print  34-39 accepted_at  40-47 token
--- Event: 1-4 cursor  5-10 at  11 state  12 attempt  13-20 owner  21-28 token  29- sealed body
+-- Event: 1 state  2-7 at  8-11 cursor  12 attempt  13-20 owner  21-28 token  29- sealed body
+-- Lease hint: fence before the first 8, then id 16 and number of the fence from there 1, counted from 0
 -- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, extra 6, epoch 4, then one entry an item:
 --   status 1, flags 1, id 16, record 119 (zeros when there is none)
 
 local call, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
-local NONE, ZERO8
+local NONE, ZERO6, ZERO8, INIT, MARK
 
 local QUEUED, LEASED, INPUT, QUARANTINED, SCHEDULED, HELD = 3, 4, 6, 7, 2, 1
 local CANCELLED, EXPIRED, DEAD = 13, 14, 15
@@ -38,7 +40,10 @@ local function init()
 	match, gmatch = string.match, string.gmatch
 	pack, unpk, tun, concat = struct.pack, struct.unpack, unpack, table.concat
 	floor, max, min = math.floor, math.max, math.min
-	NONE, ZERO8 = rep('\0', 119), rep('\0', 8)
+	NONE, ZERO6, ZERO8 = rep('\0', 119), rep('\0', 6), rep('\0', 8)
+	INIT = '\0\0\0\1' .. rep('\0', 42) -- of a new record, from the cursor on
+	MARK = {}
+	for status = 0, 15 do MARK[2 * status], MARK[2 * status + 1] = char(status, 0), char(status, 1) end
 	call = redis.call
 end
 
@@ -56,7 +61,7 @@ local function head(now, w, extra, epoch)
 end
 
 local function class(rec)
-	local p = byte(rec, 36)
+	local p = byte(rec, 24)
 	if p < 4 then return 1 elseif p < 7 then return 2 end
 	return 3
 end
@@ -75,20 +80,23 @@ local function wake(km, arm, me)
 end
 
 -- The record with another state; nil keeps a field.
-local function with(rec, state, now6, cursor, marks, token, osize, attempt)
-	return sub(rec, 1, 66) .. char(state) .. sub(rec, 68, 75) .. (attempt and char(attempt) or sub(rec, 76, 76)) .. now6
-		.. sub(rec, 83, 96) .. pack('>I4', cursor) .. sub(rec, 101, 106) .. (marks and char(marks) or sub(rec, 107, 107))
-		.. (token or sub(rec, 108, 115)) .. (osize and pack('>I4', osize) or sub(rec, 116, 119))
+local function with(rec, state, now, cursor, marks, token, osize, attempt)
+	return sub(rec, 1, 66)
+		.. pack('>BI6I4Bc8I4', state, now, cursor, marks or byte(rec, 78), token or sub(rec, 79, 86), osize or (unpk('>I4', rec, 87)))
+		.. (attempt and char(attempt) .. sub(rec, 92) or sub(rec, 91))
 end
 
 local function cursor_of(rec)
-	return (unpk('>I4', rec, 97))
+	return (unpk('>I4', rec, 74))
+end
+
+local function size_of(rec)
+	return (unpk('>I4', rec, 26))
 end
 
 -- Writes down an event that is neither the first, the first lease nor the last; rec is how the record is after it.
 local function log(base, id, rec, token, body)
-	call('RPUSH', base .. 'e:' .. id,
-		sub(rec, 97, 100) .. sub(rec, 77, 82) .. sub(rec, 67, 67) .. sub(rec, 76, 76) .. sub(rec, 89, 96) .. token .. body)
+	call('RPUSH', base .. 'e:' .. id, sub(rec, 67, 77) .. sub(rec, 91, 91) .. sub(rec, 100, 107) .. token .. body)
 end
 
 -- Follows an alias. Returns id, record; record false when there is none.
@@ -101,8 +109,9 @@ local function find_record(ks, id, rec)
 	return id, rec
 end
 
-local function entry(status, flags, id, rec)
-	return char(status, flags) .. id .. (rec or NONE)
+-- Entry j of an answer. Three pieces that exist already cost less than one new string.
+local function entry(out, j, status, flags, id, rec)
+	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec or NONE
 end
 
 -- m s n q0 q1 q2 z h · remembered epoch, remembered sequence. Answer: 'K' header with extra = sequence, then changed 1, lost 6,
@@ -132,20 +141,19 @@ local function open(k, a)
 	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
 end
 
--- m s i z q0 q1 q2 n f h · incarnation, node, max waiting, max bytes, skew ms, items. Item, 98 bytes: 1 id 17 sender
--- 25 bytes_print 33 deadline 39 priority 40 max_attempts 41 size 45 token 53 idempotency 69 flags 70 state 71 idempotency_print
--- 87 issued_at 93 start_at. extra = sequence.
+-- m s i z q0 q1 q2 n f h · incarnation, node, max waiting, max bytes, skew ms, items. Item, 99 bytes: 1 id 17 the
+-- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at. extra = sequence.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[6]
 	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
-	local n, ids, idem, idem_at = #items / 98, {}, {}, {}
+	local n, ids, idem, idem_at = #items / 99, {}, {}, {}
 	for j = 1, n do
-		local o = (j - 1) * 98
+		local o = (j - 1) * 99
 		ids[j] = sub(items, o + 1, o + 16)
-		if byte(items, o + 69) == 1 then
-			idem[#idem + 1] = sub(items, o + 53, o + 68)
+		if byte(items, o + 70) == 1 then
+			idem[#idem + 1] = sub(items, o + 54, o + 69)
 			idem_at[j] = #idem
 		end
 	end
@@ -168,23 +176,23 @@ local function accept(k, a)
 	local mine, mine_idem, out = {}, {}, {}
 	local base = sub(km, 1, -2)
 	for j = 1, n do
-		local o, id = (j - 1) * 98, ids[j]
+		local o, id = (j - 1) * 99, ids[j]
 		local rec = mine[id] or known[j + 1]
-		local token = sub(items, o + 45, o + 52)
+		local token = sub(items, o + 46, o + 53)
 		local status, flags, named, shown = OK, 0, id, nil
 		if rec and byte(rec, 1) == 65 then
 			status = sub(rec, 40, 47) == token and DUPLICATE or REPLAYED
-			flags = sub(rec, 26, 33) == sub(items, o + 25, o + 32) and 1 or 0
+			flags = sub(rec, 26, 33) == sub(items, o + 26, o + 33) and 1 or 0
 			named = sub(rec, 2, 17)
 			shown = mine[named] or call('HGET', ks, named)
 		elseif rec then
 			shown = rec
-			if sub(rec, 42, 49) ~= token then
-				status, flags = REPLAYED, sub(rec, 10, 17) == sub(items, o + 25, o + 32) and 1 or 0
+			if sub(rec, 30, 37) ~= token then
+				status, flags = REPLAYED, sub(rec, 10, 17) == sub(items, o + 26, o + 33) and 1 or 0
 			end
 		else
-			local deadline, _, _, size = unpk('>I6BBI4', items, o + 33)
-			local issued, start = unpk('>I6I6', items, o + 87)
+			local deadline, _, _, size = unpk('>I6BBI4', items, o + 34)
+			local issued, start = unpk('>I6I6', items, o + 88)
 			local key, first, first_id, first_rec
 			if idem_at[j] then
 				key = idem[idem_at[j]]
@@ -196,28 +204,26 @@ local function accept(k, a)
 			end
 			if issued <= stale then
 				status = STALE
-			elseif first_rec and sub(first, 17, 32) ~= sub(items, o + 71, o + 86) then
+			elseif first_rec and sub(first, 17, 32) ~= sub(items, o + 72, o + 87) then
 				status = CONFLICT
 			elseif first_rec then
 				status, named, shown = DUPLICATE, first_id, first_rec
 				seq = seq + 1
-				rec = 'A' .. first_id .. sub(items, o + 17, o + 32) .. now6 .. token
+				rec = 'A' .. first_id .. sub(items, o + 18, o + 33) .. now6 .. token
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1], f[#f + 1] = id, id
 			elseif w >= max_w or wb + size > max_wb then
 				status = QUOTA
 			else
-				local state = byte(items, o + 70)
+				local state = byte(items, o + 71)
 				seq, w, wb = seq + 1, w + 1, wb + size
-				rec = 'R' .. sub(items, o + 17, o + 32) .. now6 .. pack('>I6', seq) .. sub(items, o + 33, o + 69)
-					.. char(state) .. '\0\0\0\0\0\0\0\0\0' .. now6
-					.. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+				rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. INIT
 				mine[id], shown = rec, rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1] = id
 				if key then
-					local value = id .. sub(items, o + 71, o + 86)
+					local value = id .. sub(items, o + 72, o + 87)
 					mine_idem[key] = value
 					new_idem[#new_idem + 1], new_idem[#new_idem + 2] = key, value
 				end
@@ -233,7 +239,7 @@ local function accept(k, a)
 			end
 		end
 		if status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
-		out[j] = entry(status, flags, named, shown)
+		entry(out, j, status, flags, named, shown)
 	end
 	if #new > 0 then
 		call('HSET', ks, tun(new))
@@ -259,10 +265,13 @@ local function lease(k, a)
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
 	local now, fence, w, wb = clock(m[5]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
-	local base, out, new, gone = sub(km, 1, -2), {}, {}, {}
+	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
-		local till6, hint, first, got, n = pack('>I6', now + ms), {}, fence, {}, 0
+		want = min(want, 256) -- a hint counts its fences in one byte
+		local till6, hint, first, n = pack('>I6', now + ms), {}, fence, 0
+		at = at + 1
+		local count_at = at
 		while want > 0 and budget > 0 and not dry and pops < LIMIT_POPS do
 			local popped = call('LMPOP', 3, k[4], k[5], k[6], 'LEFT', 'COUNT', want)
 			if not popped then dry = true break end
@@ -273,26 +282,26 @@ local function lease(k, a)
 			for j = 1, #ids do
 				local id, rec = ids[j], recs[j]
 				if rec and byte(rec, 67) == QUEUED and byte(rec, 1) == 82 then
-					local deadline, _, _, size = unpk('>I6BBI4', rec, 30)
-					local cursor = cursor_of(rec)
+					local deadline, _, _, size = unpk('>I6BBI4', rec, 18)
+					local cursor = cursor_of(rec) + 1
 					if deadline > 0 and deadline <= now then
-						rec = with(rec, EXPIRED, now6, cursor + 1)
+						rec = with(rec, EXPIRED, now, cursor)
 						gone[#gone + 1] = id
 						w, wb, n = w - 1, wb - size, n + 1
-						got[n] = id .. rec
+						out[at + 1], out[at + 2], at = id, rec, at + 2
 						new[#new + 1], new[#new + 2] = id, rec
 					elseif budget <= 0 then
 						back[#back + 1] = id
 					else
 						fence, budget, want = fence + 1, budget - size, want - 1
-						local began = sub(rec, 101, 106)
-						if began == '\0\0\0\0\0\0' then began = now6 end
-						rec = sub(rec, 1, 66) .. '\4' .. pack('>I8B', fence, byte(rec, 76) + 1) .. now6 .. till6 .. owner
-							.. pack('>I4', cursor + 1) .. began .. '\0' .. sub(rec, 108, 119)
-						if cursor > 1 then log(base, id, rec, ZERO8, '') end
-						hint[#hint + 1] = id .. pack('>I2', fence - first)
+						local began = sub(rec, 114, 119)
+						if began == ZERO6 then began = now6 end
+						rec = sub(rec, 1, 66) .. pack('>BI6I4B', LEASED, now, cursor, 0) .. sub(rec, 79, 90)
+							.. pack('>BI8', byte(rec, 91) + 1, fence) .. owner .. till6 .. began
+						if cursor > 2 then log(base, id, rec, ZERO8, '') end
+						hint[#hint + 1], hint[#hint + 2] = id, char(fence - first - 1)
 						w, wb, n = w - 1, wb - size, n + 1
-						got[n] = id .. rec
+						out[at + 1], out[at + 2], at = id, rec, at + 2
 						new[#new + 1], new[#new + 2] = id, rec
 					end
 				end
@@ -300,7 +309,7 @@ local function lease(k, a)
 			for j = #back, 1, -1 do call('LPUSH', key, back[j]) end
 		end
 		if #hint > 0 then call('ZADD', k[3], now + ms, pack('>I8', first) .. concat(hint)) end
-		out[r] = pack('>I2', n) .. concat(got)
+		out[count_at] = pack('>I2', n)
 	end
 	if #new > 0 then
 		call('HSET', ks, tun(new))
@@ -313,9 +322,10 @@ local function lease(k, a)
 	return head(now, w, dry and 0 or 1, m[7]) .. concat(out)
 end
 
-local function leased(rec, fence, owner)
+-- holder: fence and owner
+local function leased(rec, holder)
 	local state = byte(rec, 67)
-	return state >= LEASED and state <= INPUT and sub(rec, 68, 75) == fence and sub(rec, 89, 96) == owner
+	return state >= LEASED and state <= INPUT and sub(rec, 92, 107) == holder
 end
 
 local function load_items(ks, items, width)
@@ -345,13 +355,13 @@ local function extend(k, a)
 		local rec = by[id]
 		if not rec then
 			status = NOT_FOUND
-		elseif not leased(rec, sub(a[1], o + 17, o + 24), sub(a[1], o + 25, o + 32)) then
+		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
 			status = LOST
 		else
-			rec = sub(rec, 1, 82) .. pack('>I6', now + unpk('>I4', a[1], o + 33)) .. sub(rec, 89)
+			rec = sub(rec, 1, 107) .. pack('>I6', now + unpk('>I4', a[1], o + 33)) .. sub(rec, 114)
 			by[id], dirty[id] = rec, true
 		end
-		out[j] = entry(status, 0, id, rec)
+		entry(out, j, status, 0, id, rec)
 	end
 	save(k[2], dirty, by)
 	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
@@ -359,7 +369,7 @@ end
 
 -- Tokens of one store count up: a report with the same first half and a number not above the record's was written before.
 local function seen(rec, token)
-	local last = sub(rec, 108, 115)
+	local last = sub(rec, 79, 86)
 	if last == token then return true end
 	if sub(last, 1, 4) ~= sub(token, 1, 4) then return false end
 	local behind = (unpk('>I4', last, 5) - unpk('>I4', token, 5)) % 4294967296
@@ -372,7 +382,7 @@ local function event(k, a)
 	local m = call('HMGET', k[1], 't', 'w')
 	local ids, by = load_items(k[2], a[1], 46)
 	local now, out, dirty = clock(m[1]), {}, {}
-	local now6, base = pack('>I6', now), sub(k[1], 1, -2)
+	local base = sub(k[1], 1, -2)
 	for j = 1, #ids do
 		local o, id, status = (j - 1) * 46, ids[j], OK
 		local rec, token = by[id], sub(a[1], o + 38, o + 45)
@@ -380,7 +390,7 @@ local function event(k, a)
 			status = NOT_FOUND
 		elseif byte(a[1], o + 46) == 1 and seen(rec, token) then
 			status = OK
-		elseif not leased(rec, sub(a[1], o + 17, o + 24), sub(a[1], o + 25, o + 32)) then
+		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
 			status = LOST
 		else
 			local state, limit = unpk('>BI4', a[1], o + 33)
@@ -388,12 +398,12 @@ local function event(k, a)
 			if cursor >= limit then
 				status = QUOTA
 			else
-				rec = with(rec, state == 0 and byte(rec, 67) or state, now6, cursor + 1, nil, token)
+				rec = with(rec, state == 0 and byte(rec, 67) or state, now, cursor + 1, nil, token)
 				log(base, id, rec, token, a[1 + j])
 				by[id], dirty[id] = rec, true
 			end
 		end
-		out[j] = entry(status, 0, id, rec)
+		entry(out, j, status, 0, id, rec)
 	end
 	save(k[2], dirty, by)
 	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
@@ -416,36 +426,36 @@ local function finish(k, a)
 		if where == 2 then
 			body, next_body = a[next_body], next_body + 1
 		end
-		local fence, owner = sub(items, o + 17, o + 24), sub(items, o + 25, o + 32)
-		local late = rec and byte(rec, 67) == QUEUED and byte(rec, 107) == 0 and sub(rec, 68, 75) == fence
-			and sub(rec, 89, 96) == owner and fence ~= ZERO8
+		local holder = sub(items, o + 17, o + 32)
+		local late = rec and byte(rec, 67) == QUEUED and byte(rec, 78) == 0 and sub(rec, 92, 107) == holder
+			and sub(rec, 92, 99) ~= ZERO8
 		if not rec then
 			status = NOT_FOUND
-		elseif sub(rec, 108, 115) == token then
+		elseif sub(rec, 79, 86) == token then
 			status = OK
-		elseif not late and not leased(rec, fence, owner) then
+		elseif not late and not leased(rec, holder) then
 			status = LOST
 		else
-			local cursor, attempt, state = cursor_of(rec) + 1, byte(rec, 76), FINISH_STATE[kind]
-			local task = unpk('>I4', rec, 38)
+			local cursor, attempt, state = cursor_of(rec) + 1, byte(rec, 91), FINISH_STATE[kind]
+			local task = size_of(rec)
 			if late then w, wb, moved = w - 1, wb - task, true end
 			if kind == RELEASE and cursor < LIMIT_EVENTS then
 				attempt = max(attempt - 1, 0)
-			elseif (kind == RETRY or kind == RELEASE) and attempt >= byte(rec, 37) then
+			elseif (kind == RETRY or kind == RELEASE) and attempt >= byte(rec, 25) then
 				state = DEAD
 			end
 			if state then
-				rec = with(rec, state, now6, cursor, nil, token, size)
+				rec = with(rec, state, now, cursor, nil, token, size)
 				if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
 				if state == DEAD then call('ZADD', k[8], now, id) else done[#done + 1] = id end
 			elseif kind == QUARANTINE then
-				rec = with(rec, QUARANTINED, now6, cursor, nil, token)
+				rec = with(rec, QUARANTINED, now, cursor, nil, token)
 				log(base, id, rec, token, body)
 				call('ZADD', k[9], now, id)
 			else
-				rec = with(rec, QUEUED, now6, cursor, 2, token, nil, attempt)
+				rec = with(rec, QUEUED, now, cursor, 2, token, nil, attempt)
 				log(base, id, rec, token, body)
-				rec = sub(rec, 1, 88) .. ZERO8 .. sub(rec, 97)
+				rec = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
 				w, wb, moved = w + 1, wb + task, true
 				if late then
 					queued = queued + 1 -- it stands in its queue since the lapse
@@ -459,7 +469,7 @@ local function finish(k, a)
 			by[id], dirty[id] = rec, true
 		end
 		if where == 1 and status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
-		out[j] = entry(status, 0, id, rec)
+		entry(out, j, status, 0, id, rec)
 	end
 	save(ks, dirty, by)
 	push(k[4], q[1]) push(k[5], q[2]) push(k[6], q[3])
@@ -488,7 +498,7 @@ local function cancel(k, a)
 		local state = rec and byte(rec, 67)
 		if not rec then
 			status = NOT_FOUND
-		elseif sub(rec, 108, 115) == token then
+		elseif sub(rec, 79, 86) == token then
 			status = OK
 		elseif state >= QUARANTINED or id ~= asked and where > 0 then
 			-- A body is sealed for the id asked for, so it cannot serve another.
@@ -496,19 +506,19 @@ local function cancel(k, a)
 		else
 			local marks = 0
 			if state < LEASED then
-				w, wb, moved = w - 1, wb - unpk('>I4', rec, 38), true
+				w, wb, moved = w - 1, wb - size_of(rec), true
 				call('ZREM', k[3], id)
 				if state == HELD then call('ZREM', k[5], id) end
 			else
 				marks = 1
 			end
 			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
-			rec = with(rec, CANCELLED, now6, cursor_of(rec) + 1, marks, token, size)
+			rec = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size)
 			call('HSET', ks, id, rec)
 			call('RPUSH', k[4], now6 .. id)
 		end
 		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
-		out[j] = entry(status, 0, id, rec)
+		entry(out, j, status, 0, id, rec)
 	end
 	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
 	return head(now, w, 0) .. concat(out)
@@ -520,24 +530,24 @@ local function quarantine(k, a)
 	local km, ks = k[1], k[2]
 	local m = call('HMGET', km, 't', 'w', 'wb')
 	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local now6, base, out = pack('>I6', now), sub(km, 1, -2), {}
+	local base, out = sub(km, 1, -2), {}
 	local ids, by = load_items(ks, a[1], 16)
 	for j = 1, #ids do
 		local id = ids[j]
 		local rec = by[id]
 		if rec and byte(rec, 67) < QUARANTINED then
 			if byte(rec, 67) < LEASED then
-				w, wb = w - 1, wb - unpk('>I4', rec, 38)
+				w, wb = w - 1, wb - size_of(rec)
 				call('ZREM', k[3], id)
 				call('ZREM', k[4], id)
 			end
-			rec = with(rec, QUARANTINED, now6, cursor_of(rec) + 1)
+			rec = with(rec, QUARANTINED, now, cursor_of(rec) + 1)
 			log(base, id, rec, ZERO8, '')
 			call('HSET', ks, id, rec)
 			call('ZADD', k[5], now, id)
 		end
 		by[id] = rec
-		out[j] = entry(rec and OK or NOT_FOUND, 0, id, rec)
+		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
 	end
 	call('HSET', km, 'w', w, 'wb', wb, 't', now)
 	return head(now, w, 0) .. concat(out)
@@ -552,7 +562,7 @@ local function get(k, a)
 	local recs = call('HMGET', k[2], tun(ids))
 	for j = 1, #ids do
 		local id, rec = find_record(k[2], ids[j], recs[j])
-		out[j] = entry(rec and OK or NOT_FOUND, 0, id, rec)
+		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
 	end
 	return head(clock(m[1]), tonumber(m[2] or 0), 0) .. concat(out)
 end
@@ -562,11 +572,11 @@ local function events(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w')
 	local id, rec = find_record(k[2], a[1], call('HGET', k[2], a[1]))
-	local out = {head(clock(m[1]), tonumber(m[2] or 0), 0) .. entry(rec and OK or NOT_FOUND, 0, id, rec)}
+	local out = {head(clock(m[1]), tonumber(m[2] or 0), 0) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)}
 	local key, after, left, bytes = sub(k[1], 1, -2) .. 'e:' .. id, tonumber(a[2]), tonumber(a[3]), 0
 	local first = rec and call('LINDEX', key, 0)
 	if not first then return out end
-	local at = max(0, after - unpk('>I4', first, 1) + 1)
+	local at = max(0, after - unpk('>I4', first, 8) + 1)
 	while left > 0 and bytes < EVENT_BYTES do
 		local some = call('LRANGE', key, at, at + min(left, 4) - 1)
 		if #some == 0 then break end
@@ -587,21 +597,21 @@ local function list(k, a)
 	local state, out = tonumber(a[2]), {}
 	local stop = base + call('LLEN', k[3])
 	if before > 0 then stop = min(stop, before - 1) end
-	local start, on = max(base + 1, stop - LIMIT_LOOK + 1), 0
+	local start, on, n = max(base + 1, stop - LIMIT_LOOK + 1), 0, 0
 	local ids = stop >= start and call('LRANGE', k[3], start - base - 1, stop - base - 1) or {}
 	local recs = #ids > 0 and call('HMGET', k[2], tun(ids)) or {}
 	if start > base + 1 then on = start end
 	for j = #ids, 1, -1 do
 		local rec = recs[j]
 		if rec and byte(rec, 1) == 82 and (state == 0 or byte(rec, 67) == state)
-			and (a[1] == ZERO8 or sub(rec, 2, 9) == a[1] or sub(rec, 89, 96) == a[1]) then
-			budget = budget - unpk('>I4', rec, 38) - unpk('>I4', rec, 116)
-			if #out >= want or (budget < 0 and #out > 0) then
+			and (a[1] == ZERO8 or sub(rec, 2, 9) == a[1] or sub(rec, 100, 107) == a[1]) then
+			budget = budget - size_of(rec) - unpk('>I4', rec, 87)
+			if n >= want or (budget < 0 and n > 0) then
 				on = start + j
 				break
 			end
-			rec = sub(rec, 1, 23) .. pack('>I6', start + j - 1) .. sub(rec, 30)
-			out[#out + 1] = entry(OK, 0, ids[j], rec)
+			n = n + 1
+			entry(out, n, OK, 0, ids[j], sub(rec, 1, 60) .. pack('>I6', start + j - 1) .. sub(rec, 67))
 		end
 	end
 	return head(clock(m[1]), tonumber(m[2] or 0), on) .. concat(out)
@@ -614,9 +624,9 @@ local function purge_ids(k, base, ids, recs)
 		if rec then
 			gone[#gone + 1] = id
 			if byte(rec, 1) == 82 then
-				keys[#keys + 1], keys[#keys + 2] = base .. 'b:' .. id .. sub(rec, 42, 49), base .. 'e:' .. id
-				if sub(rec, 116, 119) ~= '\0\0\0\0' then keys[#keys + 1] = base .. 'b:' .. id .. sub(rec, 108, 115) end
-				if byte(rec, 66) == 1 then idem[#idem + 1] = {sub(rec, 50, 65), id} end
+				keys[#keys + 1], keys[#keys + 2] = base .. 'b:' .. id .. sub(rec, 30, 37), base .. 'e:' .. id
+				if sub(rec, 87, 90) ~= '\0\0\0\0' then keys[#keys + 1] = base .. 'b:' .. id .. sub(rec, 79, 86) end
+				if byte(rec, 54) == 1 then idem[#idem + 1] = {sub(rec, 38, 53), id} end
 			end
 		end
 	end
@@ -638,10 +648,11 @@ local function tick(k, a)
 	if not m[7] then return 'O' end
 	local now, w, wb, more, moved = clock(m[1]), tonumber(m[2]), tonumber(m[3]), 0, false
 	local now6, q, queued, out, done, new = pack('>I6', now), {{}, {}, {}}, 0, {}, {}, {}
-	local late = {}
+	local late, n_out = {}, 0
 
 	local function note(id, rec)
-		out[#out + 1] = entry(OK, 0, id, rec)
+		n_out = n_out + 1
+		entry(out, n_out, OK, 0, id, rec)
 		new[#new + 1], new[#new + 2] = id, rec
 	end
 	local function queue(id, rec)
@@ -649,13 +660,13 @@ local function tick(k, a)
 		c[#c + 1], queued = id, queued + 1
 	end
 	local function expire(id, rec, waiting)
-		if waiting then w, wb, moved = w - 1, wb - unpk('>I4', rec, 38), true end
+		if waiting then w, wb, moved = w - 1, wb - size_of(rec), true end
 		done[#done + 1] = id
 		late[id] = true
-		note(id, with(rec, EXPIRED, now6, cursor_of(rec) + 1))
+		note(id, with(rec, EXPIRED, now, cursor_of(rec) + 1))
 	end
 	local function due(rec)
-		local deadline = unpk('>I6', rec, 30)
+		local deadline = unpk('>I6', rec, 18)
 		return deadline > 0 and deadline <= now
 	end
 
@@ -664,28 +675,28 @@ local function tick(k, a)
 	for _, hint in ipairs(hints) do
 		if looked >= LIMIT_TICK then more = 1 break end
 		local first, ids = unpk('>I8', hint, 1), {}
-		for o = 9, #hint, 18 do ids[#ids + 1] = sub(hint, o, o + 15) end
+		for o = 9, #hint, 17 do ids[#ids + 1] = sub(hint, o, o + 15) end
 		local recs, keep, soonest = call('HMGET', ks, tun(ids)), {}, nil
 		looked = looked + #ids
 		for j = 1, #ids do
 			local id, rec = ids[j], recs[j]
-			local fence = first + unpk('>I2', hint, 9 + (j - 1) * 18 + 16)
-			if rec and byte(rec, 67) >= LEASED and byte(rec, 67) <= INPUT and unpk('>I8', rec, 68) == fence then
-				local till = unpk('>I6', rec, 83)
+			local fence = first + 1 + byte(hint, 8 + j * 17)
+			if rec and byte(rec, 67) >= LEASED and byte(rec, 67) <= INPUT and unpk('>I8', rec, 92) == fence then
+				local till = unpk('>I6', rec, 108)
 				if till > now then
-					keep[#keep + 1] = sub(hint, 9 + (j - 1) * 18, 8 + j * 18)
+					keep[#keep + 1] = sub(hint, 9 + (j - 1) * 17, 8 + j * 17)
 					soonest = min(soonest or till, till)
 				elseif due(rec) then
 					expire(id, rec, false)
-				elseif byte(rec, 76) >= byte(rec, 37) then
-					note(id, with(rec, DEAD, now6, cursor_of(rec) + 1))
+				elseif byte(rec, 91) >= byte(rec, 25) then
+					note(id, with(rec, DEAD, now, cursor_of(rec) + 1))
 					call('ZADD', k[11], now, id)
 				else
-					rec = with(rec, QUEUED, now6, cursor_of(rec) + 1, 0)
+					rec = with(rec, QUEUED, now, cursor_of(rec) + 1, 0)
 					log(base, id, rec, ZERO8, '')
 					note(id, rec)
 					queue(id, rec)
-					w, wb, moved = w + 1, wb + unpk('>I4', rec, 38), true
+					w, wb, moved = w + 1, wb + size_of(rec), true
 				end
 			end
 		end
@@ -705,7 +716,7 @@ local function tick(k, a)
 				if state == HELD then held[#held + 1] = id end
 				expire(id, rec, true)
 			elseif state == SCHEDULED then
-				rec = with(rec, QUEUED, now6, cursor_of(rec) + 1)
+				rec = with(rec, QUEUED, now, cursor_of(rec) + 1)
 				log(base, id, rec, ZERO8, '')
 				note(id, rec)
 				queue(id, rec)

@@ -33,24 +33,24 @@ bool record_decode(const uint8_t tag[4], const uint8_t *id, const uint8_t *p, st
 	memcpy(r->id.tag, tag, 4);
 	memcpy(r->id.b, id, HANDOFF_ID_BYTES);
 	r->sender = be_get(p + 1, 8);
-	r->accepted_at_ms = (int64_t)be_get(p + 17, 6);
-	r->position = be_get(p + 23, 6);
-	r->deadline_ms = (int64_t)be_get(p + 29, 6);
-	r->priority = p[35];
-	r->max_attempts = p[36];
-	out->task_size = (uint32_t)be_get(p + 37, 4);
-	memcpy(out->task_token, p + 41, TOKEN_BYTES);
+	r->deadline_ms = (int64_t)be_get(p + 17, 6);
+	r->priority = p[23];
+	r->max_attempts = p[24];
+	out->task_size = (uint32_t)be_get(p + 25, 4);
+	memcpy(out->task_token, p + 29, TOKEN_BYTES);
+	r->accepted_at_ms = (int64_t)be_get(p + 54, 6);
+	r->position = be_get(p + 60, 6);
 	r->state = (enum handoff_state)p[66];
-	r->fence = be_get(p + 67, 8);
-	r->attempt = p[75];
-	r->updated_at_ms = (int64_t)be_get(p + 76, 6);
-	r->lease_until_ms = (int64_t)be_get(p + 82, 6);
-	r->owner = be_get(p + 88, 8);
-	r->cursor = be_get(p + 96, 4);
-	r->first_leased_at_ms = (int64_t)be_get(p + 100, 6);
-	r->stop_requested = p[106] & 1;
-	memcpy(out->outcome_token, p + 107, TOKEN_BYTES);
-	out->outcome_size = (uint32_t)be_get(p + 115, 4);
+	r->updated_at_ms = (int64_t)be_get(p + 67, 6);
+	r->cursor = be_get(p + 73, 4);
+	r->stop_requested = p[77] & 1;
+	memcpy(out->outcome_token, p + 78, TOKEN_BYTES);
+	out->outcome_size = (uint32_t)be_get(p + 86, 4);
+	r->attempt = p[90];
+	r->fence = be_get(p + 91, 8);
+	r->owner = be_get(p + 99, 8);
+	r->lease_until_ms = (int64_t)be_get(p + 107, 6);
+	r->first_leased_at_ms = (int64_t)be_get(p + 113, 6);
 	return true;
 }
 
@@ -69,11 +69,11 @@ bool record_event_decode(struct slice entry, struct store_event *out, const uint
 {
 	const uint8_t *p = entry.p;
 
-	if (entry.n < EVENT_HEAD_BYTES || !state_known(p[10]))
+	if (entry.n < EVENT_HEAD_BYTES || !state_known(p[0]))
 		return false;
-	out->cursor = be_get(p, 4);
-	out->at_ms = (int64_t)be_get(p + 4, 6);
-	out->state = (enum handoff_state)p[10];
+	out->state = (enum handoff_state)p[0];
+	out->at_ms = (int64_t)be_get(p + 1, 6);
+	out->cursor = be_get(p + 7, 4);
 	out->attempt = p[11];
 	out->owner = be_get(p + 12, 8);
 	*token = p + 20;
@@ -92,19 +92,20 @@ static uint64_t time48(int64_t ms)
 void request_accept(const struct store_accept *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[ACCEPT_BYTES])
 {
 	memcpy(out, a->id.b, 16);
-	be_put(out + 16, 8, a->sender);
-	memcpy(out + 24, a->bytes_print, 8);
-	be_put(out + 32, 6, time48(a->deadline_ms));
-	out[38] = a->priority > 9 ? 9 : a->priority;
-	out[39] = a->max_attempts ? a->max_attempts : 1;
-	be_put(out + 40, 4, sealed);
+	out[16] = 'R';
+	be_put(out + 17, 8, a->sender);
+	memcpy(out + 25, a->bytes_print, 8);
+	be_put(out + 33, 6, time48(a->deadline_ms));
+	out[39] = a->priority > 9 ? 9 : a->priority;
+	out[40] = a->max_attempts ? a->max_attempts : 1;
+	be_put(out + 41, 4, sealed);
 	memcpy(out + ACCEPT_AT_TOKEN, token, TOKEN_BYTES);
-	memcpy(out + 52, a->idempotency, 16);
-	out[68] = a->has_idempotency;
-	out[69] = (uint8_t)a->state;
-	memcpy(out + 70, a->idempotency_print, 16);
-	be_put(out + 86, 6, time48(a->issued_at_ms));
-	be_put(out + 92, 6, time48(a->start_at_ms));
+	memcpy(out + 53, a->idempotency, 16);
+	out[69] = a->has_idempotency;
+	out[70] = (uint8_t)a->state;
+	memcpy(out + 71, a->idempotency_print, 16);
+	be_put(out + 87, 6, time48(a->issued_at_ms));
+	be_put(out + 93, 6, time48(a->start_at_ms));
 }
 
 void request_lease(const struct store_lease *a, uint8_t out[LEASE_BYTES])

@@ -15,13 +15,13 @@ enum {
 	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 40,
 	EVENT_HEAD_BYTES = 4 + 6 + 1 + 1 + 8 + 8,
 	/* requests */
-	ACCEPT_BYTES = 98,
+	ACCEPT_BYTES = 99,
 	LEASE_BYTES = 14,
 	EXTEND_BYTES = 36,
 	EVENT_BYTES = 46,
 	FINISH_BYTES = 50,
 	CANCEL_BYTES = 29,
-	REQUEST_MAX_BYTES = 98,
+	REQUEST_MAX_BYTES = 99,
 };
 
 /* What a record holds besides struct store_record. */
@@ -55,7 +55,7 @@ void request_finish(const struct store_finish *a, const uint8_t token[TOKEN_BYTE
 void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[CANCEL_BYTES]);
 /* Where the body of a finish or cancel is: see baton1.lua. */
 enum body_place { BODY_NONE = 0, BODY_BESIDE = 1, BODY_ARGUMENT = 2 };
-enum { ACCEPT_AT_TOKEN = 44, EVENT_AT_TOKEN = 37, EVENT_AT_REPEAT = 45, FINISH_AT_KIND = 32, FINISH_AT_TOKEN = 37,
+enum { ACCEPT_AT_TOKEN = 45, EVENT_AT_TOKEN = 37, EVENT_AT_REPEAT = 45, FINISH_AT_KIND = 32, FINISH_AT_TOKEN = 37,
        FINISH_AT_PLACE = 49, CANCEL_AT_TOKEN = 16, CANCEL_AT_PLACE = 28 };
 /* A report that ends the handoff, whose body is a blob of its own. */
 bool finish_is_last(enum store_finish_kind k);

@@ -232,13 +232,13 @@ static void records(void **state)
 	struct record r;
 
 	be_put(p + 1, 8, 0x1122334455667788);
-	be_put(p + 23, 6, 77);
+	be_put(p + 60, 6, 77);
 	p[66] = STATE_LEASED;
-	be_put(p + 67, 8, 1ull << 52);
-	p[75] = 3;
-	p[106] = 1;
-	be_put(p + 96, 4, 12);
-	be_put(p + 115, 4, 99);
+	be_put(p + 91, 8, 1ull << 52);
+	p[90] = 3;
+	p[77] = 1;
+	be_put(p + 73, 4, 12);
+	be_put(p + 86, 4, 99);
 	assert_true(record_decode(tag, id, p, &r));
 	assert_true(r.r.sender == 0x1122334455667788);
 	assert_int_equal(r.r.position, 77);
@@ -261,10 +261,10 @@ static void requests(void **state)
 	uint8_t p[ACCEPT_BYTES], token[8] = {1};
 
 	request_accept(&a, token, 5, p);
-	assert_int_equal(be_get(p + 32, 6), 0);
-	assert_int_equal(p[38], 9);
-	assert_int_equal(p[39], 1); /* at least one attempt */
-	assert_true(be_get(p + 92, 6) == (1ull << 48) - 1);
+	assert_int_equal(be_get(p + 33, 6), 0);
+	assert_int_equal(p[39], 9);
+	assert_int_equal(p[40], 1); /* at least one attempt */
+	assert_true(be_get(p + 93, 6) == (1ull << 48) - 1);
 	assert_int_equal(p[ACCEPT_AT_TOKEN], 1);
 }
 
