@@ -32,10 +32,10 @@ pb_decision *life_decision(struct arena *a, const pb_task *t)
 struct life_outcome life_outcome_read(struct arena *a, struct slice bytes)
 {
 	struct life_outcome out = {NULL, NULL, ""};
-	Baton__Internal__V1__Outcome *o;
+	Baton__Internal__V1__Report *o;
 	struct prescan_fault f;
 
-	if (!bytes.n || !(o = (void *)prescan_unpack(&baton__internal__v1__outcome__descriptor, bytes, NULL, a, &f)))
+	if (!bytes.n || !(o = (void *)prescan_unpack(&baton__internal__v1__report__descriptor, bytes, NULL, a, &f)))
 		return out;
 	out.note = o->note;
 	if (o->result.len)
@@ -93,14 +93,14 @@ static void set_assignee(struct arena *a, const struct life_view *v, Baton__V1__
 
 static void set_listed(struct arena *a, const struct life_view *v, Baton__V1__HandoffEvent *ev, const struct store_event *e)
 {
-	Baton__Internal__V1__Event *b = NULL;
+	Baton__Internal__V1__Report *b = NULL;
 	struct prescan_fault f;
 
 	ev->state = (Baton__V1__HandoffState)e->state;
 	ev->at_ms = e->at_ms;
 	ev->attempt = e->attempt;
 	if (e->body.n)
-		b = (void *)prescan_unpack(&baton__internal__v1__event__descriptor, e->body, NULL, a, &f);
+		b = (void *)prescan_unpack(&baton__internal__v1__report__descriptor, e->body, NULL, a, &f);
 	if (b && b->progress.len) {
 		ev->progress = (void *)prescan_unpack(&baton__v1__progress__descriptor, slice_of(b->progress.data, b->progress.len), NULL, a, &f);
 		ev->detail_case = ev->progress ? BATON__V1__HANDOFF_EVENT__DETAIL_PROGRESS : 0;

@@ -8,20 +8,17 @@
 #include "rpc/follow.h"
 #include "rpc/desk.h"
 
-/* A retried attempt leaves an event; every other end leaves the last blob. */
 static struct slice outcome_pack(struct op *op, const struct finish *f)
 {
-	Baton__Internal__V1__Outcome o = BATON__INTERNAL__V1__OUTCOME__INIT;
-	Baton__Internal__V1__Event e = BATON__INTERNAL__V1__EVENT__INIT;
-	const ProtobufCMessage *m = f->kind == FINISH_RETRY ? &e.base : &o.base;
+	Baton__Internal__V1__Report o = BATON__INTERNAL__V1__REPORT__INIT;
 	uint8_t *p;
 
 	o.result = (ProtobufCBinaryData){f->result.n, (uint8_t *)f->result.p};
-	o.failure = e.failure = (ProtobufCBinaryData){f->failure.n, (uint8_t *)f->failure.p};
-	o.note = e.note = (char *)(f->note ? f->note : "");
+	o.failure = (ProtobufCBinaryData){f->failure.n, (uint8_t *)f->failure.p};
+	o.note = (char *)(f->note ? f->note : "");
 	o.reason = (uint32_t)f->reason;
-	p = arena_alloc(op->arena, protobuf_c_message_get_packed_size(m) + 1);
-	return p ? slice_of(p, protobuf_c_message_pack(m, p)) : slice_of(NULL, 0);
+	p = arena_alloc(op->arena, protobuf_c_message_get_packed_size(&o.base) + 1);
+	return p ? slice_of(p, protobuf_c_message_pack(&o.base, p)) : slice_of(NULL, 0);
 }
 
 bool finish_send(struct op *op, const struct finish *f)

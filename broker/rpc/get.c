@@ -110,7 +110,7 @@ static void cancelled(struct op *op, const struct store_answer *a)
 
 static void cancel(struct op *op, struct ask *k)
 {
-	Baton__Internal__V1__Outcome o = BATON__INTERNAL__V1__OUTCOME__INIT;
+	Baton__Internal__V1__Report o = BATON__INTERNAL__V1__REPORT__INIT;
 	uint8_t *p;
 	size_t n;
 

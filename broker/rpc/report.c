@@ -309,7 +309,7 @@ static void noted(struct op *op, const struct store_answer *a)
 
 static void note(struct op *op, struct report *r)
 {
-	Baton__Internal__V1__Event e = BATON__INTERNAL__V1__EVENT__INIT;
+	Baton__Internal__V1__Report e = BATON__INTERNAL__V1__REPORT__INIT;
 	struct store_event_put rq = {.slot = {op->agent->tenant, r->route->route}, .id = r->id, .fence = r->lease->fencing_token,
 		.owner = store_agent_key(op->agent->tenant, op->agent->name), .state = STATE_WORKING, .max_events = EVENTS_MAX};
 	struct slice body = slice_of(NULL, 0);

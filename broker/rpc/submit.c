@@ -85,11 +85,11 @@ static void deny(struct op *op, struct verdict v)
 static Baton__V1__Result *stored_result(struct op *op, struct slice outcome)
 {
 	struct prescan_fault fault;
-	Baton__Internal__V1__Outcome *o;
+	Baton__Internal__V1__Report *o;
 
 	if (!outcome.n)
 		return NULL;
-	o = (void *)prescan_unpack(&baton__internal__v1__outcome__descriptor, outcome, NULL, op->arena, &fault);
+	o = (void *)prescan_unpack(&baton__internal__v1__report__descriptor, outcome, NULL, op->arena, &fault);
 	if (!o || !o->result.len)
 		return NULL;
 	return (void *)prescan_unpack(&baton__v1__result__descriptor, slice_of(o->result.data, o->result.len), NULL, op->arena, &fault);
