@@ -41,7 +41,7 @@ void clock_format_utc(int64_t unix_ms, char out[25])
 		ms += 1000;
 	s = (time_t)((unix_ms - ms) / 1000);
 	if (!gmtime_r(&s, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
-		strcpy(out, "0000-00-00T00:00:00.000Z"); /* outside RFC 3339's four-digit years */
+		memcpy(out, "0000-00-00T00:00:00.000Z", 25); /* outside RFC 3339's four-digit years */
 		return;
 	}
 	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,

@@ -110,14 +110,12 @@ static int write_whole(int fd, struct slice s)
 
 int file_sync_folder(const char *path)
 {
-	char folder[PATH_MAX];
+	char folder[PATH_MAX] = ".";
 	const char *slash = strrchr(path, '/');
 	size_t n = slash ? (size_t)(slash - path) : 0;
 	int fd, rc;
 
-	if (!slash)
-		strcpy(folder, ".");
-	else if (!slice_copy_str(slice_of(path, n ? n : 1), folder, sizeof folder))
+	if (slash && !slice_copy_str(slice_of(path, n ? n : 1), folder, sizeof folder))
 		return -1;
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)

@@ -38,12 +38,12 @@ void text_time(int64_t unix_ms, bool utc, char out[40])
 	struct tm tm;
 
 	if (unix_ms <= 0) {
-		strcpy(out, "-");
+		memcpy(out, "-", 2);
 		return;
 	}
 	broken_down(unix_ms, utc, &tm);
 	if (strftime(out, 40, utc ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%d %H:%M:%S", &tm) == 0)
-		strcpy(out, "-");
+		memcpy(out, "-", 2);
 }
 
 void text_clock(int64_t unix_ms, bool utc, char out[24])

@@ -98,10 +98,10 @@ static int load_issuer(struct cli *c, struct issuer_entry *e)
 	size_t n = 0;
 
 	memset(e, 0, sizeof *e);
-	strcpy(e->rule.name, "cli");
-	strcpy(e->rule.claim_tenant, "tenant");
-	strcpy(e->rule.claim_client, "client_id");
-	strcpy(e->rule.claim_scope, "scope");
+	slice_copy_str(SLICE_LIT("cli"), e->rule.name, sizeof e->rule.name);
+	slice_copy_str(SLICE_LIT("tenant"), e->rule.claim_tenant, sizeof e->rule.claim_tenant);
+	slice_copy_str(SLICE_LIT("client_id"), e->rule.claim_client, sizeof e->rule.claim_client);
+	slice_copy_str(SLICE_LIT("scope"), e->rule.claim_scope, sizeof e->rule.claim_scope);
 	e->rule.algorithms = ALG_ES256 | ALG_ES384 | ALG_RS256 | ALG_PS256 | ALG_EDDSA;
 	e->rule.max_lifetime_ms = LIFETIME_MAX_MS;
 	e->rule.binding = c->args.text[OPT_CERT] != NULL;

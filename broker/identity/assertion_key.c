@@ -94,8 +94,8 @@ static bool make_header(struct assertion_key *k)
 	if (!k->header)
 		return false;
 	b64url_encode(json, (size_t)n, k->header);
-	strcat(k->header, ".");
-	k->header_n = strlen(k->header);
+	k->header_n = strlen(k->header) + 1;
+	memcpy(k->header + k->header_n - 1, ".", 2);
 	return true;
 }
 

@@ -169,7 +169,7 @@ static int name_domain(struct trust_domain *d, const char *name, struct problem 
 	fault = spiffe_parse(slice_str(text), &id);
 	if (fault || !slice_is(id.trust_domain, name))
 		return problem_set(why, "trust domain \"%s\": %s", name, fault ? fault : "it holds a /");
-	strcpy(d->name, name);
+	slice_copy_str(id.trust_domain, d->name, sizeof d->name);
 	return 0;
 }
 

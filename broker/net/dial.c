@@ -169,10 +169,9 @@ static bool put_unix(struct address *a, const char *path)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&a->sa;
 
-	if (strlen(path) >= sizeof un->sun_path)
+	if (!slice_copy_str(slice_str(path), un->sun_path, sizeof un->sun_path))
 		return false;
 	un->sun_family = AF_UNIX;
-	strcpy(un->sun_path, path);
 	a->n = sizeof *un;
 	return true;
 }
@@ -276,7 +275,7 @@ static int lookup_start(struct dial *d)
 	q->loop = loop_ref(d->loop);
 	q->dial = d;
 	q->port = d->port;
-	strcpy(q->host, d->name);
+	slice_copy_str(slice_str(d->name), q->host, sizeof q->host);
 	if (thread_detached(lookup_thread, q)) {
 		lookup_free(q);
 		return -1;

@@ -1,4 +1,5 @@
 /* What does the in-memory twin keep of a slot? The same facts as the Redis keys, in hashes and arrays; nothing survives the process. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/memory_priv.h"
@@ -12,18 +13,16 @@ struct mem_slot *mem_slot_get(struct memory *m, struct store_slot at, bool make)
 
 	if (!name_valid(slice_str(at.tenant)) || !name_valid(slice_str(at.route)))
 		return NULL;
-	strcpy(name, at.tenant);
-	strcat(name, "/");
-	strcat(name, at.route);
+	snprintf(name, sizeof name, "%s/%s", at.tenant, at.route);
 	HASH_FIND_STR(m->slots, name, s);
 	if (s || !make)
 		return s;
 	s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	strcpy(s->name, name);
-	strcpy(s->tenant, at.tenant);
-	strcpy(s->route, at.route);
+	slice_copy_str(slice_str(name), s->name, sizeof s->name);
+	slice_copy_str(slice_str(at.tenant), s->tenant, sizeof s->tenant);
+	slice_copy_str(slice_str(at.route), s->route, sizeof s->route);
 	handoff_route_tag(at.tenant, at.route, s->tag);
 	s->fence = FENCE_FIRST;
 	HASH_ADD_STR(m->slots, name, s);

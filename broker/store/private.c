@@ -266,9 +266,8 @@ static int set_paths(struct redis_private *p, const char *dir, struct problem *w
 {
 	if (dir[0] != '/' || strpbrk(dir, "\"\\\r\n"))
 		return problem_set(why, "the private Redis' folder must be an absolute path without quotes or backslashes");
-	if (strlen(dir) >= sizeof p->dir || snprintf(p->socket, sizeof p->socket, "%s/redis.sock", dir) >= (int)sizeof p->socket)
+	if (!slice_copy_str(slice_str(dir), p->dir, sizeof p->dir) || snprintf(p->socket, sizeof p->socket, "%s/redis.sock", dir) >= (int)sizeof p->socket)
 		return problem_set(why, "%.200s: too long for a unix socket (at most 96 bytes)", dir);
-	strcpy(p->dir, dir);
 	snprintf(p->url, sizeof p->url, "unix://%s", p->socket);
 	snprintf(p->conf, sizeof p->conf, "%s/redis.conf", p->dir);
 	snprintf(p->log, sizeof p->log, "%s/redis.log", p->dir);

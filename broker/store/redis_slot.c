@@ -54,9 +54,9 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 		free(slot);
 		return NULL;
 	}
-	strcpy(slot->name, name);
-	strcpy(slot->tenant, at.tenant);
-	strcpy(slot->route, at.route);
+	slice_copy_str(slice_str(name), slot->name, sizeof slot->name);
+	slice_copy_str(slice_str(at.tenant), slot->tenant, sizeof slot->tenant);
+	slice_copy_str(slice_str(at.route), slot->route, sizeof slot->route);
 	handoff_route_tag(at.tenant, at.route, slot->tag);
 	for (int k = 0; k < SLOT_KEYS; k++)
 		snprintf(slot->key[k], sizeof slot->key[k], "{%s}:%s", name, key_names[k]);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/slice.h"
+
 #define DEFAULT_PORT 6379
 
 /* A decimal number from 0 to max that ends where the text ends. -1: it is not one. */
@@ -52,9 +54,8 @@ static int parse_tcp(const char *text, struct redis_url *out, struct problem *wh
 {
 	char rest[320], *host = rest, *end;
 
-	if (strlen(text) >= sizeof rest)
+	if (!slice_copy_str(slice_str(text), rest, sizeof rest))
 		return problem_set(why, "store.url: too long");
-	strcpy(rest, text);
 	if (strchr(rest, '@'))
 		return problem_set(why, "store.url: no user or password may stand in it; use store.user and store.password_file");
 	if (parse_db(rest, out, why) != 0)
@@ -70,9 +71,8 @@ static int parse_tcp(const char *text, struct redis_url *out, struct problem *wh
 	} else if (parse_port(strchr(rest, ':'), out, why) != 0) {
 		return -1;
 	}
-	if (!*host || strlen(host) >= sizeof out->host)
+	if (!*host || !slice_copy_str(slice_str(host), out->host, sizeof out->host))
 		return problem_set(why, "store.url: the host is missing or too long");
-	strcpy(out->host, host);
 	return 0;
 }
 
@@ -80,9 +80,8 @@ int redis_url_parse(const char *text, struct redis_url *out, struct problem *why
 {
 	*out = (struct redis_url){0};
 	if (strncmp(text, "unix://", 7) == 0) {
-		if (text[7] != '/' || strlen(text + 7) >= sizeof out->unix_path)
+		if (text[7] != '/' || !slice_copy_str(slice_str(text + 7), out->unix_path, sizeof out->unix_path))
 			return problem_set(why, "store.url: unix:// takes an absolute path of at most 107 bytes");
-		strcpy(out->unix_path, text + 7);
 		return 0;
 	}
 	if (strncmp(text, "rediss://", 9) == 0) {
