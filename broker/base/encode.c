@@ -139,6 +139,19 @@ long hex_decode_lower(struct slice text, uint8_t *out, size_t size)
 	return (long)n;
 }
 
+size_t decimal_encode(uint64_t v, char *out)
+{
+	char digits[DECIMAL_MAX];
+	size_t n = 0;
+
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while (v /= 10);
+	for (size_t i = 0; i < n; i++)
+		out[i] = digits[n - 1 - i];
+	return n;
+}
+
 bool percent_encode(struct buf *b, struct slice s)
 {
 	static const char digits[] = "0123456789ABCDEF";

@@ -25,6 +25,9 @@ bool b64_encode(struct buf *b, struct slice bytes);
 void hex_encode(const void *p, size_t n, char *out);                 /* 2n lower-case characters and a NUL */
 long hex_decode_lower(struct slice text, uint8_t *out, size_t size); /* upper case refused; -1 on any fault */
 
+#define DECIMAL_MAX 20 /* digits of a uint64_t */
+size_t decimal_encode(uint64_t v, char *out);                        /* returns how many digits it wrote; no NUL */
+
 bool utf8_valid(struct slice s);
 /* The first code point of s: its length in bytes with *point set, or 0 when s is empty or does not start with valid
  * UTF-8. */

@@ -137,8 +137,11 @@ void jsonw_str(struct jsonw *w, const char *key, const char *v)
 
 void jsonw_int(struct jsonw *w, const char *key, int64_t v)
 {
+	uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	char text[1 + DECIMAL_MAX] = "-";
+
 	put_key(w, key);
-	buf_printf(w->b, "%" PRId64, v);
+	buf_put(w->b, v < 0 ? text : text + 1, decimal_encode(size, text + 1) + (v < 0));
 }
 
 void jsonw_bool(struct jsonw *w, const char *key, bool v)

@@ -161,7 +161,11 @@ static bool match_url(struct scan *c, size_t i, struct hit *h)
 /* The first hit at or after i. */
 static bool find_hit(struct scan *c, size_t i, struct hit *h)
 {
+	static const bool begins[256] = {['e'] = true, ['-'] = true, ['b'] = true, ['B'] = true, [':'] = true};
+
 	for (; i < c->s.n; i++) {
+		if (!begins[c->s.p[i]])
+			continue;
 		switch (c->s.p[i]) {
 		case 'e':
 			if (match_jwt(c, i, h))

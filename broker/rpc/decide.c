@@ -11,6 +11,8 @@
  * fields that people and logs read, anything that looks like one. */
 static struct verdict no_secret_inside(const struct envelope *e, struct slice token)
 {
+	/* The end of a token, its signature, says which one it is, and a short needle is found fast. */
+	struct slice mark = token.n > 64 ? slice_of(token.p + token.n - 64, 64) : token;
 	const struct { const char *name; struct slice s; } fields[] = {
 		{"idempotency_key", e->idempotency_key}, {"destination", e->destination}, {"tracestate", e->tracestate},
 		{"content_type", e->content_type}, {"nonce", e->nonce},
@@ -23,7 +25,7 @@ static struct verdict no_secret_inside(const struct envelope *e, struct slice to
 	for (size_t i = 0; i < e->n_labels; i++)
 		if (redact_needed(e->labels[i].key) || redact_needed(e->labels[i].value))
 			return verdict_deny(REASON_MALFORMED_ENVELOPE, "labels", "a label looks like a credential: a token goes beside the envelope");
-	if (token.n >= 16 && e->payload.n >= token.n && memmem(e->payload.p, e->payload.n, token.p, token.n))
+	if (mark.n >= 16 && e->payload.n >= mark.n && memmem(e->payload.p, e->payload.n, mark.p, mark.n))
 		return verdict_deny(REASON_MALFORMED_ENVELOPE, "payload", "the access token is inside the payload: send it beside the envelope only");
 	return verdict_allow();
 }

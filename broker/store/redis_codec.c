@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encode.h"
+
 struct resp_reader {
 	redisReader *hiredis;
 	char line[RESP_LINE_MAX];
@@ -30,12 +32,8 @@ static size_t digits(size_t v)
 
 static uint8_t *put_header(uint8_t *p, char type, size_t v)
 {
-	size_t n = digits(v);
-
 	*p++ = (uint8_t)type;
-	for (size_t i = n; i--; v /= 10)
-		p[i] = (uint8_t)('0' + v % 10);
-	p += n;
+	p += decimal_encode(v, (char *)p);
 	*p++ = '\r';
 	*p++ = '\n';
 	return p;

@@ -92,6 +92,20 @@ static void hex_is_lower_case(void **state)
 	assert_int_equal(hex_decode_lower(SLICE_LIT("0011223344"), out, 4), -1);
 }
 
+static void decimals(void **state)
+{
+	static const struct { uint64_t v; const char *text; } cases[] = {
+		{0, "0"}, {9, "9"}, {10, "10"}, {1024, "1024"}, {UINT64_MAX, "18446744073709551615"},
+	};
+	char text[DECIMAL_MAX];
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		size_t n = decimal_encode(cases[i].v, text);
+
+		assert_true(slice_is(slice_of(text, n), cases[i].text));
+	}
+}
+
 static void utf8_is_checked(void **state)
 {
 	static const char *const good[] = {"", "plain", "caf\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
@@ -297,6 +311,7 @@ int main(void)
 		cmocka_unit_test(base64url_is_strict),
 		cmocka_unit_test(base64_takes_padding_or_none),
 		cmocka_unit_test(hex_is_lower_case),
+		cmocka_unit_test(decimals),
 		cmocka_unit_test(utf8_is_checked),
 		cmocka_unit_test(percent_goes_both_ways),
 		cmocka_unit_test(json_is_escaped_and_separated),
