@@ -41,6 +41,8 @@ struct keyfeed {
 	struct feed *feeds;
 	size_t n;
 	uint64_t generation;
+	atomic_uint posted; /* fetches that wait in the loop's queue */
+	bool closed;        /* freed by the last of them */
 };
 
 static bool by_discovery(const struct issuer_rule *r)
@@ -159,6 +161,25 @@ static void fetch(void *arg)
 		settle(f, "the issuer's url cannot be fetched");
 }
 
+static void keyfeed_end(struct keyfeed *k)
+{
+	free(k->feeds);
+	free(k->entries);
+	free(k);
+}
+
+/* A worker asked. The feed may have been replaced meanwhile. */
+static void posted_fetch(void *arg)
+{
+	struct feed *f = arg;
+	struct keyfeed *k = f->of;
+
+	if (!k->closed)
+		fetch(f);
+	if (atomic_fetch_sub(&k->posted, 1) == 1 && k->closed)
+		keyfeed_end(k);
+}
+
 static int read_file_keys(struct keyfeed *k, struct issuer_entry *e, struct problem *why)
 {
 	uint8_t *bytes = NULL;
@@ -199,19 +220,27 @@ struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_
 	return k;
 }
 
+/* Fetched from the same place, trusted the same way. */
+static bool same_source(const struct issuer_rule *a, const struct issuer_rule *b)
+{
+	return by_discovery(a) && by_discovery(b) && strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 &&
+	       a->allow_private == b->allow_private && a->algorithms == b->algorithms;
+}
+
 void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old)
 {
 	for (size_t i = 0; i < k->n; i++) {
 		struct issuer_entry *e = &k->entries[i];
+		int64_t good_until = clock_unix_ms() + REFRESH_MS + e->rule.keys_stale_ms;
 
 		for (size_t j = 0; j < old->n && by_discovery(&e->rule) && !e->keys; j++) {
 			const struct issuer_entry *o = &old->entries[j];
 
-			if (!o->keys || !by_discovery(&o->rule) || strcmp(e->rule.url, o->rule.url) != 0 ||
-			    e->rule.algorithms != o->rule.algorithms)
+			if (!o->keys || !same_source(&e->rule, &o->rule))
 				continue;
 			e->keys = keyset_ref(o->keys);
-			e->keys_good_until_ms = o->keys_good_until_ms;
+			e->keys_good_until_ms = good_until < o->keys_good_until_ms ? good_until : o->keys_good_until_ms;
+			memcpy(k->feeds[i].digest, old->feeds[j].digest, SHA256_BYTES);
 		}
 	}
 }
@@ -233,9 +262,9 @@ void keyfeed_free(struct keyfeed *k)
 		loop_timer_free(k->feeds[i].timer);
 		keyset_unref(k->entries[i].keys);
 	}
-	free(k->feeds);
-	free(k->entries);
-	free(k);
+	k->closed = true;
+	if (!atomic_load(&k->posted))
+		keyfeed_end(k);
 }
 
 const struct issuer_entry *keyfeed_entries(const struct keyfeed *k, size_t *n)
@@ -257,7 +286,9 @@ bool keyfeed_want(struct keyfeed *k, size_t issuer)
 		return false;
 	if (atomic_exchange(&f->busy, true))
 		return true;
-	if (!loop_post(k->c.loop, fetch, f)) {
+	atomic_fetch_add(&k->posted, 1);
+	if (!loop_post(k->c.loop, posted_fetch, f)) {
+		atomic_fetch_sub(&k->posted, 1);
 		atomic_store(&f->busy, false);
 		return false;
 	}

@@ -14,7 +14,6 @@
 
 #define DRAIN_MS 10000
 #define CONTROL_MS 1000
-#define EXPIRY_WARN_MS (3 * 86400000LL)
 
 static unsigned worker_count(const struct config *c)
 {
@@ -75,16 +74,23 @@ static void on_closed(void *arg, const char *listener, const char *why)
 	metrics_add(n->metrics, METRIC_CONNECTIONS_CLOSED, listener, why, 1);
 }
 
+struct server_limits node_limits(const struct config *c)
+{
+	struct server_limits l = server_limits_default;
+
+	l.connections = c->connections;
+	l.handshakes_per_s = c->handshakes_per_s;
+	l.h2.max_streams = c->streams_per_connection;
+	return l;
+}
+
 static int open_server(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
-	struct server_config s = {.workers = n->n_workers, .limits = server_limits_default,
+	struct server_config s = {.workers = n->n_workers, .limits = node_limits(c),
 		.observer = {.on_connection = on_connection, .on_handshake = on_handshake, .on_closed = on_closed, .arg = n},
 		.worker_start = node_worker_start, .worker_stop = node_worker_stop, .admit = node_worker_admit, .arg = n};
 
-	s.limits.connections = c->connections;
-	s.limits.handshakes_per_s = c->handshakes_per_s;
-	s.limits.h2.max_streams = c->streams_per_connection;
 	n->server = server_new(&s, why);
 	if (!n->server)
 		return -1;
@@ -146,9 +152,9 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->config_path = strdup(config_path);
 	n->version = version;
 	n->n_workers = worker_count(c);
+	n->expiry_looked_ms = INT64_MIN;
 	pthread_mutex_init(&n->feed_lock, NULL);
 	pthread_mutex_init(&n->trust_lock, NULL);
-	pthread_barrier_init(&n->started, NULL, n->n_workers);
 	n->loop = loop_new();
 	n->metrics = metrics_new();
 	n->health = health_new(clock_unix_ms());
@@ -167,16 +173,6 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 }
 
 /* ---- the control loop ---- */
-
-static void check_certificate(struct node *n)
-{
-	int64_t now = clock_unix_ms(), left = tls_server_not_after_ms(n->tls) - now;
-
-	metrics_set(n->metrics, METRIC_CERTIFICATE_EXPIRY, "server", NULL, tls_server_not_after_ms(n->tls) / 1000);
-	health_set(n->health, HEALTH_CERTIFICATE, left > 0,
-		   left <= 0 ? "the server certificate has expired: replace tls.cert and tls.key, then send SIGHUP"
-		   : left < EXPIRY_WARN_MS ? "the server certificate expires soon: replace it, then send SIGHUP" : "", now);
-}
 
 /* One number for the present versions of the files that rotate by themselves: certificate, key, bundles, CRLs. */
 static uint64_t files_mark(const struct config *c)
@@ -216,7 +212,7 @@ static void control(void *arg)
 {
 	struct node *n = arg;
 
-	check_certificate(n);
+	expiry_look(n);
 	follow_files(n);
 	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
 		   clock_unix_ms());
@@ -324,7 +320,6 @@ void node_free(struct node *n)
 		loop_free(n->loop);
 	metrics_free(n->metrics);
 	health_free(n->health);
-	pthread_barrier_destroy(&n->started);
 	pthread_mutex_destroy(&n->feed_lock);
 	pthread_mutex_destroy(&n->trust_lock);
 	if (n->config != n->boot)

@@ -62,13 +62,20 @@ struct node {
 	struct call_worker *calls[SHARED_WORKERS_MAX];
 	struct rpc_worker *rpc[SHARED_WORKERS_MAX];
 	unsigned n_workers;
-	pthread_barrier_t started;
 	_Atomic uint64_t store_ok;       /* one bit a worker */
 	struct census *census;           /* connections by agent */
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
+	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
 };
+
+/* ---- node.c ---- */
+struct server_limits node_limits(const struct config *c);
+
+/* ---- expiry.c ---- */
+/* Each second, on the control thread. */
+void expiry_look(struct node *n);
 
 /* ---- worker.c ---- */
 const struct call_handler *node_worker_start(void *node, unsigned i, struct loop *l, struct call_worker *w);

@@ -2,6 +2,7 @@
  * stands is it swapped in. What needs a restart (ports, store, state folder, workers) is compared and refused by name. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/node_priv.h"
 #include "base/clock.h"
@@ -18,12 +19,18 @@ struct world *reload_make_world(struct node *n, const struct config *c, const st
 	struct world *w;
 	size_t count;
 
-	(void)n;
 	if (!r)
 		return NULL;
 	if (warn.text[0])
 		log_event(LOG_WARN, "profile.not_enforced", F_STR("what", warn.text));
 	entries = keyfeed_entries(feed, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (entries[i].rule.binding)
+			continue;
+		metrics_add(n->metrics, METRIC_TOKEN_UNBOUND, entries[i].rule.name, NULL, 0);
+		log_event(LOG_WARN, "issuer.unbound", F_STR("issuer", entries[i].rule.name),
+			  F_STR("remedy", "its tokens work on any agent's connection: set binding: certificate"));
+	}
 	issuers = issuers_new(entries, count);
 	if (!issuers) {
 		registry_unref(r);
@@ -47,6 +54,8 @@ int reload_make_trust(struct node *n, const struct config *c, struct problem *wh
 	n->trust = fresh;
 	pthread_mutex_unlock(&n->trust_lock);
 	trust_unref(old);
+	if (n->server)
+		server_recheck_peers(n->server);
 	return 0;
 }
 
@@ -130,7 +139,22 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"listen.agents", strcmp(a->listen_agents, b->listen_agents) == 0},
 		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
 		{"store.url", strcmp(a->store_url, b->store_url) == 0},
+		{"store.user", strcmp(a->store_user, b->store_user) == 0},
+		{"store.password_file", strcmp(a->store_password_file, b->store_password_file) == 0},
+		{"store.ca", strcmp(a->store_ca, b->store_ca) == 0},
+		{"store.cert", strcmp(a->store_cert, b->store_cert) == 0},
+		{"store.key", strcmp(a->store_key, b->store_key) == 0},
+		{"store.keys_file", strcmp(a->store_keys_file, b->store_keys_file) == 0},
 		{"store.fsync", a->store_fsync_always == b->store_fsync_always},
+		{"store.timeout", a->store_timeout_ms == b->store_timeout_ms},
+		{"store.keep_finished", a->store_keep_finished_ms == b->store_keep_finished_ms},
+		{"store.max_memory", a->store_max_memory == b->store_max_memory},
+		{"limits.waiting_per_route", a->waiting_per_route == b->waiting_per_route},
+		{"limits.waiting_bytes", a->waiting_bytes == b->waiting_bytes},
+		{"envelope.window", a->envelope_window_ms == b->envelope_window_ms},
+		{"envelope.clock_skew", a->clock_skew_ms == b->clock_skew_ms},
+		{"assertion.key_file", strcmp(a->assertion_key_file, b->assertion_key_file) == 0},
+		{"assertion.issuer", strcmp(a->assertion_issuer, b->assertion_issuer) == 0},
 		{"audit.file", strcmp(a->audit_file, b->audit_file) == 0},
 	};
 
@@ -191,6 +215,7 @@ void reload_run(struct node *n)
 	struct problem why = {""};
 	struct keyfeed *old_feed;
 	struct config *old_config = n->config;
+	struct server_limits limits;
 
 	if (fresh_make(n, &f, &why) < 0) {
 		fresh_drop(&f);
@@ -207,7 +232,10 @@ void reload_run(struct node *n)
 	n->tls = f.tls;
 	n->config = f.config;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
+	limits = node_limits(n->config);
+	server_set_limits(n->server, &limits);
 	census_set_max(n->census, n->config->connections_per_agent);
+	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
 	keyfeed_begin(n->feed);
 	keyfeed_free(old_feed);

@@ -168,9 +168,9 @@ const struct call_handler *node_worker_start(void *arg, unsigned i, struct loop 
 	ok = parts(w, &why);
 	if (!ok)
 		log_event(LOG_ERROR, "worker.failed", F_INT("worker", i), F_STR("why", why.text));
+	/* Others read these once connections come, and none does before the server knows that all workers have started. */
 	n->calls[i] = calls;
 	n->rpc[i] = w->rpc;
-	pthread_barrier_wait(&n->started); /* each may speak to all from here on */
 	return ok ? rpc_worker_handler(w->rpc) : NULL;
 }
 

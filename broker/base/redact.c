@@ -6,6 +6,8 @@
 
 #include <strings.h>
 
+#define HEADER_MIN 20 /* characters of {"alg":"ES256"} in base64url */
+
 /* One match: text[from, to) is the secret. */
 struct hit {
 	size_t from, to;
@@ -46,17 +48,19 @@ static size_t skip_b64url(struct slice s, size_t i)
 	return i;
 }
 
-/* "eyJ" begins every base64url of '{"'. Three parts or more (JWS, JWE), or two that are both JSON: a token cut
- * short. */
+/* "eyJ" begins every base64url of '{"', "ey" and "ew" that of a brace and white space. Three parts or more (JWS, JWE), or two that are
+ * both JSON: a token cut short. The rarer beginnings are those of words too: there the first part is as long as a header. */
 static bool match_jwt(struct scan *c, size_t i, struct hit *h)
 {
 	struct slice s = c->s;
 	size_t end, parts = 1;
-	bool json = false;
+	bool json = false, sure = has_at(s, i, "eyJ");
 
-	if (i < c->dead_jwt || !has_at(s, i, "eyJ"))
+	if (i < c->dead_jwt || (!sure && !has_at(s, i, "ey") && !has_at(s, i, "ew")))
 		return false;
 	end = skip_b64url(s, i);
+	if (!sure && end - i < HEADER_MIN)
+		return false;
 	c->dead_jwt = end;
 	for (; end < s.n && s.p[end] == '.'; parts++) {
 		if (parts == 1)

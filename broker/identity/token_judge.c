@@ -99,6 +99,9 @@ static bool judge_tenant(const struct question *k, struct verdict *v)
 	if (!speaks_for(k->rule, k->cx->tenant))
 		*v = verdict_deny(REASON_TENANT_BOUNDARY, "iss",
 				  "the token's issuer does not speak for this agent's tenant");
+	else if (!claimed[0] && k->rule->n_tenants > 1) /* an agent's name says who it is only inside its tenant */
+		*v = verdict_deny(REASON_TENANT_BOUNDARY, "tenant",
+				  "the issuer speaks for more than one tenant, so its tokens must name theirs");
 	else if (claimed[0] && strcmp(claimed, k->cx->tenant) != 0)
 		*v = verdict_deny(REASON_TENANT_BOUNDARY, "tenant",
 				  "the token is for another tenant than this agent's");

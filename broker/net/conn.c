@@ -131,6 +131,7 @@ void conn_new(struct worker *w, const struct listener *l, struct tls_server *tls
 	c->why = "";
 	c->check = (struct wheel_node){.fn = conn_check, .arg = c};
 	c->since_ms = clock_mono_ms();
+	c->recheck = w->recheck;
 	c->peer.connection = atomic_fetch_add(&w->server->next_connection, 1) + 1;
 	c->peer.listener = l->name;
 	address_format(sa, c->peer.remote);

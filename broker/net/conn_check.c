@@ -31,6 +31,20 @@ static int64_t check_certificate(struct conn *c, int64_t now)
 	return now + (left < CLOCK_STEP_MS ? left : CLOCK_STEP_MS);
 }
 
+/* What vouches for certificates has changed since this one was judged. */
+static int64_t check_trust(struct conn *c, int64_t now)
+{
+	const char *why;
+
+	if (c->recheck == c->worker->recheck)
+		return NEVER;
+	c->recheck = c->worker->recheck;
+	why = tls_io_recheck(c->tls);
+	if (why)
+		conn_close(c, H2_NO_ERROR, server_certificate_label(c->worker->server, why));
+	return NEVER;
+}
+
 static int64_t check_headers(struct conn *c, int64_t now)
 {
 	int64_t due = c->headers_since_ms + c->worker->limits.headers_ms;
@@ -148,8 +162,8 @@ static int64_t check_calls(struct conn *c, int64_t now)
 }
 
 static int64_t (*const checks[])(struct conn *c, int64_t now) = {
-	check_preface, check_certificate, check_headers, check_idle, check_blocked, check_ping, check_silent,
-	check_calls,
+	check_preface, check_certificate, check_trust, check_headers, check_idle, check_blocked, check_ping,
+	check_silent, check_calls,
 };
 
 static void check_live(struct conn *c, int64_t now)

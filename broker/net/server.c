@@ -322,6 +322,11 @@ void server_set_limits(struct server *s, const struct server_limits *l)
 			s->workers[i].limits = *l;
 }
 
+void server_recheck_peers(struct server *s)
+{
+	post_all(s, worker_recheck);
+}
+
 int64_t server_take_handshake(struct server *s, uint32_t per_s)
 {
 	struct token_bucket *b = &s->handshakes;

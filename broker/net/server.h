@@ -60,6 +60,9 @@ int server_start(struct server *s, struct problem *why);
 /* New connections use it from now on; from any thread. */
 void server_set_tls(struct server *s, const char *listener, struct tls_server *tls);
 void server_set_limits(struct server *s, const struct server_limits *l);
+/* What the hook judges by has changed: asks it again about every live connection's certificate, and closes those that it refuses
+ * now, within seconds. From any thread. */
+void server_recheck_peers(struct server *s);
 /* Runs fn(arg, i) on every worker's thread and returns when all have run it. Not from a worker. */
 void server_each_worker(struct server *s, void (*fn)(void *arg, unsigned i), void *arg);
 unsigned server_workers(const struct server *s);

@@ -273,6 +273,24 @@ const void *tls_io_identity(const struct tls_io *io)
 	return io->identity;
 }
 
+const char *tls_io_recheck(const struct tls_io *io)
+{
+	const struct tls_hook *hook = tls_server_hook(io->server);
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	const char *why = "refused";
+	void *identity = NULL;
+	int alert;
+
+	if (ctx && X509_STORE_CTX_init(ctx, SSL_CTX_get_cert_store(tls_server_context(io->server)), SSL_get0_peer_certificate(io->ssl),
+				       SSL_get_peer_cert_chain(io->ssl)) == 1)
+		identity = hook->verify(hook->arg, ctx, &why, &alert);
+	if (identity)
+		hook->free_identity(identity);
+	X509_STORE_CTX_free(ctx);
+	ERR_clear_error();
+	return identity ? NULL : why;
+}
+
 int64_t tls_io_identity_not_after_ms(const struct tls_io *io)
 {
 	return tls_server_hook(io->server)->not_after_ms(io->identity);

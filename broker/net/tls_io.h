@@ -45,6 +45,9 @@ const char *tls_io_hook_why(const struct tls_io *io);
 const char *tls_io_detail(const struct tls_io *io);
 /* Server, after the handshake; borrowed, freed with the session. */
 const void *tls_io_identity(const struct tls_io *io);
+/* Server, after the handshake: asks the hook once more about the certificate that the peer showed. NULL: it still stands. Else the
+ * hook's why; static. */
+const char *tls_io_recheck(const struct tls_io *io);
 int64_t tls_io_identity_not_after_ms(const struct tls_io *io);
 
 #endif

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/loop_priv.h"
 
 #define CALLS_MAX (1u << 20)       /* of one worker */
 #define SCRATCH_CAP (128 * 1024)
+#define RECHECKS_PER_MS 4
 #define DRAIN_NOTICE_MS 100        /* between the two GOAWAYs: more than a round trip, mostly */
 
 static void on_send(void *arg)
@@ -172,6 +174,19 @@ void worker_drain(void *arg)
 void worker_drain_timeout(void *arg)
 {
 	worker_close_all(arg, "drain_timeout");
+}
+
+/* A judgement costs about 0.1 ms: spread, so that no tick stands still. */
+void worker_recheck(void *arg)
+{
+	struct worker *w = arg;
+	int64_t now = clock_mono_ms();
+	unsigned n = 0;
+
+	w->recheck++;
+	for (struct conn *c = w->conns; c; c = c->next)
+		if (conn_live(c))
+			conn_check_by(c, now + n++ / RECHECKS_PER_MS);
 }
 
 void worker_conn_over(struct worker *w)

@@ -108,6 +108,7 @@ struct conn {
 	int64_t blocked_since_ms;       /* the socket takes nothing; 0 = it does */
 	int64_t ping_ms;                /* our PING that is unanswered; 0 = none */
 	int64_t expires_unix_ms;        /* of the certificate */
+	unsigned recheck;               /* worker.recheck when the certificate was judged */
 	struct call *calls;
 	struct call *buckets[CALL_BUCKETS];
 };
@@ -181,6 +182,7 @@ struct worker {
 	struct buf scratch;      /* what h2_pull gives before it goes to the socket */
 	int spare_fd;            /* given up for a moment when there are no more */
 	bool draining, stopping;
+	unsigned recheck;        /* counts server_recheck_peers() */
 	struct loop_timer *drain_timer;
 	int64_t now_ms;          /* when this tick's last read began */
 };
@@ -195,6 +197,7 @@ void worker_drain(void *arg);        /* posted */
 void worker_drain_timeout(void *arg); /* posted */
 int worker_launch(struct worker *w);
 void worker_close_all(struct worker *w, const char *why);
+void worker_recheck(void *arg);       /* posted */
 void worker_conn_over(struct worker *w); /* one fewer that is live */
 
 void acceptor_begin(struct acceptor *a);

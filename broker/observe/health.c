@@ -16,7 +16,8 @@
 
 static const char *const check_texts[HEALTH_COUNT] = {
 	[HEALTH_STORE] = "store",	      [HEALTH_AUDIT] = "audit",		[HEALTH_KEYS] = "keys",
-	[HEALTH_CERTIFICATE] = "certificate", [HEALTH_LISTENERS] = "listeners", [HEALTH_DRAINING] = "draining",
+	[HEALTH_CERTIFICATE] = "certificate", [HEALTH_TRUST] = "trust",		[HEALTH_LISTENERS] = "listeners",
+	 [HEALTH_DRAINING] = "draining",
 };
 
 struct health {

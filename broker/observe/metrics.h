@@ -30,6 +30,7 @@ enum metric {
 	METRIC_AUDIT_RECORDS,          /* counter event */
 	METRIC_AUDIT_FAILURES,         /* counter */
 	METRIC_CERTIFICATE_EXPIRY,     /* gauge   subject: seconds since 1970 */
+	METRIC_CRL_EXPIRY,             /* gauge   domain: seconds since 1970 */
 	METRIC_RELOADS,                /* counter result */
 	METRIC_ACCEPT_SECONDS,         /* histogram route: submit received -> receipt sent */
 	METRIC_CYCLE_SECONDS,          /* histogram route: accepted -> terminal */

@@ -156,12 +156,29 @@ static bool listed(const struct profile_draft *d, const char *pattern)
 	return false;
 }
 
+/* The most exact class that covers it; none: a partner's. Of two patterns that cover the same domain the longer is the more exact. */
 static enum destination_class class_of(const struct profile_draft *d, const char *pattern)
 {
-	for (size_t i = 0; i < d->n_classes; i++)
-		if (!strcmp(d->classes[i].pattern, pattern))
-			return (enum destination_class)d->classes[i].cls;
-	return CLASS_PARTNER;
+	enum destination_class cls = CLASS_PARTNER;
+	size_t best = 0;
+
+	for (size_t i = 0; i < d->n_classes; i++) {
+		size_t n = strlen(d->classes[i].pattern);
+
+		if (n <= best || !host_pattern_covers(d->classes[i].pattern, pattern))
+			continue;
+		best = n;
+		cls = (enum destination_class)d->classes[i].cls;
+	}
+	return cls;
+}
+
+static bool covers_a_listed(const struct profile_draft *d, const char *pattern)
+{
+	for (size_t i = 0; i < d->domains.n; i++)
+		if (host_pattern_covers(pattern, d->domains.v[i]))
+			return true;
+	return false;
 }
 
 static void warn_unreachable(const struct profile_draft *d, const char *pattern, struct problem *warn)
@@ -192,7 +209,7 @@ static int make_domains(struct jsonr *r, const struct profile_draft *d, struct p
 		if (egress_lists(d, d->classes[i].pattern))
 			domains[n++] = (struct profile_domain){d->classes[i].pattern,
 				(enum destination_class)d->classes[i].cls};
-		else
+		else if (!covers_a_listed(d, d->classes[i].pattern))
 			warn_add(warn,
 				"egress.classes: %s is no allowed domain: the class allows nothing",
 				 d->classes[i].pattern);
@@ -243,7 +260,8 @@ static void fill(struct profile *p, const struct profile_draft *d)
 	p->max_deadline_ms = d->max_deadline_ms;
 	p->assertion = d->assertion != 0;
 	p->min_trust = (enum content_trust)d->min_trust;
-	p->retention_days = d->retention_days;
+	if (d->retention_days)
+		snprintf(p->retention, sizeof p->retention, "%ud", d->retention_days);
 }
 
 static void set_version(struct profile *p, struct slice json)

@@ -65,7 +65,7 @@ struct profile {
 	/* guardrails */
 	enum content_trust min_trust;       /* UNTRUSTED = anything */
 	/* observability */
-	uint32_t retention_days;
+	char retention[12];            /* "30d": class of its audit lines; "" = not said */
 	int refs;
 };
 

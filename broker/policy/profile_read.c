@@ -350,7 +350,6 @@ static const struct profile_draft defaults = {
 	.max_deadline_ms = DAY_MS,
 	.assertion = 1,
 	.min_trust = TRUST_UNTRUSTED,
-	.retention_days = 30,
 };
 
 int profile_read(struct jsonr *r, const json_t *root, struct profile_draft *d)

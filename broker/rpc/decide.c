@@ -57,8 +57,10 @@ static void audit_envelope(struct op *op, const struct envelope *e, const struct
 	op->audit.parent_handoff_id = e->parent_handoff_id;
 	op->audit.idempotency_key = e->idempotency_key;
 	op->audit.side_effect = (enum side_effect)e->side_effect;
-	if (p)
+	if (p) {
 		op->audit.policy_version = slice_str(p->version);
+		op->audit.retention = slice_str(p->retention);
+	}
 	if (op->world->audit_payload_hash) {
 		char *hex = arena_alloc(op->arena, 2 * SHA256_BYTES + 1);
 		uint8_t digest[SHA256_BYTES];

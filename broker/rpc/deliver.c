@@ -92,6 +92,7 @@ static void audit_fill(struct context *x, const char *id_text)
 	a->destination = slice_str(x->envelope->destination);
 	a->handoff_id = slice_str(id_text);
 	a->policy_version = slice_str(x->profile ? x->profile->version : "");
+	a->retention = slice_str(x->profile ? x->profile->retention : "");
 	a->state = STATE_LEASED;
 	a->attempt = x->item->record.attempt;
 	a->fence = x->item->record.fence;

@@ -63,11 +63,11 @@ static void audit_claims(struct op *op, const struct claims *c)
 }
 
 /* Waits for keys when that may help and was not tried for this request before. */
-static bool wait_for_keys(struct op *op, const struct token_answer *a, int64_t now)
+static bool wait_for_keys(struct op *op, const struct token_answer *a)
 {
 	if (a->want_keys < 0 || op->retried || !op->w->env.want_keys(op->w->env.arg, (size_t)a->want_keys))
 		return false;
-	return op_park(op, now);
+	return op_park(op, clock_mono_ms());
 }
 
 enum principal_result principal_verify(struct op *op, struct slice token, const struct profile *p, struct token_answer *out)
@@ -89,7 +89,7 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 	memset(out, 0, sizeof *out);
 	out->want_keys = -1;
 	token_verify(op->w->verifier, token, &cx, op->arena, out);
-	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out, cx.now_ms))
+	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out))
 		return PRINCIPAL_PARKED;
 	if (out->have_claims)
 		audit_claims(op, &out->claims);

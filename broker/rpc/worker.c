@@ -142,7 +142,6 @@ static void keep_route(void *arg, const char *tenant, const struct profile *p)
 	struct rpc_worker *w = arg;
 	struct op *op = op_new(w, NULL);
 	struct keeping *k = op ? arena_zalloc(op->arena, sizeof *k) : NULL;
-	struct store_slot_limits limits = w->env.slot_limits;
 	struct store_slot slot;
 
 	if (!k) {
@@ -153,11 +152,9 @@ static void keep_route(void *arg, const char *tenant, const struct profile *p)
 	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
 	slice_copy_str(slice_str(p->route), k->route, sizeof k->route);
 	slot = (struct store_slot){k->tenant, k->route};
-	if (p->retention_days)
-		limits.keep_finished_ms = (int64_t)p->retention_days * 86400000;
 	op->state = k;
 	op->on_answer = kept;
-	w->env.store->ops->tick(w->env.store, slot, &limits, op_store_done, w, op->id);
+	w->env.store->ops->tick(w->env.store, slot, &w->env.slot_limits, op_store_done, w, op->id);
 	metrics_set(w->env.metrics, METRIC_WAITING, p->route, NULL, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
 }
 
