@@ -413,7 +413,8 @@ bool call_send(struct call *call, struct slice message)
 	respond(call);
 	grpc_head(head, message.n);
 	call->sent += sizeof head + message.n;
-	call->full = h2_send(c->h2, call->stream, slice_of(head, sizeof head), message) == H2_FULL;
+	if (h2_send(c->h2, call->stream, slice_of(head, sizeof head), message) == H2_FULL)
+		call->full = true; /* until on_writable, which comes later than the next message that would fit */
 	conn_touch(c);
 	conn_check_by(c, clock_mono_ms() + c->worker->limits.stalled_ms);
 	return !call->full;

@@ -101,7 +101,7 @@ int32_t h2_request(struct h2 *h, const struct h2_header *headers, size_t n, bool
 int h2_respond(struct h2 *h, int32_t stream, const struct h2_header *headers, size_t n, bool end);
 enum h2_send_result { H2_SENT, H2_FULL /* taken, but stop until on_writable */, H2_GONE };
 /* H2_GONE: the stream is closed, reset, finished or not answered yet; or whoever called went on after H2_FULL until
- * four times send_high was queued: then the stream is reset. */
+ * three times send_high more was queued: then the stream is reset. */
 /* Queues a copy of two pieces as one run (a frame's head and its body; the second may be empty). */
 enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, struct slice body);
 /* After everything queued: trailers that end the stream (server), or END_STREAM alone (n = 0). */

@@ -31,6 +31,7 @@ struct h2_stream {
 	size_t untaken;      /* bytes shown by on_data and not given back */
 	uint8_t *queue;      /* bytes q_start..q_end wait */
 	size_t q_start, q_end, q_size;
+	size_t over;         /* bytes queued since send_high was reached */
 	size_t turn;         /* bytes sent since it last let others go first */
 	struct h2_trailers *trailers;
 };

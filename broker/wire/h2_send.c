@@ -9,7 +9,7 @@
 #define SEND_HEADERS_MAX 64       /* headers or trailers in one block that we send */
 #define SEND_HEADERS_BYTES 65536  /* their names and values; nghttp2 sends no more */
 #define TURN (64 * 1024)
-#define HARD_CAP 4                /* times send_high */
+#define OVER_CAP 3                /* times send_high that may be added to a queue that is full */
 #define QUEUE_FIRST 512           /* bytes */
 
 /* One allocation: the nvs, then the bytes they point into. */
@@ -131,6 +131,20 @@ static void h2_wake(struct h2 *h, struct h2_stream *s)
 	(void)nghttp2_session_resume_data(h->ng, s->id);
 }
 
+/* What counts is what was added to a full queue: one large message may fill it many times over, and small ones that cannot wait must
+ * still have room behind it. */
+static bool h2_may_queue(const struct h2 *h, struct h2_stream *s, size_t n)
+{
+	if (h2_stream_queued(s) < h->limits.send_high) {
+		s->over = 0;
+		return true;
+	}
+	if (s->over >= (size_t)h->limits.send_high * OVER_CAP)
+		return false;
+	s->over += n;
+	return true;
+}
+
 enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, struct slice body)
 {
 	struct h2_stream *s = h2_table_find(&h->streams, stream);
@@ -138,7 +152,7 @@ enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, str
 
 	if (!s || s->reset || s->finished || (h->server && !s->answered))
 		return H2_GONE;
-	if (h2_stream_queued(s) >= (size_t)h->limits.send_high * HARD_CAP || !h2_queue_room(s, n)) {
+	if (!h2_may_queue(h, s, n) || !h2_queue_room(s, n)) {
 		(void)h2_reset(h, stream, NGHTTP2_INTERNAL_ERROR);
 		return H2_GONE;
 	}

@@ -464,6 +464,23 @@ static void who_ignores_full_loses_the_stream(void **state)
 	pair_clear(&p);
 }
 
+/* What is counted is what was added to a full queue, not how full it is. */
+static void small_ones_fit_behind_a_large_one(void **state)
+{
+	struct pair p;
+	uint8_t *large = calloc(1, 4 << 20);
+	char small[64] = {0};
+
+	pair_init(&p, NULL);
+	ask(&p, false);
+	assert_int_equal(h2_send(p.c.h, 1, slice_of(large, 4 << 20), slice_of(NULL, 0)), H2_FULL);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(h2_send(p.c.h, 1, slice_of(small, sizeof small), slice_of(NULL, 0)), H2_FULL);
+	assert_int_equal(h2_queued(p.c.h, 1), (4 << 20) + 1000 * sizeof small);
+	free(large);
+	pair_clear(&p);
+}
+
 static void refill(struct side *s, int32_t stream)
 {
 	fill(s, stream, 200 * 1024);
@@ -734,6 +751,7 @@ int main(void)
 		cmocka_unit_test(a_closed_stream_gives_its_bytes_back),
 		cmocka_unit_test(a_full_queue_says_so_and_when_it_is_not),
 		cmocka_unit_test(who_ignores_full_loses_the_stream),
+		cmocka_unit_test(small_ones_fit_behind_a_large_one),
 		cmocka_unit_test(streams_take_turns),
 		cmocka_unit_test(window_updates_for_data_are_free),
 		cmocka_unit_test(resets_reach_the_other_side),
