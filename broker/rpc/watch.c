@@ -9,6 +9,7 @@
 #include "wire/prescan.h"
 
 #define WATCH_BATCH 64
+#define STUCK_MAX 3 /* batches in a row that do not have the next event; the poll asks for them a second apart */
 
 /* All watches of one handoff on this worker. */
 struct follower {
@@ -22,6 +23,7 @@ struct watch {
 	struct follower *of;
 	char tenant[64], route[64], id_text[HANDOFF_ID_TEXT + 1];
 	uint64_t cursor;                 /* last sent */
+	unsigned stuck;                  /* batches since the last that brought anything */
 	bool reading, again, blocked;
 	struct watch *prev, *next;
 };
@@ -40,24 +42,37 @@ static void stop(struct watch *w, enum reason r, const char *message)
 	reply_error(w->rc, r, "", message); /* on_gone follows and frees */
 }
 
-/* Sends what is new. True: the terminal event was sent. */
-static bool send_new(struct watch *w, struct op *op, const struct store_answer *a)
+/* Sends what is new until the call is full, or to the first gap: the store cuts a batch by number and by size, and what lies behind the cut
+ * comes with the next look. No event is passed over. */
+static void send_new(struct watch *w, struct op *op, const struct store_answer *a)
 {
 	struct reading *r = op->state;
 	struct life_view v = {op->world, w->tenant, &r->record, r->task, r->outcome, a->events, a->n_events, w->id_text};
-	uint64_t last = r->record.cursor;
+	uint64_t before = w->cursor;
 
-	/* a full batch of listed events: what lies behind it comes with the next look */
-	if (a->n_events == WATCH_BATCH && a->events[a->n_events - 1].cursor < last)
-		last = a->events[a->n_events - 1].cursor;
-	for (uint64_t c = w->cursor + 1; c <= last; c++) {
-		Baton__V1__HandoffEvent *ev = life_event_at(op->arena, &v, c);
+	while (w->cursor < r->record.cursor && !w->blocked) {
+		Baton__V1__HandoffEvent *ev = life_event_at(op->arena, &v, w->cursor + 1);
 
-		w->cursor = c;
-		if (ev && !reply_send(w->rc, &ev->base))
-			w->blocked = true;
+		if (!ev)
+			break;
+		w->cursor++;
+		w->blocked = !reply_send(w->rc, &ev->base);
 	}
-	return w->cursor == r->record.cursor && state_is_terminal(r->record.state);
+	w->stuck = w->cursor > before ? 0 : w->stuck + 1;
+}
+
+/* After a batch. The call ends behind the terminal event, or when the next event does not come; else more is fetched at once, unless the
+ * last batch brought nothing. */
+static void go_on(struct watch *w, uint64_t cursor, bool terminal)
+{
+	bool more = w->cursor < cursor;
+
+	if (!more && terminal)
+		call_end(w->rc->c, GRPC_OK, NULL, NULL, 0);
+	else if (more && w->stuck >= STUCK_MAX)
+		stop(w, REASON_STORE_UNAVAILABLE, "the next event cannot be read: watch again from the last cursor");
+	else if ((w->again || (more && !w->stuck)) && !w->blocked)
+		look(w);
 }
 
 static void listed(struct op *op, const struct store_answer *a)
@@ -65,7 +80,8 @@ static void listed(struct op *op, const struct store_answer *a)
 	struct rpc_call *rc = op_call(op);
 	struct reading *r = op->state;
 	struct watch *w = rc ? rc->watch : NULL;
-	bool end = false, more;
+	uint64_t cursor = r->record.cursor;
+	bool terminal = state_is_terminal(r->record.state);
 
 	if (!w) {
 		op_end(op);
@@ -73,12 +89,11 @@ static void listed(struct op *op, const struct store_answer *a)
 	}
 	w->reading = false;
 	if (a->status == STORE_OK)
-		end = send_new(w, op, a);
-	more = a->status == STORE_OK && w->cursor < r->record.cursor;
+		send_new(w, op, a);
 	op_end(op);
-	if (end)
-		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
-	else if ((w->again || more) && !w->blocked)
+	if (a->status == STORE_OK)
+		go_on(w, cursor, terminal);
+	else if (w->again)
 		look(w);
 }
 
