@@ -49,6 +49,7 @@ struct renew {
 	uint64_t fence;
 	const char *jwt;
 	int64_t expires_at_ms;
+	int64_t had_ms;           /* when the one that the subscriber has expires, and a little */
 };
 
 static void renew_release(struct op *op, bool durable)
@@ -60,7 +61,9 @@ static void renew_release(struct op *op, bool durable)
 	struct holding *h = holding_find(op->w, &n->id, n->fence);
 	char text[HANDOFF_ID_TEXT + 1];
 
-	if (h && durable) {
+	if (h && (!durable || !outbox_clear(h->subscriber->rc))) {
+		h->assertion_expires_ms = n->had_ms; /* again soon */
+	} else if (h) {
 		handoff_id_format(&n->id, text);
 		lease.handoff_id = text;
 		lease.fencing_token = n->fence;
@@ -110,6 +113,7 @@ void assertion_renew(struct rpc_worker *w, struct holding *h)
 		return;
 	}
 	h->assertion_expires_ms += 5000; /* not again at each tick while this one is under way */
+	n->had_ms = h->assertion_expires_ms;
 	n->id = h->id;
 	n->fence = h->fence;
 	op->state = n;

@@ -49,15 +49,30 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 	return slice_of(outer, (size_t)(put_field(outer, BATON__V1__BROKER_FRAME__FRAME_DELIVERY, slice_of(inner, (size_t)(end - inner))) - outer));
 }
 
+/* A lease that ended while its delivery waited to be sent is not spoken of. */
+static void send_frame(struct rpc_call *rc, struct op *op)
+{
+	struct delivery *d = op->state;
+	struct holding *h = holding_find(op->w, &d->id, d->fence);
+
+	if (!h || !h->unsent)
+		return;
+	h->unsent = false;
+	call_send(rc->c, d->frame);
+}
+
 static void release(struct op *op, bool durable)
 {
 	struct delivery *d = op->state;
 	struct rpc_worker *w = op->w;
+	struct rpc_call *rc = op_call(op);
 	struct holding *h = holding_find(w, &d->id, d->fence);
 
-	if (h && durable) {
-		call_send(h->subscriber->rc->c, d->frame);
-	} else if (h) {
+	if (h && durable && rc) {
+		outbox_send(rc, op, send_frame);
+		return;
+	}
+	if (h) {
 		struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = d->id, .fence = d->fence,
 			.owner = h->subscriber->key, .kind = FINISH_RELEASE, .delay_ms = 1000, .note = "the audit file could not be written"};
 
@@ -106,6 +121,7 @@ static struct holding *hold(struct context *x)
 
 	if (!h)
 		return NULL;
+	h->unsent = true;
 	h->lease_ms = x->profile->lease_ms;
 	h->attempt = r->attempt;
 	h->renew_at_ms = clock_mono_ms() + h->lease_ms / 3;

@@ -78,7 +78,7 @@ static uint32_t credit(const struct rpc_worker *w, const struct subscriber *s)
 {
 	const struct agent *a;
 
-	if (!s->open || s->in_flight >= s->window)
+	if (!s->open || !outbox_clear(s->rc) || s->in_flight >= s->window)
 		return 0;
 	a = registry_by_name(w->world->registry, s->tenant, slice_str(s->agent));
 	return a ? s->window - s->in_flight : 0;

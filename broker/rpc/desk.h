@@ -36,6 +36,7 @@ struct holding {
 	struct desk *desk;
 	int64_t renew_at_ms, run_deadline_ms, assertion_expires_ms;
 	uint32_t lease_ms, attempt;
+	bool unsent;                      /* its delivery has not gone out: nobody knows of this lease */
 	bool renewing, settling;          /* an extend, or a terminal report, is under way */
 	char trace_id[33];                /* "" after a resume: read when it is needed */
 	bool asserted;                    /* a signed assertion went with it, and is renewed */
@@ -74,7 +75,7 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms);
 /* The handoff changed elsewhere: if its lease here is over, the subscriber is told to stop. */
 void holding_changed(struct rpc_worker *w, const struct handoff_id *id);
 void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why);
-/* The stream was cut: its leases get the route's resume time and then lapse. */
+/* The stream was cut: its leases get the route's resume time and then lapse; what it was never sent goes back to the queue. */
 void holdings_abandon(struct subscriber *s);
 
 /* ---- deliver.c ---- */

@@ -70,11 +70,11 @@ static void lease_of(const struct holding *h, Baton__V1__Lease *l, char text[HAN
 	l->fencing_token = h->fence;
 }
 
-void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why)
+/* At once, even on a stream that is full: there is one for each lease at most, and no new lease until the peer has read. */
+static void send_stop(const struct holding *h, enum reason why)
 {
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
 	Baton__V1__Stop stop = BATON__V1__STOP__INIT;
-	struct subscriber *s = h->subscriber;
 	char text[HANDOFF_ID_TEXT + 1];
 	Baton__V1__Lease lease;
 
@@ -83,7 +83,15 @@ void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why)
 	stop.reason = (Baton__V1__Reason)why;
 	f.frame_case = BATON__V1__BROKER_FRAME__FRAME_STOP;
 	f.stop = &stop;
-	reply_send(s->rc, &f.base);
+	reply_send(h->subscriber->rc, &f.base);
+}
+
+void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why)
+{
+	struct subscriber *s = h->subscriber;
+
+	if (!h->unsent)
+		send_stop(h, why);
 	holding_drop(w, h);
 	subscriber_pump(s);
 }
@@ -170,7 +178,7 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 		}
 		if (!h->renewing && now_ms >= h->renew_at_ms)
 			extend(w, h, h->lease_ms);
-		if (h->asserted && unix_ms >= h->assertion_expires_ms - ASSERTION_RENEW_MS && h->assertion_expires_ms < h->run_deadline_ms)
+		if (h->asserted && outbox_clear(h->subscriber->rc) && unix_ms >= h->assertion_expires_ms - ASSERTION_RENEW_MS && h->assertion_expires_ms < h->run_deadline_ms)
 			assertion_renew(w, h);
 	}
 }
@@ -220,6 +228,15 @@ void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
 	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, id, false, op_store_done, w, op->id);
 }
 
+/* Nobody saw it: it costs no attempt. */
+static void give_back(struct rpc_worker *w, const struct holding *h)
+{
+	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
+		.kind = FINISH_RELEASE, .note = "its stream ended before it was sent", .trace_id = h->trace_id};
+
+	finish_alone(w, &f);
+}
+
 void holdings_abandon(struct subscriber *s)
 {
 	struct rpc_worker *w = s->rc->w;
@@ -228,7 +245,9 @@ void holdings_abandon(struct subscriber *s)
 	DL_FOREACH_SAFE2(s->holdings, h, t, sub_next) {
 		const struct profile *p = registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route));
 
-		if (!h->settling)
+		if (h->unsent)
+			give_back(w, h);
+		else if (!h->settling)
 			extend(w, h, p ? p->resume_ms : 1000);
 		holding_drop(w, h);
 	}

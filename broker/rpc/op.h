@@ -49,6 +49,7 @@ struct rpc_worker {
 	struct held *held_head, **held_tail;
 	struct op *parked;               /* wait for keys */
 	size_t n_parked;
+	size_t n_out;                    /* ops in the outboxes of all calls */
 	struct buf scratch;              /* for packing one message */
 	struct desk *desks;              /* routes served here: rpc/desk.h */
 	struct holding *holdings;        /* leases held by streams here */
@@ -73,6 +74,8 @@ struct rpc_call {
 	struct subscriber *subscriber;   /* Subscribe */
 	unsigned pipe_open;              /* Pipe: submits under way */
 	bool watches_health;
+	uint64_t out_first, out_last;    /* the outbox: ids of ops whose answers wait for the peer to read; 0 = none */
+	unsigned out_n;
 };
 
 struct op {
@@ -93,6 +96,8 @@ struct op {
 	void (*on_answer)(struct op *op, const struct store_answer *a);
 	int64_t parked_until_ms;
 	struct op *next_parked;
+	uint64_t out_next;               /* in its call's outbox */
+	void (*go)(struct rpc_call *rc, struct op *op);
 	struct held held;                /* one at a time */
 	void *state;                     /* the handler's, in the arena */
 	int64_t begun_us;
@@ -115,6 +120,14 @@ void op_release_held(struct rpc_worker *w);
 /* Makes the slice outlive what it borrows from. */
 struct slice op_keep(struct op *op, struct slice s);
 const char *op_str(struct op *op, struct slice s);
+
+/* ---- outbox.c ---- */
+/* go(rc, op) sends what the op has to say, now or when the peer has read what is before it; then the op ends. It ends without, when the
+ * call goes before its turn, or when too much waits already: then the call ends with quota_exceeded. */
+void outbox_send(struct rpc_call *rc, struct op *op, void (*go)(struct rpc_call *rc, struct op *op));
+bool outbox_clear(const struct rpc_call *rc); /* nothing waits, and the call takes more */
+void outbox_writable(struct rpc_call *rc);
+void outbox_drop(struct rpc_call *rc); /* the call has gone */
 
 /* ---- reply.c ---- */
 /* Packs into w->scratch and sends. */

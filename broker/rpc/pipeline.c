@@ -56,6 +56,7 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
 	if (rc->row->on_gone)
 		rc->row->on_gone(rc);
 	slots_drop(w->calls, rc->id);
+	outbox_drop(rc);
 	free_secret(rc->token);
 	free(rc->token_subject);
 	free(rc->token_client);
@@ -216,6 +217,9 @@ void pipeline_on_writable(void *user, struct call *c)
 {
 	struct rpc_call *rc = call_data(c);
 
-	if (rc && rc->row->on_writable)
+	if (!rc)
+		return;
+	outbox_writable(rc);
+	if (rc->row->on_writable)
 		rc->row->on_writable(rc);
 }

@@ -80,8 +80,9 @@ static void read_report(struct report *r, const Baton__V1__ReportRequest *f)
 
 /* ---- answering ---- */
 
-static void send_settled(struct rpc_call *rc, struct report *r)
+static void send_settled(struct rpc_call *rc, struct op *op)
 {
+	struct report *r = op->state;
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
 	Baton__V1__Settled s = BATON__V1__SETTLED__INIT;
 	Baton__V1__Lease lease = BATON__V1__LEASE__INIT;
@@ -116,8 +117,9 @@ static void released(struct op *op, bool durable)
 		r->reason = REASON_STORE_UNAVAILABLE;
 	}
 	if (rc && wants_settled(r))
-		send_settled(rc, r);
-	op_end(op);
+		outbox_send(rc, op, send_settled);
+	else
+		op_end(op);
 }
 
 /* Nothing was changed: a decision like any other. */

@@ -291,8 +291,9 @@ static void answer_run(struct rpc_call *rc, struct op *op, struct submit *s)
 		watch_begin(rc, op->agent->tenant, s->d.profile->route, &s->id, 1);
 }
 
-static void answer_pipe(struct rpc_call *rc, struct submit *s)
+static void answer_pipe(struct rpc_call *rc, struct op *op)
 {
+	struct submit *s = op->state;
 	Baton__V1__PipeReply reply = BATON__V1__PIPE_REPLY__INIT;
 
 	rc->pipe_open--;
@@ -319,12 +320,14 @@ static void answer(struct op *op, bool durable)
 	}
 	if (s->d.profile)
 		metrics_observe_us(op->w->env.metrics, METRIC_ACCEPT_SECONDS, s->d.profile->route, clock_mono_us() - op->begun_us);
+	if (rc && s->mode == SUBMIT_PIPE) {
+		outbox_send(rc, op, answer_pipe);
+		return;
+	}
 	if (rc && s->mode == SUBMIT_UNARY)
 		answer_unary(rc, op, s);
-	else if (rc && s->mode == SUBMIT_RUN)
-		answer_run(rc, op, s);
 	else if (rc)
-		answer_pipe(rc, s);
+		answer_run(rc, op, s);
 	op_end(op);
 }
 

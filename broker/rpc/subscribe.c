@@ -220,11 +220,12 @@ static void flow(struct rpc_call *rc, struct op *op, const Baton__V1__Flow *f)
 	op_end(op);
 }
 
-static void unknown_frame(struct rpc_call *rc)
+static void unknown_frame(struct rpc_call *rc, struct op *op)
 {
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
 	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
 
+	(void)op;
 	n.kind = BATON__V1__NOTICE_KIND__NOTICE_KIND_UNKNOWN_FRAME;
 	n.message = (char *)"a frame of a kind that this broker does not know was ignored";
 	n.at_ms = clock_unix_ms();
@@ -248,8 +249,7 @@ void subscribe_on_message(struct rpc_call *rc, struct op *op)
 	} else if (f->frame_case == BATON__V1__SUBSCRIBER_FRAME__FRAME_CREDENTIAL) {
 		principal_credential(rc, op, slice_str(f->credential->access_token));
 	} else if (f->frame_case == BATON__V1__SUBSCRIBER_FRAME__FRAME__NOT_SET) {
-		unknown_frame(rc);
-		op_end(op);
+		outbox_send(rc, op, unknown_frame);
 	} else {
 		report_handle(rc, op, &f->base);
 	}
@@ -263,6 +263,12 @@ void report_on_message(struct rpc_call *rc, struct op *op)
 void subscribe_on_half_close(struct rpc_call *rc)
 {
 	(void)rc; /* deliveries keep coming; they are answered with Report */
+}
+
+void subscribe_on_writable(struct rpc_call *rc)
+{
+	if (rc->subscriber)
+		subscriber_pump(rc->subscriber);
 }
 
 void subscribe_on_gone(struct rpc_call *rc)

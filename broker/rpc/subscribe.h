@@ -6,6 +6,7 @@
 
 void subscribe_on_message(struct rpc_call *rc, struct op *op);
 void subscribe_on_half_close(struct rpc_call *rc);
+void subscribe_on_writable(struct rpc_call *rc);
 void subscribe_on_gone(struct rpc_call *rc);
 void report_on_message(struct rpc_call *rc, struct op *op);
 /* Tells every subscriber of the worker that this node goes away. */

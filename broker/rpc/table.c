@@ -33,7 +33,7 @@ static const struct rpc_row rows[] = {
 	{HANDOFF("Pipe"), &baton__v1__pipe_frame__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_IN, true, NULL,
 	 ENVELOPE_MAX, pipe_on_message, pipe_on_half_close, NULL, NULL},
 	{HANDOFF("Subscribe"), &baton__v1__subscriber_frame__descriptor, NULL, PEER_REGISTERED, STREAM_IN, false, "rpc",
-	 REPORT_MAX, subscribe_on_message, subscribe_on_half_close, NULL, subscribe_on_gone},
+	 REPORT_MAX, subscribe_on_message, subscribe_on_half_close, subscribe_on_writable, subscribe_on_gone},
 	{HANDOFF("Report"), &baton__v1__report_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, NULL,
 	 REPORT_MAX, report_on_message, NULL, NULL, NULL},
 	{HANDOFF("Watch"), &baton__v1__watch_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",

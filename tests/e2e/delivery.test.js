@@ -5,7 +5,7 @@ import { denied } from './lib/agent.js'
 
 // A route of its own for each test, so that none disturbs another.
 const names = ['window', 'pause', 'resume', 'lapse', 'fence', 'late', 'retry', 'dead', 'final', 'reject', 'release', 'cancelq', 'cancell', 'held', 'order', 'later',
-  'expire', 'deadline', 'half', 'two', 'many', 'foreign', 'events', 'holdexp', 'idem', 'artifacts', 'quiet', 'runs']
+  'expire', 'deadline', 'half', 'two', 'many', 'foreign', 'events', 'holdexp', 'idem', 'artifacts', 'quiet', 'runs', 'bulk', 'lots', 'slow', 'unread', 'watched', 'chunks', 'receipts']
 const deliveries = { deadline: { max_attempts: 3, lease_ms: 1000, resume_ms: 1000, backoff_ms: [100, 200] } }
 const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, deliveries[n] ? { delivery: { ...profile(n).delivery, ...deliveries[n] } } : {})])) })
 let planner, worker, worker2
@@ -390,4 +390,94 @@ test('A hundred handoffs over one stream: all settled, none twice', async () => 
   assert.ok(s.items.filter((f) => f.settled).every((f) => f.settled.ok))
   pipe.call.end()
   await end(s)
+})
+
+test('Payloads of 1 MiB that wait together all come, each at its first attempt', async () => {
+  for (let i = 0; i < 3; i++) await send('bulk', { payload: Buffer.alloc(1000 << 10, 32) })
+  const s = await serve('bulk', { max_in_flight: 3 })
+  const got = [await s.delivery(), await s.delivery(), await s.delivery()]
+  assert.deepEqual(got.map((d) => [d.attempt, d.envelope.payload.length]), Array(3).fill([1, 1000 << 10]))
+  for (const d of got) assert.equal((await s.complete(d)).ok, true)
+  await end(s)
+})
+
+test('A whole lease answer of 64 comes through a window of 100', async () => {
+  for (let i = 0; i < 64; i++) await send('lots', { payload: Buffer.alloc(30 << 10, 32) })
+  const s = await serve('lots', { max_in_flight: 100 })
+  await until('64 deliveries', () => s.deliveries().length === 64)
+  for (const d of s.deliveries()) s.write({ complete: { lease: d.lease, result: {} } })
+  await until('64 settled', () => s.items.filter((f) => f.settled?.ok).length === 64)
+  await end(s)
+})
+
+test('A subscriber that does not read for a while gets everything later, and no attempt is lost', async () => {
+  for (let i = 0; i < 30; i++) await send('slow', { payload: Buffer.alloc(300 << 10, 32) })
+  const s = await serve('slow', { max_in_flight: 200 })
+  s.call.pause()
+  await sleep(3000) // longer than the lease
+  const lease = { handoff_id: 'x', fencing_token: 1 }
+  for (let i = 0; i < 1500; i++) s.write({ complete: { lease, result: {} } })
+  await sleep(500)
+  s.call.resume()
+  await until('30 deliveries', () => s.deliveries().length === 30)
+  await until('an answer to each report', () => s.items.filter((f) => f.settled).length === 1500, 20000)
+  assert.deepEqual(s.deliveries().map((d) => d.attempt), Array(30).fill(1))
+  for (const d of s.deliveries()) s.write({ complete: { lease: d.lease, result: {} } })
+  await until('all settled', () => s.items.filter((f) => f.settled?.ok).length === 30)
+  await end(s)
+})
+
+test('What a cut stream was never sent goes back and has cost no attempt', async () => {
+  for (let i = 0; i < 30; i++) await send('unread', { payload: Buffer.alloc(120 << 10, 32) })
+  const s = await serve('unread', { max_in_flight: 30 })
+  s.call.pause() // grpc-js takes some 16 messages all the same
+  await until('30 leases', () => b.audit().filter((r) => r.event === 'handoff.leased' && r.route === 'unread').length === 30)
+  s.cut()
+  const other = await serve('unread', { max_in_flight: 30 }, worker2)
+  await until('30 deliveries', () => other.deliveries().length === 30)
+  const back = new Set(b.audit().filter((r) => r.event === 'handoff.released' && r.route === 'unread').map((r) => r.handoff_id))
+  assert.ok(back.size >= 5, `${back.size} went back`)
+  for (const d of other.deliveries()) assert.equal(d.attempt, back.has(d.lease.handoff_id) ? 1 : 2)
+  for (const d of other.deliveries()) assert.equal((await other.complete(d)).ok, true)
+  await end(other)
+})
+
+const cursors = (events) => events.map((e) => Number(e.cursor))
+const upTo = (n) => Array.from({ length: n }, (_, i) => i + 1)
+
+test('Watch sends every event in order, whether they are few and large or many', async () => {
+  for (const [route, n, size] of [['watched', 6, 1 << 20], ['chunks', 90, 100 << 10]]) {
+    const { handoff_id } = await send(route)
+    const s = await serve(route)
+    const d = await s.delivery()
+    for (let i = 0; i < n; i++) await s.settle({ artifact: { lease: d.lease, artifact_id: `a${i}`, data: Buffer.alloc(size, i), last_chunk: true } })
+    await s.complete(d)
+    assert.deepEqual(cursors(await planner.watch(handoff_id).all(20000)), upTo(n + 3), route)
+    assert.deepEqual(cursors(await planner.watch(handoff_id, 4).all(20000)), upTo(n + 3).slice(4), route)
+    await end(s)
+  }
+})
+
+test('A pipe whose receipts are read late loses none', async () => {
+  const n = 20000
+  const pipe = planner.pipe()
+  pipe.call.pause()
+  for (let ref = 1; ref <= n; ref++) {
+    pipe.write({ submit: { envelope: planner.envelope(read('receipts')), ref, dry_run: true } })
+    if (ref % 500 === 0) await sleep(10)
+  }
+  pipe.call.end()
+  await sleep(4000)
+  pipe.call.resume()
+  assert.equal(new Set((await pipe.all(30000)).map((r) => r.receipt.ref)).size, n)
+})
+
+test('A pipe that sends rubbish and reads nothing is told why it ends', async () => {
+  const pipe = planner.pipe()
+  pipe.call.pause()
+  for (let ref = 1; ref <= 12000; ref++) pipe.write({ submit: { ref } })
+  await sleep(2000)
+  pipe.call.resume()
+  const over = await pipe.end(20000)
+  assert.deepEqual([over.code, over.reason], ['RESOURCE_EXHAUSTED', 'quota_exceeded'])
 })

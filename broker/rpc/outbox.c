@@ -1,0 +1,70 @@
+/* When does an answer go out on a stream whose peer is slow to read? At once while the call takes more. Else its op waits here, in order,
+ * and keeps the flow-control window that its message took: who does not read is soon not read either. */
+#include "rpc/op.h"
+
+#define OUTBOX_MAX 2048         /* of a call: the deliveries of its lease calls under way, and a window full of real requests */
+#define OUTBOX_WORKER_MAX 16384 /* of all calls: most ops are left to those that do not wait */
+
+bool outbox_clear(const struct rpc_call *rc)
+{
+	return !rc->out_n && call_writable(rc->c);
+}
+
+static void put(struct rpc_call *rc, struct op *op)
+{
+	struct op *last = slots_get(rc->w->ops, rc->out_last);
+
+	if (last)
+		last->out_next = op->id;
+	else
+		rc->out_first = op->id;
+	rc->out_last = op->id;
+	rc->out_n++;
+	rc->w->n_out++;
+}
+
+static struct op *take(struct rpc_call *rc)
+{
+	struct op *op = slots_get(rc->w->ops, rc->out_first);
+
+	if (!op)
+		return NULL;
+	rc->out_first = op->out_next;
+	if (!rc->out_first)
+		rc->out_last = 0;
+	rc->out_n--;
+	rc->w->n_out--;
+	return op;
+}
+
+void outbox_send(struct rpc_call *rc, struct op *op, void (*go)(struct rpc_call *rc, struct op *op))
+{
+	if (outbox_clear(rc)) {
+		go(rc, op);
+		op_end(op);
+	} else if (rc->out_n < OUTBOX_MAX && rc->w->n_out < OUTBOX_WORKER_MAX) {
+		op->go = go;
+		put(rc, op);
+	} else {
+		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many answers wait on this stream: read them");
+		op_end(op);
+	}
+}
+
+void outbox_writable(struct rpc_call *rc)
+{
+	struct op *op;
+
+	while (call_writable(rc->c) && (op = take(rc))) {
+		op->go(rc, op);
+		op_end(op);
+	}
+}
+
+void outbox_drop(struct rpc_call *rc)
+{
+	struct op *op;
+
+	while ((op = take(rc)))
+		op_end(op);
+}
