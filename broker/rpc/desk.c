@@ -99,6 +99,44 @@ static struct subscription *next_with_credit(struct rpc_worker *w, struct desk *
 	return NULL;
 }
 
+/* Whose credit is gone may be busy, or only asked for: then it comes back when that call is answered. */
+static bool credit_is_out(const struct desk *d)
+{
+	const struct subscription *s;
+
+	DL_FOREACH(d->ring, s)
+		if (s->subscriber->asked)
+			return true;
+	return false;
+}
+
+/* Begins behind the route that asked last, so that a busy one does not take every turn. */
+static void pump_routes(struct subscriber *s, bool only_starved)
+{
+	size_t first = s->turn;
+
+	for (size_t i = 0; i < s->n_routes; i++) {
+		struct desk *d = s->routes[(first + i) % s->n_routes].desk;
+
+		if (d && (d->starved || !only_starved))
+			desk_pump(s->rc->w, d);
+	}
+}
+
+void subscriber_pump(struct subscriber *s)
+{
+	pump_routes(s, false);
+}
+
+static void reserve(struct subscription *next, uint32_t n)
+{
+	struct subscriber *s = next->subscriber;
+
+	s->in_flight += n;
+	s->asked += n;
+	s->turn = (size_t)(next - s->routes) + 1;
+}
+
 /* Answers of the store: each item goes to the subscriber that it was leased for, or is given back. */
 static void leased(struct op *op, const struct store_answer *a)
 {
@@ -107,19 +145,23 @@ static void leased(struct op *op, const struct store_answer *a)
 	struct rpc_call *rc = slots_get(w->calls, ask->call);
 	struct subscriber *s = rc ? rc->subscriber : NULL;
 	struct desk *d = desk_find(w, ask->tenant, ask->route);
+	bool more = false;
 
-	if (s)
+	if (s) {
 		s->in_flight -= ask->asked;
+		s->asked -= ask->asked;
+	}
 	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++)
 		deliver_item(w, s, d, &a->items[i]);
 	if (d) {
-		bool more = d->again || (a->status == STORE_OK && a->n_items == ask->asked);
-
+		more = d->again || (a->status == STORE_OK && a->n_items == ask->asked);
 		d->leasing = false;
 		d->again = false;
-		if (more)
-			desk_pump(w, d);
 	}
+	if (s)
+		pump_routes(s, true);
+	if (more)
+		desk_pump(w, d);
 	op_end(op);
 }
 
@@ -136,7 +178,9 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 		return;
 	}
 	p = registry_route(w->world->registry, d->tenant, slice_str(d->route));
-	if (w->draining || !p || !(next = next_with_credit(w, d)))
+	next = w->draining || !p ? NULL : next_with_credit(w, d);
+	d->starved = !next && credit_is_out(d);
+	if (!next)
 		return;
 	op = op_new(w, NULL);
 	ask = op ? arena_zalloc(op->arena, sizeof *ask) : NULL;
@@ -154,17 +198,10 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 	op->state = ask;
 	op->on_answer = leased;
 	rq = (struct store_lease){.slot = {d->tenant, d->route}, .max = ask->asked, .owner = next->subscriber->key, .lease_ms = p->lease_ms};
-	next->subscriber->in_flight += ask->asked;
+	reserve(next, ask->asked);
 	d->leasing = true;
 	shared_route_hungry(d->shared, w->env.index);
 	w->env.store->ops->lease(w->env.store, &rq, op_store_done, w, op->id);
-}
-
-void subscriber_pump(struct subscriber *s)
-{
-	for (size_t i = 0; i < s->n_routes; i++)
-		if (s->routes[i].desk)
-			desk_pump(s->rc->w, s->routes[i].desk);
 }
 
 struct wake {

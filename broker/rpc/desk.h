@@ -22,8 +22,9 @@ struct subscriber {
 	uint64_t key;                     /* store_agent_key() */
 	uint32_t window;                  /* granted */
 	uint32_t in_flight;               /* leases held, and lease slots asked for */
+	uint32_t asked;                   /* those of them that lease calls under way have asked for */
 	bool open;
-	size_t n_routes;
+	size_t n_routes, turn;            /* turn: whose route is looked at first */
 	struct subscription routes[SUBSCRIBER_ROUTES_MAX];
 	struct holding *holdings;         /* list by ->sub_next */
 };
@@ -51,6 +52,7 @@ struct desk {
 	struct subscription *ring;        /* who is asked next; doubly linked list (utlist) */
 	bool leasing;                     /* a lease call is under way */
 	bool again;                       /* something came meanwhile */
+	bool starved;                     /* found no credit because other desks' calls have asked for it */
 	UT_hash_handle hh;
 };
 

@@ -5,7 +5,7 @@ import { denied } from './lib/agent.js'
 
 // A route of its own for each test, so that none disturbs another.
 const names = ['window', 'pause', 'resume', 'lapse', 'fence', 'late', 'retry', 'dead', 'final', 'reject', 'release', 'cancelq', 'cancell', 'held', 'order', 'later',
-  'expire', 'deadline', 'half', 'two', 'many', 'foreign', 'events', 'holdexp', 'idem', 'artifacts', 'quiet', 'runs', 'bulk', 'lots', 'slow', 'unread', 'watched', 'chunks', 'receipts']
+  'expire', 'deadline', 'half', 'two', 'many', 'foreign', 'events', 'holdexp', 'idem', 'artifacts', 'quiet', 'runs', 'bulk', 'lots', 'slow', 'unread', 'watched', 'chunks', 'receipts', 'left', 'right', 'third']
 const deliveries = { deadline: { max_attempts: 3, lease_ms: 1000, resume_ms: 1000, backoff_ms: [100, 200] } }
 const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, deliveries[n] ? { delivery: { ...profile(n).delivery, ...deliveries[n] } } : {})])) })
 let planner, worker, worker2
@@ -480,4 +480,31 @@ test('A pipe that sends rubbish and reads nothing is told why it ends', async ()
   pipe.call.resume()
   const over = await pipe.end(20000)
   assert.deepEqual([over.code, over.reason], ['RESOURCE_EXHAUSTED', 'quota_exceeded'])
+})
+
+test('Of several routes the empty ones take no window from the one with work, whether it waits or comes later', async () => {
+  const routes = ['left', 'right', 'third']
+  for (const route of routes) await send(route)
+  const s = await serve('left', { routes, max_in_flight: 1 })
+  const waited = new Set()
+  for (let i = 0; i < 3; i++) { const d = await s.delivery(3000); waited.add(d.envelope.route); await s.complete(d) }
+  assert.equal(waited.size, 3)
+  for (const route of [...routes, ...routes]) {
+    const sender = await b.agent('planner') // on any of the broker's threads
+    const { handoff_id } = await sender.submit(read(route))
+    const d = await s.delivery(900) // sooner than a poll would find it
+    assert.equal(d.lease.handoff_id, handoff_id)
+    await s.complete(d)
+    sender.close()
+  }
+  await end(s)
+})
+
+test('Of several busy routes each has its turn', async () => {
+  for (let i = 0; i < 6; i++) for (const route of ['left', 'right']) await send(route)
+  const s = await serve('left', { routes: ['left', 'right'], max_in_flight: 1 })
+  const got = []
+  for (let i = 0; i < 12; i++) { const d = await s.delivery(); got.push(d.envelope.route); await s.complete(d) }
+  assert.equal(got.slice(0, 6).filter((r) => r === 'left').length, 3, got.join())
+  await end(s)
 })
