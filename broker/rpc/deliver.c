@@ -13,40 +13,43 @@
 #include "rpc/lines.h"
 #include "rpc/task.h"
 
+#define HEAD_MAX 16
+#define ENVELOPE_FIELD 2 /* of Delivery */
+#define SOON_MS 50
+#define LATER_MS 1000
+
 struct delivery {
 	struct slice frame;          /* a packed BrokerFrame */
 	struct handoff_id id;
 	uint64_t fence;
 };
 
-/* Appends a length-delimited field. */
-static uint8_t *put_field(uint8_t *p, unsigned number, struct slice s)
+/* What stands before a length-delimited field of n bytes; behind it. */
+static uint8_t *put_head(uint8_t *p, unsigned number, uint64_t n)
 {
-	uint64_t n = s.n;
-
 	*p++ = (uint8_t)(number << 3 | 2);
 	for (; n >= 0x80; n >>= 7)
 		*p++ = (uint8_t)(n | 0x80);
 	*p++ = (uint8_t)n;
-	if (s.n)
-		memcpy(p, s.p, s.n);
-	return p + s.n;
+	return p;
 }
 
-/* BrokerFrame{delivery}, with the envelope's bytes put in as they are (field 2 of Delivery): never a re-serialisation. */
+/* BrokerFrame{delivery}, with the envelope's bytes put in as they are: never a re-serialisation. In one go: it may be 16 MiB. */
 static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, struct slice envelope)
 {
-	size_t body = baton__v1__delivery__get_packed_size(d), head = 16;
-	uint8_t *inner = arena_alloc(a, body + envelope.n + head), *end = inner, *outer;
+	uint8_t head[HEAD_MAX], *frame, *p;
+	size_t n = (size_t)(put_head(head, ENVELOPE_FIELD, envelope.n) - head);
+	size_t inner = baton__v1__delivery__get_packed_size(d) + n + envelope.n;
 
-	if (!inner)
+	frame = arena_alloc(a, HEAD_MAX + inner);
+	if (!frame)
 		return slice_of(NULL, 0);
-	end += baton__v1__delivery__pack(d, inner);
-	end = put_field(end, 2, envelope);
-	outer = arena_alloc(a, (size_t)(end - inner) + head);
-	if (!outer)
-		return slice_of(NULL, 0);
-	return slice_of(outer, (size_t)(put_field(outer, BATON__V1__BROKER_FRAME__FRAME_DELIVERY, slice_of(inner, (size_t)(end - inner))) - outer));
+	p = put_head(frame, BATON__V1__BROKER_FRAME__FRAME_DELIVERY, inner);
+	p += baton__v1__delivery__pack(d, p);
+	memcpy(p, head, n);
+	if (envelope.n)
+		memcpy(p + n, envelope.p, envelope.n);
+	return slice_of(frame, (size_t)(p - frame) + n + envelope.n);
 }
 
 /* A lease that ended while its delivery waited to be sent is not spoken of. */
@@ -198,7 +201,8 @@ static void give_back(struct rpc_worker *w, struct desk *d, const struct store_r
 		      const char *note, const char *trace_id)
 {
 	struct finish f = {.slot = {d->tenant, d->route}, .id = r->id, .fence = r->fence, .owner = r->owner, .kind = kind,
-		.reason = reason, .note = note, .trace_id = trace_id, .delay_ms = kind == FINISH_RELEASE ? 50 : 0};
+		.reason = reason, .note = note, .trace_id = trace_id,
+		.delay_ms = kind == FINISH_RELEASE ? SOON_MS : kind == FINISH_RETRY ? LATER_MS : 0};
 
 	finish_alone(w, &f);
 }
@@ -261,7 +265,8 @@ void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, co
 		refuse(w, d, r, &v, x.task->trace_id);
 		op_end(x.op);
 	} else if (!send_it(&x)) {
-		give_back(w, d, r, FINISH_RELEASE, REASON_UNSPECIFIED, "out of memory", x.task->trace_id);
+		/* costs an attempt: what never fits must not come back for ever */
+		give_back(w, d, r, FINISH_RETRY, REASON_UNSPECIFIED, "out of memory", x.task->trace_id);
 		op_end(x.op);
 	}
 }

@@ -52,7 +52,7 @@ Baton__V1__Handoff *get_handoff(struct op *op, const struct store_item *item, co
 	Baton__V1__Handoff *h = arena_alloc(a, sizeof *h);
 	char *id = arena_alloc(a, HANDOFF_ID_TEXT + 1);
 	pb_envelope *e = task_unpack_envelope(a, t);
-	struct life_outcome o = life_outcome_read(a, op_keep(op, item->outcome));
+	struct life_outcome o = life_outcome_read(a, item->outcome);
 
 	if (!h || !id || !e)
 		return NULL;

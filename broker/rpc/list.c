@@ -10,6 +10,7 @@
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 500
+#define PAGE_BYTES (8u << 20) /* of memory: beyond it no other route is read for this page */
 #define ROUTES_MAX (2 * AGENT_ROUTES_MAX)
 
 struct listing {
@@ -70,7 +71,7 @@ static void finish(struct op *op, struct listing *l)
 
 static void take(struct op *op, struct listing *l, const struct store_item *item)
 {
-	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, slice_of(op_keep(op, item->task).p, item->task.n)) : NULL;
+	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, item->task) : NULL;
 	Baton__V1__Handoff *h;
 
 	if (!t || !lookup_visible(op, &l->viewer, &item->record, t, true))
@@ -99,7 +100,7 @@ static void got(struct op *op, const struct store_answer *a)
 	l->before = a->next;
 	if (!a->next)
 		l->at++;
-	if (a->next || l->answer->n_handoffs >= l->page || l->at >= l->n_routes)
+	if (a->next || l->answer->n_handoffs >= l->page || l->at >= l->n_routes || arena_used(op->arena) > PAGE_BYTES)
 		finish(op, l);
 	else
 		next(op);

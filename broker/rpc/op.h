@@ -24,7 +24,8 @@ struct rpc_row;
 struct rpc_call;
 struct op;
 
-#define ARENA_CAP (48u << 20)  /* an op's: the largest message three times over */
+#define MESSAGE_MAX (17u << 20) /* that we read: the hard cap of a payload is 16 MiB */
+#define ARENA_CAP (6 * MESSAGE_MAX) /* an op's. Get takes most: task, envelope, report and result are copies of copies */
 #define ARENA_POOL 256
 #define OPS_MAX 65536
 #define PARKED_MAX 1024

@@ -14,8 +14,6 @@
 
 #define HANDOFF(method) "/baton.v1.HandoffService/" method, method
 #define KIB 1024u
-#define ENVELOPE_MAX (17u * 1024 * KIB) /* the hard cap of a payload is 16 MiB */
-#define REPORT_MAX (17u * 1024 * KIB)
 #define SMALL (64 * KIB)
 
 /* Fields 1-63 of these must be understood (proto/baton/v1/handoff.proto, Evolution). */
@@ -27,15 +25,15 @@ static const struct prescan_rules envelope_rules = {.max_depth = 16, .max_fields
 
 static const struct rpc_row rows[] = {
 	{HANDOFF("Submit"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
-	 ENVELOPE_MAX, submit_on_message, NULL, NULL, NULL},
+	 MESSAGE_MAX, submit_on_message, NULL, NULL, NULL},
 	{HANDOFF("Run"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
-	 ENVELOPE_MAX, run_on_message, NULL, watch_writable, watch_end},
+	 MESSAGE_MAX, run_on_message, NULL, watch_writable, watch_end},
 	{HANDOFF("Pipe"), &baton__v1__pipe_frame__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_IN, true, NULL,
-	 ENVELOPE_MAX, pipe_on_message, pipe_on_half_close, NULL, NULL},
+	 MESSAGE_MAX, pipe_on_message, pipe_on_half_close, NULL, NULL},
 	{HANDOFF("Subscribe"), &baton__v1__subscriber_frame__descriptor, NULL, PEER_REGISTERED, STREAM_IN, false, "rpc",
-	 REPORT_MAX, subscribe_on_message, subscribe_on_half_close, subscribe_on_writable, subscribe_on_gone},
+	 MESSAGE_MAX, subscribe_on_message, subscribe_on_half_close, subscribe_on_writable, subscribe_on_gone},
 	{HANDOFF("Report"), &baton__v1__report_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, NULL,
-	 REPORT_MAX, report_on_message, NULL, NULL, NULL},
+	 MESSAGE_MAX, report_on_message, NULL, NULL, NULL},
 	{HANDOFF("Watch"), &baton__v1__watch_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
 	 SMALL, watch_on_message, NULL, watch_writable, watch_end},
 	{HANDOFF("Get"), &baton__v1__get_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",

@@ -16,7 +16,7 @@
 
 #define TOKEN_CACHE 4096
 #define CALLS_MAX (1u << 20)
-#define MESSAGE_CAP (36u << 20)
+#define ANSWER_MAX (36u << 20) /* a handoff with its envelope and its result */
 #define HOUSEKEEPING_MS 500
 #define POLL_MS 1000
 
@@ -41,7 +41,7 @@ struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world
 	w->ops = slots_new(OPS_MAX);
 	w->calls = slots_new(CALLS_MAX);
 	w->held_tail = &w->held_head;
-	buf_init(&w->scratch, MESSAGE_CAP);
+	buf_init(&w->scratch, ANSWER_MAX);
 	if (!w->verifier || !w->ops || !w->calls) {
 		rpc_worker_free(w);
 		return NULL;

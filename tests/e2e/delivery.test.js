@@ -5,9 +5,11 @@ import { denied } from './lib/agent.js'
 
 // A route of its own for each test, so that none disturbs another.
 const names = ['window', 'pause', 'resume', 'lapse', 'fence', 'late', 'retry', 'dead', 'final', 'reject', 'release', 'cancelq', 'cancell', 'held', 'order', 'later',
-  'expire', 'deadline', 'half', 'two', 'many', 'foreign', 'events', 'holdexp', 'idem', 'artifacts', 'quiet', 'runs', 'bulk', 'lots', 'slow', 'unread', 'watched', 'chunks', 'receipts', 'left', 'right', 'third']
+  'expire', 'deadline', 'half', 'two', 'many', 'foreign', 'events', 'holdexp', 'idem', 'artifacts', 'quiet', 'runs', 'bulk', 'lots', 'slow', 'unread', 'watched', 'chunks', 'receipts', 'left', 'right', 'third', 'huge', 'huge2']
 const deliveries = { deadline: { max_attempts: 3, lease_ms: 1000, resume_ms: 1000, backoff_ms: [100, 200] } }
-const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, deliveries[n] ? { delivery: { ...profile(n).delivery, ...deliveries[n] } } : {})])) })
+const sixteen = { sandbox: { ...profile('x').sandbox, limits: { max_payload_bytes: 16 << 20, max_output_bytes: 16 << 20 } } }
+const special = (n) => (n.startsWith('huge') ? sixteen : deliveries[n] ? { delivery: { ...profile(n).delivery, ...deliveries[n] } } : {})
+const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, special(n))])), config: (t) => t.replace('max_payload: 1MiB', 'max_payload: 16MiB') })
 let planner, worker, worker2
 
 before(async () => {
@@ -506,5 +508,38 @@ test('Of several busy routes each has its turn', async () => {
   const got = []
   for (let i = 0; i < 12; i++) { const d = await s.delivery(); got.push(d.envelope.route); await s.complete(d) }
   assert.equal(got.slice(0, 6).filter((r) => r === 'left').length, 3, got.join())
+  await end(s)
+})
+
+test('Payloads and results of 16 MiB go all the way: delivery, Complete, Report, Get, Watch, List', async () => {
+  const payload = Buffer.alloc(16 << 20, 32)
+  const result = { payload: Buffer.alloc(16 << 20, 33), stop_reason: 'done' }
+  const whole = (r) => assert.ok(r.payload.equals(result.payload))
+  const ids = []
+  for (const route of ['huge', 'huge', 'huge2']) ids.push((await send(route, { payload })).handoff_id)
+  const s = await serve('huge', { routes: ['huge', 'huge2'], max_in_flight: 3 })
+  const got = [await s.delivery(), await s.delivery(), await s.delivery()]
+  for (const d of got) assert.ok(d.attempt === 1 && d.envelope.payload.equals(payload))
+  assert.equal((await s.settle({ complete: { lease: got[0].lease, result } })).ok, true)
+  for (const d of got.slice(1)) {
+    const elsewhere = await b.agent('worker')
+    assert.equal((await elsewhere.report({ complete: { lease: d.lease, result } })).ok, true)
+    elsewhere.close()
+  }
+  for (const id of ids) {
+    const h = await planner.get(id, { with_envelope: true })
+    whole(h.result)
+    assert.ok(h.envelope.payload.equals(payload))
+    whole((await planner.watch(id).all()).at(-1).result)
+  }
+  const listed = []
+  for (let page_token = ''; ;) {
+    const page = await planner.list({ state: 'HANDOFF_STATE_COMPLETED', page_size: 500, page_token })
+    listed.push(...page.handoffs)
+    if (!(page_token = page.next_page_token)) break
+  }
+  const large = listed.filter((h) => h.route.startsWith('huge'))
+  assert.deepEqual(large.map((h) => h.handoff_id).sort(), ids.sort())
+  for (const h of large) whole(h.result)
   await end(s)
 })
