@@ -2,7 +2,7 @@
  * and keeps the flow-control window that its message took: who does not read is soon not read either. */
 #include "rpc/op.h"
 
-#define OUTBOX_MAX 2048         /* of a call: the deliveries of its lease calls under way, and a window full of real requests */
+#define OUTBOX_MAX 4096         /* of a call: more than real requests fit into a window of 256 KiB; deliveries are far fewer */
 #define OUTBOX_WORKER_MAX 16384 /* of all calls: most ops are left to those that do not wait */
 
 bool outbox_clear(const struct rpc_call *rc)
