@@ -69,6 +69,14 @@ test('OIDC Core §10.1.1 a rotated key is fetched when its kid is first seen; a 
   assert.ok(idp.keyFetches - before <= 5, `${idp.keyFetches - before} fetches for 30 unknown kids`)
 })
 
+test('reloads while tokens of unknown keys ask for fetches harm nobody', async () => {
+  const ghosts = await Promise.all(Array.from({ length: 20 }, (_, i) => b.issuer.mint(planner, { iss: idp.url }, { header: { kid: `reload-${i}` } })))
+  const asking = ghosts.map(async (token) => { for (let i = 0; i < 5; i++) await planner.submit({}, { token }).then(() => assert.fail('accepted'), () => {}) })
+  for (let i = 0; i < 10; i++) { b.signal('SIGHUP'); await sleep(30) }
+  await Promise.all(asking)
+  await until('an honest token to be taken', async () => planner.submit({}, { token: await idp.token(planner) }))
+})
+
 test('the provider down: its last good keys go on serving', async () => {
   const token = await idp.token(planner)
   await planner.submit({}, { token })

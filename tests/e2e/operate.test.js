@@ -43,7 +43,7 @@ test('/readyz says each check, since when; /healthz answers; other pages are not
   assert.equal(ready.status, 200)
   const { ready: yes, checks } = JSON.parse(ready.body)
   assert.equal(yes, true)
-  for (const name of ['store', 'audit', 'keys', 'certificate', 'listeners']) {
+  for (const name of ['store', 'audit', 'keys', 'certificate', 'trust', 'listeners']) {
     const c = checks.find((x) => x.check === name)
     assert.equal(c.ok, true, name)
     assert.ok(!Number.isNaN(Date.parse(c.since)), c.since)
@@ -69,6 +69,7 @@ test('E12 I-8 T3 O-2 O-9 no token, no payload in log, audit, metrics or state fo
   const secrets = [marker, ...[planner.token, bad].flatMap((t) => [t.split('.')[1].slice(0, 60), t.split('.')[2].slice(0, 40)])]
   for (const [where, bytes] of Object.entries(sources)) for (const s of secrets) assert.ok(!bytes.includes(s), `${s} is in ${where}`)
   const line = await b.audited({ event: 'decision', trace_id: receipt.trace_id })
+  assert.equal(line.retention, '30d')
   assert.deepEqual([line.issuer, line.audience, line.subject, line.token_tenant, line.scopes], [b.issuer.url, 'support-agent-runtime', 'user-ana', 'acme', 'orders:read refunds:draft'])
 })
 
@@ -138,6 +139,21 @@ test('A-5 a reload that is bad keeps the old configuration and says so', async (
   b.writeConfig()
   b.signal('SIGHUP')
   await sleep(300)
+  await planner.submit()
+})
+
+test('A-5 a setting that cannot change while batond runs is refused by name / one that can is taken', async () => {
+  b.writeConfig((t) => t.replace('clock_skew: 1s', 'clock_skew: 20s'))
+  b.signal('SIGHUP')
+  await until('the key in the log', () => /envelope\.clock_skew cannot change while batond runs/.test(b.log()))
+  b.writeConfig((t) => t.replace('level: info', 'level: debug'))
+  b.signal('SIGHUP')
+  await until('debug lines of a new connection', async () => {
+    await (await b.agent('planner')).submit()
+    return /"level":"debug"/.test(b.log())
+  })
+  b.writeConfig()
+  b.signal('SIGHUP')
   await planner.submit()
 })
 

@@ -145,18 +145,28 @@ async function untilRefused (leaf) {
 test('I-7 a certificate on the revocation list is refused after a reload, without a restart / its neighbours are served', async () => {
   const [bad, good] = [b.acme.leaf('revoked', ANA), b.acme.leaf('neighbour', ANA)]
   const before = await as(bad)
-  await before.submit()
-  before.close()
+  const neighbour = await as(good)
+  const mine = before.watch((await before.submit()).handoff_id)
+  const other = neighbour.watch((await neighbour.submit()).handoff_id)
+  for (const w of [mine, other]) await w.take('the first event')
   b.acme.crl(crl(), [bad])
   await untilRefused(bad)
+  await until('the open connection to close', () => mine.ended)
+  assert.match((await b.http('/metrics')).body, /baton_connections_closed_total\{.*why="certificate:revoked"\} [2-9]/)
+  assert.equal(other.ended, null)
+  await neighbour.submit()
   await (await as(good)).submit()
 })
 
 test('I-7 a revocation list that is out of date refuses its whole domain (fails closed) / other domains are served', async () => {
   const leaf = b.acme.leaf('fine', ANA)
   await (await as(leaf)).submit()
+  const trust = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'trust')
+  assert.match((await trust()).remedy, /the CRL of acme.example ends soon/) // within three days
   b.acme.crl(crl(), [], { stale: true })
   await untilRefused(leaf)
+  assert.match((await until('a remedy', async () => { const t = await trust(); return /out of date/.test(t.remedy) && t })).remedy, /the CRL of acme.example is out of date/)
+  assert.match((await b.http('/metrics')).body, /baton_crl_expiry_timestamp_seconds\{domain="acme.example"\} \d/)
   await (await b.agent('gplanner')).submit()
   b.acme.crl(crl(), [])
   b.signal('SIGHUP')

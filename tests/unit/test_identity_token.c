@@ -459,6 +459,14 @@ static void key_of_another_issuer_does_not_count_rfc8725_3_8(void **state)
 
 /* ---- header ---- */
 
+/* White space would hide a token from what redacts them; after the brace it is found. */
+static void header_begins_with_its_brace(void **state)
+{
+	assert_allowed(jwt_sign(es, "ES256", "{ \"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"a\"}", payload(NULL)));
+	assert_refused(jwt_sign(es, "ES256", " {\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"a\"}", payload(NULL)),
+		       REASON_INVALID_TOKEN, "");
+}
+
 static void crit_and_b64_are_refused_rfc7515_4_1_11(void **state)
 {
 	static const char *const more[] = {"\"crit\":[\"exp\"],\"exp\":1", "\"crit\":[]", "\"crit\":null",
@@ -827,6 +835,27 @@ static void tenant_is_the_agents(void **state)
 	token_verifier_free(v);
 }
 
+static void two_tenants(struct issuer_entry *e)
+{
+	strcpy(e[0].rule.tenants[1], "globex");
+	e[0].rule.n_tenants = 2;
+}
+
+/* A client's name is unique inside its tenant only. */
+static void issuer_of_two_tenants_names_one(void **state)
+{
+	struct token_verifier *v = token_verifier_new(0);
+	struct token_context cx = honest_context();
+
+	set_world(v, two_tenants);
+	assert_int_equal(verify_with(v, token_of(payload(NULL)), &cx), REASON_ALLOWED);
+	assert_int_equal(verify_with(v, token_of(payload("tenant", NULL, NULL)), &cx), REASON_TENANT_BOUNDARY);
+	cx.tenant = "globex";
+	assert_int_equal(verify_with(v, token_of(payload("tenant", "\"globex\"", NULL)), &cx), REASON_ALLOWED);
+	assert_int_equal(verify_with(v, token_of(payload("tenant", NULL, NULL)), &cx), REASON_TENANT_BOUNDARY);
+	token_verifier_free(v);
+}
+
 static void no_binding(struct issuer_entry *e)
 {
 	e[0].rule.binding = false;
@@ -1182,6 +1211,7 @@ int main(void)
 		cmocka_unit_test(es256_signature_is_64_octets_rfc7518_3_4),
 		cmocka_unit_test(changed_bytes_do_not_verify),
 		cmocka_unit_test(key_of_another_issuer_does_not_count_rfc8725_3_8),
+		cmocka_unit_test(header_begins_with_its_brace),
 		cmocka_unit_test(crit_and_b64_are_refused_rfc7515_4_1_11),
 		cmocka_unit_test(a_member_that_stands_twice_is_refused_rfc7515_4),
 		cmocka_unit_test(json_is_strict),
@@ -1198,6 +1228,7 @@ int main(void)
 		cmocka_unit_test(strings_are_text),
 		cmocka_unit_test(scope_is_a_list_of_scope_tokens_rfc6749_3_3),
 		cmocka_unit_test(tenant_is_the_agents),
+		cmocka_unit_test(issuer_of_two_tenants_names_one),
 		cmocka_unit_test(token_is_bound_to_the_certificate_rfc8705_3),
 		cmocka_unit_test(dpop_token_is_no_bearer_token_rfc9449_7_2),
 		cmocka_unit_test(client_is_the_agent),

@@ -193,6 +193,31 @@ static void expect(const struct profile *p, const char *text, bool ok, enum dest
 		fail_msg("%s: %s, %s", text, destination_class_text(cls), why ? why : "taken");
 }
 
+/* Exact domains are listed, classes are given by pattern. */
+static void test_class_of_a_pattern(void **state)
+{
+	static const char json[] =
+		"{\"route\": \"r\", \"identity\": {\"allowed_issuers\": [\"https://i.example\"], \"required_audience\": \"a\","
+		" \"required_scopes\": [\"s\"]}, \"tools\": {\"allowed\": [\"t\"]},"
+		" \"egress\": {\"classes\": {\"*.example.com\": \"customer\", \"*.eu.example.com\": \"internal\", \"*.bad.example\": \"unknown\"}},"
+		" \"sandbox\": {\"network\": {\"allowed_domains\": [\"mail.example.com\", \"*.eu.example.com\", \"a.eu.example.com\","
+		" \"x.bad.example\", \"other.example\"]}}}";
+	struct problem why = {""}, warn = {""};
+	struct profile *p = profile_parse(slice_str(json), &why, &warn);
+
+	(void)state;
+	if (!p)
+		fail_msg("%s", why.text);
+	assert_string_equal(warn.text, "");
+	expect(p, "mail.example.com", true, CLASS_CUSTOMER);
+	expect(p, "a.eu.example.com", true, CLASS_INTERNAL);
+	expect(p, "b.eu.example.com", true, CLASS_INTERNAL);
+	expect(p, "x.bad.example", true, CLASS_UNKNOWN);
+	expect(p, "other.example", true, CLASS_PARTNER);
+	expect(p, "web.example.com", true, CLASS_UNKNOWN); /* has a class and is not listed */
+	profile_unref(p);
+}
+
 static void test_classify(void **state)
 {
 	struct profile *p = make(true, true), *open = make(false, false);
@@ -242,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_taken), cmocka_unit_test(test_refused), cmocka_unit_test(test_patterns),
 			cmocka_unit_test(test_classify),
+		cmocka_unit_test(test_class_of_a_pattern),
 		cmocka_unit_test(test_near),
 	};
 

@@ -401,6 +401,8 @@ static void test_warnings(void **state)
 		"tools.spec.t.input_schema");
 	warns(&(struct parts){.rest = "\"egress\": {\"classes\": {\"a.example\": \"public\"}}"},
 		"the class allows nothing");
+	warns(&(struct parts){.rest = "\"egress\": {\"classes\": {\"*.a.example\": \"public\"}}, "
+		"\"sandbox\": {\"network\": {\"allowed_domains\": [\"b.a.example\"]}}"}, NULL);
 	warns(&(struct parts){.rest = "\"sandbox\": {\"network\": {\"allowed_domains\": [\"10.0.0.1\"]}}"},
 		"can never be reached");
 	warns(&(struct parts){.tools = "\"allowed\": [\"t\"], \"max_side_effect\": \"read\""},

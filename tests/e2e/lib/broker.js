@@ -37,6 +37,7 @@ export function profile (route, change = {}, issuers = [STATIC_ISSUER]) {
     },
     egress: { classes: { 'api.example.com': 'internal', 'docs.example.com': 'public' } },
     sandbox: { network: { allowed_domains: ['api.example.com', 'docs.example.com'], block_private_networks: true, require_tls: true } },
+    observability: { retention_days: 30 },
     delivery: { kind: 'queue', lease_ms: 2000, resume_ms: 1000, max_attempts: 3, backoff_ms: [100, 300], default_deadline_ms: 600000, max_deadline_ms: 3600000 },
     ...change
   }
