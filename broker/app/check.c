@@ -2,11 +2,22 @@
 #include "app/check.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "net/tls.h"
 
 #define JWKS_MAX (256u << 10)
+
+static bool tenant_has_issuer(const struct config *c, const char *tenant)
+{
+	for (size_t i = 0; i < c->n_issuers; i++)
+		for (size_t j = 0; j < c->issuers[i].n_tenants; j++)
+			if (strcmp(c->issuers[i].tenants[j], tenant) == 0)
+				return true;
+	return false;
+}
 
 static int check_keys(const struct issuer_rule *r, struct problem *why)
 {
@@ -26,6 +37,25 @@ static int check_keys(const struct issuer_rule *r, struct problem *why)
 	return 0;
 }
 
+/* What start refuses, and what nobody could use. */
+static int check_usable(const struct config *c, const struct trust *t, struct problem *why, struct problem *warn)
+{
+	struct stat st;
+
+	if (stat(c->state_dir, &st) == 0 && file_check_dir(c->state_dir, 0700, why) < 0)
+		return problem_prefix(why, "state_dir");
+	for (size_t i = 0; i < trust_count(t) && !warn->text[0]; i++)
+		if (!trust_state(t, i).anchors)
+			problem_set(warn, "tls.trust: the bundle of %s holds no certificate, so its agents are refused", trust_state(t, i).domain);
+	for (size_t i = 0; i < c->n_issuers && !warn->text[0]; i++)
+		if (!c->issuers[i].binding)
+			problem_set(warn, "issuers: binding is none for %s: its tokens work on any agent's connection", c->issuers[i].name);
+	for (size_t i = 0; i < c->n_agents && !warn->text[0]; i++)
+		if (!tenant_has_issuer(c, c->agents[i].tenant))
+			problem_set(warn, "agents: no issuer speaks for tenant %s of %s: add it to issuers[].tenants", c->agents[i].tenant, c->agents[i].name);
+	return 0;
+}
+
 int check_config(const struct config *c, struct problem *why, struct problem *warn)
 {
 	const struct tls_hook hook = {.verify = NULL};
@@ -34,12 +64,20 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 	struct trust *t = NULL;
 	int rc = -1;
 
-	if (!r || !(t = trust_new(c->trust, c->n_trust, why)) || !(tls = tls_server_new(c->tls_cert, c->tls_key, &hook, why)))
+	if (!r)
 		goto out;
+	if (!(t = trust_new(c->trust, c->n_trust, why))) {
+		problem_prefix(why, "tls.trust");
+		goto out;
+	}
+	if (!(tls = tls_server_new(c->tls_cert, c->tls_key, &hook, why))) {
+		problem_prefix(why, "tls.cert, tls.key");
+		goto out;
+	}
 	for (size_t i = 0; i < c->n_issuers; i++)
 		if (check_keys(&c->issuers[i], why) < 0)
 			goto out;
-	rc = 0;
+	rc = check_usable(c, t, why, warn);
 out:
 	tls_server_unref(tls);
 	trust_unref(t);

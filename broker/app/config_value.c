@@ -194,20 +194,21 @@ static int set_path(struct config_reader *r, const struct config_row *row, const
 	const char *shown, const char *text,
 		    void *to)
 {
+	bool folder = row->kind == KIND_FOLDER;
+	const char *fix = row->note ? row->note : folder ? "Make the folder, or correct the path" : "Put the file there, or correct the path";
 	struct stat st;
 
-	if (text[0] && text[0] != '/')
-		return bad(r, node, shown, text, "an absolute path");
+	if (text[0] && text[0] != '/') /* the text is not shown: it may be the secret itself instead of the name of its file */
+		return config_error(r, node, "%s: an absolute path belongs here, it begins with /", shown);
 	if (strlen(text) > 1024)
 		return config_error(r, node, "%s is over 1024 bytes", shown);
 	if (text[0] && row->kind != KIND_PATH) {
 		if (stat(text, &st))
-			return config_error(r, node, "%s: %s: %s", shown, text, strerror(errno));
-		if (row->kind == KIND_FOLDER ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
-			return config_error(r, node, "%s: %s is not a %s", shown, text, row->kind == KIND_FOLDER
-				? "folder" : "regular file");
-		if (access(text, row->kind == KIND_FOLDER ? R_OK | X_OK : R_OK))
-			return config_error(r, node, "%s: %s cannot be read: %s", shown, text, strerror(errno));
+			return config_error(r, node, "%s: %s: %s. %s", shown, text, strerror(errno), fix);
+		if (folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
+			return config_error(r, node, "%s: %s is not a %s. %s", shown, text, folder ? "folder" : "regular file", fix);
+		if (access(text, folder ? R_OK | X_OK : R_OK))
+			return config_error(r, node, "%s: %s cannot be read: %s. Let the broker's user read it", shown, text, strerror(errno));
 	}
 	return keep_text(r, row, node, shown, text, to);
 }

@@ -173,7 +173,7 @@ static int make_parents(char *path)
 	return 0;
 }
 
-static int folder_check(const char *path, mode_t mode, struct problem *why)
+int file_check_dir(const char *path, mode_t mode, struct problem *why)
 {
 	mode_t refused = mode == 0700 ? 077 : 022;
 	struct stat st;
@@ -204,5 +204,5 @@ int file_make_dir(const char *path, mode_t mode, struct problem *why)
 		return problem_set(why, "cannot make the folder %s: %s", copy, strerror(errno));
 	if (mkdir(copy, mode) < 0 && errno != EEXIST)
 		return problem_set(why, "cannot make the folder %s: %s", path, strerror(errno));
-	return folder_check(copy, mode, why);
+	return file_check_dir(copy, mode, why);
 }

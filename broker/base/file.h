@@ -20,5 +20,7 @@ int file_sync_folder(const char *path);
 /* Makes the folder (parents too). An existing one must be a folder that we own and nobody else may write or, when
  * mode is 0700, enter. */
 int file_make_dir(const char *path, mode_t mode, struct problem *why);
+/* Is the folder that is there fit for that? */
+int file_check_dir(const char *path, mode_t mode, struct problem *why);
 
 #endif

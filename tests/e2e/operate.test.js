@@ -217,7 +217,10 @@ for (const [name, from, to, key, says] of [
 test('--check-config: a missing file, an open key, a bad profile, an agent\'s route that is not there', () => {
   const missing = check((t) => only(t).replace('server.pem', 'nowhere.pem'))
   assert.equal(missing.code, 78)
-  assert.match(missing.text, /nowhere\.pem/)
+  assert.match(missing.text, /baton\.yaml:\d+:\d+: tls\.cert: .*nowhere\.pem: No such file or directory\. Name the server's certificate chain/)
+  const misplaced = check((t) => only(t).replace('url: ""', 'url: ""\n  password_file: hunter2'))
+  assert.match(misplaced.text, /store\.password_file: an absolute path belongs here/)
+  assert.ok(!misplaced.text.includes('hunter2'))
   const none = spawnSync(BATOND, ['--check-config', '--config', '/nonexistent/baton.yaml'], { encoding: 'utf8' })
   assert.ok([66, 78].includes(none.status), none.stderr)
   assert.match(none.stderr + none.stdout, /nonexistent\/baton\.yaml/)
