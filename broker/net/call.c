@@ -79,6 +79,7 @@ static void call_free(struct call *call)
 	struct worker *w = worker_of(call);
 	struct call **at = bucket_of(call->conn, call->stream);
 
+	call->conn->partial -= call->partial;
 	while (*at != call)
 		at = &(*at)->bucket_next;
 	*at = call->bucket_next;
@@ -116,6 +117,13 @@ static void stop_reading(struct call *call)
 	h2_consume(call->conn->h2, call->stream, call->held + call->held_partial);
 	call->held = call->held_partial = call->backlog = call->backlog_n = 0;
 	call->message_since_ms = 0;
+}
+
+/* n bytes of an unfinished message are held for it. */
+static void count_partial(struct call *call, size_t n)
+{
+	call->conn->partial += n - call->partial;
+	call->partial = n;
 }
 
 static void respond_http(struct call *call, const struct request *r)
@@ -177,8 +185,12 @@ void call_on_headers(struct conn *c, int32_t stream, const struct h2_header *h, 
 		respond_http(call, &r);
 	else
 		open_call(call, &r);
-	if (end)
+	if (end) {
 		call_on_end(c, stream);
+	} else if (handler_hears(call)) { /* its first message is awaited, as the rest of one would be */
+		call->message_since_ms = clock_mono_ms();
+		conn_check_by(c, call->message_since_ms + c->worker->limits.message_ms);
+	}
 }
 
 static void read_failed(struct call *call, enum grpc_read what)
@@ -206,6 +218,7 @@ static void deliver(struct call *call, struct slice message, size_t used)
 	call->held += used + call->held_partial;
 	call->held_partial = 0;
 	call->message_since_ms = 0;
+	count_partial(call, 0);
 	call->backlog += message.n + GRPC_HEAD_BYTES;
 	call->backlog_n++;
 	w->handler->on_message(w->handler->user, call, message);
@@ -225,6 +238,14 @@ static void hold_partial(struct call *call, size_t n)
 	if (!call->message_since_ms) {
 		call->message_since_ms = c->worker->now_ms;
 		conn_check_by(c, call->message_since_ms + c->worker->limits.message_ms);
+	}
+	count_partial(call, call->reader.body.n);
+	if (c->partial > c->worker->limits.partial_bytes) {
+		h2_consume(c->h2, call->stream, n);
+		call_fail(call, GRPC_RESOURCE_EXHAUSTED, "too many bytes of unfinished messages on this connection");
+		grpc_reader_clear(&call->reader);
+		count_partial(call, 0);
+		return;
 	}
 	if (backlog_high(call))
 		call->held_partial += n;
@@ -448,6 +469,7 @@ void call_end(struct call *call, enum grpc_status status, const char *message, c
 	call->responded = true;
 	trailers_clear(&t);
 	conn_touch(c);
+	conn_check_by(c, clock_mono_ms() + c->worker->limits.stalled_ms);
 }
 
 bool call_post(struct call_worker *w, void (*fn)(void *arg), void *arg)

@@ -130,7 +130,7 @@ static int64_t check_taken(struct call *call, int64_t now)
 	size_t queued = h2_queued(call->conn->h2, call->stream);
 	uint64_t taken = call->sent - queued;
 
-	if (!queued) {
+	if (!queued && !call->ended) { /* one that has ended may still owe its trailers to a closed window */
 		call->stalled_since_ms = 0;
 		return NEVER;
 	}

@@ -13,6 +13,7 @@
 #define PULL_BYTES (64 * 1024)
 #define FLUSH_BYTES (1024 * 1024)   /* written to one connection a round */
 #define WASTE_MAX 64
+#define BARREN_MAX 20000            /* a record that comes byte by byte stays below it */
 
 static void want(struct conn *c)
 {
@@ -155,6 +156,7 @@ static void take(struct conn *c, struct slice bytes)
 	uint32_t units = c->frames.units;
 
 	c->read_ms = c->worker->now_ms;
+	c->barren = 0;
 	framewatch_feed(&c->frames, bytes);
 	if (h2_feed(c->h2, bytes) < 0) {
 		c->h2_over = true;
@@ -186,6 +188,7 @@ static void read_all(struct conn *c)
 	size_t n;
 
 	w->now_ms = clock_mono_ms();
+	c->barren++;
 	for (int i = 0; i < RECORDS_A_TICK && step == TLS_DONE && conn_live(c); i++) {
 		step = tls_io_read(c->tls, w->read_buffer, TLS_RECORD_BYTES, &n);
 		if (step == TLS_DONE)
@@ -195,6 +198,10 @@ static void read_all(struct conn *c)
 		return;
 	if (step == TLS_EOF || step == TLS_FAILED) {
 		read_ended(c, step);
+		return;
+	}
+	if (c->barren > BARREN_MAX) {
+		conn_abort(c, "too_many_records"); /* KeyUpdates, mostly: TLS has no budget for them */
 		return;
 	}
 	c->read_wants_write = step == TLS_WANT_WRITE;

@@ -41,7 +41,7 @@ static void refuse(struct acceptor *a, int fd, const char *why)
 static void out_of_descriptors(struct acceptor *a)
 {
 	struct worker *w = a->worker;
-	int fd;
+	int fd, why = errno;
 
 	log_event(LOG_WARN, "accept.no_descriptors", F_STR("listener", a->listener->name));
 	if (w->spare_fd >= 0) {
@@ -49,9 +49,10 @@ static void out_of_descriptors(struct acceptor *a)
 		fd = accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			refuse(a, fd, "no_descriptors");
-		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	}
+	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* another thread may have been faster: then the next time */
 	pause_for(a, PAUSE_MS);
+	errno = why;
 }
 
 /* Under the caps, or closed. */

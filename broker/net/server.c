@@ -27,6 +27,7 @@ const struct server_limits server_limits_default = {
 	.preface_ms = 5000,
 	.headers_ms = 10000,
 	.message_ms = 60000,
+	.partial_bytes = 64u << 20,
 	.idle_ms = 600000,
 	.stalled_ms = 60000,
 	.keepalive_ms = 30000,

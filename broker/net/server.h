@@ -19,7 +19,8 @@ struct server_limits {
 	uint32_t handshake_ms;           /* accept -> TLS done: 10 s */
 	uint32_t preface_ms;             /* TLS done -> client preface and SETTINGS: 5 s */
 	uint32_t headers_ms;             /* a header block's first byte -> its end: 10 s */
-	uint32_t message_ms;             /* a message's first byte -> its last: 60 s */
+	uint32_t message_ms;             /* a call's HEADERS -> its first message, a message's first byte -> its last: 60 s */
+	size_t partial_bytes;            /* of unfinished messages, one connection: 64 MiB */
 	uint32_t idle_ms;                /* no stream open: 10 min */
 	uint32_t stalled_ms;             /* bytes to send and the peer takes none: 60 s */
 	uint32_t keepalive_ms;           /* silent that long: PING: 30 s */

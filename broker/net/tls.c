@@ -167,6 +167,7 @@ static int configure(SSL_CTX *ctx, struct problem *why)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx,
 		SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); /* else one SSL_read takes KeyUpdates as long as they come */
 	SSL_CTX_set_read_ahead(ctx, 0);
 	SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN_MAX);
 	/* No client CA list is set: whom we trust is not told to whoever connects. */

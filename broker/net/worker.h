@@ -45,7 +45,8 @@ struct call {
 	size_t backlog, backlog_n; /* messages not consumed: their bytes, their number */
 	size_t held;               /* flow-control bytes to give back for them */
 	size_t held_partial;       /* those of the message under way, kept back while the backlog is high */
-	int64_t message_since_ms;  /* its first byte; 0 = none under way */
+	size_t partial;            /* bytes held of it */
+	int64_t message_since_ms;  /* its first byte, or since when the first one is awaited; 0 = neither */
 	/* Stalls: what the peer has taken when we last looked. */
 	uint64_t sent;
 	uint64_t taken_bytes;
@@ -92,6 +93,8 @@ struct conn {
 	bool said;                      /* on_closed was said */
 	bool said_bye;                  /* close_notify and FIN were sent */
 	unsigned wasted;                /* reads thrown away in LINGER */
+	unsigned barren;                /* times that the socket had bytes and TLS none for us, one after the other */
+	size_t partial;                 /* bytes of unfinished messages, all calls */
 	bool h2_over;                   /* the session broke: what it still gives is its GOAWAY */
 	bool mute;                      /* nothing can be written any more */
 	bool goaway_final;

@@ -12,11 +12,24 @@
 #include "rpc/follow.h"
 #include "rpc/table.h"
 
+#define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
+#define STRANGER_MAX (64u << 10)
+
 static void free_secret(char *s)
 {
 	if (s)
 		secret_wipe(s, strlen(s));
 	free(s);
+}
+
+/* What a message of the call may have, before anything of it is held: little from a stranger, for an envelope what is configured. */
+static size_t message_max(const struct rpc_worker *w, const struct rpc_row *row, const struct identity_peer *peer)
+{
+	size_t envelope = w->world->envelope.max_payload + BESIDE_PAYLOAD;
+
+	if (row->peer == PEER_REGISTERED && !registry_by_spiffe(w->world->registry, peer->spiffe_id))
+		return STRANGER_MAX;
+	return row->replay_checked && envelope < row->max_message ? envelope : row->max_message;
 }
 
 size_t pipeline_on_open(void *user, struct call *c, struct slice path)
@@ -42,7 +55,7 @@ size_t pipeline_on_open(void *user, struct call *c, struct slice path)
 	rc->c = c;
 	rc->peer = call_peer(c)->identity;
 	call_set_data(c, rc);
-	return row->max_message;
+	return message_max(w, row, rc->peer);
 }
 
 void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)

@@ -8,6 +8,7 @@
 
 #define WINDOW_CREDIT_PER_DATA 4 /* one for the stream, one for the connection, and some that come in halves */
 #define WINDOW_CREDIT_MAX 65536
+#define PING_CREDIT 2 /* gRPC clients measure the bandwidth by a PING for what comes, one at a time */
 
 enum h2_kind { KIND_FREE, KIND_CONTROL, KIND_PING, KIND_RESET, KIND_WINDOW };
 
@@ -69,6 +70,10 @@ static int h2_budget_reset(struct h2 *h)
 
 static int h2_budget_ping(struct h2 *h)
 {
+	if (h->ping_credit) {
+		h->ping_credit--;
+		return 0;
+	}
 	if (h2_bucket_take(&h->pings, h->limits.ping_burst, h->limits.ping_rate))
 		return h2_budget_control(h);
 	return h2_fail(h, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
@@ -124,8 +129,9 @@ int h2_budget_provoked(struct h2 *h)
 	return h2_budget_reset(h);
 }
 
-void h2_budget_sent_data(struct h2 *h)
+void h2_budget_sent(struct h2 *h, bool data)
 {
-	if (h->window_credit < WINDOW_CREDIT_MAX)
+	h->ping_credit = PING_CREDIT;
+	if (data && h->window_credit < WINDOW_CREDIT_MAX)
 		h->window_credit += WINDOW_CREDIT_PER_DATA;
 }

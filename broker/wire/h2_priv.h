@@ -60,6 +60,7 @@ struct h2 {
 	struct h2_stream *yielded;  /* had their turn */
 	struct h2_bucket resets, control, pings;
 	uint32_t window_credit; /* WINDOW_UPDATEs that our own DATA explains */
+	uint32_t ping_credit;   /* PINGs that measure the way of what we sent */
 	int64_t pings_out;      /* ours, unanswered */
 	struct buf *out;        /* during h2_pull */
 	size_t out_end;         /* h2_pull stops when out->n reaches it */
@@ -89,7 +90,7 @@ int h2_budget_empty_data(struct h2 *h);
 int h2_budget_ping_ack(struct h2 *h);
 /* Counts a reset that the peer provoked. */
 int h2_budget_provoked(struct h2 *h);
-void h2_budget_sent_data(struct h2 *h);
+void h2_budget_sent(struct h2 *h, bool data); /* HEADERS or DATA of ours */
 
 /* h2.c: ends the session with GOAWAY. why: static. Returns -1. */
 int h2_fail(struct h2 *h, uint32_t code, const char *why);

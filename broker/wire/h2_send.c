@@ -256,12 +256,13 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 
 	switch (f->hd.type) {
 	case NGHTTP2_HEADERS:
+		h2_budget_sent(h, false);
 		s = h->server ? NULL : h2_table_find(&h->streams, f->hd.stream_id);
 		if (s)
 			s->flying = true;
 		break;
 	case NGHTTP2_DATA:
-		h2_budget_sent_data(h);
+		h2_budget_sent(h, true);
 		break;
 	case NGHTTP2_RST_STREAM:
 		s = h2_table_find(&h->streams, f->hd.stream_id);

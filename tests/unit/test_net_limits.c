@@ -151,6 +151,70 @@ static void test_message_timeout(void **state)
 	client_close(&c);
 }
 
+static void test_first_message_timeout(void **state)
+{
+	limits.message_ms = 100;
+	enter();
+	struct client_stream *s = client_call(&c, "/test/Hang", NULL, 0, false);
+	assert_true(client_finish(&c, s));
+	assert_int_equal(s->status, GRPC_DEADLINE_EXCEEDED);
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	client_close(&c);
+}
+
+static bool one_closed(const struct client *cl)
+{
+	return cl->streams[0].closed + cl->streams[1].closed + cl->streams[2].closed == 1;
+}
+
+/* Announced, begun and never ended, on many streams at once. */
+static void test_partial_messages(void **state)
+{
+	static uint8_t most[5 + 30000] = {0, 0, 0, 0x9c, 0x40}; /* of 40,000 bytes */
+
+	limits.partial_bytes = 85000;
+	enter();
+	struct client_stream *s[3];
+	for (int i = 0; i < 3; i++) {
+		s[i] = client_call(&c, "/test/Echo", NULL, 0, false);
+		client_send_raw(&c, s[i], most, sizeof most, false);
+	}
+	assert_true(client_run(&c, one_closed));
+	for (int i = 0; i < 3; i++) { /* the others may still end theirs, and leave room */
+		if (s[i]->closed) {
+			assert_int_equal(s[i]->status, GRPC_RESOURCE_EXHAUSTED);
+			continue;
+		}
+		client_send_raw(&c, s[i], most + 5, 10000, true);
+		assert_true(client_finish(&c, s[i]));
+		assert_int_equal(s[i]->status, GRPC_OK);
+		assert_int_equal(s[i]->last.n, 40000);
+	}
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	client_close(&c);
+}
+
+/* RFC 8446 §4.6.3: each costs the server two keys and brings nothing. */
+static void test_key_updates(void **state)
+{
+	static struct client other;
+	int n = 0;
+
+	enter();
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	assert_int_equal(SSL_key_update(c.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+	assert_int_equal(client_unary(&c, "/test/Echo", "after an honest one"), GRPC_OK);
+	fcntl(c.fd, F_SETFL, fcntl(c.fd, F_GETFL) & ~O_NONBLOCK);
+	while (n < 200000 && SSL_key_update(c.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(c.ssl) == 1)
+		n++;
+	assert_true(n < 200000);
+	assert_true(echo_saw_close(&e, "too_many_records"));
+	assert_int_equal(client_open_as(&other, e.port, &pki, &agent), 0);
+	assert_int_equal(client_unary(&other, "/test/Echo", "x"), GRPC_OK);
+	client_close(&other);
+	client_close(&c);
+}
+
 static void test_idle(void **state)
 {
 	limits.idle_ms = 100;
@@ -430,7 +494,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_handshake_timeout), T(test_garbage_before_the_handshake), T(test_preface_timeout),
 		T(test_headers_timeout),
-		T(test_whole_headers_have_no_timeout), T(test_message_timeout), T(test_idle), T(test_keepalive),
+		T(test_whole_headers_have_no_timeout), T(test_message_timeout),
+		T(test_first_message_timeout), T(test_partial_messages), T(test_key_updates), T(test_idle), T(test_keepalive),
 		T(test_stalled_stream), T(test_stalled_socket), T(test_connection_limit), T(test_source_limit),
 		T(test_handshake_rate), T(test_certificate_expires), T(test_limits_change_while_it_runs),
 		T(test_rapid_reset),

@@ -306,6 +306,28 @@ static void ping_flood_is_named_as_grpc_does(void **state)
 	victim_free(v);
 }
 
+/* gRPC's clients send one for the DATA that comes, to measure the way: as many as we send is no flood. */
+static void pings_that_answer_our_data_are_free(void **state)
+{
+	static const struct h2_header ok[] = {{SLICE_LIT(":status"), SLICE_LIT("200")}};
+	struct victim *v = victim_new(limits());
+
+	frame(v, HEADERS, END_HEADERS, 1, REQUEST);
+	assert_int_equal(feed(v), 0);
+	assert_int_equal(h2_respond(v->h, 1, ok, 1, false), 0);
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(h2_send(v->h, 1, SLICE_LIT("x"), SLICE_LIT("")), H2_SENT);
+		assert_int_equal(pull(v), 0);
+		frame(v, PING, 0, 0, SLICE_LIT("12345678"));
+		assert_int_equal(feed(v), 0);
+	}
+	assert_fine(v);
+	for (int i = 0; i < 30; i++)
+		frame(v, PING, 0, 0, SLICE_LIT("12345678"));
+	assert_int_equal(feed(v), -1);
+	victim_free(v);
+}
+
 static void data_that_is_not_empty_is_free(void **state)
 {
 	struct victim *v = victim_new(limits());
@@ -606,6 +628,7 @@ int main(void)
 		cmocka_unit_test(control_floods_end_the_session),
 		cmocka_unit_test(frames_of_unknown_types_are_skipped),
 		cmocka_unit_test(ping_flood_is_named_as_grpc_does),
+		cmocka_unit_test(pings_that_answer_our_data_are_free),
 		cmocka_unit_test(data_that_is_not_empty_is_free),
 		cmocka_unit_test(rapid_reset_ends_the_session),
 		cmocka_unit_test(provoked_resets_end_the_session_too),
