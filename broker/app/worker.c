@@ -58,12 +58,24 @@ static bool want_keys(void *arg, size_t issuer)
 	return coming;
 }
 
+/* Of those only whose certificate was taken: strangers must not fill the file, they are counted and logged. */
+static void audit_peer(struct node_worker *w, const char *event, const struct call_peer *p, const char *why)
+{
+	const struct identity_peer *peer = p->identity;
+	struct audit_record r = {.event = event, .at_ms = clock_unix_ms(), .spiffe_id = slice_str(peer->spiffe_id),
+		.certificate_sha256 = slice_str(peer->x5t_s256), .remote = slice_str(p->remote), .message = slice_str(why)};
+
+	audit_put(w->audit, &r);
+	loop_defer(w->loop, &w->tail);
+}
+
 static void peer_gone(void *arg, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node_worker *w = arg;
 
 	census_leave(w->node->census, peer->spiffe_id);
+	audit_peer(w, "peer.closed", p, NULL);
 }
 
 /* ---- the store's news ---- */
@@ -196,7 +208,8 @@ const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node *n = arg;
+	const char *why = census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
 
-	(void)i;
-	return census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
+	audit_peer(&n->workers[i], why ? "peer.refused" : "peer.connected", p, why);
+	return why;
 }

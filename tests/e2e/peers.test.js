@@ -73,6 +73,10 @@ test('O-1 an agent that is not registered is unknown_peer / a registered one is 
   const ghost = await as({ ...b.acme.leaf('ghost', { sans: ['URI:spiffe://acme.example/ghost'] }), agent: 'ghost' })
   const r = await denied(ghost.submit(), 'unknown_peer', 'UNAUTHENTICATED')
   await b.audited({ event: 'decision', reason: 'unknown_peer', trace_id: r.trace_id, spiffe_id: 'spiffe://acme.example/ghost' })
+  const { remote, certificate_sha256 } = await b.audited({ event: 'peer.connected', spiffe_id: 'spiffe://acme.example/ghost' })
+  assert.match(certificate_sha256, /^[\w-]{43}$/)
+  ghost.close()
+  await b.audited({ event: 'peer.closed', spiffe_id: 'spiffe://acme.example/ghost', remote, certificate_sha256 })
   await planner.submit()
 })
 
