@@ -21,6 +21,8 @@ struct listing {
 	enum handoff_state state;
 	const char *trace_id;
 	struct viewer viewer;
+	bool taken;                 /* some route took the token */
+	struct verdict refused;     /* the last one that did not; a token is for the routes of its audience */
 	Baton__V1__ListResponse *answer;
 };
 
@@ -66,7 +68,10 @@ static void finish(struct op *op, struct listing *l)
 
 	if (l->at < l->n_routes && (token = arena_printf(op->arena, "%zu.%llu", l->at, (unsigned long long)l->before)))
 		l->answer->next_page_token = token;
-	pipeline_answer(op, &l->answer->base);
+	if (!l->taken && !verdict_ok(&l->refused))
+		pipeline_deny(op, &l->refused); /* an empty page would say that there is nothing */
+	else
+		pipeline_answer(op, &l->answer->base);
 }
 
 static void take(struct op *op, struct listing *l, const struct store_item *item)
@@ -106,12 +111,40 @@ static void got(struct op *op, const struct store_answer *a)
 		next(op);
 }
 
+/* Whose audience or issuer a token is not, that route shows what is assigned to the agent. */
+static bool of_the_route(enum reason r)
+{
+	return r == REASON_WRONG_AUDIENCE || r == REASON_WRONG_ISSUER;
+}
+
+/* False: the list ends here, or waits for keys. */
+static bool judge_token(struct op *op, struct listing *l, struct slice token)
+{
+	struct verdict *v = &l->viewer.token.verdict;
+
+	l->viewer.has_token = token.n > 0;
+	if (!token.n)
+		return true;
+	if (principal_verify(op, token, registry_route(op->world->registry, op->agent->tenant, slice_str(l->routes[l->at])),
+			     &l->viewer.token) == PRINCIPAL_PARKED)
+		return false;
+	if (verdict_ok(v)) {
+		l->taken = true;
+	} else {
+		l->refused = *v;
+		if (!of_the_route(v->reason)) {
+			pipeline_deny(op, v);
+			return false;
+		}
+	}
+	return true;
+}
+
 static void next(struct op *op)
 {
 	struct listing *l = op->state;
 	struct rpc_call *rc = op_call(op);
-	const struct profile *p;
-	struct verdict v;
+	struct verdict v = verdict_allow();
 	struct slice token;
 
 	if (!rc) {
@@ -122,11 +155,13 @@ static void next(struct op *op)
 		finish(op, l);
 		return;
 	}
-	p = registry_route(op->world->registry, op->agent->tenant, slice_str(l->routes[l->at]));
 	token = principal_token(rc, slice_of(NULL, 0), &v);
+	if (!verdict_ok(&v)) {
+		pipeline_deny(op, &v);
+		return;
+	}
 	memset(&l->viewer, 0, sizeof l->viewer);
-	l->viewer.has_token = token.n > 0 && verdict_ok(&v);
-	if (l->viewer.has_token && principal_verify(op, token, p, &l->viewer.token) == PRINCIPAL_PARKED)
+	if (!judge_token(op, l, token))
 		return;
 	op->on_answer = got;
 	op->w->env.store->ops->list(op->w->env.store, (struct store_slot){op->agent->tenant, l->routes[l->at]},
@@ -146,6 +181,7 @@ void list_on_message(struct rpc_call *rc, struct op *op)
 		l->page = m->page_size ? m->page_size : PAGE_DEFAULT;
 		l->state = (enum handoff_state)m->state;
 		l->trace_id = m->trace_id;
+		l->refused = verdict_allow();
 		l->answer->handoffs = arena_alloc(op->arena, PAGE_MAX * sizeof *l->answer->handoffs);
 	}
 	if (!l || !l->answer || !l->answer->handoffs)

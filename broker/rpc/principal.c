@@ -9,8 +9,6 @@
 #include "base/secret.h"
 #include "rpc/pipeline.h"
 
-#define LEEWAY_MS 30000
-
 struct slice principal_token(struct rpc_call *rc, struct slice in_request, struct verdict *v)
 {
 	struct slice header;
@@ -78,7 +76,7 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 		.client_alt = op->agent->spiffe_id,
 		.tenant = op->agent->tenant,
 		.now_ms = clock_unix_ms(),
-		.leeway_ms = LEEWAY_MS,
+		.leeway_ms = op->world->envelope.clock_skew_ms,
 	};
 
 	if (p) {

@@ -200,6 +200,11 @@ test('List goes page by page and filters by state', async () => {
   } while (page_token)
   assert.deepEqual(seen, ids.reverse())
   await denied(planner.list({ route: 'second', page_token: 'nonsense' }), 'malformed_envelope')
+  // a token that does not verify is refused: an empty page would say that there is nothing
+  for (const [change, reason] of [[{ aud: 'nobody' }, 'wrong_audience'], [{ iat: 1700000000, exp: 1700000600 }, 'expired_token'], [{ tenant: 'globex' }, 'tenant_boundary']]) {
+    await denied(planner.unary('List', {}, { token: await b.issuer.mint(planner, change) }), reason)
+  }
+  assert.deepEqual((await worker.unary('List', { route: 'second', state: 'HANDOFF_STATE_QUEUED' }, { token: '' })).handoffs, [])
   for (const id of ids) await planner.cancel(id)
   assert.equal((await planner.list({ route: 'second', state: 'HANDOFF_STATE_CANCELLED' })).handoffs.length, 7)
 })
