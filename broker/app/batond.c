@@ -20,7 +20,7 @@
 static const char help[] =
 	"batond - hand work between agents over mutual TLS\n\n"
 	"usage: batond --config FILE [--check-config]\n\n"
-	"  --config FILE    the configuration (batond.yaml(5)); default /etc/baton/baton.yaml\n"
+	"  --config FILE    the configuration (baton.yaml(5)); default /etc/baton/baton.yaml\n"
 	"  --check-config   read configuration, profiles, certificates and keys, say what is wrong, and exit\n"
 	"  --version        print the version\n"
 	"  --help           this text\n\n"
