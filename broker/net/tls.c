@@ -198,7 +198,7 @@ struct tls_server *tls_server_new(const char *cert_file, const char *key_file, c
 		struct problem *why)
 {
 	struct tls_server *t = calloc(1, sizeof *t);
-	X509 *leaf;
+	X509 *leaf = NULL;
 
 	if (!t) {
 		problem_set(why, "out of memory");

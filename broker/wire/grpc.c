@@ -19,7 +19,7 @@ static const struct grpc_unit {
 static const struct grpc_unit *grpc_unit(uint8_t letter)
 {
 	for (size_t i = 0; i < UNITS; i++) {
-		if (grpc_units[i].letter == letter)
+		if ((uint8_t)grpc_units[i].letter == letter)
 			return &grpc_units[i];
 	}
 	return NULL;
