@@ -8,6 +8,11 @@ struct verdict lookup_not_found(void)
 	return verdict_deny(REASON_NOT_FOUND, "handoff_id", "no such handoff for you (a sender shows the token of the same principal)");
 }
 
+bool lookup_route_visible(const struct agent *a, struct slice route)
+{
+	return agent_may_call(a, route) || agent_may_serve(a, route);
+}
+
 enum principal_result lookup_begin(struct rpc_call *rc, struct op *op, const char *id_text, struct handoff_id *id, struct viewer *v,
 				   struct verdict *verdict)
 {

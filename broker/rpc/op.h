@@ -65,6 +65,7 @@ struct rpc_call {
 	struct call *c;                  /* valid while this struct lives: on_gone ends both */
 	uint64_t id;                     /* in w->calls */
 	const struct identity_peer *peer;
+	uint64_t agent_key;              /* of the agent whose messages came on it; 0 = none yet */
 	unsigned messages;               /* seen so far */
 	bool half_closed;
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */

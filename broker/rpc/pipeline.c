@@ -62,6 +62,23 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
 	free(rc);
 }
 
+/* What every line about this op says. */
+static void audit_begin(struct op *op, const struct rpc_call *rc)
+{
+	struct audit_record *a = &op->audit;
+
+	a->rpc = slice_str(rc->row->name);
+	a->remote = slice_str(op_str(op, slice_str(call_peer(rc->c)->remote)));
+	a->spiffe_id = slice_str(op->spiffe_id);
+	a->certificate_sha256 = slice_str(op->x5t_s256);
+	a->trace_id = slice_str(op->trace.trace_id);
+	a->span_id = slice_str(op->trace.span_id);
+	if (op->agent) {
+		a->tenant = slice_str(op->agent->tenant);
+		a->agent = slice_str(op->agent->name);
+	}
+}
+
 static void deny_release(struct op *op, bool durable)
 {
 	struct rpc_call *rc = op_call(op);
@@ -91,6 +108,19 @@ void pipeline_deny(struct op *op, const struct verdict *v)
 	op_after_audit(op, op_audit(op, "decision"), deny_release);
 }
 
+void pipeline_end(struct rpc_call *rc, const struct verdict *v)
+{
+	struct op *op = op_new(rc->w, rc);
+
+	if (!op) {
+		reply_error(rc, v->reason, v->field, v->message);
+		return;
+	}
+	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	audit_begin(op, rc);
+	pipeline_deny(op, v);
+}
+
 static void answer_release(struct op *op, bool durable)
 {
 	struct rpc_call *rc = op_call(op);
@@ -107,23 +137,6 @@ void pipeline_answer(struct op *op, ProtobufCMessage *m)
 	op->msg = m;
 	op->audit.outcome = OUTCOME_ALLOW;
 	op_after_audit(op, op_audit(op, op->row->event), answer_release);
-}
-
-/* What every line about this op says. */
-static void audit_begin(struct op *op, const struct rpc_call *rc)
-{
-	struct audit_record *a = &op->audit;
-
-	a->rpc = slice_str(rc->row->name);
-	a->remote = slice_str(op_str(op, slice_str(call_peer(rc->c)->remote)));
-	a->spiffe_id = slice_str(op->spiffe_id);
-	a->certificate_sha256 = slice_str(op->x5t_s256);
-	a->trace_id = slice_str(op->trace.trace_id);
-	a->span_id = slice_str(op->trace.span_id);
-	if (op->agent) {
-		a->tenant = slice_str(op->agent->tenant);
-		a->agent = slice_str(op->agent->name);
-	}
 }
 
 /* Design step 1 and the first half of step 2. */
@@ -153,6 +166,8 @@ static void run(struct op *op)
 		return;
 	}
 	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	if (op->agent && !rc->agent_key)
+		rc->agent_key = op->agent->key;
 	parent = call_metadata(rc->c, "traceparent", &n);
 	state = call_metadata(rc->c, "tracestate", &m);
 	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));

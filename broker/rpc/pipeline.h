@@ -12,6 +12,8 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why);
 
 /* Audits the denial as a decision, then ends the call with it, then the op. */
 void pipeline_deny(struct op *op, const struct verdict *v);
+/* The same for a call between its messages. */
+void pipeline_end(struct rpc_call *rc, const struct verdict *v);
 /* The answer of a unary call, m in the op's arena: writes the row's event, sends when it is durable, ends call and op. */
 void pipeline_answer(struct op *op, ProtobufCMessage *m);
 

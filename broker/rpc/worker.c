@@ -11,6 +11,7 @@
 #include "rpc/lines.h"
 #include "rpc/pipeline.h"
 #include "rpc/reconcile.h"
+#include "rpc/revoke.h"
 #include "rpc/subscribe.h"
 #include "rpc/whoami.h"
 
@@ -89,6 +90,7 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	w->world = world_ref(world);
 	token_verifier_set_issuers(w->verifier, world->issuers);
 	world_unref(old);
+	revoke_streams(w);
 }
 
 void rpc_worker_keys_settled(struct rpc_worker *w)
