@@ -28,7 +28,7 @@ enum principal_result lookup_begin(struct rpc_call *rc, struct op *op, const cha
 	token = principal_token(rc, slice_of(NULL, 0), verdict);
 	if (!verdict_ok(verdict))
 		return PRINCIPAL_JUDGED;
-	if (!v->route) {
+	if (!v->route || !lookup_route_visible(op->agent, slice_str(v->route->route))) {
 		*verdict = lookup_not_found();
 		return PRINCIPAL_JUDGED;
 	}
