@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/secret.h"
 #include "base/slots.h"
 #include "baton/v1/decision.pb-c.h"
 #include "identity/claims.h"
@@ -69,10 +70,13 @@ struct rpc_call {
 	unsigned messages;               /* seen so far */
 	bool half_closed;
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
-	char *token_subject, *token_client; /* of the first one, which a Credential must match */
+	uint8_t principal[SHA256_BYTES]; /* of the token that the stream began with, which a Credential must match */
+	bool has_principal;
 	struct watch *watch;             /* Watch and Run */
 	struct subscriber *subscriber;   /* Subscribe */
-	unsigned pipe_open;              /* Pipe: submits under way */
+	unsigned pipe_open;              /* Pipe: submits whose receipts are owed */
+	bool closing;                    /* denied: what comes now is not looked at */
+	uint64_t denial;                 /* the op that ends it once pipe_open is 0; 0 = none waits */
 	bool watches_health;
 };
 
@@ -88,6 +92,7 @@ struct op {
 	ProtobufCMessage *msg;
 	struct slice raw;                /* the message's bytes; borrowed until the handler returns, then a copy when parked */
 	bool owes_window;                /* call_consumed() is still to be said */
+	bool owes_receipt;               /* counted in pipe_open */
 	bool retried;                    /* keys were waited for already */
 	struct trace_context trace;
 	struct audit_record audit;       /* filled in as more becomes known */

@@ -56,9 +56,9 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
 	if (rc->row->on_gone)
 		rc->row->on_gone(rc);
 	slots_drop(w->calls, rc->id);
+	if (rc->denial)
+		op_end(slots_get(w->ops, rc->denial));
 	free_secret(rc->token);
-	free(rc->token_subject);
-	free(rc->token_client);
 	free(rc);
 }
 
@@ -79,21 +79,49 @@ static void audit_begin(struct op *op, const struct rpc_call *rc)
 	}
 }
 
+static void deny_now(struct rpc_call *rc, struct op *op)
+{
+	reply_denied(rc, op, op->state, "", NULL);
+	op_end(op);
+}
+
 static void deny_release(struct op *op, bool durable)
 {
 	struct rpc_call *rc = op_call(op);
-	struct verdict v = durable ? *(struct verdict *)op->state
-				   : verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
 
-	if (rc)
-		reply_denied(rc, op, &v, "", NULL);
-	op_end(op);
+	if (!durable)
+		*(struct verdict *)op->state = verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
+	if (!rc || rc->denial)
+		op_end(op);
+	else if (rc->pipe_open)
+		rc->denial = op->id; /* what was stored is told first */
+	else
+		deny_now(rc, op);
+}
+
+void pipeline_receipt_sent(struct rpc_call *rc)
+{
+	uint64_t denial = rc->denial;
+
+	if (--rc->pipe_open)
+		return;
+	rc->denial = 0;
+	if (denial)
+		deny_now(rc, slots_get(rc->w->ops, denial));
+	else if (rc->half_closed && !rc->closing)
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 }
 
 void pipeline_deny(struct op *op, const struct verdict *v)
 {
 	struct verdict *keep = arena_alloc(op->arena, sizeof *keep);
+	struct rpc_call *rc = op_call(op);
 
+	if (rc) {
+		rc->closing = true;
+		rc->pipe_open -= op->owes_receipt;
+	}
+	op->owes_receipt = false;
 	if (!keep) {
 		op_end(op);
 		return;
@@ -175,7 +203,10 @@ static void run(struct op *op)
 	v = gates(op, rc);
 	if (!verdict_ok(&v)) {
 		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : 0;
-		pipeline_deny(op, &v);
+		if (rc->row->on_refused)
+			rc->row->on_refused(rc, op, &v);
+		else
+			pipeline_deny(op, &v);
 		return;
 	}
 	rc->row->on_message(rc, op);
@@ -194,7 +225,7 @@ void pipeline_on_message(void *user, struct call *c, struct slice message)
 	struct rpc_call *rc = call_data(c);
 	struct op *op;
 
-	if (!rc) {
+	if (!rc || rc->closing) {
 		call_consumed(c);
 		return;
 	}

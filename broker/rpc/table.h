@@ -28,6 +28,8 @@ struct rpc_row {
 	void (*on_half_close)(struct rpc_call *rc);
 	void (*on_writable)(struct rpc_call *rc);
 	void (*on_gone)(struct rpc_call *rc);
+	/* A gate refused the message in op->raw. Owns the op. NULL: the call ends with the denial. */
+	void (*on_refused)(struct rpc_call *rc, struct op *op, const struct verdict *v);
 };
 
 /* Many messages, one way or the other, so that the call may outlive the configuration that it began with. */
