@@ -1,6 +1,7 @@
 // What ends a Pipe, and what does not? Refused frames, a Credential of somebody else, a node that goes away.
 import { test, before, after, assert } from './lib/suite.js'
 import { Broker, ROUTE } from './lib/broker.js'
+import { Frames } from './lib/agent.js'
 import { StaticIssuer } from './lib/tokens.js'
 import { bytesField, encode, varintField } from './lib/wire.js'
 
@@ -25,14 +26,10 @@ const reason = async (pipe, ref) => (await receipt(pipe, ref)).decision.reason
 
 // A Pipe that takes frames as bytes.
 function rawPipe () {
-  const pipe = planner.pipe()
-  pipe.call.cancel()
   const { path, responseDeserialize } = planner.client.Pipe
-  const call = planner.client.makeBidiStreamRequest(path, (x) => x, responseDeserialize, planner.meta())
-  const raw = Object.assign(Object.create(Object.getPrototypeOf(pipe)), { call, items: [], ended: null, write: (bytes) => call.write(bytes) })
-  call.on('data', (d) => raw.items.push(d)).on('end', () => { raw.ended ||= { code: 'OK' } })
-    .on('error', (e) => { raw.ended = { code: e.code, reason: e.metadata.get('baton-reason')[0] } })
-  return raw
+  const pipe = new Frames(planner.client.makeBidiStreamRequest(path, (x) => x, responseDeserialize, planner.meta()))
+  pipe.write = (bytes) => pipe.call.write(bytes)
+  return pipe
 }
 
 test('A frame whose envelope is refused by its form is a receipt with its ref, the pipe lives on', async () => {
