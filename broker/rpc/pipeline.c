@@ -79,8 +79,14 @@ static void audit_begin(struct op *op, const struct rpc_call *rc)
 	}
 }
 
-static void deny_now(struct rpc_call *rc, struct op *op)
+/* Ends the call with the denial that waits for it, once no receipt is owed: what was stored is told first. */
+static void end_denied(struct rpc_call *rc)
 {
+	struct op *op = rc->pipe_open ? NULL : slots_get(rc->w->ops, rc->denial);
+
+	if (!op)
+		return;
+	rc->denial = 0;
 	reply_denied(rc, op, op->state, "", NULL);
 	op_end(op);
 }
@@ -93,22 +99,17 @@ static void deny_release(struct op *op, bool durable)
 		*(struct verdict *)op->state = verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
 	if (!rc || rc->denial)
 		op_end(op);
-	else if (rc->pipe_open)
-		rc->denial = op->id; /* what was stored is told first */
 	else
-		deny_now(rc, op);
+		rc->denial = op->id;
+	if (rc)
+		end_denied(rc);
 }
 
 void pipeline_receipt_sent(struct rpc_call *rc)
 {
-	uint64_t denial = rc->denial;
-
-	if (--rc->pipe_open)
-		return;
-	rc->denial = 0;
-	if (denial)
-		deny_now(rc, slots_get(rc->w->ops, denial));
-	else if (rc->half_closed && !rc->closing)
+	rc->pipe_open--;
+	end_denied(rc);
+	if (!rc->pipe_open && rc->half_closed && !rc->closing)
 		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 }
 
@@ -123,6 +124,8 @@ void pipeline_deny(struct op *op, const struct verdict *v)
 	}
 	op->owes_receipt = false;
 	if (!keep) {
+		if (rc)
+			reply_error(rc, v->reason, v->field, v->message);
 		op_end(op);
 		return;
 	}

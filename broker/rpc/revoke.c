@@ -17,8 +17,8 @@ static void judge(void *arg, uint64_t id, void *thing)
 	struct verdict v = verdict_allow();
 
 	(void)id;
-	if (!rc->agent_key || !rpc_row_lives_on(rc->row))
-		return; /* its first message is judged when it comes */
+	if (!rc->agent_key || rc->closing || !rpc_row_lives_on(rc->row))
+		return; /* a first message is judged when it comes */
 	if (!a || a->key != rc->agent_key) {
 		v = verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is no longer that registered agent", rc->peer->spiffe_id);
 		if (rc->subscriber)
