@@ -102,14 +102,15 @@ static int open_marker(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
 	int64_t newest;
+	struct stat st;
 
 	snprintf(n->marker, sizeof n->marker, "%s/running", c->state_dir);
-	if (access(n->marker, F_OK) == 0) {
+	if (stat(n->marker, &st) == 0) {
 		n->reconcile = reconcile_new();
 		newest = n->reconcile ? audit_tail(c->audit_file, RECONCILE_WINDOW_MS, reconcile_seen, n->reconcile, why) : -1;
 		if (newest < 0)
 			return -1;
-		reconcile_since(n->reconcile, newest);
+		reconcile_since(n->reconcile, newest, (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
 		log_event(LOG_WARN, "node.unclean_stop", F_STR("remedy", "the audit is compared with the store"));
 	}
 	return file_write_atomic(n->marker, slice_str("batond runs, or stopped without cleaning up\n"), 0600, why);

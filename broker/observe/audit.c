@@ -17,6 +17,7 @@ static const char *const events[] = {
 	"decision",
 	"rpc", /* reads: Get, List, Watch, WhoAmI */
 	"handoff.accepted",
+	"handoff.queued", /* the start that it was scheduled for has come */
 	"handoff.leased",
 	"handoff.working",
 	"handoff.completed",

@@ -7,9 +7,11 @@
 #include "base/secret.h"
 
 #define ASSERTION_MS (5 * 60 * 1000)
+#define RENEW_MS 60000       /* before it runs out */
+#define RENEW_AGAIN_MS 5000  /* while one is under way, or failed */
 
 static const char *sign(struct op *op, struct holding *h, const pb_task *t, const pb_envelope *e, const struct agent *receiver,
-			uint32_t attempt)
+			uint32_t attempt, int64_t *expires_at_ms)
 {
 	char id[HANDOFF_ID_TEXT + 1], jti[B64URL_LEN(16) + 1];
 	int64_t now = clock_unix_ms();
@@ -29,8 +31,9 @@ static const char *sign(struct op *op, struct holding *h, const pb_task *t, cons
 	b64url_encode(random, sizeof random, jti);
 	sha256(slice_of(e->payload.data, e->payload.len), a.payload_sha256);
 	jwt = assertion_sign(op->w->env.assertion, &a, op->arena);
-	h->assertion_expires_ms = a.expires_at_ms;
-	h->asserted = jwt != NULL;
+	*expires_at_ms = a.expires_at_ms;
+	if (jwt) /* one that lasts to the deadline is the last one */
+		h->assert_at_ms = a.expires_at_ms < t->deadline_ms ? a.expires_at_ms - RENEW_MS : INT64_MAX;
 	op->audit.assertion_jti = slice_str(op_str(op, slice_str(jti)));
 	return jwt;
 }
@@ -38,10 +41,7 @@ static const char *sign(struct op *op, struct holding *h, const pb_task *t, cons
 const char *assertion_first(struct op *op, struct holding *h, const pb_task *t, const pb_envelope *e, const struct agent *receiver,
 			    const struct store_record *r, int64_t *expires_at_ms)
 {
-	const char *jwt = sign(op, h, t, e, receiver, r->attempt);
-
-	*expires_at_ms = h->assertion_expires_ms;
-	return jwt;
+	return sign(op, h, t, e, receiver, r->attempt, expires_at_ms);
 }
 
 struct renew {
@@ -49,7 +49,6 @@ struct renew {
 	uint64_t fence;
 	const char *jwt;
 	int64_t expires_at_ms;
-	int64_t had_ms;           /* when the one that the subscriber has expires, and a little */
 };
 
 static void renew_release(struct op *op, bool durable)
@@ -62,7 +61,7 @@ static void renew_release(struct op *op, bool durable)
 	char text[HANDOFF_ID_TEXT + 1];
 
 	if (h && (!durable || !outbox_clear(h->subscriber->rc))) {
-		h->assertion_expires_ms = n->had_ms; /* again soon */
+		h->assert_at_ms = clock_unix_ms() + RENEW_AGAIN_MS;
 	} else if (h) {
 		handoff_id_format(&n->id, text);
 		lease.handoff_id = text;
@@ -77,22 +76,38 @@ static void renew_release(struct op *op, bool durable)
 	op_end(op);
 }
 
+/* Nothing is signed for whom, or for what, would not be delivered now. False: the lease was taken away. */
+static bool judged(struct op *op, struct holding *h, const pb_task *t, const pb_envelope *e)
+{
+	struct verdict v = subscriber_judge(h->subscriber, h->desk);
+	enum store_finish_kind kind = FINISH_RELEASE;
+
+	if (verdict_ok(&v)) {
+		v = task_judge(op->arena, op->w->world, t, e, clock_unix_ms());
+		kind = v.reason == REASON_DEADLINE_EXCEEDED ? FINISH_EXPIRED : FINISH_QUARANTINED;
+	}
+	if (!verdict_ok(&v))
+		holding_revoke(op->w, h, kind, &v);
+	return verdict_ok(&v);
+}
+
 static void renew_read(struct op *op, const struct store_answer *a)
 {
 	struct renew *n = op->state;
 	struct holding *h = holding_find(op->w, &n->id, n->fence);
 	const struct agent *receiver = h ? registry_by_name(op->world->registry, h->subscriber->tenant, slice_str(h->subscriber->agent)) : NULL;
-	pb_task *t = receiver && a->status == STORE_OK && a->n_items ? task_unpack(op->arena, a->items[0].task) : NULL;
+	pb_task *t = receiver && a->status == STORE_OK && a->n_items && a->items[0].status == STORE_OK
+			    ? task_unpack(op->arena, a->items[0].task) : NULL;
 	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
 	char *text = e ? arena_alloc(op->arena, HANDOFF_ID_TEXT + 1) : NULL;
 
-	n->jwt = text ? sign(op, h, t, e, receiver, a->items[0].record.attempt) : NULL;
+	n->jwt = text && !h->settling && judged(op, h, t, e)
+			 ? sign(op, h, t, e, receiver, a->items[0].record.attempt, &n->expires_at_ms) : NULL;
 	if (!n->jwt) {
 		op_end(op);
 		return;
 	}
 	handoff_id_format(&n->id, text);
-	n->expires_at_ms = h->assertion_expires_ms;
 	op->audit.handoff_id = slice_str(text);
 	op->audit.tenant = slice_str(t->tenant);
 	op->audit.route = slice_str(t->route);
@@ -112,8 +127,7 @@ void assertion_renew(struct rpc_worker *w, struct holding *h)
 			op_end(op);
 		return;
 	}
-	h->assertion_expires_ms += 5000; /* not again at each tick while this one is under way */
-	n->had_ms = h->assertion_expires_ms;
+	h->assert_at_ms = clock_unix_ms() + RENEW_AGAIN_MS;
 	n->id = h->id;
 	n->fence = h->fence;
 	op->state = n;

@@ -125,9 +125,8 @@ static struct holding *hold(struct context *x)
 	if (!h)
 		return NULL;
 	h->unsent = true;
-	h->lease_ms = x->profile->lease_ms;
+	holding_keep(h, x->profile);
 	h->attempt = r->attempt;
-	h->renew_at_ms = clock_mono_ms() + h->lease_ms / 3;
 	h->run_deadline_ms = x->task->deadline_ms;
 	slice_copy_str(slice_str(x->task->trace_id), h->trace_id, sizeof h->trace_id);
 	return h;
@@ -253,8 +252,7 @@ void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, co
 		op_end(x.op);
 		return;
 	}
-	v = x.receiver ? authorize_delivery(x.receiver, slice_str(d->route), x.profile)
-		       : verdict_deny(REASON_UNKNOWN_PEER, "", "the receiver is no longer registered");
+	v = subscriber_judge(s, d);
 	if (!verdict_ok(&v)) {
 		give_back(w, d, r, FINISH_RELEASE, v.reason, v.message, x.task->trace_id);
 		op_end(x.op);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "policy/authorize.h"
 #include "policy/profile.h"
 
 #define LEASE_BATCH 64
@@ -74,22 +75,32 @@ void desk_leave(struct subscription *s)
 	s->desk = NULL;
 }
 
-static uint32_t credit(const struct rpc_worker *w, const struct subscriber *s)
+struct verdict subscriber_judge(const struct subscriber *s, const struct desk *d)
 {
-	const struct agent *a;
+	const struct registry *r = s->rc->w->world->registry;
+	const struct agent *a = registry_by_name(r, s->tenant, slice_str(s->agent));
+
+	if (!a || strcmp(a->spiffe_id, s->rc->peer->spiffe_id) != 0)
+		return verdict_deny(REASON_UNKNOWN_PEER, "", "the receiver is no longer registered");
+	return authorize_delivery(a, slice_str(d->route), registry_route(r, d->tenant, slice_str(d->route)));
+}
+
+static uint32_t credit(const struct desk *d, const struct subscriber *s)
+{
+	struct verdict v;
 
 	if (!s->open || !outbox_clear(s->rc) || s->in_flight >= s->window)
 		return 0;
-	a = registry_by_name(w->world->registry, s->tenant, slice_str(s->agent));
-	return a ? s->window - s->in_flight : 0;
+	v = subscriber_judge(s, d);
+	return verdict_ok(&v) ? s->window - s->in_flight : 0;
 }
 
-static struct subscription *next_with_credit(struct rpc_worker *w, struct desk *d)
+static struct subscription *next_with_credit(struct desk *d)
 {
 	struct subscription *s;
 
 	DL_FOREACH(d->ring, s) {
-		if (!credit(w, s->subscriber))
+		if (!credit(d, s->subscriber))
 			continue;
 		/* to the end of the ring: the others are asked first next time */
 		DL_DELETE(d->ring, s);
@@ -178,7 +189,7 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 		return;
 	}
 	p = registry_route(w->world->registry, d->tenant, slice_str(d->route));
-	next = w->draining || !p ? NULL : next_with_credit(w, d);
+	next = w->draining || !p ? NULL : next_with_credit(d);
 	d->starved = !next && credit_is_out(d);
 	if (!next)
 		return;
@@ -190,7 +201,7 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 		return; /* the poll tries again */
 	}
 	ask->call = next->subscriber->rc->id;
-	ask->asked = credit(w, next->subscriber);
+	ask->asked = credit(d, next->subscriber);
 	if (ask->asked > LEASE_BATCH)
 		ask->asked = LEASE_BATCH;
 	memcpy(ask->tenant, d->tenant, sizeof ask->tenant);

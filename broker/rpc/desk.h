@@ -7,6 +7,8 @@
 
 #include "rpc/op.h"
 
+struct profile;
+
 #define SUBSCRIBER_ROUTES_MAX 16
 #define WINDOW_MAX 1000
 
@@ -35,12 +37,13 @@ struct holding {
 	uint64_t fence;
 	struct subscriber *subscriber;
 	struct desk *desk;
-	int64_t renew_at_ms, run_deadline_ms, assertion_expires_ms;
-	uint32_t lease_ms, attempt;
+	int64_t renew_at_ms, run_deadline_ms;
+	int64_t assert_at_ms;             /* Unix: a fresh assertion is due; INT64_MAX: never */
+	int64_t since_us;                 /* clock_mono_us(): when this stream got it */
+	uint32_t lease_ms, renew_ms, attempt;
 	bool unsent;                      /* its delivery has not gone out: nobody knows of this lease */
 	bool renewing, settling;          /* an extend, or a terminal report, is under way */
 	char trace_id[33];                /* "" after a resume: read when it is needed */
-	bool asserted;                    /* a signed assertion went with it, and is renewed */
 	struct holding *sub_prev, *sub_next;
 	UT_hash_handle hh;
 };
@@ -61,6 +64,8 @@ struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *rout
 struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *route);
 void desk_join(struct desk *d, struct subscription *s);
 void desk_leave(struct subscription *s);
+/* Today's answer to: may this subscriber be handed work of this desk, and keep it? */
+struct verdict subscriber_judge(const struct subscriber *s, const struct desk *d);
 /* Leases for whoever has credit; does nothing while a call is under way. */
 void desk_pump(struct rpc_worker *w, struct desk *d);
 void subscriber_pump(struct subscriber *s);
@@ -70,6 +75,8 @@ void desks_free(struct rpc_worker *w);
 
 /* ---- holding.c ---- */
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence);
+/* How long its lease is and how often it is renewed: as the route's profile says. */
+void holding_keep(struct holding *h, const struct profile *p);
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence);
 /* Forgets it; the subscriber's credit comes back. */
 void holding_drop(struct rpc_worker *w, struct holding *h);
@@ -77,6 +84,12 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms);
 /* The handoff changed elsewhere: if its lease here is over, the subscriber is told to stop. */
 void holding_changed(struct rpc_worker *w, const struct handoff_id *id);
 void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why);
+/* Takes the lease away: the subscriber is told to stop (REVOKED), and the work goes back or aside, as `kind` says. */
+void holding_revoke(struct rpc_worker *w, struct holding *h, enum store_finish_kind kind, const struct verdict *why);
+/* Takes away what today's policy no longer lets its holder keep. */
+void holdings_judge(struct rpc_worker *w);
+/* Another worker's stream resumed this lease at that time: this one lets go of it. */
+void holding_taken(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence, int64_t at_us);
 /* The stream was cut: its leases get the route's resume time and then lapse; what it was never sent goes back to the queue. */
 void holdings_abandon(struct subscriber *s);
 

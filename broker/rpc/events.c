@@ -118,6 +118,14 @@ static void set_listed(struct arena *a, const struct life_view *v, Baton__V1__Ha
 	}
 }
 
+/* The first lease is not listed, but whatever came next is, and names who held it then. The record's owner may be a later one. */
+static uint64_t first_owner(const struct life_view *v)
+{
+	const struct store_event *next = listed(v, 3);
+
+	return next ? next->owner : v->record->cursor <= 3 ? v->record->owner : 0;
+}
+
 Baton__V1__HandoffEvent *life_event_at(struct arena *a, const struct life_view *v, uint64_t cursor)
 {
 	Baton__V1__HandoffEvent *ev = arena_alloc(a, sizeof *ev);
@@ -139,7 +147,7 @@ Baton__V1__HandoffEvent *life_event_at(struct arena *a, const struct life_view *
 		ev->state = BATON__V1__HANDOFF_STATE__HANDOFF_STATE_LEASED;
 		ev->at_ms = v->record->first_leased_at_ms;
 		ev->attempt = 1;
-		set_assignee(a, v, ev, v->record->owner);
+		set_assignee(a, v, ev, first_owner(v));
 	} else {
 		return NULL;
 	}

@@ -13,8 +13,6 @@
 #include "rpc/finish.h"
 #include "rpc/follow.h"
 
-#define ASSERTION_RENEW_MS 60000
-
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence)
 {
 	struct rpc_worker *w = s->rc->w;
@@ -30,6 +28,8 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 	h->fence = fence;
 	h->subscriber = s;
 	h->desk = d;
+	h->assert_at_ms = INT64_MAX;
+	h->since_us = clock_mono_us();
 	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
 		free(h);
 		return NULL;
@@ -39,6 +39,14 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 	s->in_flight++;
 	metrics_add(w->env.metrics, METRIC_IN_FLIGHT, d->route, NULL, 1);
 	return h;
+}
+
+/* The end of an older stream of the agent, on another node, may cut a lease that was resumed here down to resume_ms. */
+void holding_keep(struct holding *h, const struct profile *p)
+{
+	h->lease_ms = p->lease_ms;
+	h->renew_ms = (p->resume_ms && p->resume_ms < p->lease_ms ? p->resume_ms : p->lease_ms) / 3;
+	h->renew_at_ms = clock_mono_ms() + h->renew_ms;
 }
 
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence)
@@ -115,7 +123,6 @@ static bool over(const struct store_record *r, uint64_t fence)
 struct renewal {
 	struct handoff_id id;
 	uint64_t fence;
-	int64_t lease_ms;
 };
 
 static void renewed(struct op *op, const struct store_answer *a)
@@ -126,7 +133,7 @@ static void renewed(struct op *op, const struct store_answer *a)
 	if (h) {
 		h->renewing = false;
 		if (a->status == STORE_OK)
-			h->renew_at_ms = clock_mono_ms() + r->lease_ms / 3;
+			h->renew_at_ms = clock_mono_ms() + h->renew_ms;
 		else if (a->status == STORE_UNAVAILABLE)
 			h->renew_at_ms = clock_mono_ms() + 500;
 		else if (!h->settling)
@@ -148,7 +155,7 @@ static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms)
 			op_end(op);
 		return;
 	}
-	*r = (struct renewal){h->id, h->fence, lease_ms};
+	*r = (struct renewal){h->id, h->fence};
 	op->state = r;
 	op->on_answer = renewed;
 	h->renewing = true;
@@ -164,6 +171,36 @@ static void expire(struct rpc_worker *w, struct holding *h)
 	holding_stop(w, h, REASON_DEADLINE_EXCEEDED);
 }
 
+void holding_revoke(struct rpc_worker *w, struct holding *h, enum store_finish_kind kind, const struct verdict *why)
+{
+	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
+		.kind = kind, .reason = why->reason, .note = why->message, .trace_id = h->trace_id};
+
+	log_event(LOG_WARN, "lease.revoked", F_STR("route", h->desk->route), F_STR("agent", h->subscriber->agent),
+		  F_STR("reason", reason_text(why->reason)));
+	finish_alone(w, &f);
+	holding_stop(w, h, REASON_REVOKED);
+}
+
+/* False: the holder lost its right to it, and it was taken away. */
+static bool may_stay(struct rpc_worker *w, struct holding *h)
+{
+	struct verdict v = subscriber_judge(h->subscriber, h->desk);
+
+	if (!verdict_ok(&v))
+		holding_revoke(w, h, FINISH_RELEASE, &v);
+	return verdict_ok(&v);
+}
+
+void holdings_judge(struct rpc_worker *w)
+{
+	struct holding *h, *t;
+
+	HASH_ITER(hh, w->holdings, h, t)
+		if (!h->settling)
+			may_stay(w, h);
+}
+
 void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 {
 	int64_t unix_ms = clock_unix_ms();
@@ -176,9 +213,12 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 			expire(w, h);
 			continue;
 		}
-		if (!h->renewing && now_ms >= h->renew_at_ms)
+		if (!h->renewing && now_ms >= h->renew_at_ms) {
+			if (!may_stay(w, h))
+				continue;
 			extend(w, h, h->lease_ms);
-		if (h->asserted && outbox_clear(h->subscriber->rc) && unix_ms >= h->assertion_expires_ms - ASSERTION_RENEW_MS && h->assertion_expires_ms < h->run_deadline_ms)
+		}
+		if (unix_ms >= h->assert_at_ms && outbox_clear(h->subscriber->rc))
 			assertion_renew(w, h);
 	}
 }
@@ -226,6 +266,17 @@ void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
 	op->state = l;
 	op->on_answer = looked;
 	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, id, false, op_store_done, w, op->id);
+}
+
+void holding_taken(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence, int64_t at_us)
+{
+	struct holding *h = holding_find(w, id, fence);
+	struct subscriber *s = h ? h->subscriber : NULL;
+
+	if (!h || h->settling || h->since_us >= at_us)
+		return;
+	holding_drop(w, h);
+	subscriber_pump(s);
 }
 
 /* Nobody saw it: it costs no attempt. */

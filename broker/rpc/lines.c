@@ -1,12 +1,20 @@
 /* How is a change that no call asked for written down? */
 #include "rpc/lines.h"
 
+#include "rpc/reconcile.h"
 #include "rpc/task.h"
 
 struct line {
 	const char *event;   /* static */
 	char id[HANDOFF_ID_TEXT + 1];
 };
+
+static void written(struct op *op, bool durable)
+{
+	if (op->audit.reconciled)
+		reconcile_line(op->w->env.reconcile, durable);
+	op_end(op);
+}
 
 static void write_it(struct op *op, const struct store_answer *a)
 {
@@ -22,11 +30,10 @@ static void write_it(struct op *op, const struct store_answer *a)
 		op->audit.tool = slice_str(e->tool);
 		op->audit.policy_version = slice_str(t->policy_version);
 	}
-	op_audit(op, l->event);
-	op_end(op);
+	op_after_audit(op, op_audit(op, l->event), written);
 }
 
-void line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled)
+bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled)
 {
 	struct op *op = op_new(w, NULL);
 	struct line *l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
@@ -34,7 +41,7 @@ void line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	if (!l) {
 		if (op)
 			op_end(op);
-		return;
+		return false;
 	}
 	l->event = event;
 	handoff_id_format(&r->id, l->id);
@@ -49,4 +56,5 @@ void line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	op->on_answer = write_it;
 	w->env.store->ops->get(w->env.store, (struct store_slot){(const char *)op->audit.tenant.p, (const char *)op->audit.route.p}, &r->id, true,
 			       op_store_done, w, op->id);
+	return true;
 }

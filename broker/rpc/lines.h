@@ -4,7 +4,8 @@
 
 #include "rpc/op.h"
 
-/* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. */
-void line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled);
+/* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. A reconciled one tells
+ * reconcile_line() what became of it. false: memory, nothing will be written. */
+bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled);
 
 #endif

@@ -8,6 +8,11 @@ struct verdict lookup_not_found(void)
 	return verdict_deny(REASON_NOT_FOUND, "handoff_id", "no such handoff for you (a sender shows the token of the same principal)");
 }
 
+bool lookup_route_visible(const struct agent *a, struct slice route)
+{
+	return agent_may_call(a, route) || agent_may_serve(a, route);
+}
+
 enum principal_result lookup_begin(struct rpc_call *rc, struct op *op, const char *id_text, struct handoff_id *id, struct viewer *v,
 				   struct verdict *verdict)
 {
@@ -23,7 +28,7 @@ enum principal_result lookup_begin(struct rpc_call *rc, struct op *op, const cha
 	token = principal_token(rc, slice_of(NULL, 0), verdict);
 	if (!verdict_ok(verdict))
 		return PRINCIPAL_JUDGED;
-	if (!v->route) {
+	if (!v->route || !lookup_route_visible(op->agent, slice_str(v->route->route))) {
 		*verdict = lookup_not_found();
 		return PRINCIPAL_JUDGED;
 	}

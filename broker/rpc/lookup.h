@@ -19,5 +19,7 @@ enum principal_result lookup_begin(struct rpc_call *rc, struct op *op, const cha
 /* Sender with the same principal and today's right to call the route, or (when may_assignee) the agent whose lease it is or was. */
 bool lookup_visible(const struct op *op, const struct viewer *v, const struct store_record *r, const pb_task *t, bool may_assignee);
 struct verdict lookup_not_found(void);
+/* A route that the agent may neither call nor serve is as good as missing. */
+bool lookup_route_visible(const struct agent *a, struct slice route);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/secret.h"
 #include "base/slots.h"
 #include "baton/v1/decision.pb-c.h"
 #include "identity/claims.h"
@@ -67,13 +68,17 @@ struct rpc_call {
 	struct call *c;                  /* valid while this struct lives: on_gone ends both */
 	uint64_t id;                     /* in w->calls */
 	const struct identity_peer *peer;
+	uint64_t agent_key;              /* of the agent whose messages came on it; 0 = none yet */
 	unsigned messages;               /* seen so far */
 	bool half_closed;
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
-	char *token_subject, *token_client; /* of the first one, which a Credential must match */
+	uint8_t principal[SHA256_BYTES]; /* of the token that the stream began with, which a Credential must match */
+	bool has_principal;
 	struct watch *watch;             /* Watch and Run */
 	struct subscriber *subscriber;   /* Subscribe */
-	unsigned pipe_open;              /* Pipe: submits under way */
+	unsigned pipe_open;              /* Pipe: submits whose receipts are owed */
+	bool closing;                    /* denied: what comes now is not looked at */
+	uint64_t denial;                 /* the op that ends it once pipe_open is 0; 0 = none waits */
 	bool watches_health;
 	uint64_t out_first, out_last;    /* the outbox: ids of ops whose answers wait for the peer to read; 0 = none */
 	unsigned out_n;
@@ -91,6 +96,7 @@ struct op {
 	ProtobufCMessage *msg;
 	struct slice raw;                /* the message's bytes; borrowed until the handler returns, then a copy when parked */
 	bool owes_window;                /* call_consumed() is still to be said */
+	bool owes_receipt;               /* counted in pipe_open */
 	bool retried;                    /* keys were waited for already */
 	struct trace_context trace;
 	struct audit_record audit;       /* filled in as more becomes known */

@@ -70,28 +70,76 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
 		rc->row->on_gone(rc);
 	slots_drop(w->calls, rc->id);
 	outbox_drop(rc);
+	if (rc->denial)
+		op_end(slots_get(w->ops, rc->denial));
 	free_secret(rc->token);
-	free(rc->token_subject);
-	free(rc->token_client);
 	free(rc);
+}
+
+/* What every line about this op says. */
+static void audit_begin(struct op *op, const struct rpc_call *rc)
+{
+	struct audit_record *a = &op->audit;
+
+	a->rpc = slice_str(rc->row->name);
+	a->remote = slice_str(op_str(op, slice_str(call_peer(rc->c)->remote)));
+	a->spiffe_id = slice_str(op->spiffe_id);
+	a->certificate_sha256 = slice_str(op->x5t_s256);
+	a->trace_id = slice_str(op->trace.trace_id);
+	a->span_id = slice_str(op->trace.span_id);
+	if (op->agent) {
+		a->tenant = slice_str(op->agent->tenant);
+		a->agent = slice_str(op->agent->name);
+	}
+}
+
+/* Ends the call with the denial that waits for it, once no receipt is owed: what was stored is told first. */
+static void end_denied(struct rpc_call *rc)
+{
+	struct op *op = rc->pipe_open ? NULL : slots_get(rc->w->ops, rc->denial);
+
+	if (!op)
+		return;
+	rc->denial = 0;
+	reply_denied(rc, op, op->state, "", NULL);
+	op_end(op);
 }
 
 static void deny_release(struct op *op, bool durable)
 {
 	struct rpc_call *rc = op_call(op);
-	struct verdict v = durable ? *(struct verdict *)op->state
-				   : verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
 
+	if (!durable)
+		*(struct verdict *)op->state = verdict_deny(REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
+	if (!rc || rc->denial)
+		op_end(op);
+	else
+		rc->denial = op->id;
 	if (rc)
-		reply_denied(rc, op, &v, "", NULL);
-	op_end(op);
+		end_denied(rc);
+}
+
+void pipeline_receipt_sent(struct rpc_call *rc)
+{
+	rc->pipe_open--;
+	end_denied(rc);
+	if (!rc->pipe_open && rc->half_closed && !rc->closing)
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 }
 
 void pipeline_deny(struct op *op, const struct verdict *v)
 {
 	struct verdict *keep = arena_alloc(op->arena, sizeof *keep);
+	struct rpc_call *rc = op_call(op);
 
+	if (rc) {
+		rc->closing = true;
+		rc->pipe_open -= op->owes_receipt;
+	}
+	op->owes_receipt = false;
 	if (!keep) {
+		if (rc)
+			reply_error(rc, v->reason, v->field, v->message);
 		op_end(op);
 		return;
 	}
@@ -103,6 +151,19 @@ void pipeline_deny(struct op *op, const struct verdict *v)
 	op->audit.message = slice_str(keep->message);
 	metrics_add(op->w->env.metrics, METRIC_DECISIONS, "", reason_text(v->reason), 1);
 	op_after_audit(op, op_audit(op, "decision"), deny_release);
+}
+
+void pipeline_end(struct rpc_call *rc, const struct verdict *v)
+{
+	struct op *op = op_new(rc->w, rc);
+
+	if (!op) {
+		reply_error(rc, v->reason, v->field, v->message);
+		return;
+	}
+	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	audit_begin(op, rc);
+	pipeline_deny(op, v);
 }
 
 static void answer_release(struct op *op, bool durable)
@@ -121,23 +182,6 @@ void pipeline_answer(struct op *op, ProtobufCMessage *m)
 	op->msg = m;
 	op->audit.outcome = OUTCOME_ALLOW;
 	op_after_audit(op, op_audit(op, op->row->event), answer_release);
-}
-
-/* What every line about this op says. */
-static void audit_begin(struct op *op, const struct rpc_call *rc)
-{
-	struct audit_record *a = &op->audit;
-
-	a->rpc = slice_str(rc->row->name);
-	a->remote = slice_str(op_str(op, slice_str(call_peer(rc->c)->remote)));
-	a->spiffe_id = slice_str(op->spiffe_id);
-	a->certificate_sha256 = slice_str(op->x5t_s256);
-	a->trace_id = slice_str(op->trace.trace_id);
-	a->span_id = slice_str(op->trace.span_id);
-	if (op->agent) {
-		a->tenant = slice_str(op->agent->tenant);
-		a->agent = slice_str(op->agent->name);
-	}
 }
 
 /* Design step 1 and the first half of step 2. */
@@ -167,6 +211,8 @@ static void run(struct op *op)
 		return;
 	}
 	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	if (op->agent && !rc->agent_key)
+		rc->agent_key = op->agent->key;
 	parent = call_metadata(rc->c, "traceparent", &n);
 	state = call_metadata(rc->c, "tracestate", &m);
 	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
@@ -174,7 +220,10 @@ static void run(struct op *op)
 	v = gates(op, rc);
 	if (!verdict_ok(&v)) {
 		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : 0;
-		pipeline_deny(op, &v);
+		if (rc->row->on_refused)
+			rc->row->on_refused(rc, op, &v);
+		else
+			pipeline_deny(op, &v);
 		return;
 	}
 	rc->row->on_message(rc, op);
@@ -193,7 +242,7 @@ void pipeline_on_message(void *user, struct call *c, struct slice message)
 	struct rpc_call *rc = call_data(c);
 	struct op *op;
 
-	if (!rc) {
+	if (!rc || rc->closing) {
 		call_consumed(c);
 		return;
 	}

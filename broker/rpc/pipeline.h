@@ -10,8 +10,12 @@ void pipeline_on_half_close(void *user, struct call *c);
 void pipeline_on_writable(void *user, struct call *c);
 void pipeline_on_gone(void *user, struct call *c, enum grpc_status why);
 
-/* Audits the denial as a decision, then ends the call with it, then the op. */
+/* Audits the denial as a decision, then ends the call with it, after the receipts that it owes, then the op. */
 void pipeline_deny(struct op *op, const struct verdict *v);
+/* The same for a call between its messages. */
+void pipeline_end(struct rpc_call *rc, const struct verdict *v);
+/* A receipt that was owed on a Pipe is on its way: after the last one the stream may end. */
+void pipeline_receipt_sent(struct rpc_call *rc);
 /* The answer of a unary call, m in the op's arena: writes the row's event, sends when it is durable, ends call and op. */
 void pipeline_answer(struct op *op, ProtobufCMessage *m);
 

@@ -96,25 +96,59 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 	return PRINCIPAL_JUDGED;
 }
 
+/* Is it the stream's principal, by issuer, subject and client? The first one asked about becomes it. */
+static bool is_principal(struct rpc_call *rc, const struct claims *c)
+{
+	const char *const parts[] = {c->issuer, c->subject, c->client_id};
+	uint8_t digest[SHA256_BYTES];
+	struct buf b;
+
+	buf_init(&b, 65536);
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		buf_put_str(&b, parts[i]);
+		buf_put_u8(&b, 0); /* no part has a NUL, so the boundaries are plain */
+	}
+	if (b.failed) {
+		buf_clear(&b);
+		return false;
+	}
+	sha256(buf_slice(&b), digest);
+	buf_clear(&b);
+	if (!rc->has_principal)
+		memcpy(rc->principal, digest, sizeof digest);
+	rc->has_principal = true;
+	return memcmp(rc->principal, digest, sizeof digest) == 0;
+}
+
+/* The stream began with the token of its metadata, which may have expired by now: whose it is stands before another takes its place. */
+static enum principal_result begun_as(struct rpc_call *rc, struct op *op, struct verdict *v)
+{
+	struct slice token = principal_token(rc, slice_of(NULL, 0), v);
+	struct token_answer begun;
+
+	if (rc->has_principal || !verdict_ok(v) || !token.n)
+		return PRINCIPAL_JUDGED;
+	if (principal_verify(op, token, NULL, &begun) == PRINCIPAL_PARKED)
+		return PRINCIPAL_PARKED;
+	if (!begun.have_claims)
+		*v = begun.verdict;
+	else if (!is_principal(rc, &begun.claims))
+		*v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
+	return PRINCIPAL_JUDGED;
+}
+
 static struct verdict replace(struct rpc_call *rc, struct slice token, const struct token_answer *answer)
 {
-	const struct claims *c = &answer->claims;
 	char *copy;
 
 	if (!verdict_ok(&answer->verdict))
 		return answer->verdict;
-	if (rc->token_subject && (strcmp(rc->token_subject, c->subject) != 0 || strcmp(rc->token_client, c->client_id) != 0))
+	if (!is_principal(rc, &answer->claims))
 		return verdict_deny(REASON_IDENTITY_MISMATCH, "access_token",
-				    "a Credential must name the subject and client of the token that it replaces");
+				    "a Credential must name the issuer, subject and client of the token that it replaces");
 	copy = malloc(token.n + 1);
-	if (!rc->token_subject) {
-		rc->token_subject = strdup(c->subject);
-		rc->token_client = strdup(c->client_id);
-	}
-	if (!copy || !rc->token_subject || !rc->token_client) {
-		free(copy);
+	if (!copy)
 		return verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
-	}
 	slice_copy_str(token, copy, token.n + 1);
 	if (rc->token) {
 		secret_wipe(rc->token, strlen(rc->token));
@@ -129,9 +163,13 @@ void principal_credential(struct rpc_call *rc, struct op *op, struct slice token
 	struct token_answer answer;
 	struct verdict v;
 
-	if (principal_verify(op, token, NULL, &answer) == PRINCIPAL_PARKED)
+	if (begun_as(rc, op, &v) == PRINCIPAL_PARKED)
 		return;
-	v = replace(rc, token, &answer);
+	if (verdict_ok(&v)) {
+		if (principal_verify(op, token, NULL, &answer) == PRINCIPAL_PARKED)
+			return;
+		v = replace(rc, token, &answer);
+	}
 	if (!verdict_ok(&v))
 		pipeline_deny(op, &v);
 	else

@@ -29,18 +29,22 @@ struct slot_name {
 
 struct reconcile {
 	struct seen *seen;
-	int64_t newest_ms;
+	int64_t from_ms, until_ms; /* changes from then on, before this run: what it changes itself is written down as it happens */
 	struct slot_name *slots;
 	size_t n_slots, at;
 	uint64_t before;
 	unsigned pages;
-	uint64_t written;
+	uint64_t pending, written;
 	bool begun, done;
 };
 
 struct reconcile *reconcile_new(void)
 {
-	return calloc(1, sizeof(struct reconcile));
+	struct reconcile *r = calloc(1, sizeof *r);
+
+	if (r)
+		r->until_ms = clock_unix_ms();
+	return r;
 }
 
 void reconcile_free(struct reconcile *r)
@@ -82,9 +86,22 @@ void reconcile_seen(void *arg, struct slice event, struct slice handoff_id, enum
 	HASH_ADD_STR(r->seen, key, s);
 }
 
-void reconcile_since(struct reconcile *r, int64_t newest_ms)
+void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms)
 {
-	r->newest_ms = newest_ms;
+	r->from_ms = newest_ms ? newest_ms - SLACK_MS : run_ms;
+}
+
+static void report(const struct reconcile *r)
+{
+	if (r->done && !r->pending)
+		log_event(LOG_INFO, "audit.reconciled", F_INT("written", r->written));
+}
+
+void reconcile_line(struct reconcile *r, bool written)
+{
+	r->pending--;
+	r->written += written;
+	report(r);
 }
 
 static void compare(struct op *op, struct reconcile *r, const struct slot_name *slot, const struct store_record *rec)
@@ -92,15 +109,14 @@ static void compare(struct op *op, struct reconcile *r, const struct slot_name *
 	char text[HANDOFF_ID_TEXT + 1], key[HANDOFF_ID_TEXT + 2];
 	struct seen *known = NULL;
 
-	if (rec->updated_at_ms < r->newest_ms - SLACK_MS)
+	if (rec->updated_at_ms < r->from_ms || rec->updated_at_ms >= r->until_ms)
 		return;
 	handoff_id_format(&rec->id, text);
 	if (make_key(key, slice_str(text), rec->state))
 		HASH_FIND_STR(r->seen, key, known);
 	if (known)
 		return;
-	line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), true);
-	r->written++;
+	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), true);
 }
 
 static void next(struct op *op);
@@ -136,7 +152,7 @@ static void next(struct op *op)
 
 	if (r->at >= r->n_slots) {
 		r->done = true;
-		log_event(LOG_INFO, "audit.reconciled", F_INT("written", r->written));
+		report(r);
 		op_end(op);
 		return;
 	}

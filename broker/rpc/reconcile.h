@@ -3,6 +3,7 @@
 #ifndef BATON_RPC_RECONCILE_H
 #define BATON_RPC_RECONCILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/slice.h"
@@ -17,8 +18,10 @@ struct reconcile *reconcile_new(void);
 void reconcile_free(struct reconcile *r);
 /* A line of the audit's tail (the callback of audit_tail). */
 void reconcile_seen(void *reconcile, struct slice event, struct slice handoff_id, enum handoff_state state);
-/* The newest line's time; 0 = the audit was empty. */
-void reconcile_since(struct reconcile *r, int64_t newest_ms);
+/* The newest line's time; 0 = the audit was empty, as after a rotation: then from `run_ms` on, when the run that crashed began. */
+void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms);
+/* A line that was asked for is in the file, or never will be. */
+void reconcile_line(struct reconcile *r, bool written);
 
 /* On worker 0, at each tick until it has begun: begins when the store is there. */
 void reconcile_tick(struct rpc_worker *w);

@@ -14,6 +14,9 @@
 #include "rpc/pipeline.h"
 #include "wire/prescan.h"
 
+#define PIPE_SUBMIT 1 /* PipeFrame.submit */
+#define SUBMIT_REF 3  /* SubmitRequest.ref */
+
 enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
 
 struct submit {
@@ -34,7 +37,7 @@ static void count(struct op *op, const struct submit *s)
 	const char *route = s->d.profile ? s->d.profile->route : "";
 
 	metrics_add(op->w->env.metrics, METRIC_DECISIONS, route, reason_text(s->d.verdict.reason), 1);
-	if (s->receipt && !s->dry_run && !s->receipt->duplicate)
+	if (s->receipt && s->receipt->state && !s->receipt->duplicate)
 		metrics_add(op->w->env.metrics, METRIC_HANDOFFS, route, state_text((enum handoff_state)s->receipt->state), 1);
 }
 
@@ -191,7 +194,7 @@ static void store_it(struct op *op)
 {
 	struct submit *s = op->state;
 	const struct claims *c = &s->d.token.claims;
-	struct slice request = s->mode == SUBMIT_PIPE ? prescan_field_bytes(op->raw, 1) : op->raw;
+	struct slice request = s->mode == SUBMIT_PIPE ? prescan_field_bytes(op->raw, PIPE_SUBMIT) : op->raw;
 	struct slice envelope = prescan_field_bytes(request, 1);
 	enum handoff_state state = s->d.verdict.outcome == OUTCOME_HOLD ? STATE_HELD
 				   : s->e.start_at_ms > clock_unix_ms() ? STATE_SCHEDULED : STATE_QUEUED;
@@ -296,7 +299,6 @@ static void answer_pipe(struct rpc_call *rc, struct op *op)
 	struct submit *s = op->state;
 	Baton__V1__PipeReply reply = BATON__V1__PIPE_REPLY__INIT;
 
-	rc->pipe_open--;
 	if (!s->receipt) {
 		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "out of memory");
 		return;
@@ -304,8 +306,7 @@ static void answer_pipe(struct rpc_call *rc, struct op *op)
 	reply.reply_case = BATON__V1__PIPE_REPLY__REPLY_RECEIPT;
 	reply.receipt = s->receipt;
 	reply_send(rc, &reply.base);
-	if (rc->half_closed && !rc->pipe_open)
-		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+	pipeline_receipt_sent(rc);
 }
 
 static void answer(struct op *op, bool durable)
@@ -341,14 +342,20 @@ void run_on_message(struct rpc_call *rc, struct op *op)
 	begin(rc, op, (const Baton__V1__SubmitRequest *)op->msg, SUBMIT_RUN);
 }
 
+static void owe_receipt(struct rpc_call *rc, struct op *op)
+{
+	if (!op->owes_receipt)
+		rc->pipe_open++;
+	op->owes_receipt = true;
+}
+
 void pipe_on_message(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__PipeFrame *f = (const Baton__V1__PipeFrame *)op->msg;
 
 	switch (f->frame_case) {
 	case BATON__V1__PIPE_FRAME__FRAME_SUBMIT:
-		if (!op->retried)
-			rc->pipe_open++;
+		owe_receipt(rc, op);
 		begin(rc, op, f->submit, SUBMIT_PIPE);
 		break;
 	case BATON__V1__PIPE_FRAME__FRAME_CREDENTIAL:
@@ -359,8 +366,25 @@ void pipe_on_message(struct rpc_call *rc, struct op *op)
 	}
 }
 
+/* The frame's outer form says which submit it is, also when what is inside cannot be read. */
+void pipe_on_refused(struct rpc_call *rc, struct op *op, const struct verdict *v)
+{
+	struct slice request = prescan_field_bytes(op->raw, PIPE_SUBMIT);
+	struct submit *s = arena_zalloc(op->arena, sizeof *s);
+
+	if (v->reason == REASON_UNKNOWN_PEER || !s || !request.n || prescan_field_number(request, SUBMIT_REF, &s->ref) < 0) {
+		pipeline_deny(op, v);
+		return;
+	}
+	owe_receipt(rc, op);
+	op->state = s;
+	s->mode = SUBMIT_PIPE;
+	s->d.policy_version = "";
+	deny(op, *v);
+}
+
 void pipe_on_half_close(struct rpc_call *rc)
 {
-	if (!rc->pipe_open)
+	if (!rc->pipe_open && !rc->closing)
 		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 }

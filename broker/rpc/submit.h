@@ -8,5 +8,6 @@ void submit_on_message(struct rpc_call *rc, struct op *op);
 void run_on_message(struct rpc_call *rc, struct op *op);
 void pipe_on_message(struct rpc_call *rc, struct op *op);
 void pipe_on_half_close(struct rpc_call *rc);
+void pipe_on_refused(struct rpc_call *rc, struct op *op, const struct verdict *v);
 
 #endif

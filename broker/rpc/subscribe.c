@@ -10,6 +10,7 @@
 #include "baton/v1/handoff.pb-c.h"
 #include "policy/authorize.h"
 #include "rpc/desk.h"
+#include "rpc/follow.h"
 #include "rpc/pipeline.h"
 #include "rpc/principal.h"
 
@@ -85,6 +86,18 @@ struct resume {
 	char route[64];
 };
 
+/* The certificate may be another one by now, so what was resumed gets its assertions anew, after Opened. */
+static void assert_resumed(struct rpc_worker *w, const struct opening *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		struct holding *h = g->kept[i] ? holding_find(w, &g->id[i], g->fence[i]) : NULL;
+		const struct profile *p = h ? registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route)) : NULL;
+
+		if (p && p->assertion && w->env.assertion)
+			h->assert_at_ms = 0;
+	}
+}
+
 static void opened_release(struct op *op, bool durable)
 {
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
@@ -119,6 +132,7 @@ static void opened_release(struct op *op, bool durable)
 	f.opened = &o;
 	reply_send(rc, &f.base);
 	rc->subscriber->open = true;
+	assert_resumed(op->w, g);
 	subscriber_pump(rc->subscriber);
 	op_end(op);
 }
@@ -143,8 +157,9 @@ static void resumed(struct op *op, const struct store_answer *a)
 		struct holding *h = d && p ? holding_add(rc->subscriber, d, &g->id[r->at], g->fence[r->at]) : NULL;
 
 		if (h) {
-			h->lease_ms = p->lease_ms;
-			h->renew_at_ms = clock_mono_ms() + p->lease_ms / 3;
+			holding_keep(h, p);
+			change_taken(w, &h->id, h->fence, h->since_us);
+			h->attempt = a->record.attempt;
 			h->run_deadline_ms = a->record.deadline_ms ? a->record.deadline_ms : INT64_MAX;
 			g->kept[r->at] = true;
 		}
@@ -220,18 +235,23 @@ static void flow(struct rpc_call *rc, struct op *op, const Baton__V1__Flow *f)
 	op_end(op);
 }
 
-static void unknown_frame(struct rpc_call *rc, struct op *op)
+static void notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message)
 {
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
 	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
 
-	(void)op;
-	n.kind = BATON__V1__NOTICE_KIND__NOTICE_KIND_UNKNOWN_FRAME;
-	n.message = (char *)"a frame of a kind that this broker does not know was ignored";
+	n.kind = kind;
+	n.message = (char *)message;
 	n.at_ms = clock_unix_ms();
 	f.frame_case = BATON__V1__BROKER_FRAME__FRAME_NOTICE;
 	f.notice = &n;
 	reply_send(rc, &f.base);
+}
+
+static void unknown_frame(struct rpc_call *rc, struct op *op)
+{
+	(void)op;
+	notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_UNKNOWN_FRAME, "a frame of a kind that this broker does not know was ignored");
 }
 
 void subscribe_on_message(struct rpc_call *rc, struct op *op)
@@ -294,20 +314,18 @@ void subscribe_on_gone(struct rpc_call *rc)
 
 static void notice_draining(void *arg, uint64_t id, void *thing)
 {
-	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
-	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
 	struct rpc_call *rc = thing;
 
 	(void)arg;
 	(void)id;
-	if (!rc->subscriber)
-		return;
-	n.kind = BATON__V1__NOTICE_KIND__NOTICE_KIND_DRAINING;
-	n.message = (char *)"this node goes away: connect elsewhere and resume";
-	n.at_ms = clock_unix_ms();
-	f.frame_case = BATON__V1__BROKER_FRAME__FRAME_NOTICE;
-	f.notice = &n;
-	reply_send(rc, &f.base);
+	if (rc->subscriber)
+		notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_DRAINING, "this node goes away: connect elsewhere and resume");
+}
+
+void subscribe_revoked(struct rpc_call *rc)
+{
+	rc->subscriber->open = false;
+	notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_REVOKED, "this agent is no longer registered: the stream closes next");
 }
 
 void subscribe_drain(struct rpc_worker *w)

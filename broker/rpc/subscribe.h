@@ -9,6 +9,8 @@ void subscribe_on_half_close(struct rpc_call *rc);
 void subscribe_on_writable(struct rpc_call *rc);
 void subscribe_on_gone(struct rpc_call *rc);
 void report_on_message(struct rpc_call *rc, struct op *op);
+/* The stream's agent is gone: it is told so, and ended next by the caller. rc->subscriber is there. */
+void subscribe_revoked(struct rpc_call *rc);
 /* Tells every subscriber of the worker that this node goes away. */
 void subscribe_drain(struct rpc_worker *w);
 

@@ -28,7 +28,15 @@ struct rpc_row {
 	void (*on_half_close)(struct rpc_call *rc);
 	void (*on_writable)(struct rpc_call *rc);
 	void (*on_gone)(struct rpc_call *rc);
+	/* A gate refused the message in op->raw. Owns the op. NULL: the call ends with the denial. */
+	void (*on_refused)(struct rpc_call *rc, struct op *op, const struct verdict *v);
 };
+
+/* Many messages, one way or the other, so that the call may outlive the configuration that it began with. */
+static inline bool rpc_row_lives_on(const struct rpc_row *r)
+{
+	return r->peer == PEER_REGISTERED && (r->stream == STREAM_IN || r->on_writable);
+}
 
 /* NULL when there is no such call here. */
 const struct rpc_row *rpc_row_find(struct slice path);

@@ -6,6 +6,7 @@
 
 #include "rpc/events.h"
 #include "rpc/follow.h"
+#include "rpc/lookup.h"
 #include "wire/prescan.h"
 
 #define WATCH_BATCH 64
@@ -207,6 +208,11 @@ void watch_end(struct rpc_call *rc)
 		shared_unfollow(rc->w->env.shared, &f->id, rc->w->env.index);
 	HASH_DEL(rc->w->followers, f);
 	free(f);
+}
+
+bool watch_visible(const struct watch *w, const struct agent *a)
+{
+	return lookup_route_visible(a, slice_str(w->route));
 }
 
 void watch_writable(struct rpc_call *rc)

@@ -11,6 +11,7 @@
 #include "rpc/lines.h"
 #include "rpc/pipeline.h"
 #include "rpc/reconcile.h"
+#include "rpc/revoke.h"
 #include "rpc/subscribe.h"
 #include "rpc/whoami.h"
 
@@ -89,6 +90,7 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	w->world = world_ref(world);
 	token_verifier_set_issuers(w->verifier, world->issuers);
 	world_unref(old);
+	revoke_streams(w);
 }
 
 void rpc_worker_keys_settled(struct rpc_worker *w)
@@ -108,14 +110,21 @@ struct keeping {
 	char tenant[64], route[64];
 };
 
+/* A lapse leaves the record its owner, a give-back does not: after it, the end of the wait is no event. Nobody ever had what was scheduled. */
 static const char *change_event(const struct store_record *r)
 {
-	return r->state == STATE_QUEUED ? "handoff.lapsed" : life_event(r->state);
+	if (r->state != STATE_QUEUED)
+		return life_event(r->state);
+	return r->owner ? "handoff.lapsed" : r->fence ? NULL : "handoff.queued";
 }
 
 static void audit_change(struct op *op, const struct keeping *k, const struct store_record *r)
 {
-	line_write(op->w, (struct store_slot){k->tenant, k->route}, r, change_event(r), false);
+	const char *event = change_event(r);
+
+	if (!event)
+		return;
+	line_write(op->w, (struct store_slot){k->tenant, k->route}, r, event, false);
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, k->route, state_text(r->state), 1);
 }
 

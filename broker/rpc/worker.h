@@ -45,7 +45,8 @@ struct rpc_worker;
 struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world);
 void rpc_worker_free(struct rpc_worker *w);
 const struct call_handler *rpc_worker_handler(struct rpc_worker *w);
-/* Takes a ref. Calls under way finish with what they began with; deliveries are judged by the new one. */
+/* Takes a ref. Requests under way finish with what they began with; deliveries are judged by the new one, and leases and streams that it
+ * no longer allows end. */
 void rpc_worker_set_world(struct rpc_worker *w, struct world *world);
 /* A fetch of keys ended, well or not: requests that waited for it are judged again, now without waiting. */
 void rpc_worker_keys_settled(struct rpc_worker *w);

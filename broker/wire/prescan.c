@@ -332,3 +332,17 @@ struct slice prescan_field_bytes(struct slice message, uint32_t number)
 
 	return wirefmt_find(message, number, &f) ? f.bytes : slice_of(NULL, 0);
 }
+
+int prescan_field_number(struct slice message, uint32_t number, uint64_t *value)
+{
+	struct wirefmt_field f;
+
+	*value = 0;
+	while (message.n) {
+		if (wirefmt_read(&message, &f))
+			return -1;
+		if (f.number == number && f.type == WIREFMT_VARINT)
+			*value = f.value;
+	}
+	return 0;
+}

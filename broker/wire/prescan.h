@@ -51,4 +51,7 @@ ProtobufCMessage *prescan_unpack(const ProtobufCMessageDescriptor *desc, struct 
  * absent. */
 struct slice prescan_field_bytes(struct slice message, uint32_t number);
 
+/* The integer field `number`, 0 when absent, of any bytes: submessages are not looked into. -1: not a row of fields. */
+int prescan_field_number(struct slice message, uint32_t number, uint64_t *value);
+
 #endif

@@ -188,6 +188,19 @@ test('T5 Get, Watch and Cancel need the principal who sent it, not only the agen
   assert.equal((await planner.cancel(handoff_id)).state, 'HANDOFF_STATE_CANCELLED')
 })
 
+test('T5 Get, Watch and Cancel do not tell which routes exist: without a right to one, a wrong token is not_found / with one it is wrong_audience', async () => {
+  const { handoff_id } = await planner.submit()
+  const tag = Buffer.from(handoff_id, 'base64url').subarray(0, 4) // of this tenant and route: anybody can compute it
+  const id = (t) => Buffer.concat([t, Buffer.alloc(16, 7)]).toString('base64url')
+  const wrong = { aud: 'https://elsewhere.example' }
+  for (const handoff_id of [id(tag), id(Buffer.from([1, 2, 3, 4]))]) {
+    for (const method of ['Get', 'Cancel']) await denied(bystander.unary(method, { handoff_id }, { token: await b.issuer.mint(bystander, wrong) }), 'not_found', 'NOT_FOUND')
+    assert.equal((await bystander.watch(handoff_id).end()).reason, 'not_found')
+  }
+  await denied(planner.unary('Get', { handoff_id: id(tag) }, { token: await b.issuer.mint(planner, wrong) }), 'wrong_audience')
+  await planner.cancel(handoff_id)
+})
+
 test('List goes page by page and filters by state', async () => {
   const ids = []
   for (let i = 0; i < 7; i++) ids.push((await planner.submit({ route: 'second', tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_WRITE' })).handoff_id)

@@ -462,6 +462,19 @@ static void an_honest_message_is_unpacked_equal(void **state)
 	arena_free(a);
 }
 
+/* A number is found among fields whose content nobody looked into; bytes that are no fields are a fault. */
+static void number_of(void)
+{
+	static const uint8_t fields[] = {0x0a, 0x02, 0xff, 0xff, 0x18, 0x96, 0x01}, cut[] = {0x18, 0x07, 0x0a, 0x05, 0x00};
+	uint64_t n = 9;
+
+	assert_int_equal(prescan_field_number(slice_of(fields, sizeof fields), 3, &n), 0);
+	assert_int_equal(n, 150);
+	assert_int_equal(prescan_field_number(slice_of(fields, sizeof fields), 4, &n), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(prescan_field_number(slice_of(cut, sizeof cut), 3, &n), -1);
+}
+
 static void bytes_of_a_submessage(void **state)
 {
 	uint8_t wire[4096];
@@ -474,6 +487,7 @@ static void bytes_of_a_submessage(void **state)
 	assert_true(slice_is(prescan_field_bytes(slice_of(wire, n), 2), "token"));
 	assert_int_equal(prescan_field_bytes(slice_of(wire, n), 9).n, 0);
 	assert_int_equal(prescan_field_bytes(slice_of(NULL, 0), 1).n, 0);
+	number_of();
 }
 
 static void empty_submessages_stop_at_the_arenas_cap(void **state)

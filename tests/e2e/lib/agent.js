@@ -165,4 +165,4 @@ export class Agent {
   close () { for (const c of [this.client, this.health, this.admin]) c.close() }
 }
 
-export { grpc, CODES }
+export { grpc, CODES, Frames }
