@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "client/addr.h"
 #include "client/conn_priv.h"
 
 #define READ_CHUNK 16384
@@ -53,26 +54,18 @@ static void set_closed(struct client *c)
 	client_calls_fail(c);
 }
 
-/* "host:port", "[v6]:port". 0, or -1 with why. */
-static int split_addr(const char *addr, char *host, size_t host_size, const char **port, struct client_error *why)
+/* Host and port of addr, for getaddrinfo(). 0, or -1 with why. */
+static int take_addr(struct client *c, const char *addr, struct addr *out, struct client_error *why)
 {
-	const char *colon = strrchr(addr, ':');
-	const char *from = addr, *to = colon;
+	struct problem p = {""};
 
-	if (colon && addr[0] == '[' && colon > addr && colon[-1] == ']') {
-		from = addr + 1;
-		to = colon - 1;
-	} else if (colon && memchr(addr, ':', (size_t)(colon - addr))) {
-		colon = NULL;
-	}
-	if (!colon || to == from || (size_t)(to - from) >= host_size || !colon[1] || strlen(addr) >= 280) {
-		client_error_set(why, CLIENT_FAULT_CONFIG, "`%.200s` is not an address", addr);
-		client_error_todo(why, "Write host:port, e.g. broker.acme.example:7443 or [::1]:7443.");
+	if (addr_split(addr, out, &p)) {
+		client_error_set(why, CLIENT_FAULT_CONFIG, "%s", p.text);
+		client_error_todo(why, "%s", ADDR_ADVICE);
 		return -1;
 	}
-	memcpy(host, from, (size_t)(to - from));
-	host[to - from] = '\0';
-	*port = colon + 1;
+	snprintf(c->addr, sizeof c->addr, "%s", addr);
+	snprintf(c->host, sizeof c->host, "%s", out->host);
 	return 0;
 }
 
@@ -108,7 +101,7 @@ struct client *client_new(const struct client_creds *creds, const char *addr, st
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct client *c = calloc(1, sizeof *c);
-	const char *port = NULL;
+	struct addr a;
 	int rc;
 
 	if (!c) {
@@ -118,10 +111,9 @@ struct client *client_new(const struct client_creds *creds, const char *addr, st
 	c->fd = -1;
 	c->creds = creds;
 	buf_init(&c->out, OUT_CAP);
-	if (split_addr(addr, c->host, sizeof c->host, &port, why))
+	if (take_addr(c, addr, &a, why))
 		goto fail;
-	snprintf(c->addr, sizeof c->addr, "%s", addr);
-	rc = getaddrinfo(c->host, port, &hints, &c->found);
+	rc = getaddrinfo(c->host, a.port, &hints, &c->found);
 	if (rc) {
 		client_error_set(why, CLIENT_FAULT_UNREACHABLE, "cannot connect to %s: %s", addr, gai_strerror(rc));
 		client_error_todo(why, "Check the host name and the port.");

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/file.h"
+#include "client/addr.h"
 #include "client/certinfo.h"
 #include "client/devtoken.h"
 #include "client/fault.h"
@@ -25,6 +26,25 @@
 #include "client/status.h"
 #include "client_pki.h"
 #include "wire/h2.h"
+
+static void ports_do_not_wrap(void **state)
+{
+	static const char *const bad[] = {"h:0", "h:65536", "h:70000", "h:4294967297", "h:-1", "h:7443x", "h:+1", "[::1]:99999"};
+	static const char *const none[] = {"x", ":1", "h:", "::1:7443", "[]:1", ""};
+	struct problem why = {""};
+	struct addr a;
+
+	assert_int_equal(addr_split("[::1]:65535", &a, &why), 0);
+	assert_string_equal(a.host, "::1");
+	assert_string_equal(a.port, "65535");
+	assert_int_equal(addr_split("broker.acme.example:1", &a, &why), 0);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		assert_int_equal(addr_split(bad[i], &a, &why), -1);
+		assert_non_null(strstr(why.text, "the port is 1 to 65535"));
+	}
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+		assert_int_equal(addr_split(none[i], &a, &why), -1);
+}
 
 static void fields_come_back(void **state)
 {
@@ -222,7 +242,7 @@ static void tokens_are_signed_es256(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields_come_back), cmocka_unit_test(bad_fields_are_refused),
+		cmocka_unit_test(ports_do_not_wrap), cmocka_unit_test(fields_come_back), cmocka_unit_test(bad_fields_are_refused),
 		cmocka_unit_test(submit_keeps_the_envelopes_bytes), cmocka_unit_test(trailers_are_read_with_care),
 		cmocka_unit_test(alerts_have_names), cmocka_unit_test(certificates_say_who),
 			cmocka_unit_test(tokens_are_signed_es256),
