@@ -58,6 +58,8 @@ bool settings_dev_dir(const struct args *a, char *out, size_t size);
 /* Reads DIR/env (name NULL or "") or DIR/env.NAME into the settings that are still "". 0, or -1 with why (also when
  * there is no file). */
 int settings_read_env(struct settings *s, const char *dir, const char *name, struct problem *why);
+/* Complains that there is none in dir: the exit code. */
+int settings_no_dev(const struct cli *c, const char *dir);
 /* The token of --token-file or BATON_TOKEN; "" when there is none. */
 int settings_token(struct cli *c);
 

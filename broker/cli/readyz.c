@@ -1,5 +1,5 @@
-/* How is /readyz asked by hand? One request on one socket with time-outs; the status line and a little of the body
- * are read. */
+/* How is /readyz asked by hand? One request on one socket with time-outs; the status line and the body are
+ * read. */
 #include "config.h"
 
 #include "cli/readyz.h"
@@ -12,30 +12,21 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "base/slice.h"
-#include "cli/text.h"
+#include "client/addr.h"
 
-#define ANSWER_MAX 8192
+#define ANSWER_MAX READYZ_BODY_MAX
 
-static int dial(const char *addr, int timeout_ms)
+static int dial(const char *addr, int timeout_ms, struct problem *why)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
 	struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-	char host[256];
-	const char *colon = strrchr(addr, ':');
-	size_t n = colon ? (size_t)(colon - addr) : 0;
+	struct addr to;
 	int fd = -1;
 
-	if (n == 0 || n >= sizeof host)
+	if (addr_split(addr, &to, why))
 		return -1;
-	if (addr[0] == '[' && addr[n - 1] == ']') {
-		addr++;
-		n -= 2;
-	}
-	memcpy(host, addr, n);
-	host[n] = '\0';
-	if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
-		return -1;
+	if (getaddrinfo(to.host, to.port, &hints, &found) != 0)
+		return problem_set(why, "cannot connect to %.200s", addr);
 	for (struct addrinfo *a = found; a; a = a->ai_next) {
 		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
 		if (fd < 0)
@@ -48,15 +39,17 @@ static int dial(const char *addr, int timeout_ms)
 		fd = -1;
 	}
 	freeaddrinfo(found);
+	if (fd < 0)
+		problem_set(why, "cannot connect to %.200s", addr);
 	return fd;
 }
 
 /* answer ends in NUL. */
-static void first_body_line(const char *answer, char *body, size_t size)
+static void copy_body(const char *answer, char *body, size_t size)
 {
 	const char *at = strstr(answer, "\r\n\r\n");
 
-	text_safe(at ? slice_of(at + 4, strcspn(at + 4, "\r\n")) : SLICE_LIT(""), body, size);
+	snprintf(body, size, "%s", at ? at + 4 : "");
 }
 
 int readyz_get(const char *addr, int timeout_ms, char *body, unsigned long size, struct problem *why)
@@ -64,11 +57,11 @@ int readyz_get(const char *addr, int timeout_ms, char *body, unsigned long size,
 	char request[400], answer[ANSWER_MAX + 1];
 	size_t n = 0;
 	ssize_t got;
-	int fd = dial(addr, timeout_ms), status = -1;
+	int fd = dial(addr, timeout_ms, why), status = -1;
 	int len = snprintf(request, sizeof request, "GET /readyz HTTP/1.0\r\nHost: %.200s\r\n\r\n", addr);
 
 	if (fd < 0)
-		return problem_set(why, "cannot connect to %.200s", addr);
+		return -1;
 	if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
 		goto out;
 	while (n < ANSWER_MAX && (got = recv(fd, answer + n, ANSWER_MAX - n, 0)) > 0)
@@ -77,7 +70,7 @@ int readyz_get(const char *addr, int timeout_ms, char *body, unsigned long size,
 	if (n >= 12 && memcmp(answer, "HTTP/1.", 7) == 0)
 		status = atoi(answer + 9);
 	if (body && status > 0)
-		first_body_line(answer, body, size);
+		copy_body(answer, body, size);
 out:
 	close(fd);
 	return status > 0 ? status : problem_set(why, "%.200s gave no answer", addr);

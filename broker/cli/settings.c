@@ -12,6 +12,7 @@
 #include "base/words.h"
 #include "cli/cli.h"
 #include "cli/text.h"
+#include "client/addr.h"
 #include "client/conn.h"
 
 #define ENV_FILE_MAX 65536
@@ -100,14 +101,48 @@ static int take_as(struct cli *c, const char *dir)
 	return 0;
 }
 
-int settings_resolve(struct cli *c)
+/* An address that is spelled wrong is a usage error, before anything is opened. */
+static int check_addr(const struct cli *c, const char *addr)
+{
+	struct problem why = {""};
+	struct addr a;
+
+	if (!*addr || addr_split(addr, &a, &why) == 0)
+		return 0;
+	return complain(c, EXIT_USAGE, why.text, NULL, ADDR_ADVICE);
+}
+
+int settings_no_dev(const struct cli *c, const char *dir)
+{
+	char what[SETTING_MAX + 32];
+
+	snprintf(what, sizeof what, "no dev set-up in %s", dir);
+	return complain(c, EXIT_MISSING, what, NULL, "One is made by: baton dev up");
+}
+
+static void take_dev(struct cli *c, const char *dir)
 {
 	struct settings dev = {.addr = ""};
+	bool own_identity = c->set.cert[0] != '\0';
+
+	if (!*dir || settings_read_env(&dev, dir, NULL, NULL))
+		return;
+	for (size_t i = 0; i < N_FIELDS; i++) {
+		if (fields[i].opt == OPT_TOKEN_FILE && own_identity)
+			continue; /* a dev token says nothing about another certificate */
+		if (!*place(&c->set, &fields[i]))
+			snprintf(place(&c->set, &fields[i]), fields[i].size, "%s", place(&dev, &fields[i]));
+	}
+}
+
+int settings_resolve(struct cli *c)
+{
 	char dir[SETTING_MAX] = "";
-	bool own_identity;
 	int code;
 
 	settings_dev_dir(&c->args, dir, sizeof dir);
+	if (c->args.given[OPT_DIR] && settings_read_env(&(struct settings){.addr = ""}, dir, NULL, NULL))
+		return settings_no_dev(c, dir);
 	for (size_t i = 0; i < N_FIELDS; i++)
 		if (c->args.given[fields[i].opt] &&
 		    (size_t)snprintf(place(&c->set, &fields[i]), fields[i].size, "%s", c->args.text[fields[i].opt]) >= fields[i].size)
@@ -118,15 +153,9 @@ int settings_resolve(struct cli *c)
 		if (!*place(&c->set, &fields[i]) && c->args.text[fields[i].opt] &&
 		    (size_t)snprintf(place(&c->set, &fields[i]), fields[i].size, "%s", c->args.text[fields[i].opt]) >= fields[i].size)
 			return complain_usage(c, "%s: too long", fields[i].env);
-	own_identity = c->set.cert[0] != '\0';
-	if (*dir && settings_read_env(&dev, dir, NULL, NULL) == 0)
-		for (size_t i = 0; i < N_FIELDS; i++) {
-			if (fields[i].opt == OPT_TOKEN_FILE && own_identity)
-				continue; /* a dev token says nothing about another certificate */
-			if (!*place(&c->set, &fields[i]))
-				snprintf(place(&c->set, &fields[i]), fields[i].size, "%s", place(&dev, &fields[i]));
-		}
-	return 0;
+	take_dev(c, dir);
+	code = check_addr(c, c->set.addr);
+	return !code && c->args.given[OPT_METRICS] ? check_addr(c, c->set.metrics) : code;
 }
 
 int settings_token(struct cli *c)
