@@ -10,6 +10,7 @@ enum {
 	EXIT_MISSING = 66,     /* a file */
 	EXIT_UNREACHABLE = 69, /* TLS refused, no address, not ready */
 	EXIT_BUG = 70,
+	EXIT_OUTPUT = 74,      /* standard output cannot be written */
 	EXIT_AGAIN = 75,       /* quota, store down, wait ran out */
 	EXIT_PROTOCOL = 76,
 	EXIT_DENIED = 77,

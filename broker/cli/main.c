@@ -3,11 +3,18 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/output.h"
 
 int main(int argc, char **argv)
 {
+	struct output_stream o;
+	FILE *out;
+
 	signal(SIGPIPE, SIG_IGN);
-	return cli_run(argv + (argc > 0), stdout, stderr);
+	output_guard();
+	out = output_begin(&o, STDOUT_FILENO);
+	return out ? output_end(&o, cli_run(argv + (argc > 0), out, stderr), stderr) : EXIT_BUG;
 }
