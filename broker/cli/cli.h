@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "base/slice.h"
+#include "baton/v1/decision.pb-c.h"
 #include "cli/exits.h"
 #include "cli/options.h"
 #include "client/fault.h"
@@ -32,6 +34,8 @@ struct cli {
 	char token[8193];         /* wiped by cli_close() */
 	struct client_creds *creds;
 	struct client *conn;
+	bool submitting;          /* an envelope was sent and no receipt has come */
+	const char *following;    /* id of a handoff that goes on when this command fails; NULL = none */
 };
 
 /* The whole program but for the process: argv without the program's name. Returns the exit code. */
@@ -49,6 +53,9 @@ static inline bool cli_json(const struct cli *c)
 void cli_note(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same, only with --verbose. */
 void cli_verbose(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes a file that the user named, mode 0600. 0, or an exit code, complained about. */
+int cli_write_file(const struct cli *c, const char *path, struct slice bytes);
 
 /* Flag, environment, DIR/env of `dev up`. 0 or an exit code, complained about. */
 int settings_resolve(struct cli *c);
@@ -75,8 +82,12 @@ int complain_usage(const struct cli *c, const char *fmt, ...) __attribute__((for
 int complain_client(const struct cli *c, const struct client_error *e);
 /* A call's status that is not OK. */
 int complain_status(const struct cli *c, const struct client_status *s);
+/* A decision that is no allowance; trace_id "" = none. */
+int complain_decision(const struct cli *c, const Baton__V1__Decision *d, const char *trace_id);
 int exit_for_status(const struct client_status *s);
 int exit_for_reason(enum reason r);
+/* What to do about it; NULL = the message says that itself. */
+const char *advice_for_reason(enum reason r);
 
 /* Commands; each in the file named after it. */
 int cmd_dev_up(struct cli *c);
@@ -94,6 +105,7 @@ int cmd_whoami(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_token_verify(struct cli *c);
 int cmd_token_show(struct cli *c);
+int cmd_help(struct cli *c);
 int cmd_version(struct cli *c);
 int cmd_bench(struct cli *c);
 int cmd_completion_bash(struct cli *c);

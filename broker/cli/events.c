@@ -3,9 +3,11 @@
 
 #include "cli/events.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -32,14 +34,75 @@ void follow_init(struct follow *f, struct cli *c)
 
 void follow_clear(struct follow *f)
 {
+	if (f->attended && f->begun)
+		signal(SIGINT, SIG_DFL);
+	f->c->following = NULL;
 	client_stream_free(f->stream);
 	buf_clear(&f->json);
 	buf_clear(&f->result);
 }
 
-int exit_for_state(int state)
+/* What ^C says: written before the handler is set, for a handler may neither format nor allocate. */
+static char farewell[256];
+
+static void on_interrupt(int sig)
 {
-	return state_is_terminal((enum handoff_state)state) && state != STATE_COMPLETED ? EXIT_NO : EXIT_YES;
+	if (write(STDERR_FILENO, farewell, strlen(farewell)) < 0)
+		_exit(EXIT_INTERRUPTED);
+	_exit(EXIT_INTERRUPTED);
+}
+
+/* The first event names it: whoever waits learns under which name it goes on without him. */
+static void begin(struct follow *f, struct cli *c)
+{
+	struct sigaction sa = {.sa_handler = on_interrupt};
+	char id[129];
+
+	text_safe(slice_str(f->id), id, sizeof id);
+	snprintf(farewell, sizeof farewell, "%sleft in force: baton handoff watch %s\n", isatty(STDERR_FILENO) ? "\n" : "", id);
+	sigaction(SIGINT, &sa, NULL);
+	c->following = f->id;
+	if (cli_output(c) <= OUTPUT_WIDE)
+		cli_note(c, "handoff %s trace %s", id, f->trace_id);
+}
+
+int follow_end(const struct follow *f)
+{
+	const char *state = state_text((enum handoff_state)f->state);
+	char what[sizeof f->said + 64], name[256];
+
+	if (!state_is_terminal((enum handoff_state)f->state) || f->state == STATE_COMPLETED)
+		return EXIT_YES;
+	snprintf(what, sizeof what, "%s%s%s", state, f->said[0] ? ": " : "", f->said);
+	snprintf(name, sizeof name, "handoff %s  trace %s", f->id, f->trace_id);
+	return complain(f->c, EXIT_NO, what, name, NULL);
+}
+
+void follow_print_story(const struct follow *f)
+{
+	struct jsonw w;
+	struct buf b;
+	struct arena *arena = arena_new(EVENT_ARENA);
+	struct prescan_fault fault;
+	ProtobufCMessage *r = arena && f->have_result ? pb_unpack(&baton__v1__result__descriptor, buf_slice(&f->result), arena,
+		&fault) : NULL;
+
+	buf_init(&b, EVENTS_JSON_MAX + CLIENT_MESSAGE_MAX);
+	jsonw_init(&w, &b);
+	jsonw_object(&w, NULL);
+	jsonw_str(&w, "handoff_id", f->id);
+	jsonw_str(&w, "state", state_text((enum handoff_state)f->state));
+	jsonw_str(&w, "trace_id", f->trace_id);
+	if (r)
+		pbjson_object(&w, "result", r);
+	jsonw_array(&w, "events");
+	buf_put_slice(&b, buf_slice(&f->json));
+	jsonw_end_array(&w);
+	jsonw_end_object(&w);
+	fwrite(b.p, 1, b.n, f->c->out);
+	fputc('\n', f->c->out);
+	buf_clear(&b);
+	arena_free(arena);
 }
 
 static void receipt_text(const Baton__V1__Receipt *r, char *out, size_t size)
@@ -98,22 +161,21 @@ static void detail_text(const Baton__V1__HandoffEvent *e, char *out, size_t size
 static void print_row(struct follow *f, const Baton__V1__HandoffEvent *e)
 {
 	bool utc = f->c->args.given[OPT_UTC];
-	char at[24], detail[2048];
+	char at[24];
 	FILE *out = f->c->out;
 
 	if (!f->headed && !f->c->args.given[OPT_NO_HEADERS])
 		fprintf(out, "%-*s  %3s  %-14s  %3s  %s\n", utc ? 13 : 12, "TIME", "#", "STATE", "TRY", "DETAIL");
 	f->headed = true;
 	text_clock(e->at_ms, utc, at);
-	detail_text(e, detail, sizeof detail);
 	fprintf(out, "%s  %3llu  %-14s  %3u  ", at, (unsigned long long)e->cursor, state_text((enum handoff_state)e->state),
 		e->attempt);
-	text_print(out, slice_str(detail[0] ? detail : "-"), false);
+	text_print(out, slice_str(f->said[0] ? f->said : "-"), false);
 	fputc('\n', out);
 	fflush(out);
 }
 
-void event_print(struct follow *f, const Baton__V1__HandoffEvent *e)
+static void event_print(struct follow *f, const Baton__V1__HandoffEvent *e)
 {
 	if (f->collect) {
 		struct jsonw w;
@@ -148,6 +210,11 @@ static bool on_event(struct follow *f, const Baton__V1__HandoffEvent *e)
 		slice_copy_str(slice_str(e->trace_id), f->trace_id, sizeof f->trace_id);
 	f->cursor = e->cursor;
 	f->state = (int)e->state;
+	f->c->submitting = false;
+	detail_text(e, f->said, sizeof f->said);
+	if (f->attended && !f->begun)
+		begin(f, f->c);
+	f->begun = true;
 	if (e->detail_case == BATON__V1__HANDOFF_EVENT__DETAIL_RESULT) {
 		buf_reset(&f->result);
 		f->have_result = pb_pack(&f->result, &e->result->base);
@@ -207,6 +274,14 @@ static int follow_stream(struct follow *f, struct arena *arena, bool *timeout)
 	}
 }
 
+static int out_of_reach(const struct follow *f)
+{
+	char todo[200];
+
+	snprintf(todo, sizeof todo, "left in force: baton handoff watch %s", f->id);
+	return complain(f->c, EXIT_UNREACHABLE, "the broker cannot be reached any more", todo, NULL);
+}
+
 int follow_run(struct follow *f)
 {
 	struct arena *arena = arena_new(EVENT_ARENA);
@@ -236,8 +311,7 @@ int follow_run(struct follow *f)
 	else if (rc < 0)
 		code = complain_status(f->c, client_stream_status(f->stream));
 	else if (rc > 0)
-		code = complain(f->c, EXIT_UNREACHABLE, "the broker cannot be reached any more", f->id,
-			"The handoff goes on: baton handoff watch ID");
+		code = out_of_reach(f);
 	client_stream_free(f->stream);
 	f->stream = NULL;
 	arena_free(arena);

@@ -43,6 +43,61 @@ static void line_payload(const struct cli *c, const char *key, struct slice byte
 	fputc('\n', c->out);
 }
 
+static void line_number(const struct cli *c, const char *key, uint64_t value)
+{
+	if (value)
+		fprintf(c->out, "%-14s %llu\n", key, (unsigned long long)value);
+}
+
+static void line_words(const struct cli *c, const char *key, char **words, size_t n)
+{
+	if (!n)
+		return;
+	fprintf(c->out, "%-14s", key);
+	for (size_t i = 0; i < n; i++) {
+		fputc(' ', c->out);
+		text_print(c->out, slice_str(words[i]), false);
+	}
+	fputc('\n', c->out);
+}
+
+/* What was asked for, as it was sent. */
+static void print_envelope(const struct cli *c, const Baton__V1__TaskEnvelope *e)
+{
+	fputs("\nENVELOPE\n", c->out);
+	line(c, "nonce:", e->nonce);
+	line(c, "side effect:", side_effect_text((enum side_effect)e->side_effect));
+	line(c, "idempotency:", e->idempotency_key);
+	line(c, "destination:", e->destination);
+	line_words(c, "scopes:", e->scopes, e->n_scopes);
+	line(c, "tenant:", e->tenant);
+	if (e->trust)
+		line(c, "trust:", content_trust_text((enum content_trust)e->trust));
+	line_number(c, "priority:", e->priority);
+	line_time(c, "issued:", e->issued_at_ms);
+	line_time(c, "expires:", e->expires_at_ms);
+	line_time(c, "deadline:", e->deadline_ms);
+	line_time(c, "not before:", e->start_at_ms);
+	line(c, "traceparent:", e->traceparent);
+	line(c, "tracestate:", e->tracestate);
+	for (size_t i = 0; i < e->n_labels; i++) {
+		char text[300];
+
+		snprintf(text, sizeof text, "%s=%s", e->labels[i]->key, e->labels[i]->value);
+		line(c, "label:", text);
+	}
+	line(c, "content type:", e->content_type[0] ? e->content_type : "application/json");
+	line_payload(c, "payload:", slice_of(e->payload.data, e->payload.len));
+}
+
+static void print_result(const struct cli *c, const Baton__V1__Result *r)
+{
+	line(c, "stop reason:", r->stop_reason);
+	line(c, "effect id:", r->side_effect_id);
+	line(c, "content type:", r->content_type);
+	line_payload(c, "result:", slice_of(r->payload.data, r->payload.len));
+}
+
 static void print_block(const struct cli *c, const Baton__V1__Handoff *h)
 {
 	char text[700];
@@ -70,17 +125,14 @@ static void print_block(const struct cli *c, const Baton__V1__Handoff *h)
 		snprintf(text, sizeof text, "%s=%s", h->labels[i]->key, h->labels[i]->value);
 		line(c, "label:", text);
 	}
-	if (h->envelope)
-		line_payload(c, "payload:", slice_of(h->envelope->payload.data, h->envelope->payload.len));
-	if (h->result) {
-		line(c, "stop reason:", h->result->stop_reason);
-		line(c, "side effect:", h->result->side_effect_id);
-		line_payload(c, "result:", slice_of(h->result->payload.data, h->result->payload.len));
-	}
+	if (h->result)
+		print_result(c, h->result);
 	if (h->failure) {
 		snprintf(text, sizeof text, "%s: %.600s", h->failure->code, h->failure->message);
 		line(c, "failure:", text);
 	}
+	if (h->envelope)
+		print_envelope(c, h->envelope);
 }
 
 static Baton__V1__Handoff *get(struct cli *c, struct arena *arena, int *code)
@@ -143,9 +195,13 @@ int cmd_handoff_watch(struct cli *c)
 		code = complain_usage(c, "that is no handoff's id");
 	} else {
 		f.cursor = (uint64_t)c->args.number[OPT_AFTER];
+		f.attended = true;
+		f.collect = cli_output(c) == OUTPUT_JSON;
 		code = follow_run(&f);
+		if (f.collect && f.begun)
+			follow_print_story(&f);
 		if (!code)
-			code = exit_for_state(f.state);
+			code = follow_end(&f);
 	}
 	follow_clear(&f);
 	return code;
@@ -251,6 +307,19 @@ int cmd_handoff_list(struct cli *c)
 	return code;
 }
 
+/* Asked to stop while it is worked on counts as cancelled; what was over before, or is in quarantine, stays. */
+static int judge_cancel(const struct cli *c, const Baton__V1__Handoff *h)
+{
+	enum handoff_state state = (enum handoff_state)h->state;
+	char what[256];
+
+	if (state < STATE_QUARANTINED || state == STATE_CANCELLED)
+		return EXIT_YES;
+	snprintf(what, sizeof what, "not cancelled: %s %s %s", h->handoff_id,
+		 state_is_terminal(state) ? "had already ended as" : "is", state_text(state));
+	return complain(c, EXIT_NO, what, NULL, NULL);
+}
+
 int cmd_handoff_cancel(struct cli *c)
 {
 	Baton__V1__CancelRequest q = BATON__V1__CANCEL_REQUEST__INIT;
@@ -262,7 +331,6 @@ int cmd_handoff_cancel(struct cli *c)
 	if (code)
 		goto out;
 	q.handoff_id = (char *)(uintptr_t)c->words[0];
-	q.cascade = c->args.given[OPT_CASCADE];
 	if (c->args.text[OPT_REASON])
 		q.reason = (char *)(uintptr_t)c->args.text[OPT_REASON];
 	h = (void *)client_unary(c->conn, "Cancel", c->token, &q.base, &baton__v1__handoff__descriptor,
@@ -276,6 +344,8 @@ int cmd_handoff_cancel(struct cli *c)
 		fprintf(c->out, "%s\n", h->handoff_id);
 	else
 		fprintf(c->out, "%s %s\n", h->handoff_id, state_text((enum handoff_state)h->state));
+	if (h)
+		code = judge_cancel(c, h);
 out:
 	arena_free(arena);
 	return code;

@@ -28,7 +28,7 @@ static void print_receipt(const struct cli *c, const Baton__V1__Receipt *r)
 		pbjson_print(c->out, &r->base);
 		return;
 	}
-	if (cli_output(c) == OUTPUT_NAME) {
+	if (cli_output(c) == OUTPUT_NAME || c->args.given[OPT_QUIET]) {
 		fprintf(c->out, "%s\n", r->handoff_id);
 		return;
 	}
@@ -46,18 +46,28 @@ static void print_receipt(const struct cli *c, const Baton__V1__Receipt *r)
 	table_clear(&t);
 }
 
-/* A receipt that says no (a dry run's answer). */
-static int complain_decision(const struct cli *c, const Baton__V1__Receipt *r)
+/* What would be done: nothing has an id, so the decision is the answer. */
+static void print_dry_run(const struct cli *c, const Baton__V1__Receipt *r)
 {
-	struct client_status s;
+	static const char *const columns[] = {"OUTCOME", "REASON", "POLICY", "TRACE"};
+	const Baton__V1__Decision none = BATON__V1__DECISION__INIT, *d = r->decision ? r->decision : &none;
+	struct table t;
 
-	client_status_init(&s);
-	s.code = GRPC_PERMISSION_DENIED;
-	s.reason = (enum reason)r->decision->reason;
-	text_safe(slice_str(r->decision->message), s.message, sizeof s.message);
-	text_safe(slice_str(r->decision->policy_version), s.policy_version, sizeof s.policy_version);
-	text_safe(slice_str(r->trace_id), s.trace_id, sizeof s.trace_id);
-	return complain_status(c, &s);
+	if (cli_json(c)) {
+		pbjson_print(c->out, &r->base);
+		return;
+	}
+	if (cli_output(c) == OUTPUT_NAME || c->args.given[OPT_QUIET]) {
+		fprintf(c->out, "%s\n", outcome_text((enum outcome)d->outcome));
+		return;
+	}
+	table_init(&t, columns, 4);
+	table_cell(&t, outcome_text((enum outcome)d->outcome));
+	table_cell(&t, reason_text((enum reason)d->reason));
+	table_cell(&t, d->policy_version);
+	table_cell(&t, r->trace_id);
+	table_print(&t, c->out, !c->args.given[OPT_NO_HEADERS]);
+	table_clear(&t);
 }
 
 /* Submits, and again with a new stamp where that helps. NULL with a code, complained about. */
@@ -69,6 +79,7 @@ static Baton__V1__Receipt *submit(struct cli *c, struct buf *envelope, struct ar
 	Baton__V1__Receipt *r = NULL;
 
 	buf_init(&request, ENVELOPE_MAX + 64);
+	c->submitting = !c->args.given[OPT_DRY_RUN];
 	for (;;) {
 		buf_reset(&request);
 		if (!pb_submit_request(&request, buf_slice(envelope), 0, c->args.given[OPT_DRY_RUN])) {
@@ -87,6 +98,7 @@ static Baton__V1__Receipt *submit(struct cli *c, struct buf *envelope, struct ar
 		if ((*code = envelope_make(c, envelope)))
 			break;
 	}
+	c->submitting = false;
 	buf_clear(&request);
 	return r;
 }
@@ -103,14 +115,15 @@ int cmd_handoff_send(struct cli *c)
 		&code)))
 		goto out;
 	if (r->decision && r->decision->outcome == BATON__V1__OUTCOME__OUTCOME_DENY) {
-		code = complain_decision(c, r);
+		code = complain_decision(c, r->decision, r->trace_id);
+		goto out;
+	}
+	if (c->args.given[OPT_DRY_RUN]) {
+		print_dry_run(c, r);
 		goto out;
 	}
 	print_receipt(c, r);
-	if (c->args.given[OPT_DRY_RUN] && r->decision)
-		cli_note(c, "dry run: %s (%s)", outcome_text((enum outcome)r->decision->outcome),
-			 reason_text((enum reason)r->decision->reason));
-	else if (r->approval_id[0])
+	if (r->approval_id[0])
 		cli_note(c, "held: approval %s is asked for", r->approval_id);
 out:
 	buf_clear(&envelope);
@@ -118,50 +131,22 @@ out:
 	return arena ? code : EXIT_BUG;
 }
 
-static void print_result(struct follow *f)
+/* On a terminal, and among rows, it ends a line; alone in a file or a pipe it is the payload to the byte. */
+static void print_result(const struct follow *f)
 {
 	struct cli *c = f->c;
 	struct arena *arena = arena_new(ANSWER_ARENA);
 	struct prescan_fault fault;
 	Baton__V1__Result *r = arena ? (void *)pb_unpack(&baton__v1__result__descriptor, buf_slice(&f->result), arena,
 		&fault) : NULL;
+	bool terminal = isatty(fileno(c->out));
 
-	if (r && isatty(fileno(c->out))) {
+	if (r && terminal)
 		text_print(c->out, slice_of(r->payload.data, r->payload.len), true);
-		fputc('\n', c->out);
-	} else if (r) {
+	else if (r)
 		fwrite(r->payload.data, 1, r->payload.len, c->out);
-		if (r->payload.len && r->payload.data[r->payload.len - 1] != '\n')
-			fputc('\n', c->out);
-	}
-	arena_free(arena);
-}
-
-/* One object for the whole life. */
-static void print_story(struct follow *f)
-{
-	struct jsonw w;
-	struct buf b;
-	struct arena *arena = arena_new(ANSWER_ARENA);
-	struct prescan_fault fault;
-	ProtobufCMessage *r = arena && f->have_result ? pb_unpack(&baton__v1__result__descriptor, buf_slice(&f->result), arena,
-		&fault) : NULL;
-
-	buf_init(&b, 2 * CLIENT_MESSAGE_MAX);
-	jsonw_init(&w, &b);
-	jsonw_object(&w, NULL);
-	jsonw_str(&w, "handoff_id", f->id);
-	jsonw_str(&w, "state", state_text((enum handoff_state)f->state));
-	jsonw_str(&w, "trace_id", f->trace_id);
-	if (r)
-		pbjson_object(&w, "result", r);
-	jsonw_array(&w, "events");
-	buf_put_slice(&b, buf_slice(&f->json));
-	jsonw_end_array(&w);
-	jsonw_end_object(&w);
-	fwrite(b.p, 1, b.n, f->c->out);
-	fputc('\n', f->c->out);
-	buf_clear(&b);
+	if (r && r->payload.len && r->payload.data[r->payload.len - 1] != '\n' && (terminal || !f->silent))
+		fputc('\n', c->out);
 	arena_free(arena);
 }
 
@@ -182,6 +167,7 @@ static int start_run(struct cli *c, struct follow *f)
 	}
 	client_stream_send_bytes(f->stream, buf_slice(&request));
 	client_stream_half_close(f->stream);
+	c->submitting = true;
 out:
 	buf_clear(&envelope);
 	buf_clear(&request);
@@ -195,19 +181,18 @@ int cmd_handoff_run(struct cli *c)
 
 	follow_init(&f, c);
 	f.collect = cli_output(c) == OUTPUT_JSON;
+	f.attended = true;
 	f.silent = c->args.given[OPT_QUIET] && !cli_json(c);
 	f.stamp_by = clock_mono_ms() + c->args.number[OPT_TIMEOUT];
 	do
 		code = start_run(c, &f);
 	while (!code && (code = follow_run(&f)) == FOLLOW_STAMP_AGAIN);
-	if (!code || f.id[0]) {
-		if (cli_output(c) == OUTPUT_JSON)
-			print_story(&f);
-		else if (f.have_result && !cli_json(c) && cli_output(c) != OUTPUT_NAME)
-			print_result(&f);
-	}
+	if (f.id[0] && f.collect)
+		follow_print_story(&f);
+	else if (f.have_result && cli_output(c) <= OUTPUT_WIDE)
+		print_result(&f);
 	if (!code)
-		code = exit_for_state(f.state);
+		code = follow_end(&f);
 	follow_clear(&f);
 	return code;
 }

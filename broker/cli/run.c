@@ -15,6 +15,7 @@ void cli_note(const struct cli *c, const char *fmt, ...)
 
 	if (c->args.given[OPT_QUIET])
 		return;
+	fflush(c->out); /* what was answered before stands before it */
 	va_start(ap, fmt);
 	vfprintf(c->err, fmt, ap);
 	va_end(ap);
@@ -28,6 +29,7 @@ void cli_verbose(const struct cli *c, const char *fmt, ...)
 
 	if (!c->args.given[OPT_VERBOSE])
 		return;
+	fflush(c->out); /* what was answered before stands before it */
 	va_start(ap, fmt);
 	vfprintf(c->err, fmt, ap);
 	va_end(ap);

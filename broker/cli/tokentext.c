@@ -40,14 +40,27 @@ json_t *tokentext_part(struct slice token, int part)
 	return j;
 }
 
+static bool copy_text(const json_t *value, char *out, size_t size)
+{
+	const char *text = json_string_value(value);
+
+	return text && (size_t)snprintf(out, size, "%s", text) < size;
+}
+
 bool tokentext_binding(struct slice token, char *out, size_t size)
 {
 	json_t *claims = tokentext_part(token, 1);
-	const char *x5t = json_string_value(json_object_get(json_object_get(claims, "cnf"), "x5t#S256"));
-	bool found = x5t && strlen(x5t) < size;
+	bool found = copy_text(json_object_get(json_object_get(claims, "cnf"), "x5t#S256"), out, size);
 
-	if (found)
-		snprintf(out, size, "%s", x5t);
+	json_decref(claims);
+	return found;
+}
+
+bool tokentext_claim(struct slice token, const char *name, char *out, size_t size)
+{
+	json_t *claims = tokentext_part(token, 1);
+	bool found = copy_text(json_object_get(claims, name), out, size);
+
 	json_decref(claims);
 	return found;
 }

@@ -10,7 +10,8 @@
 
 /* Part 0 is the header, 1 the claims. Owned, or NULL when it is no JSON object in canonical base64url. */
 json_t *tokentext_part(struct slice token, int part);
-/* cnf.x5t#S256. */
+/* A claim that is text, cnf.x5t#S256 or a named one. false when it is not there or does not fit. */
 bool tokentext_binding(struct slice token, char *out, size_t size);
+bool tokentext_claim(struct slice token, const char *name, char *out, size_t size);
 
 #endif

@@ -130,6 +130,17 @@ static void stale(struct conn *c, struct stream *s, int64_t server_time_ms)
 	h2_finish(c->h2, s->id, t, sizeof t / sizeof t[0]);
 }
 
+static void away(struct conn *c, struct stream *s)
+{
+	const struct h2_header t[] = {
+		{SLICE_LIT("grpc-status"), SLICE_LIT("14")},
+		{SLICE_LIT("grpc-message"), SLICE_LIT("store_unavailable: the store did not answer")},
+		{SLICE_LIT("baton-reason"), SLICE_LIT("store_unavailable")},
+	};
+
+	h2_finish(c->h2, s->id, t, sizeof t / sizeof t[0]);
+}
+
 static void send_event(struct conn *c, struct stream *s, struct handoff *h, uint64_t cursor,
 	Baton__V1__HandoffState state)
 {
@@ -258,6 +269,8 @@ static bool misbehave(struct conn *c, struct stream *s, const char *route)
 {
 	if (strcmp(route, "deny") == 0)
 		deny(c, s);
+	else if (strcmp(route, "away") == 0)
+		away(c, s);
 	else if (strcmp(route, "goaway") == 0) {
 		h2_goaway(c->h2, true, 0, "draining");
 		c->closing = true;
@@ -349,20 +362,30 @@ static void on_get(struct conn *c, struct stream *s, struct slice m, bool cancel
 	Baton__V1__Agent sender;
 	struct pb_field f = {0};
 	char id[64] = "";
+	bool with_envelope = false;
 	uint64_t n;
 
 	if (pb_next(&m, &f))
 		slice_copy_str(f.bytes, id, sizeof id);
+	if (!cancel && pb_next(&m, &f))
+		with_envelope = f.value;
+	if (strcmp(id, "away") == 0) {
+		away(c, s);
+		return;
+	}
 	n = by_id(c->f, id);
 	if (n == 0) {
 		h2_finish(c->h2, s->id, t, 3);
 		return;
 	}
 	fill_handoff(&h, &c->f->handoffs[n], &sender);
-	if (cancel)
+	if (cancel && c->f->handoffs[n].state != DONE)
 		h.state = BATON__V1__HANDOFF_STATE__HANDOFF_STATE_CANCELLED;
+	if (with_envelope)
+		h.envelope = baton__v1__task_envelope__unpack(NULL, c->f->handoffs[n].envelope.n, c->f->handoffs[n].envelope.p);
 	reply(c, s, &h.base);
 	finish(c, s);
+	baton__v1__task_envelope__free_unpacked(h.envelope, NULL);
 }
 
 static void on_watch(struct conn *c, struct stream *s, struct slice m)

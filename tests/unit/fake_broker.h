@@ -11,6 +11,7 @@
  *   young          stale_envelope twice (the store has just begun), then any
  *   skewed         stale_envelope, with a broker's clock that is far away
  *   storm          Settled says store_unavailable once, then ok
+ *   away           store_unavailable; also for the handoff of that id
  *   stop           stopped (cancelled) 200 ms after it was accepted by the worker */
 #ifndef BATON_TESTS_FAKE_BROKER_H
 #define BATON_TESTS_FAKE_BROKER_H

@@ -2,7 +2,9 @@
  * Against the stand-in of fake_broker.c; a serving command runs in a child process, as it does in life. */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -147,6 +150,7 @@ static void wait_for(int (*what)(const struct fake *), const struct fake *f, int
 static void whoami_shows_the_agent(void **state)
 {
 	expect(RUN((char *)"whoami"), EXIT_YES, "agent:        planner", NULL);
+	expect(RUN((char *)"whoami", (char *)"--addr", (char *)"127.0.0.1:0"), EXIT_USAGE, NULL, "the port is 1 to 65535");
 	expect(RUN((char *)"whoami", (char *)"-o", (char *)"json"), EXIT_YES, "\"reason\":\"allowed\"", NULL);
 	expect(RUN((char *)"whoami", (char *)"-v"), EXIT_YES, NULL, "TLSv1.3");
 	expect(RUN((char *)"whoami", (char *)"-o", (char *)"name"), EXIT_YES, "planner\n", NULL);
@@ -156,7 +160,9 @@ static void send_prints_a_receipt(void **state)
 {
 	expect(SEND("any", (char *)"--payload", (char *)"{}"), EXIT_YES, "ID  STATE   DUPLICATE  TRACE", NULL);
 	expect(SEND("any", (char *)"-o", (char *)"name"), EXIT_YES, "h2\n", NULL);
-	expect(SEND("any", (char *)"-o", (char *)"json", (char *)"--label", (char *)"k=v"), EXIT_YES, "\"handoff_id\":\"h3\"",
+	expect(SEND("any", (char *)"-q", (char *)"--utc"), EXIT_YES, "h3\n", NULL);
+	expect(SEND("any", (char *)"--dry-run"), EXIT_YES, "OUTCOME      REASON       POLICY  TRACE\n", NULL);
+	expect(SEND("any", (char *)"-o", (char *)"json", (char *)"--label", (char *)"k=v"), EXIT_YES, "\"handoff_id\":\"h5\"",
 		NULL);
 	expect(SEND("any", (char *)"--label", (char *)"kv"), EXIT_USAGE, NULL, "not K=V");
 	expect(SEND("any", (char *)"--payload", (char *)"@/nonexistent"), EXIT_MISSING, NULL, NULL);
@@ -166,9 +172,19 @@ static void send_prints_a_receipt(void **state)
 static void a_denial_says_reason_policy_and_trace(void **state)
 {
 	expect(SEND("deny", (char *)"-q"), EXIT_DENIED, NULL,
-	       "denied: missing_scope\n    refunds:draft is needed \xE2\x80\x94 here\n    Again in 250 ms.\n"
+	       "denied: missing_scope\n    refunds:draft is needed \xE2\x80\x94 here\n"
+	       "    Ask https://dev.baton.invalid for that scope.\n    Again in 250 ms.\n"
 	       "    policy sha256:3f0a91c2b7de4410  trace 4bf92f3577b34da6a3ce929d0e0e4736\n");
 	expect(FOLLOW("deny", (char *)"-q"), EXIT_DENIED, NULL, "denied: missing_scope");
+}
+
+static void a_store_that_is_away_is_told_to_each_call(void **state)
+{
+	expect(SEND("away", (char *)"-q"), EXIT_AGAIN, NULL, "    The outcome is unknown. The same bytes are accepted once: "
+		"--envelope-file keeps them, --replay sends them again.\n");
+	expect(FOLLOW("away", (char *)"-q"), EXIT_AGAIN, NULL, "The outcome is unknown.");
+	expect(RUN((char *)"handoff", (char *)"get", (char *)"away"), EXIT_AGAIN, NULL,
+		"try again: store_unavailable\n    the store did not answer\n    baton doctor says how the store is.\n");
 }
 
 static void silence_and_goaway_have_their_codes(void **state)
@@ -234,7 +250,100 @@ static void lists_and_single_ones_are_shown(void **state)
 	expect(RUN((char *)"handoff", (char *)"get", (char *)"h1", (char *)"-o", (char *)"json"), EXIT_YES,
 		"\"route\":\"any\"", NULL);
 	expect(RUN((char *)"handoff", (char *)"get", (char *)"nope"), EXIT_NO, NULL, "not_found");
+	expect(RUN((char *)"handoff", (char *)"get", (char *)"h1", (char *)"--envelope"), EXIT_YES, "ENVELOPE\nnonce:", NULL);
 	expect(RUN((char *)"handoff", (char *)"cancel", (char *)"h1"), EXIT_YES, "h1 cancelled", NULL);
+}
+
+static void envelopes_are_shown_field_by_field(void **state)
+{
+	static const char *const shown[] = {"nonce:         0123456789abcdef\n", "side effect:   draft\n", "idempotency:   k-1\n",
+		"destination:   api.example.com\n", "scopes:        a:b c\n", "trust:         user\n", "priority:      7\n", "issued:        ",
+		"deadline:      ", "label:         k=v\n", "content type:  text/plain\n", "payload:       hello\n"};
+
+	expect(SEND("any", (char *)"--nonce", (char *)"0123456789abcdef", (char *)"--side-effect", (char *)"draft",
+		    (char *)"--idempotency-key", (char *)"k-1", (char *)"--destination", (char *)"api.example.com", (char *)"--scope",
+		    (char *)"a:b", (char *)"--scope", (char *)"c", (char *)"--trust", (char *)"user", (char *)"--priority", (char *)"7",
+		    (char *)"--deadline", (char *)"1h", (char *)"--label", (char *)"k=v", (char *)"--content-type", (char *)"text/plain",
+		    (char *)"--payload", (char *)"hello"), EXIT_YES, NULL, NULL);
+	for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
+		expect(RUN((char *)"handoff", (char *)"get", (char *)"h1", (char *)"--envelope"), EXIT_YES, shown[i], NULL);
+}
+
+static void what_is_over_is_not_cancelled(void **state)
+{
+	pid_t pid = serve("echo done", "--once", NULL);
+
+	expect(FOLLOW("any", (char *)"-q"), EXIT_YES, "done\n", NULL);
+	assert_int_equal(wait_exit(pid), 0);
+	expect(RUN((char *)"handoff", (char *)"cancel", (char *)"h1"), EXIT_NO, "h1 completed",
+		"not cancelled: h1 had already ended as completed");
+}
+
+/* `-q` gives the result to the byte; rows end in a line's end. */
+static void results_are_not_touched(void **state)
+{
+	pid_t pid = serve("printf x", "--count", "2");
+	struct ran o = FOLLOW("any", (char *)"-q");
+
+	assert_int_equal(o.code, EXIT_YES);
+	assert_string_equal(o.out, "x");
+	expect(o, EXIT_YES, NULL, NULL);
+	expect(FOLLOW("any", (char *)"--utc"), EXIT_YES, "\nx\n", NULL);
+	assert_int_equal(wait_exit(pid), 0);
+}
+
+#define NAMED " trace 4bf92f3577b34da6a3ce929d0e0e4736\n"
+static void runs_and_watches_say_what_they_are_called(void **state)
+{
+	pid_t pid = serve("echo out of stock >&2; exit 3", "--count", "2");
+
+	expect(FOLLOW("any", (char *)"--utc"), EXIT_NO, "TIME", "handoff h1" NAMED);
+	expect(FOLLOW("any", (char *)"-q"), EXIT_NO, "", "failed: exit_3|out of stock\n    handoff h2 " NAMED);
+	assert_int_equal(wait_exit(pid), 0);
+	expect(RUN((char *)"handoff", (char *)"watch", (char *)"h1"), EXIT_YES, "completed", "handoff h1" NAMED);
+	expect(RUN((char *)"handoff", (char *)"watch", (char *)"h1", (char *)"-o", (char *)"json"), EXIT_YES,
+		"{\"handoff_id\":\"h1\",\"state\":\"completed\",", NULL);
+	expect(RUN((char *)"handoff", (char *)"watch", (char *)"h1", (char *)"-o", (char *)"jsonl"), EXIT_YES,
+		"{\"handoff_id\":\"h1\",\"cursor\":1,", NULL);
+}
+
+/* baton with argv in a process of its own, standard error in a file. */
+static pid_t start(const char *const *argv, const char *errors)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (!freopen(errors, "w", stderr) || !freopen("/dev/null", "w", stdout))
+			_exit(125);
+		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+		_exit(126);
+	}
+	return pid;
+}
+
+static void an_interrupt_leaves_it_in_force(void **state)
+{
+	struct fixture *f = *state;
+	char errors[DEVSET_PATH + 32];
+	const char *argv[] = {"baton", "handoff", "run", "--route", "any", "--tool", "orders.lookup", NULL};
+	uint8_t *text = NULL;
+	size_t n = 0;
+	pid_t pid;
+
+	snprintf(errors, sizeof errors, "%s/errors", f->d.dir);
+	pid = start(argv, errors);
+	for (int i = 0; i < 2000 && !(text && strstr((char *)text, "trace")); i++) {
+		usleep(5000);
+		free(text);
+		text = NULL;
+		file_read(errors, 4096, &text, &n, NULL);
+	}
+	free(text);
+	kill(pid, SIGINT);
+	assert_int_equal(wait_exit(pid), EXIT_INTERRUPTED);
+	assert_int_equal(file_read(errors, 4096, &text, &n, NULL), 0);
+	assert_string_equal(text, "handoff h1" NAMED "left in force: baton handoff watch h1\n");
+	free(text);
 }
 
 static void run_follows_to_the_result(void **state)
@@ -243,7 +352,7 @@ static void run_follows_to_the_result(void **state)
 	pid_t pid = serve("cat", "--once", NULL);
 
 	expect(FOLLOW("any", (char *)"--payload", (char *)"{\"order\":\"A-1\"}", (char *)"-q"), EXIT_YES,
-		"{\"order\":\"A-1\"}\n", NULL);
+		"{\"order\":\"A-1\"}", NULL);
 	assert_int_equal(wait_exit(pid), 0);
 	assert_int_equal(fake_settled(f->fake), 1);
 	expect(RUN((char *)"handoff", (char *)"watch", (char *)"h1"), EXIT_YES, "completed", NULL);
@@ -448,7 +557,9 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(whoami_shows_the_agent), T(send_prints_a_receipt), T(a_denial_says_reason_policy_and_trace),
+		T(a_store_that_is_away_is_told_to_each_call), T(envelopes_are_shown_field_by_field),
+		T(what_is_over_is_not_cancelled), T(results_are_not_touched), T(runs_and_watches_say_what_they_are_called),
+		T(an_interrupt_leaves_it_in_force), T(whoami_shows_the_agent), T(send_prints_a_receipt), T(a_denial_says_reason_policy_and_trace),
 		T(silence_and_goaway_have_their_codes), T(the_same_bytes_can_be_sent_again), T(lists_and_single_ones_are_shown),
 		T(a_store_that_has_just_begun_is_waited_for), T(run_waits_for_it_too), T(other_stale_envelopes_are_denied),
 		T(run_follows_to_the_result), T(run_in_json_is_one_object), T(the_command_gets_a_clean_environment),
