@@ -2,6 +2,7 @@
  * saw, and a check that needs a failed one is skipped. */
 #include "config.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "cli/readyz.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/tokentext.h"
 #include "cli/whoami.h"
 #include "client/certinfo.h"
 #include "client/conn.h"
@@ -105,20 +107,45 @@ static bool check_handshake(struct report *r)
 		    why.todo[0] ? " — " : "", why.todo);
 		return false;
 	}
-	say(r, "handshake", OK, 0, "%s, ALPN h2, %lld ms, both sides verified", client_tls_text(c->conn),
+	say(r, "handshake", OK, 0, "%s, %lld ms, both sides verified", client_tls_text(c->conn),
 	    (long long)(clock_mono_ms() - start));
+	say(r, "ALPN", OK, 0, "h2: the port speaks gRPC");
 	return true;
+}
+
+/* What the certificate has to do with the token: seen here, so that it is told apart from the other faults. */
+static void check_binding(struct report *r, bool verifies)
+{
+	const char *ours = client_creds_cert(r->c->creds)->x5t_s256;
+	char bound[64];
+
+	if (!tokentext_binding(slice_str(r->c->token), bound, sizeof bound))
+		say(r, "token binding", verifies ? WARN : FAIL, EXIT_DENIED, "the token names no certificate (cnf.x5t#S256)%s",
+		    verifies ? ": whoever has it can use it, and its issuer's rule allows that" : "");
+	else if (strcmp(bound, ours) != 0)
+		say(r, "token binding", FAIL, EXIT_DENIED, "the token is bound to certificate %s, this connection shows %s (%s) — %s", bound,
+		    ours, client_creds_cert_path(r->c->creds), advice_for_reason(REASON_TOKEN_BINDING));
+	else
+		say(r, "token binding", OK, 0, "bound to this certificate (cnf.x5t#S256)");
 }
 
 static void check_token(struct report *r, const Baton__V1__WhoAmIResponse *w)
 {
-	if (!r->c->token[0])
+	bool verifies = w->token && w->token->outcome == BATON__V1__OUTCOME__OUTCOME_ALLOW;
+	enum reason reason = w->token ? (enum reason)w->token->reason : REASON_UNSPECIFIED;
+	const char *todo = reason == REASON_TOKEN_BINDING ? NULL : advice_for_reason(reason); /* that is the next row's */
+
+	if (!r->c->token[0]) {
 		say(r, "token", SKIP, 0, "none is configured (--token-file, BATON_TOKEN); serving needs none");
-	else if (!w->token || w->token->outcome != BATON__V1__OUTCOME__OUTCOME_ALLOW)
-		say(r, "token", FAIL, EXIT_DENIED, "%s: %.600s", w->token ? reason_text((enum reason)w->token->reason) : "not judged",
-		    w->token ? w->token->message : "");
+		say(r, "token binding", SKIP, 0, "no token");
+		return;
+	}
+	if (verifies)
+		say(r, "token", OK, 0, "verifies; subject %s", w->claims ? w->claims->subject : "-");
 	else
-		say(r, "token", OK, 0, "verifies, bound to this certificate; subject %s", w->claims ? w->claims->subject : "-");
+		say(r, "token", FAIL, exit_for_reason(reason), "%s: %.600s%s%s", w->token ? reason_text(reason) : "not judged",
+		    w->token ? w->token->message : "", todo ? " — " : "", todo ? todo : "");
+	check_binding(r, verifies);
 }
 
 static void check_registered(struct report *r)
@@ -129,8 +156,11 @@ static void check_registered(struct report *r)
 	Baton__V1__WhoAmIResponse *w = arena ? whoami_ask(r->c, arena, &status) : NULL;
 
 	if (!w) {
-		say(r, "registered", FAIL, arena ? exit_for_status(&status) : EXIT_BUG, "%s: %s",
-		    arena && status.reason ? reason_text(status.reason) : "WhoAmI failed", arena ? status.message : "out of memory");
+		const char *todo = arena ? advice_for_reason(status.reason) : NULL;
+
+		say(r, "registered", FAIL, arena ? exit_for_status(&status) : EXIT_BUG, "%s: %s%s%s",
+		    arena && status.reason ? reason_text(status.reason) : "WhoAmI failed", arena ? status.message : "out of memory",
+		    todo ? " — " : "", todo ? todo : "");
 	} else {
 		skew = (before + clock_unix_ms()) / 2 - w->server_time_ms;
 		say(r, "registered", OK, 0, "%s of tenant %s, broker %s", w->agent ? w->agent->name : "?", w->agent ?
@@ -146,21 +176,78 @@ static void check_registered(struct report *r)
 	arena_free(arena);
 }
 
+/* The broker's own checks, as /readyz names them. */
+static const struct broker_check {
+	const char *check, *about, *fine;
+	bool warns; /* a remedy beside "ok" says what ends soon */
+} broker_checks[] = {
+	{"store", "Redis", "Redis answers all workers", false},
+	{"audit", "audit file", "the audit file can be written", false},
+	{"keys", "issuers' keys", "the issuers' keys are there", false},
+	{"certificate", "the broker's certificate", "the broker's certificate is valid", true},
+	{"trust", "trust bundles and CRLs", "trust bundles and CRLs are valid", true},
+	{"listeners", "ports", "the ports are open", false},
+	{"draining", "shutdown", "the broker is not going away", false},
+};
+
+static const struct broker_check *broker_check(const char *name)
+{
+	static const struct broker_check newer = {"", "newer than this baton", "", true};
+
+	for (size_t i = 0; i < sizeof broker_checks / sizeof broker_checks[0]; i++)
+		if (strcmp(broker_checks[i].check, name) == 0)
+			return &broker_checks[i];
+	return &newer;
+}
+
+static void say_broker_check(struct report *r, const json_t *j)
+{
+	const char *name = json_string_value(json_object_get(j, "check"));
+	const char *remedy = json_string_value(json_object_get(j, "remedy"));
+	bool ok = json_is_true(json_object_get(j, "ok"));
+	const struct broker_check *b = broker_check(name ? name : "");
+	char row[64];
+
+	snprintf(row, sizeof row, "broker %.40s", name ? name : "?");
+	if (ok && (!b->warns || !remedy || !*remedy))
+		say(r, row, OK, 0, "%s", b->fine);
+	else
+		say(r, row, ok ? WARN : FAIL, EXIT_UNREACHABLE, "%s: %.600s", b->about, remedy ? remedy : "no remedy is known");
+}
+
+/* One row for each of the broker's checks. false when the body holds none. */
+static bool say_broker_checks(struct report *r, const char *body)
+{
+	json_t *page = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+	json_t *checks = json_object_get(page, "checks"), *one;
+	size_t i;
+
+	json_array_foreach(checks, i, one)
+		say_broker_check(r, one);
+	i = json_array_size(checks);
+	json_decref(page);
+	return i > 0;
+}
+
 static void check_ready(struct report *r)
 {
+	const char *addr = r->c->set.metrics;
 	struct problem why = {""};
-	char body[256] = "";
+	char body[READYZ_BODY_MAX] = "";
 	int status;
 
-	if (!r->c->set.metrics[0]) {
-		say(r, "readyz", SKIP, 0, "the metrics address is not known (--metrics)");
+	if (!*addr) {
+		say(r, "readyz", SKIP, 0, "Redis was not checked, nor the broker's audit, keys and trust: name listen.metrics "
+					  "(--metrics, BATON_METRICS)");
 		return;
 	}
-	status = readyz_get(r->c->set.metrics, (int)r->c->args.number[OPT_TIMEOUT], body, sizeof body, &why);
-	if (status == 200)
-		say(r, "readyz", OK, 0, "%s: ready", r->c->set.metrics);
+	status = readyz_get(addr, (int)r->c->args.number[OPT_TIMEOUT], body, sizeof body, &why);
+	if (status < 0)
+		say(r, "readyz", FAIL, EXIT_UNREACHABLE, "%s; Redis was not checked", why.text);
 	else
-		say(r, "readyz", FAIL, EXIT_UNREACHABLE, "%s", status < 0 ? why.text : body);
+		say(r, "readyz", status == 200 ? OK : FAIL, EXIT_UNREACHABLE, "%s: %s", addr, status == 200 ? "ready" : "not ready");
+	if (status > 0 && !say_broker_checks(r, body))
+		say(r, "broker store", SKIP, 0, "Redis was not checked: %s answered HTTP %d without the broker's checks", addr, status);
 }
 
 int cmd_doctor(struct cli *c)
@@ -172,7 +259,7 @@ int cmd_doctor(struct cli *c)
 	if (code || (code = settings_token(c)))
 		return code;
 	table_init(&r.t, columns, 3);
-	buf_init(&r.json, 65536);
+	buf_init(&r.json, 2 * READYZ_BODY_MAX);
 	jsonw_init(&r.w, &r.json);
 	jsonw_array(&r.w, NULL);
 	if (c->set.addr[0])

@@ -38,7 +38,7 @@ const struct verb verbs[] = {
 	{"dev", "status", "", "is it running, and where", OPTS(), 0, 0, false, cmd_dev_status},
 	{"dev", "token", "", "mint an access token for an agent of it",
 	 OPTS(OPT_TOKEN_SCOPE, OPT_AUDIENCE, OPT_TTL, OPT_SUBJECT, OPT_OUT), 0, 0, false, cmd_dev_token},
-	{"doctor", NULL, "", "check address, certificate, clock, registration and token, one by one", OPTS(OPT_METRICS), 0, 0,
+	{"doctor", NULL, "", "check address, certificate, handshake, ALPN, clock, token, its binding, Redis, one by one", OPTS(OPT_METRICS), 0, 0,
 		false,
 	 cmd_doctor},
 	{"bench", NULL, "", "measure durable cycles: submit, store, deliver, complete",

@@ -79,14 +79,19 @@ int cmd_whoami(struct cli *c)
 	if (code)
 		goto out;
 	r = whoami_ask(c, arena, &status);
-	if (!r)
+	if (!r) {
 		code = complain_status(c, &status);
-	else if (cli_json(c))
+		goto out;
+	}
+	if (cli_json(c))
 		pbjson_print(c->out, &r->base);
 	else if (cli_output(c) == OUTPUT_NAME)
 		fprintf(c->out, "%s\n", r->agent ? r->agent->name : "");
 	else
 		print_block(c, r);
+	/* Without a token there is nothing to judge: serving needs none. */
+	if (c->token[0] && r->token && r->token->outcome != BATON__V1__OUTCOME__OUTCOME_ALLOW)
+		code = complain_decision(c, r->token, "");
 out:
 	arena_free(arena);
 	return code;

@@ -521,11 +521,70 @@ static void serve_needs_a_program_and_a_broker(void **state)
 
 static void doctor_checks_one_by_one(void **state)
 {
-	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "readyz       FAIL", NULL); /* the stand-in has no metrics port */
-	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "handshake    ok      TLSv1.3", NULL);
+	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "readyz         FAIL", NULL); /* the stand-in has no metrics port */
+	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "handshake      ok      TLSv1.3", NULL);
+	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "ALPN           ok      h2", NULL);
+	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "token binding  ok      bound to this certificate", NULL);
+	expect(RUN((char *)"doctor"), EXIT_UNREACHABLE, "Redis was not checked", NULL);
 	expect(RUN((char *)"doctor", (char *)"--addr", (char *)"127.0.0.1:1"), EXIT_UNREACHABLE, "handshake    FAIL", NULL);
 	expect(RUN((char *)"doctor", (char *)"-o", (char *)"json"), EXIT_UNREACHABLE, "{\"check\":\"token\",\"result\":\"ok\"",
 		NULL);
+}
+
+/* One answer to whoever asks first; the port. */
+static int answer_once(const char *status, const char *body)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof a;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &n), 0);
+	if (fork() == 0) {
+		char asked[512];
+		int fd;
+
+		alarm(20);
+		fd = accept(listener, NULL, NULL);
+		if (read(fd, asked, sizeof asked) > 0)
+			dprintf(fd, "HTTP/1.1 %s\r\ncontent-type: application/json\r\n\r\n%s", status, body);
+		_exit(0);
+	}
+	close(listener);
+	return ntohs(a.sin_port);
+}
+
+static void doctor_asks(const char *status, const char *body, int code, const char *const *rows)
+{
+	char addr[64];
+	struct ran o;
+
+	snprintf(addr, sizeof addr, "127.0.0.1:%d", answer_once(status, body));
+	o = RUN((char *)"doctor", (char *)"--metrics", addr);
+	assert_int_equal(waitpid(-1, NULL, 0) > 0, 1);
+	for (; *rows; rows++)
+		if (!strstr(o.out, *rows))
+			fail_msg("no row `%s` in\n%s", *rows, o.out);
+	expect(o, code, NULL, NULL);
+}
+
+static void doctor_shows_the_brokers_own_checks(void **state)
+{
+	static const char ready[] = "{\"ready\":true,\"checks\":[{\"check\":\"store\",\"ok\":true,\"remedy\":\"other workers\"},"
+		"{\"check\":\"certificate\",\"ok\":true,\"remedy\":\"expires soon: replace it\"},{\"check\":\"trust\",\"ok\":true,"
+		"\"remedy\":\"\"}]}";
+	static const char broken[] = "{\"ready\":false,\"checks\":[{\"check\":\"store\",\"ok\":false,\"remedy\":\"refused: start it\"},"
+		"{\"check\":\"audit\",\"ok\":true,\"remedy\":\"\"},{\"check\":\"moon\",\"ok\":false,\"remedy\":\"wait\"}]}";
+	static const char *const fine[] = {"broker store        ok      Redis answers", "readyz              ok",
+		"broker certificate  warn    the broker's certificate: expires soon: replace it", "broker trust        ok", NULL};
+	static const char *const bad[] = {"readyz         FAIL", "broker store   FAIL    Redis: refused: start it\n",
+		"broker audit   ok", "broker moon    FAIL    newer than this baton: wait", NULL};
+	static const char *const other[] = {"readyz         FAIL", "broker store   skipped  Redis was not checked", NULL};
+
+	doctor_asks("200 OK", ready, EXIT_YES, fine);
+	doctor_asks("503 Service Unavailable", broken, EXIT_UNREACHABLE, bad);
+	doctor_asks("404 Not Found", "<html>", EXIT_UNREACHABLE, other);
 }
 
 static void bench_counts_every_cycle(void **state)
@@ -559,7 +618,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(a_store_that_is_away_is_told_to_each_call), T(envelopes_are_shown_field_by_field),
 		T(what_is_over_is_not_cancelled), T(results_are_not_touched), T(runs_and_watches_say_what_they_are_called),
-		T(an_interrupt_leaves_it_in_force), T(whoami_shows_the_agent), T(send_prints_a_receipt), T(a_denial_says_reason_policy_and_trace),
+		T(an_interrupt_leaves_it_in_force), T(doctor_shows_the_brokers_own_checks), T(whoami_shows_the_agent), T(send_prints_a_receipt), T(a_denial_says_reason_policy_and_trace),
 		T(silence_and_goaway_have_their_codes), T(the_same_bytes_can_be_sent_again), T(lists_and_single_ones_are_shown),
 		T(a_store_that_has_just_begun_is_waited_for), T(run_waits_for_it_too), T(other_stale_envelopes_are_denied),
 		T(run_follows_to_the_result), T(run_in_json_is_one_object), T(the_command_gets_a_clean_environment),
