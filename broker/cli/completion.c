@@ -25,7 +25,7 @@ static void print_values(FILE *out)
 			fputs(") COMPREPLY=($(compgen -W \"", out);
 			print_words(out, r->arg);
 			fputs("\" -- \"$cur\")); return ;;\n", out);
-		} else if (r->arg && (strcmp(r->arg, "FILE") == 0 || strcmp(r->arg, "DIR") == 0)) {
+		} else if (option_is_path(r)) {
 			fprintf(out, "\t--%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", r->name);
 		}
 	}

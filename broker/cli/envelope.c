@@ -63,6 +63,8 @@ static int read_payload(const struct cli *c, struct buf *out)
 			0;
 	if (arg[0] != '@')
 		return buf_put_str(out, arg) ? 0 : complain(c, EXIT_MALFORMED, "the payload is too large", NULL, NULL);
+	if (!arg[1])
+		return complain_usage(c, "--payload: `@` needs a file's name: @FILE");
 	if (file_read(arg + 1, PAYLOAD_MAX, &bytes, &n, &why))
 		return complain(c, access(arg + 1, F_OK) ? EXIT_MISSING : EXIT_MALFORMED, why.text, NULL, NULL);
 	buf_put(out, bytes, n);
@@ -164,7 +166,6 @@ static int replay(const struct cli *c, struct buf *out)
 int envelope_make(const struct cli *c, struct buf *out)
 {
 	struct draft d = {.e = BATON__V1__TASK_ENVELOPE__INIT};
-	struct problem why = {""};
 	int code;
 
 	if (c->args.text[OPT_REPLAY])
@@ -173,9 +174,8 @@ int envelope_make(const struct cli *c, struct buf *out)
 	code = fill(c, &d);
 	if (!code && !pb_pack(out, &d.e.base))
 		code = complain(c, EXIT_MALFORMED, "the envelope is too large", NULL, NULL);
-	if (!code && c->args.text[OPT_ENVELOPE_FILE] &&
-	    file_write_atomic(c->args.text[OPT_ENVELOPE_FILE], buf_slice(out), 0600, &why))
-		code = complain(c, EXIT_CONFIG, why.text, NULL, NULL);
+	if (!code && c->args.text[OPT_ENVELOPE_FILE])
+		code = cli_write_file(c, c->args.text[OPT_ENVELOPE_FILE], buf_slice(out));
 	for (size_t i = 0; i < LABELS_MAX; i++)
 		free(d.label_text[i]);
 	buf_clear(&d.payload);

@@ -31,7 +31,9 @@ static void print_globals(FILE *out)
 	fputs("\nEverywhere\n", out);
 	for (int o = OPT_ADDR; o <= OPT_GLOBAL_LAST; o++)
 		print_option(out, option_row((enum opt)o));
-	fputs("\nAn option beats its [variable], and that beats the env file of `baton dev up`.\n", out);
+	fputs("\nAn option beats its [variable], and that beats the env file of `baton dev up`.\n"
+	      "TIME is 500ms, 10s, 5m, 1h or 2d; a number alone is seconds. A value that begins with -- is written --OPTION=VALUE.\n",
+	      out);
 }
 
 static void print_line(FILE *out, const struct verb *v)

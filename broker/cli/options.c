@@ -36,6 +36,7 @@ static const struct option_row rows[] = {
 	SWITCH(OPT_QUIET, "quiet", 'q', "only the answer, no remarks"),
 	SWITCH(OPT_VERBOSE, "verbose", 'v', "say what is done, on standard error"),
 	SWITCH(OPT_HELP, "help", 'h', "this text"),
+	SWITCH(OPT_VERSION, "version", 'V', "print the version and do nothing else"),
 
 	CHOICE(OPT_FSYNC, "fsync", 0, "always|everysec", NULL, "always", "durability of the private Redis"),
 	NUMBER(OPT_WORKERS, "workers", 0, 64, "0", "worker threads of batond; 0 = one per core"),
@@ -74,7 +75,6 @@ static const struct option_row rows[] = {
 	TEXT(OPT_TRACE, "trace", "ID", NULL, NULL, "only handoffs of this trace"),
 	NUMBER(OPT_LIMIT, "limit", 1, 100000, "50", "at most this many"),
 	TEXT(OPT_REASON, "reason", "TEXT", NULL, NULL, "why, for people"),
-	SWITCH(OPT_CASCADE, "cascade", 0, "its children too"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
 	NUMBER(OPT_MAX, "max", 1, 1000, "1", "commands that run at once"),
@@ -82,7 +82,7 @@ static const struct option_row rows[] = {
 	NUMBER(OPT_COUNT_N, "count", 1, 1000000000, NULL, "leave after this many are settled"),
 	SPAN(OPT_GRACE, "grace", NULL, 0, MS_DAY, "30s", "on SIGTERM, how long running commands may finish"),
 
-	TEXT(OPT_METRICS, "metrics", "HOST:PORT", "BATON_METRICS", NULL, "batond's listen.metrics, to ask /readyz"),
+	TEXT(OPT_METRICS, "metrics", "HOST:PORT", "BATON_METRICS", NULL, "batond's listen.metrics: /readyz tells of Redis, audit, keys, trust"),
 	TEXT(OPT_JWKS, "jwks", "FILE", NULL, NULL, "the issuer's keys"),
 	TEXT(OPT_ISSUER, "issuer", "URL", NULL, NULL, "what iss must be, to the byte"),
 	TEXT(OPT_PROTOS, "protos", "DIR", NULL, NULL, "write the .proto files to DIR/baton/v1"),
@@ -129,6 +129,19 @@ int64_t duration_parse(const char *text)
 		if (strcmp(end, units[i].unit) == 0)
 			return n * units[i].ms;
 	return -1;
+}
+
+void duration_text(int64_t ms, char out[32])
+{
+	static const struct { const char *unit; int64_t ms; } units[] = {
+		{"d", MS_DAY}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
+	};
+
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (ms % units[i].ms == 0) {
+			snprintf(out, 32, "%lld%s", (long long)(ms / units[i].ms), units[i].unit);
+			return;
+		}
 }
 
 /* The number of single-character edits between a and b, at most 3. */
@@ -190,6 +203,26 @@ static int choice_index(const char *choices, const char *value)
 	return -1;
 }
 
+bool option_is_path(const struct option_row *r)
+{
+	return r->kind == KIND_TEXT && (strcmp(r->arg, "FILE") == 0 || strcmp(r->arg, "DIR") == 0);
+}
+
+static int take_duration(const struct option_row *r, const char *value, const char *source, int64_t *n,
+	struct problem *why)
+{
+	char limit[32];
+
+	*n = duration_parse(value);
+	if (*n < 0)
+		return problem_set(why, "%s: `%.64s` is not a time like 500ms, 10s, 5m, 1h, 2d", source, value);
+	if (*n >= r->min && *n <= r->max)
+		return 0;
+	duration_text(*n > r->max ? r->max : r->min, limit);
+	return problem_set(why, "%s: `%.64s` is too %s, at %s %s", source, value, *n > r->max ? "long" : "short",
+			   *n > r->max ? "most" : "least", limit);
+}
+
 /* Checks one value and stores it. source: "--timeout" or "BATON_TIMEOUT". */
 static int take(struct args *a, const struct option_row *r, const char *value, const char *source, struct problem *why)
 {
@@ -211,15 +244,17 @@ static int take(struct args *a, const struct option_row *r, const char *value, c
 				(long long)r->max);
 		break;
 	case KIND_DURATION:
-		n = duration_parse(value);
-		if (n < r->min || n > r->max)
-			return problem_set(why, "%s: `%.64s` is not a time like 500ms, 10s, 5m, 1h (at most %lld s)", source, value,
-					   (long long)(r->max / 1000));
+		if (take_duration(r, value, source, &n, why))
+			return -1;
 		break;
 	case KIND_CHOICE:
 		n = choice_index(r->arg, value);
 		if (n < 0)
 			return problem_set(why, "%s: `%.64s` is none of %s", source, value, r->arg);
+		break;
+	case KIND_TEXT:
+		if (!*value && option_is_path(r))
+			return problem_set(why, "%s: the name of a %s is empty", source, r->arg[0] == 'D' ? "folder" : "file");
 		break;
 	default:
 		break;
@@ -252,12 +287,22 @@ static const struct option_row *find_anywhere(const char *name, size_t n)
 	return NULL;
 }
 
-static const struct { const char *name, *why; } refused[] = {
-	{"token", "there is no --token: a command line is public (ps). Put the token in a file, mode 0600, and name it with --token-file, "
+#define NO_CONTEXT "contexts are not in this version: name the broker with --addr, --ca, --cert, --key or their BATON_* variables"
+static const struct { const char *name, *env, *why; } refused[] = {
+	{"token", NULL, "there is no --token: a command line is public (ps). Put the token in a file, mode 0600, and name it with --token-file, "
 		  "or set BATON_TOKEN"},
-	{"context", "--context is not in this version: name the broker with --addr, --ca, --cert, --key or their BATON_* variables"},
-	{"admin-addr", "--admin-addr is not in this version"},
+	{"context", "BATON_CONTEXT", NO_CONTEXT},
+	{"admin-addr", NULL, "--admin-addr is not in this version"},
+	{"cascade", NULL, "--cascade is not in this version: a handoff has no children yet"},
 };
+
+static const char *why_refused(const char *name, size_t n)
+{
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+		if (strlen(refused[i].name) == n && strncmp(refused[i].name, name, n) == 0)
+			return refused[i].why;
+	return NULL;
+}
 
 static int unknown_option(const char *name, size_t n, const enum opt *opts, struct problem *why)
 {
@@ -267,9 +312,6 @@ static int unknown_option(const char *name, size_t n, const enum opt *opts, stru
 	const char *near;
 
 	snprintf(word, sizeof word, "%.*s", (int)n, name);
-	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
-		if (strcmp(word, refused[i].name) == 0)
-			return problem_set(why, "%s", refused[i].why);
 	for (int o = OPT_ADDR; o <= OPT_GLOBAL_LAST; o++)
 		names[k++] = rows[o - 1].name;
 	for (; opts && *opts != OPT_END; opts++)
@@ -278,6 +320,26 @@ static int unknown_option(const char *name, size_t n, const enum opt *opts, stru
 	near = near_miss(word, names);
 	return problem_set(why, "unknown option --%s%s%s%s", word, near ? ": did you mean --" : "", near ? near : "", near ?
 		"?" : "");
+}
+
+/* The word after an option, unless it is an option itself: a forgotten value is not made up from what follows. */
+static const char *next_value(char *const *argv, size_t i)
+{
+	const char *next = argv[i + 1];
+
+	return next && strncmp(next, "--", 2) != 0 ? next : NULL;
+}
+
+/* The verb is not known yet: only step over an option that may be its own. */
+static int step_over(struct args *a, char *const *argv, size_t *i, const char *name, size_t n, bool has_value)
+{
+	const struct option_row *r = n ? find_anywhere(name, n) : NULL;
+
+	if (!r && !a->unknown)
+		a->unknown = argv[*i];
+	if (r && r->kind != KIND_SWITCH && !has_value && next_value(argv, *i))
+		(*i)++;
+	return 0;
 }
 
 /* One option at argv[*i]; steps over its value. */
@@ -292,30 +354,24 @@ static int take_option(struct args *a, char *const *argv, size_t *i, const enum 
 	const char *value = equals ? equals + 1 : !is_long && name[1] ? name + 1 : NULL;
 	char source[80];
 
-	for (size_t k = 0; is_long && !r && k < sizeof refused / sizeof refused[0]; k++)
-		if (strlen(refused[k].name) == n && strncmp(refused[k].name, name, n) == 0)
-			return problem_set(why, "%s", refused[k].why);
-	if (!r && !opts) { /* the verb is not known yet: only step over it */
-		r = is_long ? find_anywhere(name, n) : NULL;
-		if (r && r->kind != KIND_SWITCH && !value && argv[*i + 1])
-			(*i)++;
-		return 0;
-	}
+	if (is_long && !r && why_refused(name, n))
+		return problem_set(why, "%s", why_refused(name, n));
+	if (!r && !opts)
+		return step_over(a, argv, i, name, is_long ? n : 0, value != NULL);
 	if (!r && !is_long)
 		return problem_set(why, "unknown option -%c", *name);
 	if (!r)
 		return unknown_option(name, n, opts, why);
 	snprintf(source, sizeof source, "--%s", r->name);
 	a->given[r->opt] = true;
-	if (r->kind == KIND_SWITCH) {
-		if (value)
-			return problem_set(why, "%s takes no value", source);
-		return 0;
-	}
+	if (r->kind == KIND_SWITCH)
+		return value ? problem_set(why, "%s takes no value", source) : 0;
 	if (!value) {
-		value = argv[*i + 1];
+		value = next_value(argv, *i);
 		if (!value)
-			return problem_set(why, "%s needs a value: %s", source, r->arg);
+			return problem_set(why, "%s needs a value: %s%s%s", source, r->arg,
+					   argv[*i + 1] ? "; one that begins with -- is written " : "",
+					   argv[*i + 1] ? "--OPTION=VALUE" : "");
 		(*i)++;
 	}
 	return take(a, r, value, source, why);
@@ -343,6 +399,12 @@ int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct p
 
 int args_defaults(struct args *a, struct problem *why)
 {
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+		const char *env = refused[i].env ? getenv(refused[i].env) : NULL;
+
+		if (env && *env)
+			return problem_set(why, "%s is set, and %s", refused[i].env, refused[i].why);
+	}
 	for (int o = OPT_ADDR; o < OPT_COUNT; o++) {
 		const struct option_row *r = option_row((enum opt)o);
 		const char *env = r->env ? getenv(r->env) : NULL;

@@ -14,15 +14,15 @@ enum opt {
 	/* global */
 	OPT_ADDR, OPT_CA, OPT_CERT, OPT_KEY, OPT_TOKEN_FILE, OPT_AS, OPT_DIR, OPT_TIMEOUT, OPT_OUTPUT, OPT_NO_HEADERS, OPT_UTC,
 		OPT_YES,
-	OPT_QUIET, OPT_VERBOSE, OPT_HELP,
-	OPT_GLOBAL_LAST = OPT_HELP,
+	OPT_QUIET, OPT_VERBOSE, OPT_HELP, OPT_VERSION,
+	OPT_GLOBAL_LAST = OPT_VERSION,
 	/* dev */
 	OPT_FSYNC, OPT_WORKERS, OPT_FOREGROUND, OPT_PURGE, OPT_AUDIENCE, OPT_TTL, OPT_SUBJECT, OPT_OUT, OPT_TOKEN_SCOPE,
 	/* handoff */
 	OPT_ROUTE, OPT_TOOL, OPT_SIDE_EFFECT, OPT_PAYLOAD, OPT_CONTENT_TYPE, OPT_IDEMPOTENCY_KEY, OPT_DESTINATION, OPT_NONCE,
 		OPT_DEADLINE,
 	OPT_SCOPE, OPT_LABEL, OPT_PRIORITY, OPT_TRUST, OPT_DRY_RUN, OPT_ENVELOPE_FILE, OPT_REPLAY,
-	OPT_ENVELOPE, OPT_AFTER, OPT_STATE, OPT_TRACE, OPT_LIMIT, OPT_REASON, OPT_CASCADE,
+	OPT_ENVELOPE, OPT_AFTER, OPT_STATE, OPT_TRACE, OPT_LIMIT, OPT_REASON,
 	/* serve */
 	OPT_ROUTES, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE,
 	/* checks */
@@ -51,6 +51,7 @@ struct option_row {
 /* Never NULL for OPT_ADDR .. OPT_COUNT - 1. */
 const struct option_row *option_row(enum opt o);
 bool option_is_global(enum opt o);
+bool option_is_path(const struct option_row *r); /* its value names a file or a folder */
 
 #define ARGS_MANY 64
 #define ARGS_WORDS 8
@@ -64,6 +65,7 @@ struct args {
 	const char *words[ARGS_WORDS]; /* what is no option: noun and verb first, then the verb's arguments */
 	size_t n_words;
 	char *const *rest;             /* after "--"; NULL = there was none */
+	const char *unknown;           /* the first option that no verb has; while the verb is not known */
 };
 
 /* opts: the verb's own, ended by OPT_END; NULL = only the global ones, the rest is put off: unknown options are
@@ -73,6 +75,8 @@ int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct p
 int args_defaults(struct args *a, struct problem *why);
 /* "500ms" "10s" "5m" "1h" "2d", or a number of seconds. -1 when it is none. */
 int64_t duration_parse(const char *text);
+/* The other way, in the largest unit that fits without a rest. */
+void duration_text(int64_t ms, char out[32]);
 /* The nearest of words within two edits, or NULL. words ends in NULL. */
 const char *near_miss(const char *word, const char *const *words);
 

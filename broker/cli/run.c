@@ -4,7 +4,9 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
@@ -37,6 +39,31 @@ void cli_verbose(const struct cli *c, const char *fmt, ...)
 	fflush(c->err);
 }
 
+static bool folder_there(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[SETTING_MAX];
+
+	if (!slash || slash == path)
+		return true;
+	return slice_copy_str(slice_of(path, (size_t)(slash - path)), folder, sizeof folder) && access(folder, F_OK) == 0;
+}
+
+int cli_write_file(const struct cli *c, const char *path, struct slice bytes)
+{
+	struct problem why = {""};
+	char what[SETTING_MAX + 64];
+
+	if (!folder_there(path)) {
+		snprintf(what, sizeof what, "cannot write %s: its folder does not exist", path);
+		return complain(c, EXIT_MISSING, what, NULL, NULL);
+	}
+	if (file_write_atomic(path, bytes, 0600, &why) == 0)
+		return 0;
+	snprintf(what, sizeof what, "cannot write %s", path);
+	return complain(c, EXIT_CONFIG, what, why.text, NULL);
+}
+
 static int check_words(struct cli *c)
 {
 	const struct verb *v = c->verb;
@@ -64,12 +91,50 @@ static int run_verb(struct cli *c, char *const *argv, size_t used)
 		help_verb(c->out, c->verb);
 		return EXIT_YES;
 	}
+	if (c->args.given[OPT_VERSION])
+		return cmd_version(c);
 	if (args_defaults(&c->args, &why))
 		return complain_usage(c, "%s", why.text);
 	c->words = c->args.words + used;
 	c->n_words = c->args.n_words - used;
 	code = check_words(c);
 	return code ? code : c->verb->run(c);
+}
+
+int cmd_help(struct cli *c)
+{
+	struct problem why = {""};
+	size_t used = 0;
+	const struct verb *v;
+
+	if (!c->n_words) {
+		help_all(c->out);
+		return EXIT_YES;
+	}
+	v = verb_find(c->words, c->n_words, &used, &why);
+	if (v && used == c->n_words)
+		help_verb(c->out, v);
+	else if (used == 1 && c->n_words == 1)
+		help_noun(c->out, c->words[0]);
+	else
+		return complain_usage(c, "%s", v ? "`help` takes one command" : why.text);
+	return EXIT_YES;
+}
+
+/* No verb: help, the version, or what is wrong. */
+static int run_alone(struct cli *c, size_t used, const char *why)
+{
+	if (c->args.unknown)
+		return complain_usage(c, "unknown option %.64s", c->args.unknown);
+	if (c->args.n_words > used || c->args.n_words > 1 || !(c->args.given[OPT_HELP] || c->args.given[OPT_VERSION]))
+		return complain_usage(c, "%s", why);
+	if (c->args.given[OPT_VERSION])
+		return cmd_version(c);
+	if (used)
+		help_noun(c->out, c->args.words[0]);
+	else
+		help_all(c->out);
+	return EXIT_YES;
 }
 
 int cli_run(char *const *argv, FILE *out, FILE *err)
@@ -82,17 +147,7 @@ int cli_run(char *const *argv, FILE *out, FILE *err)
 	if (args_parse(&c.args, argv, NULL, &why))
 		return complain_usage(&c, "%s", why.text);
 	c.verb = verb_find(c.args.words, c.args.n_words, &used, &why);
-	if (c.verb) {
-		code = run_verb(&c, argv, used);
-	} else if (c.args.given[OPT_HELP] && (c.args.n_words == 0 || (used == 1 && c.args.n_words == 1))) {
-		if (c.args.n_words)
-			help_noun(out, c.args.words[0]);
-		else
-			help_all(out);
-		code = EXIT_YES;
-	} else {
-		code = complain_usage(&c, "%s", why.text);
-	}
+	code = c.verb ? run_verb(&c, argv, used) : run_alone(&c, used, why.text);
 	cli_close(&c);
 	fflush(out);
 	return code;

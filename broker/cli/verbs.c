@@ -15,14 +15,14 @@
 		OPT_DEADLINE, OPT_SCOPE, OPT_LABEL, OPT_PRIORITY, OPT_TRUST, OPT_ENVELOPE_FILE, OPT_REPLAY
 
 const struct verb verbs[] = {
-	{"handoff", "send", "", "hand a task over; prints its id", OPTS(SEND_OPTS, OPT_DRY_RUN), 0, 0, false,
+	{"handoff", "send", "", "hand a task over; prints its receipt", OPTS(SEND_OPTS, OPT_DRY_RUN), 0, 0, false,
 		cmd_handoff_send},
 	{"handoff", "run", "", "hand a task over and follow it to its result", OPTS(SEND_OPTS), 0, 0, false, cmd_handoff_run},
 	{"handoff", "get", "ID", "show one handoff and its events", OPTS(OPT_ENVELOPE), 1, 1, false, cmd_handoff_get},
 	{"handoff", "watch", "ID", "follow one handoff to its end", OPTS(OPT_AFTER), 1, 1, false, cmd_handoff_watch},
 	{"handoff", "list", "", "handoffs that this agent sent or is assigned to, newest first",
 	 OPTS(OPT_ROUTE, OPT_STATE, OPT_TRACE, OPT_LIMIT), 0, 0, false, cmd_handoff_list},
-	{"handoff", "cancel", "ID", "stop one", OPTS(OPT_REASON, OPT_CASCADE), 1, 1, false, cmd_handoff_cancel},
+	{"handoff", "cancel", "ID", "stop one", OPTS(OPT_REASON), 1, 1, false, cmd_handoff_cancel},
 	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
 	 OPTS(OPT_ROUTES, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
@@ -46,6 +46,7 @@ const struct verb verbs[] = {
 	 	OPT_FSYNC,
 	      OPT_WORKERS, OPT_BENCH_ROUTE, OPT_BENCH_TOOL), 0, 0, false, cmd_bench},
 	{"completion", "bash", "", "print the completion script for bash", OPTS(), 0, 0, false, cmd_completion_bash},
+	{"help", NULL, "[COMMAND]", "what a command does and takes", OPTS(), 0, 2, false, cmd_help},
 	{"version", NULL, "", "print the version, or write the .proto files", OPTS(OPT_PROTOS), 0, 0, false, cmd_version},
 };
 const size_t n_verbs = sizeof verbs / sizeof verbs[0];

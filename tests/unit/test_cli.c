@@ -2,7 +2,9 @@
  * name every option? */
 #include "config.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +20,7 @@
 #include "base/file.h"
 #include "baton/v1/handoff.pb-c.h"
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "cli/pbjson.h"
 #include "cli/table.h"
 #include "cli/text.h"
@@ -71,6 +75,10 @@ static void durations_are_strict(void **state)
 	assert_int_equal(duration_parse("1x"), -1);
 	assert_int_equal(duration_parse("1 s"), -1);
 	assert_int_equal(duration_parse("99999999999999999999s"), -1);
+	expect(RUN((char *)"handoff", (char *)"send", (char *)"--deadline", (char *)"9999d"), EXIT_USAGE, NULL,
+		"too long, at most 366d");
+	expect(RUN((char *)"whoami", (char *)"--timeout", (char *)"0s"), EXIT_USAGE, NULL, "too short, at least 1ms");
+	expect(RUN((char *)"dev", (char *)"token", (char *)"--ttl", (char *)"13h"), EXIT_USAGE, NULL, "at most 12h");
 }
 
 static void options_are_parsed_anywhere(void **state)
@@ -113,11 +121,51 @@ static void bad_options_are_refused(void **state)
 		"not both");
 }
 
+/* A value that was forgotten is not made up from the next option. */
+static void options_are_no_values(void **state)
+{
+	char dir[] = "/tmp/baton-novalue.XXXXXX", here[4096];
+
+	assert_non_null(mkdtemp(dir));
+	assert_non_null(getcwd(here, sizeof here));
+	assert_int_equal(chdir(dir), 0);
+	expect(RUN((char *)"version", (char *)"--protos", (char *)"--help"), EXIT_USAGE, NULL, "--protos needs a value: DIR");
+	expect(RUN((char *)"version", (char *)"--protos="), EXIT_USAGE, NULL, "name of a folder is empty");
+	expect(RUN((char *)"whoami", (char *)"--addr", (char *)"--utc"), EXIT_USAGE, NULL, "--addr needs a value");
+	assert_int_equal(rmdir("--help"), -1);
+	assert_int_equal(chdir(here), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void addresses_are_checked_first(void **state)
+{
+	expect(RUN((char *)"whoami", (char *)"--addr", (char *)"localhost:70000"), EXIT_USAGE, NULL, "the port is 1 to 65535");
+	expect(RUN((char *)"bench", (char *)"--addr", (char *)"x"), EXIT_USAGE, NULL, "Write host:port");
+	expect(RUN((char *)"doctor", (char *)"--metrics", (char *)"127.0.0.1:65536"), EXIT_USAGE, NULL,
+		"the port is 1 to 65535");
+	expect(RUN((char *)"whoami", (char *)"--dir", (char *)"/nope"), EXIT_MISSING, NULL, "no dev set-up in /nope");
+	expect(RUN((char *)"whoami", (char *)"--dir", (char *)"/nope", (char *)"--as", (char *)"worker"), EXIT_MISSING, NULL,
+		"no dev set-up in /nope");
+}
+
+static void envelopes_name_the_file_that_was_given(void **state)
+{
+#define SEND_R (char *)"handoff", (char *)"send", (char *)"--route", (char *)"r", (char *)"--tool", (char *)"t"
+	expect(RUN(SEND_R, (char *)"--payload", (char *)"@"), EXIT_USAGE, NULL, "@FILE");
+	expect(RUN(SEND_R, (char *)"--envelope-file", (char *)"/nope/x"), EXIT_MISSING, NULL, "cannot write /nope/x: its folder");
+	expect(RUN(SEND_R, (char *)"--envelope-file", (char *)"/dev/null/x"), EXIT_CONFIG, NULL, "cannot write /dev/null/x\n");
+}
+
 static void a_token_in_argv_is_refused(void **state)
 {
 	expect(RUN((char *)"whoami", (char *)"--token", (char *)"eyJ"), EXIT_USAGE, NULL, "a command line is public");
 	expect(RUN((char *)"--token=eyJ", (char *)"whoami"), EXIT_USAGE, NULL, "a command line is public");
 	expect(RUN((char *)"whoami", (char *)"--context", (char *)"x"), EXIT_USAGE, NULL, "not in this version");
+	expect(RUN((char *)"handoff", (char *)"cancel", (char *)"x", (char *)"--cascade"), EXIT_USAGE, NULL, "no children yet");
+	setenv("BATON_CONTEXT", "production", 1); /* as the option: a broker that was named must not be another one */
+	expect(RUN((char *)"whoami"), EXIT_USAGE, NULL, "BATON_CONTEXT is set");
+	expect(RUN((char *)"whoami", (char *)"--help"), EXIT_YES, "whoami", NULL);
+	unsetenv("BATON_CONTEXT");
 }
 
 static void commands_are_found_or_explained(void **state)
@@ -131,6 +179,13 @@ static void commands_are_found_or_explained(void **state)
 	expect(RUN((char *)"route", (char *)"list"), EXIT_USAGE, NULL, "not in this version");
 	expect(RUN((char *)"handoff", (char *)"tree", (char *)"x"), EXIT_USAGE, NULL, "not in this version");
 	expect(RUN((char *)"--utc"), EXIT_USAGE, NULL, "no command");
+	expect(RUN((char *)"--version"), EXIT_YES, "baton " PACKAGE_VERSION, NULL);
+	expect(RUN((char *)"-V"), EXIT_YES, "baton " PACKAGE_VERSION, NULL);
+	expect(RUN((char *)"whoami", (char *)"--version"), EXIT_YES, "baton " PACKAGE_VERSION, NULL);
+	expect(RUN((char *)"--colour"), EXIT_USAGE, NULL, "unknown option --colour");
+	expect(RUN((char *)"--colour", (char *)"never"), EXIT_USAGE, NULL, "unknown option --colour");
+	expect(RUN((char *)"-z"), EXIT_USAGE, NULL, "unknown option -z");
+	expect(RUN((char *)"--help", (char *)"nonsense"), EXIT_USAGE, NULL, "unknown command `nonsense`");
 }
 
 static void help_is_on_every_level(void **state)
@@ -141,6 +196,12 @@ static void help_is_on_every_level(void **state)
 	expect(o, EXIT_USAGE, NULL, "baton --help");
 	expect(RUN((char *)"--help"), EXIT_YES, "handoff send", NULL);
 	expect(RUN((char *)"handoff", (char *)"--help"), EXIT_YES, "watch ID", NULL);
+	expect(RUN((char *)"help"), EXIT_YES, "handoff send", NULL);
+	expect(RUN((char *)"help", (char *)"handoff"), EXIT_YES, "watch ID", NULL);
+	expect(RUN((char *)"help", (char *)"handoff", (char *)"send"), EXIT_YES, "prints its receipt", NULL);
+	expect(RUN((char *)"help", (char *)"serve"), EXIT_YES, "--grace", NULL);
+	expect(RUN((char *)"help", (char *)"doctor"), EXIT_YES, "Redis", NULL);
+	expect(RUN((char *)"help", (char *)"sevre"), EXIT_USAGE, NULL, "did you mean `serve`?");
 	for (size_t i = 0; i < n_verbs; i++) {
 		const struct verb *v = &verbs[i];
 		char *argv[] = {(char *)(uintptr_t)v->noun, (char *)(uintptr_t)(v->verb ? v->verb : "-h"), (char *)"-h", NULL};
@@ -363,6 +424,121 @@ static void exits_follow_reasons(void **state)
 	assert_int_equal(exit_for_status(&s), EXIT_AGAIN);
 }
 
+static char *complaint(const struct client_status *s, bool submitting, const char *token)
+{
+	char *text = NULL;
+	size_t n;
+	struct cli c = {.out = stdout, .err = open_memstream(&text, &n), .submitting = submitting};
+
+	snprintf(c.token, sizeof c.token, "%s", token);
+	complain_status(&c, s);
+	fclose(c.err);
+	return text;
+}
+
+/* Every denial has a third line. */
+static void denials_say_what_to_do(void **state)
+{
+	struct client_status s;
+
+	for (enum reason r = REASON_UNKNOWN_PEER; r < REASON_MAX; r++) {
+		char *text, *line;
+		unsigned lines = 0;
+
+		if (reason_info(r)->reason != r || exit_for_reason(r) != EXIT_DENIED)
+			continue;
+		client_status_init(&s);
+		s.reason = r;
+		snprintf(s.message, sizeof s.message, "seen");
+		text = complaint(&s, false, "");
+		for (line = text; (line = strchr(line, '\n')); line++)
+			lines++;
+		if (lines != 3)
+			fail_msg("%s: %s", reason_text(r), text);
+		free(text);
+	}
+}
+
+static void what_to_do_fits_the_call(void **state)
+{
+	struct cli c = {.out = stdout};
+	struct client_status s;
+	char *text;
+	size_t n;
+
+	client_status_init(&s);
+	s.reason = REASON_STORE_UNAVAILABLE;
+	text = complaint(&s, false, ""); /* get, list, cancel: nothing was sent that could be sent again */
+	assert_null(strstr(text, "same bytes"));
+	assert_null(strstr(text, "--replay"));
+	free(text);
+	c.following = "h1"; /* it was accepted: the trace stays last */
+	c.err = open_memstream(&text, &n);
+	snprintf(s.trace_id, sizeof s.trace_id, "4bf9");
+	complain_status(&c, &s);
+	fclose(c.err);
+	assert_non_null(strstr(text, "    left in force: baton handoff watch h1\n    trace 4bf9\n"));
+	free(text);
+	text = complaint(&s, true, "");
+	assert_non_null(strstr(text, "The outcome is unknown."));
+	assert_non_null(strstr(text, "--replay"));
+	free(text);
+	s.reason = REASON_MISSING_SCOPE; /* {"iss":"https://login.acme.example"} */
+	text = complaint(&s, false, "e30.eyJpc3MiOiJodHRwczovL2xvZ2luLmFjbWUuZXhhbXBsZSJ9.x");
+	assert_non_null(strstr(text, "Ask https://login.acme.example for that scope."));
+	free(text);
+	text = complaint(&s, false, "garbage");
+	assert_non_null(strstr(text, "Ask the token's issuer for that scope."));
+	free(text);
+}
+
+/* Writes "hello" to fd in a child process: its wait status. */
+static int hello(int fd, const char *errors)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		FILE *err = fopen(errors, "w");
+		struct output_stream o;
+
+		signal(SIGPIPE, SIG_IGN);
+		fputs("hello", output_begin(&o, fd));
+		_exit(output_end(&o, EXIT_YES, err) + (fclose(err) != 0));
+	}
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static void output_that_cannot_be_written_is_told(void **state)
+{
+	char errors[] = "/tmp/baton-errors.XXXXXX";
+	int full = open("/dev/full", O_WRONLY), ends[2], status;
+	uint8_t *text = NULL;
+	size_t n;
+
+	close(mkstemp(errors));
+	status = hello(full, errors);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EXIT_OUTPUT);
+	assert_int_equal(file_read(errors, 4096, &text, &n, NULL), 0);
+	assert_string_equal(text, "standard output cannot be written: No space left on device\n");
+	free(text);
+	assert_int_equal(pipe(ends), 0);
+	status = hello(ends[1], errors);
+	assert_int_equal(WEXITSTATUS(status), EXIT_YES);
+	close(ends[0]);
+	status = hello(ends[1], errors); /* nobody reads: as if SIGPIPE were not ignored, and not a word */
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGPIPE);
+	assert_int_equal(file_read(errors, 4096, &text, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	free(text);
+	close(ends[1]);
+	close(full);
+	unlink(errors);
+}
+
 static void protos_are_written_whole(void **state)
 {
 	const char *src = getenv("BATON_SRCDIR");
@@ -396,7 +572,7 @@ static int setup(void **state)
 {
 	static const char *const names[] = {"BATON_ADDR", "BATON_CA", "BATON_CERT", "BATON_KEY", "BATON_TOKEN",
 		"BATON_TOKEN_FILE",
-					    "BATON_TIMEOUT", "BATON_OUTPUT", "BATON_METRICS"};
+					    "BATON_TIMEOUT", "BATON_OUTPUT", "BATON_METRICS", "BATON_CONTEXT"};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		unsetenv(names[i]);
@@ -413,7 +589,10 @@ int main(void)
 		cmocka_unit_test(completion_knows_the_tables), cmocka_unit_test(near_misses_are_near),
 		cmocka_unit_test(foreign_text_cannot_drive_the_terminal), cmocka_unit_test(ages_are_short),
 		cmocka_unit_test(tables_line_up), cmocka_unit_test(messages_become_json), cmocka_unit_test(exits_follow_reasons),
-		cmocka_unit_test(protos_are_written_whole),
+		cmocka_unit_test(protos_are_written_whole), cmocka_unit_test(options_are_no_values),
+		cmocka_unit_test(addresses_are_checked_first), cmocka_unit_test(envelopes_name_the_file_that_was_given),
+		cmocka_unit_test(denials_say_what_to_do), cmocka_unit_test(what_to_do_fits_the_call),
+		cmocka_unit_test(output_that_cannot_be_written_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
