@@ -139,6 +139,8 @@ static int choose(struct bench *b)
 		if (devset_init(&b->set, c->args.text[OPT_DIR], &why))
 			return complain(c, EXIT_USAGE, why.text, NULL, NULL);
 		b->fsync = configured_fsync(&b->set);
+		if (!devset_exists(&b->set))
+			return settings_no_dev(c, b->set.dir);
 		b->batond = devproc_running(&b->set);
 		return b->batond ? set_identities(b) : complain(c, EXIT_UNREACHABLE, "no batond runs there", b->set.dir,
 			"baton dev up");
@@ -154,6 +156,10 @@ static void print(const struct bench *b, const struct load_result *r, double rat
 {
 	const struct cli *c = b->c;
 
+	if (cli_output(c) == OUTPUT_NAME) {
+		fprintf(c->out, "%.0f\n", rate);
+		return;
+	}
 	if (cli_json(c)) {
 		fprintf(c->out,
 			"{\"cycles\":%lld,\"rate_per_s\":%.0f,\"p50_us\":%lld,\"p99_us\":%lld,\"p999_us\":%lld,\"batond_us_per_cycle\":%.2f,"

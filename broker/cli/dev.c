@@ -42,6 +42,14 @@ static int open_set(struct cli *c, struct devset *d)
 	return 0;
 }
 
+/* The same, when one was made there. */
+static int find_set(struct cli *c, struct devset *d)
+{
+	int code = open_set(c, d);
+
+	return code || devset_exists(d) ? code : settings_no_dev(c, d->dir);
+}
+
 /* One `dev up` or `dev down` at a time in a folder. The descriptor, or -1. */
 static int lock_set(const struct devset *d)
 {
@@ -89,6 +97,13 @@ static void print_status(struct cli *c, const struct devset *d, pid_t pid, const
 	fwrite(b.p, 1, b.n, c->out);
 	fputc('\n', c->out);
 	buf_clear(&b);
+}
+
+/* What `dev up` made; with --quiet its exit code says enough. */
+static void print_up(struct cli *c, const struct devset *d, pid_t pid, const char *text)
+{
+	if (!c->args.given[OPT_QUIET] || cli_output(c) > OUTPUT_WIDE)
+		print_status(c, d, pid, text);
 }
 
 static pid_t foreground_pid;
@@ -153,7 +168,7 @@ int cmd_dev_up(struct cli *c)
 		if (devset_tokens(&d, clock_unix_ms(), &why))
 			code = complain(c, EXIT_CONFIG, why.text, NULL, NULL);
 		else
-			print_status(c, &d, pid, "is running already; its agents' tokens are fresh");
+			print_up(c, &d, pid, "batond is running already; its agents' tokens are fresh");
 		close(lock);
 		return code;
 	}
@@ -161,7 +176,7 @@ int cmd_dev_up(struct cli *c)
 	close(lock);
 	if (code)
 		return code;
-	print_status(c, &d, pid, "batond is ready");
+	print_up(c, &d, pid, "batond is ready");
 	if (cli_output(c) <= OUTPUT_WIDE)
 		cli_note(c, "Try: baton serve --as worker --route " DEVSET_ROUTE " -- cat\n"
 			    "and: baton handoff run --route " DEVSET_ROUTE " --tool orders.lookup --payload '{\"order\":\"A-1009\"}'");
@@ -173,20 +188,23 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-static int purge(struct cli *c, const struct devset *d)
+/* Asked before anything is stopped. */
+static int may_purge(const struct cli *c, const struct devset *d)
 {
-	char path[DEVSET_PATH + 32], answer[16] = "";
+	char answer[16] = "";
 
-	snprintf(path, sizeof path, "%s/baton.yaml", d->dir);
-	if (access(path, F_OK) != 0)
-		return complain(c, EXIT_NO, d->dir, "This is no folder of a dev set-up: nothing was removed.", NULL);
-	if (!c->args.given[OPT_YES]) {
-		if (!isatty(0))
-			return complain(c, EXIT_USAGE, "--purge removes the folder with all its handoffs", NULL, "Say --yes to mean it.");
-		fprintf(c->err, "Remove %s with all its handoffs? [y/N] ", d->dir);
-		if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-			return complain(c, EXIT_NO, "not removed", NULL, NULL);
-	}
+	if (!c->args.given[OPT_PURGE] || c->args.given[OPT_YES])
+		return 0;
+	if (!isatty(0))
+		return complain(c, EXIT_USAGE, "--purge removes the folder with all its handoffs", NULL, "Say --yes to mean it.");
+	fprintf(c->err, "Remove %s with all its handoffs? [y/N] ", d->dir);
+	if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+		return complain(c, EXIT_NO, "not removed", NULL, NULL);
+	return 0;
+}
+
+static int purge(const struct cli *c, const struct devset *d)
+{
 	if (nftw(d->dir, remove_one, PURGE_FDS, FTW_DEPTH | FTW_PHYS) != 0)
 		return complain(c, EXIT_CONFIG, "the folder could not be removed", d->dir, strerror(errno));
 	return EXIT_YES;
@@ -196,10 +214,10 @@ int cmd_dev_down(struct cli *c)
 {
 	struct devset d;
 	struct problem why = {""};
-	int lock, code = open_set(c, &d);
+	int lock, code = find_set(c, &d);
 	pid_t pid;
 
-	if (code)
+	if (code || (code = may_purge(c, &d)))
 		return code;
 	lock = lock_set(&d);
 	pid = devproc_running(&d);
@@ -217,7 +235,7 @@ int cmd_dev_down(struct cli *c)
 int cmd_dev_status(struct cli *c)
 {
 	struct devset d;
-	int code = open_set(c, &d);
+	int code = find_set(c, &d);
 	struct settings s = {.addr = ""};
 	pid_t pid;
 
@@ -225,15 +243,15 @@ int cmd_dev_status(struct cli *c)
 		return code;
 	pid = devproc_running(&d);
 	if (!pid) {
-		print_status(c, &d, 0, "is not running");
+		print_status(c, &d, 0, "batond is not running");
 		return EXIT_NO;
 	}
 	settings_read_env(&s, d.dir, NULL, NULL);
 	if (readyz_get(s.metrics, 2000, NULL, 0, NULL) == 200) {
-		print_status(c, &d, pid, "is running and ready");
+		print_status(c, &d, pid, "batond is running and ready");
 		return EXIT_YES;
 	}
-	print_status(c, &d, pid, "is running, but not ready");
+	print_status(c, &d, pid, "batond is running, but not ready");
 	return EXIT_UNREACHABLE;
 }
 
@@ -246,7 +264,7 @@ int cmd_dev_token(struct cli *c)
 				 .audience = c->args.text[OPT_AUDIENCE] ? c->args.text[OPT_AUDIENCE] : DEVSET_AUDIENCE,
 				 .scope = c->args.text[OPT_TOKEN_SCOPE], .lifetime_ms = c->args.number[OPT_TTL]};
 	struct buf b;
-	int code = open_set(c, &d);
+	int code = find_set(c, &d);
 
 	if (code)
 		return code;
@@ -257,8 +275,8 @@ int cmd_dev_token(struct cli *c)
 		code = complain(c, EXIT_MISSING, why.text, NULL, "The set-up is made by: baton dev up");
 	else if (!c->args.text[OPT_OUT])
 		fprintf(c->out, "%.*s\n", (int)b.n, (const char *)b.p);
-	else if (file_write_atomic(c->args.text[OPT_OUT], buf_slice(&b), 0600, &why))
-		code = complain(c, EXIT_CONFIG, why.text, NULL, NULL);
+	else
+		code = cli_write_file(c, c->args.text[OPT_OUT], buf_slice(&b));
 	buf_clear(&b);
 	return code;
 }

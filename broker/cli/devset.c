@@ -64,6 +64,13 @@ static bool exists(const char *path)
 	return access(path, F_OK) == 0;
 }
 
+bool devset_exists(const struct devset *d)
+{
+	struct path p;
+
+	return exists(in(d, &p, "baton.yaml", ""));
+}
+
 /* Still good for a day, and signed by the CA that is there. */
 static bool leaf_good(const char *cert, const char *key, int64_t now_ms)
 {

@@ -26,6 +26,8 @@ struct devset {
 
 /* Makes DIR absolute and checks that it can stand in a configuration file. 0, or -1 with why. */
 int devset_init(struct devset *d, const char *dir, struct problem *why);
+/* Was one made there? */
+bool devset_exists(const struct devset *d);
 /* Makes what is missing or about to expire (CA: never replaced; leaves: with less than a day left), fresh tokens,
  * free ports, configuration and env files. Safe to repeat while no batond runs in it. */
 int devset_make(struct devset *d, int64_t now_ms, struct problem *why);

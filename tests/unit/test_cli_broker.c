@@ -591,6 +591,7 @@ static void bench_counts_every_cycle(void **state)
 {
 	struct fixture *f = *state;
 	char addr[64], ca[DEVSET_PATH + 64], cert[DEVSET_PATH + 64], key[DEVSET_PATH + 64];
+	struct ran o;
 
 	snprintf(addr, sizeof addr, "127.0.0.1:%d", fake_port(f->fake));
 	snprintf(ca, sizeof ca, "%s/ca.pem", f->d.dir);
@@ -607,6 +608,10 @@ static void bench_counts_every_cycle(void **state)
 	       EXIT_YES, "lost        0\nduplicated  0\n", NULL);
 	expect(RUN((char *)"bench", (char *)"--addr", addr, (char *)"--ca", ca, (char *)"--cert", cert, (char *)"--key", key,
 		   (char *)"--mode", (char *)"unary", (char *)"--route", (char *)"deny"), EXIT_NO, NULL, "missing_scope");
+	o = RUN((char *)"bench", (char *)"--addr", addr, (char *)"--ca", ca, (char *)"--cert", cert, (char *)"--key", key,
+		   (char *)"--cycles", (char *)"50", (char *)"--warmup", (char *)"0", (char *)"-o", (char *)"name");
+	assert_true(o.out[0] >= '1' && o.out[0] <= '9' && strchr(o.out, '\n') == o.out + strlen(o.out) - 1);
+	expect(o, EXIT_YES, NULL, NULL);
 	expect(RUN((char *)"bench", (char *)"--addr", addr, (char *)"--ca", ca, (char *)"--cert", cert, (char *)"--key", key,
 		   (char *)"--cycles", (char *)"100", (char *)"--publishers", (char *)"2", (char *)"--subscribers", (char *)"2"),
 	       EXIT_YES, "lost        0\nduplicated  0\n", NULL);

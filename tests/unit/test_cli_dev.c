@@ -272,7 +272,7 @@ static void a_foreign_process_is_never_taken_for_ours(void **state)
 	assert_int_equal(devproc_running(d), 0);
 	expect(RUN((char *)"dev", (char *)"down"), EXIT_YES, NULL, "was not running");
 	assert_int_equal(kill(pid, 0), 0); /* alive */
-	expect(RUN((char *)"dev", (char *)"status"), EXIT_NO, "is not running", NULL);
+	expect(RUN((char *)"dev", (char *)"status"), EXIT_NO, "batond is not running", NULL);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	assert_int_equal(devproc_start_time(pid, NULL, NULL), 0);
@@ -293,8 +293,10 @@ static void purge_asks_and_removes_only_a_set_up(void **state)
 	char empty[] = "/tmp/baton-nothing.XXXXXX";
 
 	assert_non_null(mkdtemp(empty));
-	expect(RUN((char *)"dev", (char *)"down", (char *)"--purge", (char *)"--yes", (char *)"--dir", empty), EXIT_NO, NULL,
-	       "no folder of a dev set-up");
+	expect(RUN((char *)"dev", (char *)"down", (char *)"--purge", (char *)"--yes", (char *)"--dir", empty), EXIT_MISSING, NULL,
+	       "no dev set-up in /tmp/baton-nothing.");
+	expect(RUN((char *)"dev", (char *)"status", (char *)"--dir", empty), EXIT_MISSING, NULL, "no dev set-up in");
+	expect(RUN((char *)"dev", (char *)"token", (char *)"--dir", empty), EXIT_MISSING, NULL, "no dev set-up in");
 	assert_int_equal(access(empty, F_OK), 0);
 	nftw(empty, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	expect(RUN((char *)"dev", (char *)"down", (char *)"--purge", (char *)"--yes"), EXIT_YES, NULL, NULL);
