@@ -77,6 +77,8 @@ static const struct option_row rows[] = {
 	TEXT(OPT_REASON, "reason", "TEXT", NULL, NULL, "why, for people"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
+	TEXT(OPT_RESULT_TYPE, "content-type", "TYPE", NULL, NULL,
+		"of the results (application/json, text/plain or application/octet-stream, by what was written)"),
 	NUMBER(OPT_MAX, "max", 1, 1000, "1", "commands that run at once"),
 	SWITCH(OPT_ONCE, "once", 0, "leave after one delivery is settled"),
 	NUMBER(OPT_COUNT_N, "count", 1, 1000000000, NULL, "leave after this many are settled"),

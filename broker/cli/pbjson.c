@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "cli/text.h"
 
 #define JSON_MAX (64 * 1024 * 1024)
 #define DEPTH_MAX 16
@@ -44,23 +45,12 @@ static void put_enum(struct jsonw *w, const char *key, const ProtobufCEnumDescri
 	jsonw_str(w, key, text);
 }
 
-/* Text as JSON can carry it: UTF-8; tabs and line ends are fine. */
-static bool is_plain_text(struct slice s)
-{
-	if (!utf8_valid(s))
-		return false;
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == 0x7F || (s.p[i] < 0x20 && s.p[i] != '\n' && s.p[i] != '\t' && s.p[i] != '\r'))
-			return false;
-	return true;
-}
-
 static void put_bytes(struct jsonw *w, const char *key, struct slice s)
 {
 	char name[80];
 	struct buf b;
 
-	if (is_plain_text(s)) {
+	if (text_is_plain(s)) {
 		jsonw_slice(w, key, s);
 		return;
 	}

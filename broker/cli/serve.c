@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/secret.h"
 #include "base/words.h"
 #include "cli/cli.h"
@@ -187,6 +188,7 @@ static void on_delivery(struct serve *s, const Baton__V1__Delivery *d)
 		send_start_failure(s, d->lease, why.text);
 		return;
 	}
+	w->content_type = s->c->args.text[OPT_RESULT_TYPE];
 	w->next = s->works;
 	s->works = w;
 	s->n_works++;
@@ -536,6 +538,16 @@ static bool command_exists(const char *name)
 	return false;
 }
 
+/* As the broker has it: 1 to 127 printable characters. */
+static int check_type(const struct cli *c)
+{
+	const char *type = c->args.text[OPT_RESULT_TYPE];
+
+	if (type && (!*type || strlen(type) > 127 || !utf8_is_text(slice_str(type))))
+		return complain_usage(c, "--content-type: 1 to 127 printable characters");
+	return 0;
+}
+
 static int prepare(struct serve *s)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -594,6 +606,8 @@ int cmd_serve(struct cli *c)
 		route |= c->args.many[i].opt == OPT_ROUTES;
 	if (!route)
 		return complain_usage(c, "`serve` needs --route R");
+	if ((s.code = check_type(c)))
+		return s.code;
 	s.code = prepare(&s);
 	if (!s.code)
 		s.code = cli_connect(c);

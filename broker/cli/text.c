@@ -66,6 +66,16 @@ static size_t good_char(const uint8_t *p, size_t left)
 	return n;
 }
 
+bool text_is_plain(struct slice s)
+{
+	if (!utf8_valid(s))
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == 0x7F || (s.p[i] < 0x20 && s.p[i] != '\n' && s.p[i] != '\t' && s.p[i] != '\r'))
+			return false;
+	return true;
+}
+
 void text_safe(struct slice in, char *out, size_t size)
 {
 	size_t at = 0;

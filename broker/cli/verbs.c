@@ -24,7 +24,7 @@ const struct verb verbs[] = {
 	 OPTS(OPT_ROUTE, OPT_STATE, OPT_TRACE, OPT_LIMIT), 0, 0, false, cmd_handoff_list},
 	{"handoff", "cancel", "ID", "stop one", OPTS(OPT_REASON), 1, 1, false, cmd_handoff_cancel},
 	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
-	 OPTS(OPT_ROUTES, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
+	 OPTS(OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
 		cmd_whoami},
 	{"token", "verify", "[FILE]", "judge an access token without a broker (standard input when no FILE)",

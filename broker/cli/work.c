@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -342,6 +343,15 @@ void work_report_failure(struct work *w, const char *code, const char *message, 
 	put_report(w, &f);
 }
 
+const char *work_content_type(struct slice bytes)
+{
+	json_t *j = json_loadb((const char *)bytes.p, bytes.n, JSON_DECODE_ANY, NULL);
+	const char *type = j ? "application/json" : text_is_plain(bytes) ? "text/plain" : "application/octet-stream";
+
+	json_decref(j);
+	return type;
+}
+
 static void report_completion(struct work *w)
 {
 	Baton__V1__SubscriberFrame f = BATON__V1__SUBSCRIBER_FRAME__INIT;
@@ -352,6 +362,7 @@ static void report_completion(struct work *w)
 	lease.handoff_id = w->id;
 	lease.fencing_token = w->fence;
 	result.payload = (ProtobufCBinaryData){w->output.n, w->output.p};
+	result.content_type = (char *)(uintptr_t)(w->content_type ? w->content_type : work_content_type(buf_slice(&w->output)));
 	result.stop_reason = (char *)(uintptr_t)"done";
 	complete.lease = &lease;
 	complete.result = &result;

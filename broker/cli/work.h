@@ -39,8 +39,11 @@ struct work {
 	int64_t started_at;     /* monotonic ms */
 	struct buf report;      /* packed SubscriberFrame */
 	bool refused_once;
+	const char *content_type; /* of the result; NULL = by what it holds; borrowed */
 };
 
+/* What these bytes are: application/json, text/plain or application/octet-stream. */
+const char *work_content_type(struct slice bytes);
 /* Starts argv for the delivery; dir: where its assertion file may lie. NULL with why. The pid is in the work;
  * SIGCHLD tells its end. */
 struct work *work_start(const Baton__V1__Delivery *d, char *const *argv, const char *dir, struct problem *why);

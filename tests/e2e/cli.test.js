@@ -87,6 +87,7 @@ test('E1 a denial: exit 77, what was seen, what to do, policy and trace', async 
   assert.equal(r.code, 77)
   assert.match(r.err, /^denied: missing_scope/)
   assert.match(r.err, /refunds:draft/)
+  assert.match(r.err, new RegExp(`Ask ${b.issuer.url} for that scope`))
   assert.match(r.err, /trace [0-9a-f]{32}/)
 })
 
@@ -105,7 +106,105 @@ test('whoami and doctor', async () => {
   assert.match(me.out, /spiffe:\/\/acme\.example\/planner/)
   const d = await baton(['doctor'])
   assert.equal(d.code, 0, d.out + d.err)
-  for (const word of ['clock', 'certificate', 'token']) assert.match(d.out, new RegExp(word, 'i'))
+  for (const word of ['clock', 'certificate', 'token', 'ALPN', 'token binding', 'Redis']) assert.match(d.out, new RegExp(word, 'i'))
+  for (const check of ['store', 'audit', 'keys', 'certificate', 'trust', 'listeners', 'draining']) assert.match(d.out, new RegExp(`^broker ${check} +(ok|warn) `, 'm'))
+})
+
+test('whoami and doctor with a token that does not verify: exit 77 and the reason', async () => {
+  const file = b.path('audience.token')
+  fs.writeFileSync(file, await b.issuer.mint(b.leaves.planner, { iss: 'https://nobody.example' }), { mode: 0o600 })
+  const me = await baton(['whoami', '--token-file', file])
+  assert.equal(me.code, 77, me.out + me.err)
+  assert.match(me.out, /^agent: +planner/)
+  assert.match(me.err, /^denied: wrong_issuer\n {4}.*\n {4}Use a token of an issuer/)
+  const d = await baton(['doctor', '--token-file', file])
+  assert.equal(d.code, 77, d.out + d.err)
+  assert.match(d.out, /^token +FAIL +wrong_issuer/m)
+})
+
+test('results are carried to the byte, and say what they are', async () => {
+  const bytes = Buffer.from([0, 255, 10, 13, 0x78])
+  const file = b.path('bytes')
+  fs.writeFileSync(file, bytes)
+  const as = async (script, options = []) => {
+    const worker = start(['serve', '--route', ROUTE, ...options, '--', '/bin/sh', '-c', script], { agent: 'worker' })
+    const p = start(['handoff', 'run', ...SEND, ...key(), '-q'])
+    const out = []
+    p.child.stdout.on('data', (d) => out.push(d))
+    const r = await p.done
+    assert.equal(r.code, 0, r.err)
+    worker.child.kill('SIGTERM')
+    assert.equal((await worker.done).code, 0)
+    const id = (await baton(['handoff', 'list', '-o', 'name', '--limit', '1'])).out.trim()
+    return [Buffer.concat(out), JSON.parse((await baton(['handoff', 'get', id, '-o', 'json'])).out).result.content_type]
+  }
+  assert.deepEqual(await as(`cat ${file}`), [bytes, 'application/octet-stream'])
+  assert.deepEqual(await as('cat'), [Buffer.from('{"order":"A-1"}'), 'application/json'])
+  assert.deepEqual(await as('echo done'), [Buffer.from('done\n'), 'text/plain'])
+  assert.deepEqual(await as('echo done', ['--content-type', 'text/csv']), [Buffer.from('done\n'), 'text/csv'])
+})
+
+test('what ended otherwise cannot be cancelled: exit 1; its envelope is shown field by field', async () => {
+  const worker = start(['serve', '--route', ROUTE, '--', 'cat'], { agent: 'worker' })
+  const mark = key()
+  const r = await baton(['handoff', 'run', ...SEND, ...mark])
+  assert.equal(r.code, 0, r.err)
+  worker.child.kill('SIGTERM')
+  await worker.done
+  const [, id, trace] = r.err.match(/^handoff (\S+) trace ([0-9a-f]{32})\n$/)
+  const c = await baton(['handoff', 'cancel', id])
+  assert.equal(c.code, 1)
+  assert.match(c.err, /had already ended as completed/)
+  const g = await baton(['handoff', 'get', id, '--envelope'])
+  for (const line of [`trace: +${trace}`, 'nonce: +\\S{22}', 'side effect: +draft', `idempotency: +${mark[1]}`, 'issued: +2', 'payload: +{"order":"A-1"}']) assert.match(g.out, new RegExp(`^${line}`, 'm'))
+})
+
+test('standard output: full is exit 74 with the reason, a reader that has gone ends it silently', async () => {
+  const sh = (script) => {
+    const p = spawn('/bin/bash', ['-c', script, '-', BATON], { env: { PATH: process.env.PATH, HOME: b.dir } })
+    let err = ''
+    p.stderr.on('data', (d) => { err += d })
+    return new Promise((yes) => p.on('close', (code) => yes([code, err])))
+  }
+  assert.deepEqual(await sh('"$1" completion bash >/dev/full'), [74, 'standard output cannot be written: No space left on device\n'])
+  assert.deepEqual(await sh('"$1" version >&-'), [74, 'standard output cannot be written: Bad file descriptor\n'])
+  assert.deepEqual(await sh('set -o pipefail; { sleep 0.3; "$1" completion bash; } | true'), [141, ''])
+})
+
+test('an interrupted run leaves the handoff in force and says how to watch it: exit 130', async () => {
+  const p = start(['handoff', 'run', ...SEND, ...key()])
+  await until('the first event', () => /queued/.test(p.out))
+  p.child.kill('SIGINT')
+  const r = await p.done
+  assert.equal(r.code, 130)
+  const id = r.err.match(/^handoff (\S+) trace/)[1]
+  assert.match(r.err, new RegExp(`left in force: baton handoff watch ${id}\n$`))
+  assert.equal((await baton(['handoff', 'cancel', id])).code, 0)
+})
+
+test('dev: up says what it is before what to try, -q nothing; a purge asks before it stops anything', async () => {
+  const env = { BATON_DEV_DIR: b.path('dev'), BATON_ADDR: '', BATON_CA: '', BATON_CERT: '', BATON_KEY: '', BATON_TOKEN_FILE: '', BATON_METRICS: '' }
+  const both = (script) => new Promise((yes) => {
+    const p = spawn('/bin/bash', ['-c', script, '-', BATON], { env: { PATH: process.env.PATH, HOME: b.dir, ...env } })
+    let out = ''
+    p.stdout.on('data', (d) => { out += d })
+    p.on('close', (code) => yes({ code, out }))
+  })
+  try {
+    const up = await both('"$1" dev up 2>&1')
+    assert.equal(up.code, 0, up.out)
+    assert.match(up.out, /^batond is ready\n[^]*\nTry: /)
+    const again = await baton(['dev', 'up', '-q'], { env })
+    assert.deepEqual([again.code, again.out, again.err], [0, '', ''])
+    const purge = await baton(['dev', 'down', '--purge'], { env })
+    assert.equal(purge.code, 64)
+    assert.match(purge.err, /--yes/)
+    const status = await baton(['dev', 'status'], { env })
+    assert.deepEqual([status.code, status.out.split('\n')[0]], [0, 'batond is running and ready'])
+  } finally {
+    assert.equal((await baton(['dev', 'down', '--purge', '--yes'], { env })).code, 0)
+  }
+  assert.equal((await baton(['dev', 'status'], { env })).code, 66)
 })
 
 test('token verify: 0, or 77 and the reason alone on standard output', async () => {
@@ -134,7 +233,7 @@ test('version --protos writes the contract', async () => {
 
 test('serve: a command that fails is a failed attempt, delivered again', async () => {
   const once = b.path('tried')
-  const script = `if [ -e ${once} ]; then cat; else touch ${once}; exit 3; fi`
+  const script = `if [ -e ${once} ]; then cat; else touch ${once}; exit 75; fi`
   const worker = start(['serve', '--route', ROUTE, '--', '/bin/sh', '-c', script], { agent: 'worker' })
   const r = await baton(['handoff', 'run', ...SEND, ...key(), '-o', 'json'])
   worker.child.kill('SIGTERM')

@@ -25,6 +25,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "cli/work.h"
 
 /* Runs the command line; what it wrote, to be freed. */
 struct ran {
@@ -146,6 +147,7 @@ static void addresses_are_checked_first(void **state)
 	expect(RUN((char *)"whoami", (char *)"--dir", (char *)"/nope"), EXIT_MISSING, NULL, "no dev set-up in /nope");
 	expect(RUN((char *)"whoami", (char *)"--dir", (char *)"/nope", (char *)"--as", (char *)"worker"), EXIT_MISSING, NULL,
 		"no dev set-up in /nope");
+	expect(RUN((char *)"bench", (char *)"--dir", (char *)"/nope"), EXIT_MISSING, NULL, "no dev set-up in /nope");
 }
 
 static void envelopes_name_the_file_that_was_given(void **state)
@@ -199,7 +201,7 @@ static void help_is_on_every_level(void **state)
 	expect(RUN((char *)"help"), EXIT_YES, "handoff send", NULL);
 	expect(RUN((char *)"help", (char *)"handoff"), EXIT_YES, "watch ID", NULL);
 	expect(RUN((char *)"help", (char *)"handoff", (char *)"send"), EXIT_YES, "prints its receipt", NULL);
-	expect(RUN((char *)"help", (char *)"serve"), EXIT_YES, "--grace", NULL);
+	expect(RUN((char *)"help", (char *)"serve"), EXIT_YES, "--content-type", NULL);
 	expect(RUN((char *)"help", (char *)"doctor"), EXIT_YES, "Redis", NULL);
 	expect(RUN((char *)"help", (char *)"sevre"), EXIT_USAGE, NULL, "did you mean `serve`?");
 	for (size_t i = 0; i < n_verbs; i++) {
@@ -539,6 +541,19 @@ static void output_that_cannot_be_written_is_told(void **state)
 	unlink(errors);
 }
 
+static void results_are_called_what_they_are(void **state)
+{
+	assert_string_equal(work_content_type(SLICE_LIT("{\"a\":1}\n")), "application/json");
+	assert_string_equal(work_content_type(SLICE_LIT("42")), "application/json");
+	assert_string_equal(work_content_type(SLICE_LIT("{\"a\":1} and more")), "text/plain");
+	assert_string_equal(work_content_type(SLICE_LIT("done\n")), "text/plain");
+	assert_string_equal(work_content_type(SLICE_LIT("\xe2\x82\xac\tand tabs\r\n")), "text/plain");
+	assert_string_equal(work_content_type(SLICE_LIT("\x1b[2J")), "application/octet-stream");
+	assert_string_equal(work_content_type(SLICE_LIT("\xff\xd8\xff")), "application/octet-stream");
+	expect(RUN((char *)"serve", (char *)"--route", (char *)"r", (char *)"--content-type", (char *)"a\nb", (char *)"--",
+		(char *)"cat"), EXIT_USAGE, NULL, "printable");
+}
+
 static void protos_are_written_whole(void **state)
 {
 	const char *src = getenv("BATON_SRCDIR");
@@ -592,7 +607,7 @@ int main(void)
 		cmocka_unit_test(protos_are_written_whole), cmocka_unit_test(options_are_no_values),
 		cmocka_unit_test(addresses_are_checked_first), cmocka_unit_test(envelopes_name_the_file_that_was_given),
 		cmocka_unit_test(denials_say_what_to_do), cmocka_unit_test(what_to_do_fits_the_call),
-		cmocka_unit_test(output_that_cannot_be_written_is_told),
+		cmocka_unit_test(output_that_cannot_be_written_is_told), cmocka_unit_test(results_are_called_what_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
