@@ -1,0 +1,65 @@
+-- What is known of handoffs? One by one, the events of one, or a route's newest. Nothing is written here.
+
+-- m s · ids
+local function get(k, a)
+	init()
+	local m = call('HMGET', k[1], 't', 'w')
+	local out, ids = {}, {}
+	for j = 1, #a[1] / 16 do ids[j] = sub(a[1], j * 16 - 15, j * 16) end
+	local recs = call('HMGET', k[2], tun(ids))
+	for j = 1, #ids do
+		local id, rec = find_record(k[2], ids[j], recs[j])
+		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
+	end
+	return head(clock(m[1]), tonumber(m[2] or 0), 0) .. concat(out)
+end
+
+-- m s · id, after, max. Answer: an array of the usual string with one entry, then the events.
+local function events(k, a)
+	init()
+	local m = call('HMGET', k[1], 't', 'w')
+	local id, rec = find_record(k[2], a[1], call('HGET', k[2], a[1]))
+	local out = {head(clock(m[1]), tonumber(m[2] or 0), 0) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)}
+	local key, after, left, bytes = sub(k[1], 1, -2) .. 'e:' .. id, tonumber(a[2]), tonumber(a[3]), 0
+	local first = rec and call('LINDEX', key, 0)
+	if not first then return out end
+	local at = max(0, after - unpk('>I4', first, 8) + 1)
+	while left > 0 and bytes < EVENT_BYTES do
+		local some = call('LRANGE', key, at, at + min(left, 4) - 1)
+		if #some == 0 then break end
+		for j = 1, #some do
+			if bytes > 0 and bytes + #some[j] > EVENT_BYTES then return out end
+			out[#out + 1], bytes = some[j], bytes + #some[j]
+		end
+		left, at = left - #some, at + #some
+	end
+	return out
+end
+
+-- m s n · agent 8, state, before, max, bytes of blobs that may follow. extra = the position to go on before, 0 = the end.
+local function list(k, a)
+	init()
+	local m = call('HMGET', k[1], 't', 'w', 'nb')
+	local base, before, want, budget = tonumber(m[3] or 0), tonumber(a[3]), tonumber(a[4]), tonumber(a[5])
+	local state, out = tonumber(a[2]), {}
+	local stop = base + call('LLEN', k[3])
+	if before > 0 then stop = min(stop, before - 1) end
+	local start, on, n = max(base + 1, stop - LIMIT_LOOK + 1), 0, 0
+	local ids = stop >= start and call('LRANGE', k[3], start - base - 1, stop - base - 1) or {}
+	local recs = #ids > 0 and call('HMGET', k[2], tun(ids)) or {}
+	if start > base + 1 then on = start end
+	for j = #ids, 1, -1 do
+		local rec = recs[j]
+		if rec and byte(rec, 1) == 82 and (state == 0 or byte(rec, 67) == state)
+			and (a[1] == ZERO8 or sub(rec, 2, 9) == a[1] or sub(rec, 100, 107) == a[1]) then
+			budget = budget - size_of(rec) - unpk('>I4', rec, 87)
+			if n >= want or (budget < 0 and n > 0) then
+				on = start + j
+				break
+			end
+			n = n + 1
+			entry(out, n, OK, 0, ids[j], sub(rec, 1, 60) .. pack('>I6', start + j - 1) .. sub(rec, 67))
+		end
+	end
+	return head(clock(m[1]), tonumber(m[2] or 0), on) .. concat(out)
+end
