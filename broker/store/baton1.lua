@@ -1,8 +1,14 @@
 #!lua name=baton1
--- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys.
--- Rules kept here: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
+-- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
+-- what its parts share, and how work gets in and out (open, accept, lease); then baton1_report.lua, baton1_read.lua, baton1_tick.lua.
+-- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
+--
+-- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
+--   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
+--   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
+--   b:<id><token> a sealed blob   e:<id> list, events
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task
@@ -17,7 +23,7 @@
 -- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, extra 6, epoch 4, then one entry an item:
 --   status 1, flags 1, id 16, record 119 (zeros when there is none)
 
-local call, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
+local call, try, type_of, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
 local NONE, ZERO6, ZERO8, INIT, MARK
 
 local QUEUED, LEASED, INPUT, QUARANTINED, SCHEDULED, HELD = 3, 4, 6, 7, 2, 1
@@ -44,6 +50,7 @@ local function init()
 	INIT = '\0\0\0\1' .. rep('\0', 42) -- of a new record, from the cursor on
 	MARK = {}
 	for status = 0, 15 do MARK[2 * status], MARK[2 * status + 1] = char(status, 0), char(status, 1) end
+	try, type_of = redis.pcall, type
 	call = redis.call
 end
 
@@ -70,6 +77,25 @@ local function push(key, ids)
 	if #ids > 0 then call('RPUSH', key, tun(ids)) end
 end
 
+-- A key of another type raises its error here, before the first write.
+local SIZE = {h = 'HLEN', l = 'LLEN', z = 'ZCARD'}
+local function probe(kinds, k)
+	for j = 1, #kinds do call(SIZE[sub(kinds, j, j)], k[j]) end
+end
+
+local function need(command, key, list)
+	if #list > 0 then call(command, key) end
+end
+
+-- What ended now is kept for a while.
+local function ended(key, now, ids)
+	for j = 1, #ids, 256 do call('RPUSH', key, pack('>I6', now) .. concat(ids, '', j, min(j + 255, #ids))) end
+end
+
+local function whole(rec)
+	return rec and #rec == 119 and byte(rec, 1) == 82
+end
+
 -- Tells the nodes that found nothing to lease; the caller's own node wakes itself.
 local function wake(km, arm, me)
 	if not arm then return end
@@ -94,9 +120,10 @@ local function size_of(rec)
 	return (unpk('>I4', rec, 26))
 end
 
--- Writes down an event that is neither the first, the first lease nor the last; rec is how the record is after it.
+-- Writes down an event that is neither the first, the first lease nor the last; rec is how the record is after it. A list that is
+-- none any more must not hold up the work itself: false.
 local function log(base, id, rec, token, body)
-	call('RPUSH', base .. 'e:' .. id, sub(rec, 67, 77) .. sub(rec, 91, 91) .. sub(rec, 100, 107) .. token .. body)
+	return type_of(try('RPUSH', base .. 'e:' .. id, sub(rec, 67, 77) .. sub(rec, 91, 91) .. sub(rec, 100, 107) .. token .. body)) == 'number'
 end
 
 -- Follows an alias. Returns id, record; record false when there is none.
@@ -104,14 +131,13 @@ local function find_record(ks, id, rec)
 	if rec and byte(rec, 1) == 65 then
 		id = sub(rec, 2, 17)
 		rec = call('HGET', ks, id)
-		if rec and byte(rec, 1) ~= 82 then rec = false end
 	end
-	return id, rec
+	return id, whole(rec) and rec
 end
 
 -- Entry j of an answer. Three pieces that exist already cost less than one new string.
 local function entry(out, j, status, flags, id, rec)
-	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec or NONE
+	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec and #rec == 119 and rec or NONE
 end
 
 -- m s n q0 q1 q2 z h · remembered epoch, remembered sequence. Answer: 'K' header with extra = sequence, then changed 1, lost 6,
@@ -119,6 +145,7 @@ end
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
+	probe('hhzlllzz', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
 	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w')
 	local now = clock(m[6])
@@ -129,9 +156,9 @@ local function open(k, a)
 	end
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
 	if not m[4] then
-		seq = call('LLEN', k[3])
+		seq = tonumber(call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
 		w = call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6]) + call('ZCARD', k[7])
-		call('HSET', km, 'nb', 0, 'wb', 0)
+		call('HSET', km, 'wb', 0)
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
@@ -212,7 +239,7 @@ local function accept(k, a)
 				rec = 'A' .. first_id .. sub(items, o + 18, o + 33) .. now6 .. token
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
-				order[#order + 1], f[#f + 1] = id, id
+				order[#order + 1], order[#order + 2], f[#f + 1] = seq, id, id
 			elseif w >= max_w or wb + size > max_wb then
 				status = QUOTA
 			else
@@ -221,7 +248,7 @@ local function accept(k, a)
 				rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. INIT
 				mine[id], shown = rec, rec
 				new[#new + 1], new[#new + 2] = id, rec
-				order[#order + 1] = id
+				order[#order + 1], order[#order + 2] = seq, id
 				if key then
 					local value = id .. sub(items, o + 72, o + 87)
 					mine_idem[key] = value
@@ -241,14 +268,16 @@ local function accept(k, a)
 		if status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
 		entry(out, j, status, flags, named, shown)
 	end
+	need('ZCARD', k[4], z) need('LLEN', k[5], q[1]) need('LLEN', k[6], q[2]) need('LLEN', k[7], q[3])
+	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h)
 	if #new > 0 then
 		call('HSET', ks, tun(new))
 		if #new_idem > 0 then call('HSET', k[3], tun(new_idem)) end
-		call('RPUSH', k[8], tun(order))
+		call('ZADD', k[8], tun(order))
 		push(k[5], q[1]) push(k[6], q[2]) push(k[7], q[3])
 		if #z > 0 then call('ZADD', k[4], tun(z)) end
 		if #h > 0 then call('ZADD', k[10], tun(h)) end
-		if #f > 0 then call('RPUSH', k[9], now6 .. concat(f)) end
+		ended(k[9], now, f)
 		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 't', now)
 		if m[6] and #q[1] + #q[2] + #q[3] > 0 then wake(km, m[6], a[2]) end
 	end
@@ -266,6 +295,8 @@ local function lease(k, a)
 	local now, fence, w, wb = clock(m[5]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
+	local left = call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
+	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
 		want = min(want, 256) -- a hint counts its fences in one byte
@@ -273,15 +304,15 @@ local function lease(k, a)
 		at = at + 1
 		local count_at = at
 		while want > 0 and budget > 0 and not dry and pops < LIMIT_POPS do
+			if left == 0 then dry = true break end
 			local popped = call('LMPOP', 3, k[4], k[5], k[6], 'LEFT', 'COUNT', want)
-			if not popped then dry = true break end
 			local key, ids = popped[1], popped[2]
 			local recs = call('HMGET', ks, tun(ids))
 			local back = {}
-			pops = pops + #ids
+			pops, left = pops + #ids, left - #ids
 			for j = 1, #ids do
 				local id, rec = ids[j], recs[j]
-				if rec and byte(rec, 67) == QUEUED and byte(rec, 1) == 82 then
+				if whole(rec) and byte(rec, 67) == QUEUED then
 					local deadline, _, _, size = unpk('>I6BBI4', rec, 18)
 					local cursor = cursor_of(rec) + 1
 					if deadline > 0 and deadline <= now then
@@ -306,6 +337,7 @@ local function lease(k, a)
 					end
 				end
 			end
+			left = left + #back
 			for j = #back, 1, -1 do call('LPUSH', key, back[j]) end
 		end
 		if #hint > 0 then call('ZADD', k[3], now + ms, pack('>I8', first) .. concat(hint)) end
@@ -314,7 +346,7 @@ local function lease(k, a)
 	if #new > 0 then
 		call('HSET', ks, tun(new))
 		call('HSET', km, 'fence', fence, 'w', w, 'wb', wb, 't', now)
-		if #gone > 0 then call('RPUSH', k[7], now6 .. concat(gone)) end
+		ended(k[7], now, gone)
 	end
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then
 		call('HSET', km, 'arm', (m[6] and m[6] .. ' ' or '') .. a[2])

@@ -39,26 +39,24 @@ end
 -- m s n · agent 8, state, before, max, bytes of blobs that may follow. extra = the position to go on before, 0 = the end.
 local function list(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'nb')
-	local base, before, want, budget = tonumber(m[3] or 0), tonumber(a[3]), tonumber(a[4]), tonumber(a[5])
-	local state, out = tonumber(a[2]), {}
-	local stop = base + call('LLEN', k[3])
-	if before > 0 then stop = min(stop, before - 1) end
-	local start, on, n = max(base + 1, stop - LIMIT_LOOK + 1), 0, 0
-	local ids = stop >= start and call('LRANGE', k[3], start - base - 1, stop - base - 1) or {}
+	local m = call('HMGET', k[1], 't', 'w')
+	local want, budget, state, out, on, n = tonumber(a[4]), tonumber(a[5]), tonumber(a[2]), {}, 0, 0
+	local found = call('ZREVRANGEBYSCORE', k[3], a[3] == '0' and '+inf' or '(' .. a[3], '-inf', 'WITHSCORES', 'LIMIT', 0, LIMIT_LOOK + 1)
+	local ids = {}
+	for j = 1, #found, 2 do ids[#ids + 1] = found[j] end
 	local recs = #ids > 0 and call('HMGET', k[2], tun(ids)) or {}
-	if start > base + 1 then on = start end
-	for j = #ids, 1, -1 do
+	if #ids > LIMIT_LOOK then on = found[2 * #ids] + 1 end
+	for j = 1, min(#ids, LIMIT_LOOK) do
 		local rec = recs[j]
-		if rec and byte(rec, 1) == 82 and (state == 0 or byte(rec, 67) == state)
+		if whole(rec) and (state == 0 or byte(rec, 67) == state)
 			and (a[1] == ZERO8 or sub(rec, 2, 9) == a[1] or sub(rec, 100, 107) == a[1]) then
 			budget = budget - size_of(rec) - unpk('>I4', rec, 87)
 			if n >= want or (budget < 0 and n > 0) then
-				on = start + j
+				on = found[2 * j] + 1
 				break
 			end
 			n = n + 1
-			entry(out, n, OK, 0, ids[j], sub(rec, 1, 60) .. pack('>I6', start + j - 1) .. sub(rec, 67))
+			entry(out, n, OK, 0, ids[j], sub(rec, 1, 60) .. pack('>I6', found[2 * j]) .. sub(rec, 67))
 		end
 	end
 	return head(clock(m[1]), tonumber(m[2] or 0), on) .. concat(out)

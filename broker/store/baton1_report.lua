@@ -12,7 +12,7 @@ local function load_items(ks, items, width)
 	for j = 1, #items / width do ids[j] = sub(items, (j - 1) * width + 1, (j - 1) * width + 16) end
 	local recs, by = call('HMGET', ks, tun(ids)), {}
 	for j = 1, #ids do
-		if recs[j] and byte(recs[j], 1) == 82 then by[ids[j]] = recs[j] end
+		if whole(recs[j]) then by[ids[j]] = recs[j] end
 	end
 	return ids, by
 end

@@ -412,9 +412,10 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 	pos = s->all.n;
 	if (before && before - 1 < pos)
 		pos = before - 1;
-	for (; pos > s->all.head && looked < LOOK_MAX; pos--, looked++) {
+	for (; pos > s->all.head && looked < LOOK_MAX; pos--) {
 		struct mem_handoff *h = mem_find_exact(s, s->all.v[pos - 1]);
 
+		looked += h != NULL; /* what was purged is not there to look at */
 		if (!h || h->alias || (state && h->r.r.state != state))
 			continue;
 		if (agent && h->r.r.sender != agent && h->r.r.owner != agent)
@@ -423,6 +424,8 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 			break;
 		answer_item(m, x, s, h, blobs, blobs);
 	}
+	while (pos > s->all.head && !mem_find_exact(s, s->all.v[pos - 1]))
+		pos--;
 	x->a.next = pos > s->all.head ? pos + 1 : 0;
 }
 

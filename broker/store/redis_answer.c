@@ -236,10 +236,14 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 {
 	bool many = b->kind != KIND_GET;
 	struct fetch *f = fetch_new();
-	struct store_answer ok = {.status = STORE_OK, .next = h->extra};
+	struct store_answer ok = {.status = STORE_OK};
 	struct item *i = NULL;
 	struct entry e;
 
+	if (b->kind == KIND_LIST)
+		ok.next = h->extra;
+	else
+		ok.more = h->extra != 0;
 	if (!f || (many && (!(i = items_take(&b->items)) || !fetch_begin(f, i, &ok)))) {
 		fetch_free(f);
 		if (i)

@@ -1,0 +1,133 @@
+/* Does the store keep its rules at their corners, whichever backend: much due at once, names by another id, what was taken back? */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "store_kit.h"
+
+#define AGENT 77
+#define LONG_MS 600000
+#define MANY 600
+
+static struct store_record accepted(struct kit *k, const struct store_accept *r)
+{
+	struct answer *a = kit_accept(k, r);
+
+	assert_int_equal(a->status, STORE_OK);
+	return a->record;
+}
+
+static struct store_record leased(struct kit *k, uint32_t ms)
+{
+	struct answer *a = kit_lease(k, AGENT, 1, ms);
+
+	assert_int_equal(a->status, STORE_OK);
+	assert_int_equal(a->n_items, 1);
+	assert_int_equal(a->items[0].record.state, STATE_LEASED);
+	return a->items[0].record;
+}
+
+static struct store_record new_lease(struct kit *k, uint32_t ms)
+{
+	struct store_accept r = kit_request(k, "task");
+
+	accepted(k, &r);
+	return leased(k, ms);
+}
+
+/* Ticks while more is due, as housekeeping does; how many records changed. */
+static size_t tick_all(struct kit *k)
+{
+	struct answer *a;
+	size_t n = 0, calls = 0;
+
+	do {
+		a = kit_tick(k);
+		assert_int_equal(a->status, STORE_OK);
+		n += a->n_items;
+	} while (a->more && ++calls < 64);
+	assert_false(a->more);
+	return n;
+}
+
+/* ---- much is due at once ---- */
+
+static void many_lapses(struct kit *k)
+{
+	for (int i = 0; i < MANY; i++)
+		new_lease(k, 1);
+	kit_sleep(k, 5);
+	assert_int_equal(tick_all(k), MANY);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), MANY);
+}
+
+static void many_promotions(struct kit *k)
+{
+	int64_t start = kit_now() + 1;
+
+	for (int i = 0; i < MANY; i++) {
+		struct store_accept r = kit_request(k, "task");
+
+		r.state = STATE_SCHEDULED;
+		r.start_at_ms = start;
+		accepted(k, &r);
+	}
+	kit_sleep(k, 5);
+	assert_int_equal(tick_all(k), MANY);
+	assert_int_equal(kit_lease(k, AGENT, 256, LONG_MS)->n_items, 256);
+}
+
+static void many_deadlines(struct kit *k)
+{
+	for (int i = 0; i < MANY; i++) {
+		struct store_accept r = kit_request(k, "task");
+
+		r.deadline_ms = kit_now() + 1;
+		accepted(k, &r);
+	}
+	kit_sleep(k, 5);
+	assert_int_equal(tick_all(k), MANY);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
+}
+
+/* Old work that is kept does not keep what is newer in the list. */
+static void forgotten(struct kit *k)
+{
+	struct store_accept kept = kit_request(k, "kept");
+	struct store_record first = {0}, l = {0};
+	struct answer *x;
+
+	kept.state = STATE_HELD;
+	accepted(k, &kept);
+	for (int i = 0; i < MANY; i++) {
+		l = new_lease(k, LONG_MS);
+		first = i ? first : l;
+		assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "")->status, STORE_OK);
+	}
+	k->limits.keep_finished_ms = 1;
+	kit_sleep(k, 5);
+	tick_all(k);
+	assert_int_equal(kit_get(k, &first.id, false)->status, STORE_NOT_FOUND);
+	assert_int_equal(kit_get(k, &l.id, false)->status, STORE_NOT_FOUND);
+	x = kit_list(k, 0, STATE_UNSPECIFIED, 0, 10, false);
+	assert_int_equal(x->n_items, 1);
+	assert_memory_equal(x->items[0].record.id.b, kept.id.b, sizeof kept.id.b);
+	assert_int_equal(x->items[0].record.position, 1);
+	assert_int_equal(x->next, 0);
+	l = new_lease(k, LONG_MS);
+	assert_int_equal(l.position, MANY + 2);
+}
+
+static const struct kit_scenario scenarios[] = {
+	{"many-lapses", many_lapses}, {"many-promotions", many_promotions}, {"many-deadlines", many_deadlines},
+	{"forgotten", forgotten},
+};
+
+int main(void)
+{
+	return kit_run("store corners", scenarios, sizeof scenarios / sizeof scenarios[0], NULL, 0);
+}
