@@ -58,7 +58,8 @@ static void send_inline(struct redis *s, struct batch *b)
 	slot_dirty(s, b->slot);
 }
 
-/* The blobs were written, the call beside them failed: nobody would ever remove them. */
+/* The blobs were written, the call beside them failed: nobody would ever remove them. But what was sent before may have been accepted
+ * then, and the blob is of the same name. */
 static void unlink_blobs(struct redis *s, struct batch *b)
 {
 	struct batch *u = batch_new(KIND_UNLINK, b->slot);
@@ -69,9 +70,23 @@ static void unlink_blobs(struct redis *s, struct batch *b)
 		return;
 	}
 	while ((i = items_take(&b->items)))
-		items_put(&u->items, i);
-	if (!batch_send(s, u))
+		if (i->tries > 1)
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		else
+			items_put(&u->items, i);
+	if (!u->items.n)
+		batch_free(u);
+	else if (!batch_send(s, u))
 		batch_abandon(s, u);
+}
+
+/* Memory is full: surely not accepted only if it was never sent before. */
+static void refuse_accepts(struct redis *s, struct batch *b)
+{
+	struct item *i;
+
+	while ((i = items_take(&b->items)))
+		item_fail(s, i, i->tries > 1 ? STORE_UNAVAILABLE : STORE_QUOTA, RETRY_MS);
 }
 
 static void on_error(struct redis *s, struct batch *b, const char *error, bool blobs_written)
@@ -84,7 +99,7 @@ static void on_error(struct redis *s, struct batch *b, const char *error, bool b
 	if (oom && b->exec && b->kind != KIND_ACCEPT)
 		send_inline(s, b);
 	else if (oom && b->kind == KIND_ACCEPT)
-		fail_all(s, b, STORE_QUOTA, RETRY_MS);
+		refuse_accepts(s, b);
 	else if (blobs_written)
 		unlink_blobs(s, b);
 	else
@@ -285,6 +300,8 @@ static bool answer_fits(const struct batch *b, struct slice text)
 	case KIND_CANCEL:
 	case KIND_GET:
 		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
+	case KIND_EVENTS:
+		return false; /* these come as an array */
 	default:
 		return true;
 	}
@@ -326,10 +343,9 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 static void on_function(struct redis *s, struct batch *b, const redisReply *r, bool blobs_written)
 {
 	if (r->type == REDIS_REPLY_ERROR) {
-		if (b->kind == KIND_QUARANTINE || b->kind == KIND_OPEN)
-			redis_conn_fail(s->conn, false, r->str, "Baton connects again and checks the server anew");
-		else
-			on_error(s, b, r->str, blobs_written);
+		if (b->kind == KIND_OPEN)
+			b->slot->opening = false; /* what waits asks again, and gives up after a few times */
+		on_error(s, b, r->str, blobs_written);
 		return;
 	}
 	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)

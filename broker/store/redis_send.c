@@ -346,13 +346,13 @@ static bool flush_kind(struct redis *s, struct slot *slot, enum kind k)
 	return true;
 }
 
-/* Items answered without Redis: admission closed, no connection. */
+/* Items answered without Redis: admission closed, no connection. What was sent before has an unknown outcome. */
 static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store_status status, uint32_t retry_after_ms)
 {
 	struct item *i;
 
 	while ((i = items_take(&slot->queue[k])))
-		item_fail(s, i, status, retry_after_ms);
+		item_fail(s, i, i->tries ? STORE_UNAVAILABLE : status, retry_after_ms);
 }
 
 void redis_flush(struct redis *s)

@@ -1,5 +1,7 @@
 /* Does the Redis backend stay right when somebody else wrote to its keys? Keys of another type, deleted or malformed ones, counters that
  * lie: nothing may be half done, and nothing acknowledged lost that is still there. */
+#include "config.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/redis_checks.h"
 #include "store_kit.h"
 
 #define AGENT 77
@@ -92,10 +95,54 @@ static void malformed(void **state)
 	kit_free(&k);
 }
 
+/* ---- answers that are none ---- */
+
+/* One broken slot holds up itself alone, and only as long as it is broken. */
+static void open_fails(void **state)
+{
+	struct kit k;
+	struct store_accept r, other;
+
+	begin(&k);
+	server_say(&server, "SET {acme/refunds}:n x");
+	r = request(&k);
+	assert_int_equal(kit_accept(&k, &r)->status, STORE_UNAVAILABLE);
+	assert_true(k.store->ops->available(k.store));
+	k.slot.route = "other";
+	other = request(&k);
+	assert_int_equal(kit_accept(&k, &other)->status, STORE_OK);
+	k.slot.route = "refunds";
+	server_say(&server, "DEL {acme/refunds}:n");
+	assert_int_equal(kit_accept(&k, &r)->status, STORE_OK);
+	kit_free(&k);
+}
+
+/* A library that answers events with a string. */
+static void events_as_string(void **state)
+{
+	static const char from[] = "add('events', events", to[] = "add('events', function() return 'K'..string.rep('\\0',22) end";
+	struct kit k;
+	struct store_record r;
+	const char *at = strstr(store_library, from);
+	char *code = NULL;
+
+	begin(&k);
+	r = accepted(&k);
+	assert_non_null(at);
+	assert_true(asprintf(&code, "%.*s%s%s", (int)(at - store_library), store_library, to, at + strlen(from)) > 0);
+	command(4, (const char *[]){"FUNCTION", "LOAD", "REPLACE", code}, NULL);
+	assert_int_equal(kit_events(&k, &r.id, 0, 10)->status, STORE_UNAVAILABLE);
+	command(4, (const char *[]){"FUNCTION", "LOAD", "REPLACE", store_library}, NULL);
+	free(code);
+	kit_free(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed),
+		cmocka_unit_test(open_fails),
+		cmocka_unit_test(events_as_string),
 	};
 
 	return cmocka_run_group_tests_name("store damage", tests, start, stop);
