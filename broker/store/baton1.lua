@@ -168,13 +168,27 @@ local function open(k, a)
 	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
 end
 
+-- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
+-- was accepted before.
+local function closed(base, ks, items)
+	local drop = {}
+	for o = 0, #items - 99, 99 do
+		local id, token = sub(items, o + 1, o + 16), sub(items, o + 46, o + 53)
+		local rec = call('HGET', ks, id)
+		if not rec or sub(rec, 30, 37) ~= token then drop[#drop + 1] = base .. 'b:' .. id .. token end
+	end
+	if #drop > 0 then call('UNLINK', tun(drop)) end
+	return 'O'
+end
+
 -- m s i z q0 q1 q2 n f h · incarnation, node, max waiting, max bytes, skew ms, items. Item, 99 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at. extra = sequence.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[6]
 	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep')
-	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
+	local base = sub(km, 1, -2)
+	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / 99, {}, {}, {}
 	for j = 1, n do
 		local o = (j - 1) * 99
@@ -185,7 +199,7 @@ local function accept(k, a)
 		end
 	end
 	local known = call('HMGET', ks, '.', tun(ids))
-	if not known[1] then return 'O' end
+	if not known[1] then return closed(base, ks, items) end
 	local firsts = #idem > 0 and call('HMGET', k[3], tun(idem)) or {}
 	local first_ids, first_at = {}, {}
 	for j = 1, #idem do
@@ -201,7 +215,6 @@ local function accept(k, a)
 	local max_w, max_wb = tonumber(a[3]), tonumber(a[4])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
-	local base = sub(km, 1, -2)
 	for j = 1, n do
 		local o, id = (j - 1) * 99, ids[j]
 		local rec = mine[id] or known[j + 1]

@@ -23,12 +23,12 @@ local function save(ks, dirty, by)
 	if #new > 0 then call('HSET', ks, tun(new)) end
 end
 
--- m s · items. Item, 36 bytes: 1 id 17 fence 25 owner 33 lease ms.
+-- m s l · items. Item, 36 bytes: 1 id 17 fence 25 owner 33 lease ms.
 local function extend(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w')
 	local ids, by = load_items(k[2], a[1], 36)
-	local now, out, dirty = clock(m[1]), {}, {}
+	local now, out, dirty, hints = clock(m[1]), {}, {}, {}
 	for j = 1, #ids do
 		local o, id, status = (j - 1) * 36, ids[j], OK
 		local rec = by[id]
@@ -37,12 +37,19 @@ local function extend(k, a)
 		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
 			status = LOST
 		else
-			rec = sub(rec, 1, 107) .. pack('>I6', now + unpk('>I4', a[1], o + 33)) .. sub(rec, 114)
+			local till = now + unpk('>I4', a[1], o + 33)
+			if till < unpk('>I6', rec, 108) then
+				-- Shortened: the hint that the lease left would tell too late.
+				hints[#hints + 1], hints[#hints + 2] = till, pack('>I8', unpk('>I8', rec, 92) - 1) .. id .. '\0'
+			end
+			rec = sub(rec, 1, 107) .. pack('>I6', till) .. sub(rec, 114)
 			by[id], dirty[id] = rec, true
 		end
 		entry(out, j, status, 0, id, rec)
 	end
+	need('ZCARD', k[3], hints)
 	save(k[2], dirty, by)
+	if #hints > 0 then call('ZADD', k[3], tun(hints)) end
 	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
 end
 
@@ -74,11 +81,13 @@ local function event(k, a)
 		else
 			local state, limit = unpk('>BI4', a[1], o + 33)
 			local cursor = cursor_of(rec)
+			local new = with(rec, state == 0 and byte(rec, 67) or state, now, cursor + 1, nil, token)
 			if cursor >= limit then
 				status = QUOTA
+			elseif not log(base, id, new, token, a[1 + j]) then
+				status = WRONG
 			else
-				rec = with(rec, state == 0 and byte(rec, 67) or state, now, cursor + 1, nil, token)
-				log(base, id, rec, token, a[1 + j])
+				rec = new
 				by[id], dirty[id] = rec, true
 			end
 		end
@@ -96,8 +105,9 @@ local function finish(k, a)
 	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
 	local ids, by = load_items(ks, items, 50)
 	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local now6, base, moved, next_body = pack('>I6', now), sub(km, 1, -2), false, 3
+	local base, moved, next_body = sub(km, 1, -2), false, 3
 	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
+	local logs, bodies, dead, bad, delayed = {}, {}, {}, {}, {}
 	for j = 1, #ids do
 		local o, id, status = (j - 1) * 50, ids[j], OK
 		local rec, kind, delay, token, size, where = by[id], unpk('>BI4c8I4B', items, o + 33)
@@ -125,21 +135,22 @@ local function finish(k, a)
 			end
 			if state then
 				rec = with(rec, state, now, cursor, nil, token, size)
-				if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
-				if state == DEAD then call('ZADD', k[8], now, id) else done[#done + 1] = id end
+				if where == 2 then bodies[#bodies + 1] = {base .. 'b:' .. id .. token, body} end
+				if state == DEAD then dead[#dead + 1], dead[#dead + 2] = now, id else done[#done + 1] = id end
 			elseif kind == QUARANTINE then
 				rec = with(rec, QUARANTINED, now, cursor, nil, token)
-				log(base, id, rec, token, body)
-				call('ZADD', k[9], now, id)
+				logs[#logs + 1] = {id, rec, token, body}
+				bad[#bad + 1], bad[#bad + 2] = now, id
 			else
 				rec = with(rec, QUEUED, now, cursor, 2, token, nil, attempt)
-				log(base, id, rec, token, body)
+				logs[#logs + 1] = {id, rec, token, body}
 				rec = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
 				w, wb, moved = w + 1, wb + task, true
 				if late then
 					queued = queued + 1 -- it stands in its queue since the lapse
 				elseif delay > 0 then
-					call('ZADD', k[3], now + delay, id)
+					local deadline = unpk('>I6', rec, 18)
+					delayed[#delayed + 1], delayed[#delayed + 2] = deadline > 0 and min(now + delay, deadline) or now + delay, id
 				else
 					local c = q[class(rec)]
 					c[#c + 1], queued = id, queued + 1
@@ -150,27 +161,36 @@ local function finish(k, a)
 		if where == 1 and status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
 		entry(out, j, status, 0, id, rec)
 	end
+	need('ZCARD', k[3], delayed) need('LLEN', k[4], q[1]) need('LLEN', k[5], q[2]) need('LLEN', k[6], q[3])
+	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad)
+	for j = 1, #bodies do call('SET', tun(bodies[j])) end
+	for j = 1, #logs do log(base, tun(logs[j])) end
 	save(ks, dirty, by)
 	push(k[4], q[1]) push(k[5], q[2]) push(k[6], q[3])
-	if #done > 0 then call('RPUSH', k[7], now6 .. concat(done)) end
+	if #delayed > 0 then call('ZADD', k[3], tun(delayed)) end
+	if #dead > 0 then call('ZADD', k[8], tun(dead)) end
+	if #bad > 0 then call('ZADD', k[9], tun(bad)) end
+	ended(k[7], now, done)
 	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
 	if queued > 0 then wake(km, m[4], a[1]) end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
 	return head(now, w, 0) .. concat(out)
 end
 
--- m s z f h · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
+-- m s z f h x · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
+-- A body is sealed for the id asked for: when that is an alias, the entry names the first one, with flag 1, to be asked for instead.
 local function cancel(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[1]
 	local m = call('HMGET', km, 't', 'w', 'wb')
 	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local now6, base, next_body, out, moved = pack('>I6', now), sub(km, 1, -2), 2, {}, false
+	local base, next_body, out, moved = sub(km, 1, -2), 2, {}, false
+	probe('hhzlzz', k)
 	for j = 1, #items / 29 do
 		local o = (j - 1) * 29
 		local asked, token, size, where = unpk('>c16c8I4B', items, o + 1)
 		local id, rec = find_record(ks, asked, call('HGET', ks, asked))
-		local body, status = '', OK
+		local body, status, flags = '', OK, 0
 		if where == 2 then
 			body, next_body = a[next_body], next_body + 1
 		end
@@ -179,25 +199,28 @@ local function cancel(k, a)
 			status = NOT_FOUND
 		elseif sub(rec, 79, 86) == token then
 			status = OK
-		elseif state >= QUARANTINED or id ~= asked and where > 0 then
-			-- A body is sealed for the id asked for, so it cannot serve another.
+		elseif state > QUARANTINED then
 			status = WRONG
+		elseif id ~= asked and where > 0 then
+			status, flags = WRONG, 1
 		else
 			local marks = 0
 			if state < LEASED then
 				w, wb, moved = w - 1, wb - size_of(rec), true
 				call('ZREM', k[3], id)
 				if state == HELD then call('ZREM', k[5], id) end
+			elseif state == QUARANTINED then
+				call('ZREM', k[6], id)
 			else
 				marks = 1
 			end
 			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
 			rec = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size)
 			call('HSET', ks, id, rec)
-			call('RPUSH', k[4], now6 .. id)
+			ended(k[4], now, {id})
 		end
 		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
-		entry(out, j, status, 0, id, rec)
+		entry(out, j, status, flags, id, rec)
 	end
 	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
 	return head(now, w, 0) .. concat(out)
@@ -210,6 +233,7 @@ local function quarantine(k, a)
 	local m = call('HMGET', km, 't', 'w', 'wb')
 	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
 	local base, out = sub(km, 1, -2), {}
+	probe('hhzzz', k)
 	local ids, by = load_items(ks, a[1], 16)
 	for j = 1, #ids do
 		local id = ids[j]

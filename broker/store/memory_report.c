@@ -124,14 +124,14 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 
 	if (!h)
 		return STORE_NOT_FOUND;
-	if (h->r.r.state >= STATE_QUARANTINED)
+	if (h->r.r.state > STATE_QUARANTINED)
 		return STORE_WRONG_STATE;
 	mem_token(m, token);
 	if (!seal_report(m, s, h->id, token, outcome, &body))
 		return STORE_UNAVAILABLE;
 	if (h->r.r.state < STATE_LEASED)
 		mem_waiting(s, h, -1);
-	else
+	else if (h->r.r.state != STATE_QUARANTINED)
 		h->r.r.stop_requested = true;
 	mem_move(s, h, STATE_CANCELLED, mem_now(m, s));
 	set_outcome(h, token, body);

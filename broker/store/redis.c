@@ -142,6 +142,26 @@ static void item_queue(struct redis *s, struct item *i)
 	slot_dirty(s, i->slot);
 }
 
+bool item_rename(struct redis *s, struct item *i, const uint8_t *id)
+{
+	struct seal_name name = {SEAL_REPORT, i->slot->tenant, i->slot->route, i->request, i->request + CANCEL_AT_TOKEN};
+	uint8_t *plain = malloc(i->body_n + 1), *body = malloc(i->body_n + 1);
+	long n = plain && body ? seal_open(s->seal, &name, slice_of(i->body, i->body_n), plain) : -1;
+	bool ok;
+
+	name.id = id;
+	ok = n >= 0 && seal_put(s->seal, &name, slice_of(plain, (size_t)n), body) == 0;
+	if (ok) {
+		memcpy(i->body, body, i->body_n);
+		memcpy(i->request, id, HANDOFF_ID_BYTES);
+		i->tries = 0;
+		item_queue(s, i);
+	}
+	free(plain);
+	free(body);
+	return ok;
+}
+
 /* ---- the vtable ---- */
 
 static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)

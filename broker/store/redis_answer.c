@@ -170,6 +170,12 @@ static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry
 	return p[0] < STORE_UNSEALABLE && (e->has_record || e->status != STORE_OK);
 }
 
+/* Asked for by the id of a duplicate, whose first handoff it is about. */
+static bool cancels_alias(const struct item *i, const struct entry *e)
+{
+	return i->kind == KIND_CANCEL && e->status == STORE_WRONG_STATE && e->flag && e->has_record;
+}
+
 static bool wants_outcome(const struct item *i, const struct entry *e)
 {
 	return i->kind == KIND_ACCEPT && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
@@ -191,6 +197,8 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
 			continue;
 		}
+		if (cancels_alias(i, &e) && item_rename(s, i, e.record.r.id.b))
+			continue;
 		a.status = e.status;
 		a.same_bytes = e.flag;
 		a.record = e.record.r;

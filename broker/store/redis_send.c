@@ -9,10 +9,10 @@
 
 const struct kind_row kind_rows[KINDS] = {
 	[KIND_ACCEPT] = {"baton1_accept", "msiz012nfh", ACCEPT_BYTES, BATCH_ITEMS, true},
-	[KIND_EXTEND] = {"baton1_extend", "ms", EXTEND_BYTES, BATCH_ITEMS, false},
+	[KIND_EXTEND] = {"baton1_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false},
 	[KIND_EVENT] = {"baton1_event", "ms", EVENT_BYTES, BATCH_ITEMS, false},
 	[KIND_FINISH] = {"baton1_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false},
-	[KIND_CANCEL] = {"baton1_cancel", "mszfh", CANCEL_BYTES, BATCH_ITEMS, false},
+	[KIND_CANCEL] = {"baton1_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false},
 	[KIND_LEASE] = {"baton1_lease", "msl210f", LEASE_BYTES, 64, true},
 	[KIND_GET] = {"baton1_get", "ms", HANDOFF_ID_BYTES, 64, false},
 	[KIND_EVENTS] = {"baton1_events", "ms", 28, 1, false},

@@ -176,8 +176,9 @@ struct store_ops {
 	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
 	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);
 	void (*finish)(struct store *s, const struct store_finish *r, store_done *done, void *user, uint64_t op);
-	/* Waiting, held or scheduled: CANCELLED at once. Leased: stop_requested is set and the state becomes CANCELLED when the
-	 * worker is told (the caller finishes it): here it becomes CANCELLED at once, and later reports of that fence are LOST. */
+	/* Waiting, held, scheduled or quarantined: CANCELLED at once. Leased: stop_requested is set and the state becomes CANCELLED when the
+	 * worker is told (the caller finishes it): here it becomes CANCELLED at once, and later reports of that fence are LOST.
+	 * A duplicate's id stands for its first handoff's. */
 	void (*cancel)(struct store *s, struct store_slot slot, const struct handoff_id *id, struct slice outcome,
 		       store_done *done, void *user, uint64_t op);
 	void (*get)(struct store *s, struct store_slot slot, const struct handoff_id *id, bool blobs, store_done *done,

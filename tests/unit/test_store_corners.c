@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "store_kit.h"
 
@@ -122,9 +123,101 @@ static void forgotten(struct kit *k)
 	assert_int_equal(l.position, MANY + 2);
 }
 
+/* ---- what was taken back ---- */
+
+/* A worker that lost its connection has a while to come back, not the rest of a long lease. */
+static void shortened(struct kit *k)
+{
+	struct store_record l = new_lease(k, LONG_MS), other = new_lease(k, LONG_MS);
+	struct answer *x;
+
+	assert_int_equal(kit_extend(k, &l, 1)->status, STORE_OK);
+	x = kit_tick_until(k, 1);
+	assert_int_equal(x->items[0].record.state, STATE_QUEUED);
+	assert_memory_equal(x->items[0].record.id.b, l.id.b, sizeof l.id.b);
+	l = leased(k, LONG_MS);
+	assert_int_equal(l.attempt, 2);
+	assert_int_equal(kit_extend(k, &l, 1000)->status, STORE_OK); /* shortened, and then longer again */
+	assert_int_equal(kit_extend(k, &l, 1)->status, STORE_OK);
+	assert_int_equal(kit_extend(k, &l, LONG_MS)->status, STORE_OK);
+	kit_sleep(k, 5);
+	assert_int_equal(tick_all(k), 0);
+	assert_int_equal(kit_extend(k, &other, 1)->status, STORE_OK);
+	assert_int_equal(kit_extend(k, &l, 1)->status, STORE_OK);
+	kit_sleep(k, 5);
+	assert_int_equal(tick_all(k), 2);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 2);
+}
+
+/* Backing off ends at the deadline. */
+static void backing_off_deadline(struct kit *k)
+{
+	struct store_accept r = kit_request(k, "task");
+	struct store_record l;
+
+	r.deadline_ms = kit_now() + 100;
+	accepted(k, &r);
+	l = leased(k, LONG_MS);
+	assert_int_equal(kit_finish(k, &l, FINISH_RETRY, 60000, "")->record.state, STATE_QUEUED);
+	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_EXPIRED);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
+}
+
+static struct store_accept idempotent(struct kit *k, uint8_t key)
+{
+	struct store_accept r = kit_request(k, "pay");
+
+	r.has_idempotency = true;
+	memset(r.idempotency, key, sizeof r.idempotency);
+	return r;
+}
+
+static void cancel_by_alias(struct kit *k)
+{
+	struct store_accept first = idempotent(k, 1), again = idempotent(k, 1);
+	struct answer *x;
+
+	accepted(k, &first);
+	assert_int_equal(kit_accept(k, &again)->status, STORE_DUPLICATE);
+	x = kit_cancel(k, &again.id, "not needed");
+	assert_int_equal(x->status, STORE_OK);
+	assert_int_equal(x->record.state, STATE_CANCELLED);
+	assert_memory_equal(x->record.id.b, first.id.b, sizeof first.id.b);
+	x = kit_get(k, &again.id, true);
+	assert_int_equal(x->status, STORE_OK);
+	assert_string_equal(x->items[0].outcome, "not needed");
+	assert_int_equal(kit_cancel(k, &again.id, "again")->status, STORE_WRONG_STATE);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
+}
+
+static void cancel_quarantined(struct kit *k)
+{
+	struct store_record l = new_lease(k, LONG_MS);
+	struct store_accept r = kit_request(k, "spoilt");
+	struct answer *x;
+
+	assert_int_equal(kit_finish(k, &l, FINISH_QUARANTINED, 0, "revoked")->record.state, STATE_QUARANTINED);
+	x = kit_cancel(k, &l.id, "drop it");
+	assert_int_equal(x->status, STORE_OK);
+	assert_int_equal(x->record.state, STATE_CANCELLED);
+	assert_false(x->record.stop_requested);
+	assert_string_equal(kit_get(k, &l.id, true)->items[0].outcome, "drop it");
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
+	accepted(k, &r);
+	kit_spoil(k, &r.id);
+	assert_int_equal(kit_lease(k, AGENT, 1, LONG_MS)->items[0].status, STORE_UNSEALABLE);
+	assert_int_equal(kit_cancel(k, &r.id, "")->record.state, STATE_CANCELLED);
+	k->limits.keep_finished_ms = 1;
+	kit_sleep(k, 5);
+	tick_all(k);
+	assert_int_equal(kit_get(k, &l.id, false)->status, STORE_NOT_FOUND);
+	assert_int_equal(kit_get(k, &r.id, false)->status, STORE_NOT_FOUND);
+}
+
 static const struct kit_scenario scenarios[] = {
 	{"many-lapses", many_lapses}, {"many-promotions", many_promotions}, {"many-deadlines", many_deadlines},
-	{"forgotten", forgotten},
+	{"forgotten", forgotten}, {"shortened", shortened}, {"backing-off-deadline", backing_off_deadline},
+	{"cancel-by-alias", cancel_by_alias}, {"cancel-quarantined", cancel_quarantined},
 };
 
 int main(void)

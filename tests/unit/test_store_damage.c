@@ -95,6 +95,152 @@ static void malformed(void **state)
 	kit_free(&k);
 }
 
+/* ---- keys of another type ---- */
+
+/* Another type in its place; and away with that. */
+static void spoil_key(const char *key)
+{
+	char words[96];
+
+	snprintf(words, sizeof words, "COPY {acme/refunds}:%s {acme/refunds}:away REPLACE", key);
+	server_say(&server, words);
+	snprintf(words, sizeof words, "SET {acme/refunds}:%s x", key);
+	server_say(&server, words);
+}
+
+static void mend_key(const char *key)
+{
+	char words[96];
+
+	snprintf(words, sizeof words, "DEL {acme/refunds}:%s", key);
+	server_say(&server, words);
+	snprintf(words, sizeof words, "COPY {acme/refunds}:away {acme/refunds}:%s", key);
+	server_say(&server, words);
+	server_say(&server, "DEL {acme/refunds}:away");
+}
+
+static long long blobs(void)
+{
+	return server_say(&server, "KEYS *:b:*");
+}
+
+/* A call that cannot be carried out to its end changes nothing, and can be asked for again when the key is mended. */
+static void accept_whole(void **state)
+{
+	static const char *const keys[] = {"q0", "n", "h", "z"};
+	struct kit k;
+
+	begin(&k);
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		struct store_accept r = request(&k);
+		long long before;
+
+		r.state = i < 2 ? STATE_QUEUED : STATE_HELD;
+		r.deadline_ms = kit_now() + LONG_MS;
+		server_say(&server, "FLUSHALL");
+		accepted(&k);
+		before = blobs();
+		spoil_key(keys[i]);
+		assert_int_equal(kit_accept(&k, &r)->status, STORE_UNAVAILABLE);
+		mend_key(keys[i]);
+		assert_int_equal(blobs(), before);
+		assert_int_equal(kit_get(&k, &r.id, false)->status, STORE_NOT_FOUND);
+		assert_int_equal(kit_accept(&k, &r)->status, STORE_OK);
+	}
+	kit_free(&k);
+}
+
+/* What waits is not popped when it cannot be leased. */
+static void lease_whole(void **state)
+{
+	static const char *const keys[] = {"l", "f", "q2", "q0"};
+	struct kit k;
+	struct store_record r;
+
+	begin(&k);
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		server_say(&server, "FLUSHALL");
+		r = accepted(&k);
+		spoil_key(keys[i]);
+		assert_int_equal(kit_lease(&k, AGENT, 5, LONG_MS)->status, STORE_UNAVAILABLE);
+		mend_key(keys[i]);
+		assert_int_equal(kit_lease(&k, AGENT, 5, LONG_MS)->items[0].record.attempt, 1);
+		assert_int_equal(kit_get(&k, &r.id, false)->record.state, STATE_LEASED);
+	}
+	kit_free(&k);
+}
+
+static void finish_whole(void **state)
+{
+	static const struct {
+		const char *key;
+		enum store_finish_kind kind;
+		uint32_t delay;
+	} cases[] = {{"f", FINISH_COMPLETED, 0}, {"x", FINISH_QUARANTINED, 0}, {"z", FINISH_RETRY, 5000}, {"q0", FINISH_RETRY, 0}};
+	struct kit k;
+	struct store_record r;
+
+	begin(&k);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		server_say(&server, "FLUSHALL");
+		accepted(&k);
+		r = kit_lease(&k, AGENT, 1, LONG_MS)->items[0].record;
+		spoil_key(cases[i].key);
+		assert_int_equal(kit_finish(&k, &r, cases[i].kind, cases[i].delay, "x")->status, STORE_UNAVAILABLE);
+		assert_int_equal(kit_get(&k, &r.id, false)->record.state, STATE_LEASED);
+		assert_int_equal(kit_get(&k, &r.id, false)->record.cursor, 2);
+		mend_key(cases[i].key);
+		assert_int_equal(kit_finish(&k, &r, cases[i].kind, cases[i].delay, "x")->status, STORE_OK);
+	}
+	kit_free(&k);
+}
+
+static void tick_whole(void **state)
+{
+	static const char *const keys[] = {"n", "i", "f", "d", "h", "q0", "z"};
+	struct kit k;
+	struct store_record r;
+
+	begin(&k);
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		server_say(&server, "FLUSHALL");
+		accepted(&k);
+		r = kit_lease(&k, AGENT, 1, 1)->items[0].record;
+		kit_sleep(&k, 5);
+		spoil_key(keys[i]);
+		assert_int_equal(kit_tick(&k)->status, STORE_UNAVAILABLE);
+		assert_int_equal(kit_get(&k, &r.id, false)->record.state, STATE_LEASED);
+		mend_key(keys[i]);
+		assert_int_equal(kit_tick(&k)->items[0].record.state, STATE_QUEUED);
+		assert_int_equal(kit_lease(&k, AGENT, 5, LONG_MS)->n_items, 1);
+	}
+	kit_free(&k);
+}
+
+/* A broken list of events costs that history, not the work. */
+static void events_broken(void **state)
+{
+	struct kit k;
+	struct store_record r;
+	const char *set[] = {"SET", NULL, "x"};
+	char key[64];
+	const size_t n[] = {3, 17 + 16, 1};
+
+	begin(&k);
+	r = accepted(&k);
+	memcpy(key, "{acme/refunds}:e:", 17);
+	memcpy(key + 17, r.id.b, 16);
+	set[1] = key;
+	command(3, set, n);
+	r = kit_lease(&k, AGENT, 1, LONG_MS)->items[0].record;
+	assert_int_equal(kit_event(&k, &r, STATE_WORKING, 1000, "lost")->status, STORE_WRONG_STATE);
+	assert_int_equal(kit_get(&k, &r.id, false)->record.cursor, 2);
+	assert_int_equal(kit_finish(&k, &r, FINISH_RETRY, 0, "again")->status, STORE_OK);
+	r = kit_lease(&k, AGENT, 1, LONG_MS)->items[0].record;
+	assert_int_equal(kit_finish(&k, &r, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
+	kit_free(&k);
+}
+
 /* ---- answers that are none ---- */
 
 /* One broken slot holds up itself alone, and only as long as it is broken. */
@@ -108,6 +254,7 @@ static void open_fails(void **state)
 	r = request(&k);
 	assert_int_equal(kit_accept(&k, &r)->status, STORE_UNAVAILABLE);
 	assert_true(k.store->ops->available(k.store));
+	assert_int_equal(blobs(), 0); /* what came with it is gone */
 	k.slot.route = "other";
 	other = request(&k);
 	assert_int_equal(kit_accept(&k, &other)->status, STORE_OK);
@@ -141,6 +288,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed),
+		cmocka_unit_test(accept_whole),
+		cmocka_unit_test(lease_whole),
+		cmocka_unit_test(finish_whole),
+		cmocka_unit_test(tick_whole),
+		cmocka_unit_test(events_broken),
 		cmocka_unit_test(open_fails),
 		cmocka_unit_test(events_as_string),
 	};
