@@ -93,7 +93,7 @@ static struct store_item *answer_item(struct memory *m, struct mem_answer *x, st
 	if (task)
 		ok = answer_open(m, x, s, h, SEAL_TASK, h->r.task_token, h->task, &i->task);
 	if (ok && outcome && h->outcome.n)
-		ok = answer_open(m, x, s, h, SEAL_REPORT, h->r.outcome_token, h->outcome, &i->outcome);
+		ok = answer_open(m, x, s, h, seal_kind_of(h->r.r.state), h->r.outcome_token, h->outcome, &i->outcome);
 	if (!ok) {
 		mem_quarantine(s, h, mem_now(m, s));
 		i->status = STORE_UNSEALABLE;
@@ -207,7 +207,7 @@ static void show_first(struct memory *m, struct mem_answer *x, struct mem_slot *
 	x->a.record = shown(s, first);
 	if (x->a.status != STORE_DUPLICATE || !state_is_terminal(first->r.r.state) || !first->outcome.n)
 		return;
-	if (!answer_open(m, x, s, first, SEAL_REPORT, first->r.outcome_token, first->outcome, &x->a.outcome))
+	if (!answer_open(m, x, s, first, seal_kind_of(first->r.r.state), first->r.outcome_token, first->outcome, &x->a.outcome))
 		x->a.status = STORE_UNSEALABLE;
 }
 
@@ -387,7 +387,7 @@ static void op_events(struct store *st, struct store_slot at, const struct hando
 		if (e->e.cursor <= after)
 			continue;
 		*o = e->e;
-		if (e->body.n && !answer_open(m, x, s, h, SEAL_REPORT, e->token, e->body, &o->body)) {
+		if (e->body.n && !answer_open(m, x, s, h, seal_kind_of(e->e.state), e->token, e->body, &o->body)) {
 			mem_quarantine(s, h, mem_now(m, s));
 			x->a.status = STORE_UNSEALABLE;
 			x->a.n_events = 0;

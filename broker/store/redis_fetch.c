@@ -213,7 +213,7 @@ static size_t open_blob(struct redis *s, const struct slot *slot, struct fetch *
 			uint8_t *out)
 {
 	struct store_item *i = &f->items[w->item];
-	const struct seal_name name = {w->outcome ? SEAL_REPORT : SEAL_TASK, slot->tenant, slot->route, i->record.id.b, w->token};
+	const struct seal_name name = {w->outcome ? seal_kind_of(i->record.state) : SEAL_TASK, slot->tenant, slot->route, i->record.id.b, w->token};
 	long n = sealed.p ? seal_open(s->seal, &name, sealed, out) : -1;
 
 	if (n < 0 || i->status != STORE_OK) {
@@ -325,7 +325,7 @@ struct event_list {
 static bool open_event(struct redis *s, const struct slot *slot, const struct record *r, struct store_event *e,
 		       const uint8_t *token, uint8_t *out, size_t *used)
 {
-	const struct seal_name name = {SEAL_REPORT, slot->tenant, slot->route, r->r.id.b, token};
+	const struct seal_name name = {seal_kind_of(e->state), slot->tenant, slot->route, r->r.id.b, token};
 	long n;
 
 	if (!e->body.n)

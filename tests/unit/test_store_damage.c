@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,57 @@ static void malformed(void **state)
 	assert_int_equal(server_say(&server, "ZCARD {acme/refunds}:z"), 0);
 	assert_int_equal(server_say(&server, "LLEN {acme/refunds}:f"), 0);
 	assert_int_equal(kit_lease(&k, AGENT, 5, LONG_MS)->n_items, 1);
+	kit_free(&k);
+}
+
+/* ---- what is sealed, in another's place ---- */
+
+static redisReply *say(redisContext *c, const char *format, const struct store_record *r)
+{
+	redisReply *x = redisCommand(c, format, r->id.b, (size_t)16);
+
+	assert_non_null(x);
+	return x;
+}
+
+static void put_record(redisContext *c, const struct store_record *r, const uint8_t *rec)
+{
+	freeReplyObject(redisCommand(c, "HSET {acme/refunds}:s %b %b", r->id.b, (size_t)16, rec, (size_t)119));
+}
+
+/* An event's body as the outcome; and the outcome of another end than it was. */
+static void outcome_forged(void **state)
+{
+	struct kit k;
+	struct store_record r;
+	redisContext *c;
+	redisReply *rec, *event;
+	uint8_t forged[119];
+
+	begin(&k);
+	accepted(&k);
+	r = kit_lease(&k, AGENT, 1, LONG_MS)->items[0].record;
+	assert_int_equal(kit_event(&k, &r, STATE_WORKING, 1000, "only 10% done")->status, STORE_OK);
+	assert_int_equal(kit_finish(&k, &r, FINISH_COMPLETED, 0, "the result")->status, STORE_OK);
+	c = redisConnectUnix(server.socket);
+	rec = say(c, "HGET {acme/refunds}:s %b", &r);
+	event = say(c, "LINDEX {acme/refunds}:e:%b 0", &r);
+	assert_int_equal(rec->len, 119);
+	memcpy(forged, rec->str, 119);
+	forged[66] = STATE_FAILED;
+	put_record(c, &r, forged);
+	assert_int_equal(kit_get(&k, &r.id, true)->status, STORE_UNSEALABLE);
+	memcpy(forged, rec->str, 119);
+	memcpy(forged + 78, event->str + 20, 8);
+	freeReplyObject(redisCommand(c, "SET {acme/refunds}:b:%b%b %b", r.id.b, (size_t)16, event->str + 20, (size_t)8, event->str + 28,
+		event->len - 28));
+	put_record(c, &r, forged);
+	assert_int_equal(kit_get(&k, &r.id, true)->status, STORE_UNSEALABLE);
+	put_record(c, &r, (const uint8_t *)rec->str);
+	assert_string_equal(kit_get(&k, &r.id, true)->items[0].outcome, "the result");
+	freeReplyObject(rec);
+	freeReplyObject(event);
+	redisFree(c);
 	kit_free(&k);
 }
 
@@ -288,6 +340,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed),
+		cmocka_unit_test(outcome_forged),
 		cmocka_unit_test(accept_whole),
 		cmocka_unit_test(lease_whole),
 		cmocka_unit_test(finish_whole),
