@@ -140,30 +140,56 @@ local function entry(out, j, status, flags, id, rec)
 	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec and #rec == 119 and rec or NONE
 end
 
+-- What waits, counted anew after damage: exactly for the first LIMIT_POPS ids of each place.
+local function recount(k)
+	local w, wb, seen = 0, 0, {}
+	for j = 4, 8 do
+		local range, size = 'LRANGE', 'LLEN'
+		if j > 6 then range, size = 'ZRANGE', 'ZCARD' end
+		local ids = call(range, k[j], 0, LIMIT_POPS - 1)
+		local recs = #ids > 0 and call('HMGET', k[2], tun(ids)) or {}
+		for n = 1, #ids do
+			if whole(recs[n]) and byte(recs[n], 67) < LEASED and not seen[ids[n]] then
+				seen[ids[n]] = true
+				w, wb = w + 1, wb + size_of(recs[n])
+			end
+		end
+		w = w + call(size, k[j]) - #ids
+	end
+	return w, wb
+end
+
 -- m s n q0 q1 q2 z h · remembered epoch, remembered sequence. Answer: 'K' header with extra = sequence, then changed 1, lost 6,
--- floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts the fences.
+-- floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts the fences. Who asks later and
+-- remembers more than the first did hears of the rest that is lost, once.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
 	probe('hhzlllzz', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
-	local epoch, seq, w = tonumber(m[2] or 0), tonumber(m[4] or 0), tonumber(m[7] or 0)
-	if m[1] == inc and call('HEXISTS', ks, '.') == 1 then
-		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, 0, base, fence) .. inc
-	end
+	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
+	local seq = tonumber(m[4] or call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
-	if not m[4] then
-		seq = tonumber(call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
-		w = call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6]) + call('ZCARD', k[7])
-		call('HSET', km, 'wb', 0)
+	local marked = call('HEXISTS', ks, '.') == 1
+	if m[1] == inc and marked then
+		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
+		if lost > tonumber(m[10] or 0) then call('HSET', km, 'lost', lost) else lost = 0 end
+		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
 	fence = max(fence, (now - FENCE_EPOCH) * FENCE_UNIT)
-	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w)
+	if call('HLEN', ks) == 0 then
+		w, wb = 0, 0
+		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
+	elseif not (m[7] and m[8] and marked) then
+		w, wb = recount(k)
+	end
+	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
+		'found', seq, 'lost', lost)
 	call('HSET', ks, '.', '1')
 	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
 end

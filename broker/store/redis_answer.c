@@ -144,7 +144,7 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	s->replid[REPLID_BYTES] = '\0';
 	slot->waiting = h.waiting;
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
-	if (!text.p[HEAD_BYTES])
+	if (!text.p[HEAD_BYTES] && !lost)
 		return;
 	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("slot", slot->name), F_INT("epoch", h.epoch),
 		F_INT("lost", lost));
@@ -297,6 +297,17 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 	fetch_start(s, b->slot, f);
 }
 
+/* Somebody else opened the slot anew: what was acknowledged here is to be compared as well, before the new numbers are noted. */
+static void note_sequence(struct redis *s, const struct batch *b, const struct record_head *h)
+{
+	struct remembered *seen = b->slot->seen;
+
+	if (h->epoch && seen->epoch && h->epoch != seen->epoch)
+		redis_open_slot(s, b->slot);
+	else if (b->kind == KIND_ACCEPT)
+		remember_set(s->remember, seen, h->epoch, h->extra);
+}
+
 /* A Function's answer that has the right form for its batch. */
 static bool answer_fits(const struct batch *b, struct slice text)
 {
@@ -328,8 +339,7 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 		return;
 	}
 	b->slot->waiting = h.waiting;
-	if (b->kind == KIND_ACCEPT)
-		remember_set(s->remember, b->slot->seen, h.epoch, h.extra);
+	note_sequence(s, b, &h);
 	redis_counted(s, b, "ok");
 	switch (b->kind) {
 	case KIND_LEASE:

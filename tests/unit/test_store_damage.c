@@ -293,6 +293,98 @@ static void events_broken(void **state)
 	kit_free(&k);
 }
 
+/* ---- what was lost ---- */
+
+/* One worker acknowledged what is gone; another, who knows nothing of it, finds the slot empty first. */
+static void lost_by_another(void **state)
+{
+	struct kit a, b = {.counter = 1000};
+	struct store_accept r;
+
+	begin(&a);
+	kit_lease(&a, AGENT, 1, LONG_MS);
+	b.keys = a.keys;
+	strcpy(b.dir, a.dir);
+	kit_redis(&b, &server);
+	kit_lease(&b, AGENT, 1, LONG_MS);
+	for (int i = 0; i < 5; i++)
+		accepted(&b);
+	for (int i = 0; i < 20; i++)
+		accepted(&a);
+	server_say(&server, "FLUSHALL");
+	a.incarnations = b.incarnations = 0;
+	kit_tick(&b);
+	assert_int_equal(b.incarnations, 1);
+	assert_int_equal(b.lost, 5);
+	r = request(&a);
+	assert_int_equal(kit_accept(&a, &r)->status, STORE_OK);
+	kit_sleep(&a, 50);
+	assert_int_equal(a.incarnations, 1);
+	assert_int_equal(a.lost, 25);
+	accepted(&a);
+	accepted(&b);
+	kit_sleep(&a, 50);
+	assert_int_equal(a.incarnations + b.incarnations, 2); /* told once */
+	kit_close(&b);
+	kit_free(&a);
+}
+
+/* Records deleted by hand: nothing waits any more, whatever was counted. */
+static void records_deleted(void **state)
+{
+	struct kit k;
+
+	begin(&k);
+	for (int i = 0; i < 5; i++)
+		accepted(&k);
+	server_say(&server, "DEL {acme/refunds}:s");
+	accepted(&k);
+	assert_int_equal(k.store->ops->waiting(k.store, k.slot), 1);
+	assert_int_equal(server_say(&server, "ZCARD {acme/refunds}:n"), 1);
+	assert_int_equal(server_say(&server, "HSTRLEN {acme/refunds}:m wb"), 2); /* of one task */
+	assert_int_equal(kit_lease(&k, AGENT, 5, LONG_MS)->n_items, 1);
+	kit_free(&k);
+}
+
+/* The slot's own key deleted by hand: what waits is counted anew; a cancelled one in a queue does not, a held one does. */
+static void slot_deleted(void **state)
+{
+	struct kit k;
+	struct store_accept r;
+	struct store_record last;
+
+	begin(&k);
+	for (int i = 0; i < 5; i++)
+		last = accepted(&k);
+	assert_int_equal(kit_cancel(&k, &last.id, "")->status, STORE_OK);
+	r = request(&k);
+	r.state = STATE_HELD;
+	r.deadline_ms = kit_now() + LONG_MS;
+	assert_int_equal(kit_accept(&k, &r)->status, STORE_OK);
+	server_say(&server, "DEL {acme/refunds}:m");
+	kit_tick(&k);
+	assert_int_equal(k.store->ops->waiting(k.store, k.slot), 5);
+	assert_int_equal(accepted(&k).position, 7);
+	assert_int_equal(kit_lease(&k, AGENT, 10, LONG_MS)->n_items, 5);
+	assert_int_equal(k.store->ops->waiting(k.store, k.slot), 1);
+	kit_free(&k);
+}
+
+/* Counters that lie are put right when nothing can wait. */
+static void counters_lie(void **state)
+{
+	struct kit k;
+
+	begin(&k);
+	accepted(&k);
+	kit_lease(&k, AGENT, 1, LONG_MS);
+	server_say(&server, "HSET {acme/refunds}:m w 7 wb 999");
+	kit_tick(&k);
+	assert_int_equal(k.store->ops->waiting(k.store, k.slot), 0);
+	assert_int_equal(server_say(&server, "HSTRLEN {acme/refunds}:m wb"), 1);
+	kit_free(&k);
+}
+
 /* ---- answers that are none ---- */
 
 /* One broken slot holds up itself alone, and only as long as it is broken. */
@@ -346,6 +438,10 @@ int main(void)
 		cmocka_unit_test(finish_whole),
 		cmocka_unit_test(tick_whole),
 		cmocka_unit_test(events_broken),
+		cmocka_unit_test(lost_by_another),
+		cmocka_unit_test(records_deleted),
+		cmocka_unit_test(slot_deleted),
+		cmocka_unit_test(counters_lie),
 		cmocka_unit_test(open_fails),
 		cmocka_unit_test(events_as_string),
 	};
