@@ -14,25 +14,26 @@ local function get(k, a)
 	return head(clock(m[1]), tonumber(m[2] or 0), 0) .. concat(out)
 end
 
--- m s · id, after, max. Answer: an array of the usual string with one entry, then the events.
+-- m s · id, after, max. Answer: an array of the usual string with one entry, then the events. extra = 1 when there are more of them.
 local function events(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w')
 	local id, rec = find_record(k[2], a[1], call('HGET', k[2], a[1]))
-	local out = {head(clock(m[1]), tonumber(m[2] or 0), 0) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)}
 	local key, after, left, bytes = sub(k[1], 1, -2) .. 'e:' .. id, tonumber(a[2]), tonumber(a[3]), 0
+	local out, more = {''}, 0
 	local first = rec and call('LINDEX', key, 0)
-	if not first then return out end
-	local at = max(0, after - unpk('>I4', first, 8) + 1)
-	while left > 0 and bytes < EVENT_BYTES do
+	local at = first and max(0, after - unpk('>I4', first, 8) + 1)
+	while first and left > 0 and more == 0 do
 		local some = call('LRANGE', key, at, at + min(left, 4) - 1)
 		if #some == 0 then break end
 		for j = 1, #some do
-			if bytes > 0 and bytes + #some[j] > EVENT_BYTES then return out end
+			if bytes > 0 and bytes + #some[j] > EVENT_BYTES then more = 1 break end
 			out[#out + 1], bytes = some[j], bytes + #some[j]
 		end
 		left, at = left - #some, at + #some
 	end
+	if first and at < call('LLEN', key) then more = 1 end
+	out[1] = head(clock(m[1]), tonumber(m[2] or 0), more) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)
 	return out
 end
 

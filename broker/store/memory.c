@@ -5,6 +5,7 @@
 #include "store/memory_priv.h"
 
 #define LOOK_MAX 512
+#define EVENTS_BYTES (4u << 20) /* in one answer, as EVENT_BYTES in baton1.lua */
 
 struct mem_answer {
 	struct mem_answer *next;
@@ -380,12 +381,16 @@ static void op_events(struct store *st, struct store_slot at, const struct hando
 	x->events = calloc(h->n_events + 1, sizeof x->events[0]);
 	if (!x->events)
 		abort();
-	for (size_t i = 0; i < h->n_events && x->a.n_events < max; i++) {
+	for (size_t i = 0, bytes = 0; i < h->n_events; i++) {
 		struct mem_event *e = &h->events[i];
 		struct store_event *o = &x->events[x->a.n_events];
 
 		if (e->e.cursor <= after)
 			continue;
+		bytes += EVENT_HEAD_BYTES + e->body.n;
+		x->a.more = x->a.n_events == max || (x->a.n_events && bytes > EVENTS_BYTES);
+		if (x->a.more)
+			break;
 		*o = e->e;
 		if (e->body.n && !answer_open(m, x, s, h, seal_kind_of(e->e.state), e->token, e->body, &o->body)) {
 			mem_quarantine(s, h, mem_now(m, s));

@@ -389,9 +389,10 @@ void events_answer(struct redis *s, struct batch *b, const redisReply *reply)
 	struct slice head = resp_bytes(reply->elements ? reply->element[0] : NULL);
 	struct event_list l = {0};
 	struct store_answer a = {.status = STORE_NOT_FOUND};
+	struct record_head h;
 	struct record r;
 
-	if (head.n != HEAD_BYTES + ENTRY_BYTES) {
+	if (head.n != HEAD_BYTES + ENTRY_BYTES || !record_head_decode(head, &h)) {
 		item_fail(s, i, STORE_UNAVAILABLE, 0);
 		return;
 	}
@@ -405,6 +406,7 @@ void events_answer(struct redis *s, struct batch *b, const redisReply *reply)
 	} else {
 		a.events = l.v;
 		a.n_events = a.status == STORE_OK ? l.n : 0;
+		a.more = a.status == STORE_OK && h.extra;
 		item_answer(s, i, &a);
 	}
 	free(l.v);

@@ -214,10 +214,37 @@ static void cancel_quarantined(struct kit *k)
 	assert_int_equal(kit_get(k, &r.id, false)->status, STORE_NOT_FOUND);
 }
 
+/* ---- events that do not come at once ---- */
+
+static void events_more(struct kit *k)
+{
+	static char big[(1 << 20) + 1];
+	struct store_record l = new_lease(k, LONG_MS);
+	struct answer *x;
+
+	memset(big, 'x', sizeof big - 1);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(kit_event(k, &l, STATE_WORKING, 1000, i ? big : "small")->status, STORE_OK);
+	x = kit_events(k, &l.id, 0, 64);
+	assert_int_equal(x->n_events, 4); /* 4 MiB at most, and what surrounds them */
+	assert_true(x->more);
+	x = kit_events(k, &l.id, x->events[3].cursor, 64);
+	assert_int_equal(x->n_events, 1);
+	assert_false(x->more);
+	x = kit_events(k, &l.id, 0, 1);
+	assert_int_equal(x->n_events, 1);
+	assert_true(x->more);
+	x = kit_events(k, &l.id, 5, 2);
+	assert_int_equal(x->n_events, 2);
+	assert_false(x->more);
+	assert_false(kit_events(k, &l.id, 7, 2)->more);
+	assert_false(kit_events(k, &l.id, 1000, 2)->more);
+}
+
 static const struct kit_scenario scenarios[] = {
 	{"many-lapses", many_lapses}, {"many-promotions", many_promotions}, {"many-deadlines", many_deadlines},
 	{"forgotten", forgotten}, {"shortened", shortened}, {"backing-off-deadline", backing_off_deadline},
-	{"cancel-by-alias", cancel_by_alias}, {"cancel-quarantined", cancel_quarantined},
+	{"events-more", events_more}, {"cancel-by-alias", cancel_by_alias}, {"cancel-quarantined", cancel_quarantined},
 };
 
 int main(void)
