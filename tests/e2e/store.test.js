@@ -97,7 +97,7 @@ test('R-5 a whole record invented by copying another is never delivered', async 
   await s.leave()
 })
 
-test('T7 a lease lapses in time, however many that ended before it are still to be looked at', async () => {
+test('A lease lapses in time, however many that ended before it are still to be looked at', async () => {
   await send('backlog')
   const n = 12000
   await b.redis(async (r) => {
