@@ -19,6 +19,7 @@
 #define CALLS_MAX (1u << 20)
 #define ANSWER_MAX (36u << 20) /* a handoff with its envelope and its result */
 #define HOUSEKEEPING_MS 500
+#define KEEP_CALLS_MAX 32 /* of one route in one round of housekeeping */
 #define POLL_MS 1000
 
 /* Nothing is kept by peer here: every call is gone already. */
@@ -108,6 +109,7 @@ void rpc_worker_tail(struct rpc_worker *w)
 
 struct keeping {
 	char tenant[64], route[64];
+	unsigned calls;
 };
 
 /* A lapse leaves the record its owner, a give-back does not: after it, the end of the wait is no event. Nobody ever had what was scheduled. */
@@ -128,6 +130,8 @@ static void audit_change(struct op *op, const struct keeping *k, const struct st
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, k->route, state_text(r->state), 1);
 }
 
+static void keep(struct op *op);
+
 static void kept(struct op *op, const struct store_answer *a)
 {
 	struct keeping *k = op->state;
@@ -143,7 +147,21 @@ static void kept(struct op *op, const struct store_answer *a)
 	}
 	if (queued)
 		desk_announce(op->w, k->tenant, k->route);
-	op_end(op);
+	/* A lease that ran out must not wait behind what one call cannot carry. */
+	if (a->status == STORE_OK && a->more && k->calls < KEEP_CALLS_MAX)
+		keep(op);
+	else
+		op_end(op);
+}
+
+static void keep(struct op *op)
+{
+	struct keeping *k = op->state;
+	struct rpc_worker *w = op->w;
+
+	k->calls++;
+	op->on_answer = kept;
+	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &w->env.slot_limits, op_store_done, w, op->id);
 }
 
 static void keep_route(void *arg, const char *tenant, const struct profile *p)
@@ -162,8 +180,7 @@ static void keep_route(void *arg, const char *tenant, const struct profile *p)
 	slice_copy_str(slice_str(p->route), k->route, sizeof k->route);
 	slot = (struct store_slot){k->tenant, k->route};
 	op->state = k;
-	op->on_answer = kept;
-	w->env.store->ops->tick(w->env.store, slot, &w->env.slot_limits, op_store_done, w, op->id);
+	keep(op);
 	metrics_set(w->env.metrics, METRIC_WAITING, p->route, NULL, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
 }
 

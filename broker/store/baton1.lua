@@ -1,8 +1,14 @@
 #!lua name=baton1
--- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys.
--- Rules kept here: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
+-- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
+-- what its parts share, and how work gets in and out (open, accept, lease); then baton1_report.lua, baton1_read.lua, baton1_tick.lua.
+-- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
+--
+-- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
+--   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
+--   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
+--   b:<id><token> a sealed blob   e:<id> list, events
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task
@@ -17,7 +23,7 @@
 -- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, extra 6, epoch 4, then one entry an item:
 --   status 1, flags 1, id 16, record 119 (zeros when there is none)
 
-local call, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
+local call, try, type_of, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
 local NONE, ZERO6, ZERO8, INIT, MARK
 
 local QUEUED, LEASED, INPUT, QUARANTINED, SCHEDULED, HELD = 3, 4, 6, 7, 2, 1
@@ -44,6 +50,7 @@ local function init()
 	INIT = '\0\0\0\1' .. rep('\0', 42) -- of a new record, from the cursor on
 	MARK = {}
 	for status = 0, 15 do MARK[2 * status], MARK[2 * status + 1] = char(status, 0), char(status, 1) end
+	try, type_of = redis.pcall, type
 	call = redis.call
 end
 
@@ -70,6 +77,25 @@ local function push(key, ids)
 	if #ids > 0 then call('RPUSH', key, tun(ids)) end
 end
 
+-- A key of another type raises its error here, before the first write.
+local SIZE = {h = 'HLEN', l = 'LLEN', z = 'ZCARD'}
+local function probe(kinds, k)
+	for j = 1, #kinds do call(SIZE[sub(kinds, j, j)], k[j]) end
+end
+
+local function need(command, key, list)
+	if #list > 0 then call(command, key) end
+end
+
+-- What ended now is kept for a while.
+local function ended(key, now, ids)
+	for j = 1, #ids, 256 do call('RPUSH', key, pack('>I6', now) .. concat(ids, '', j, min(j + 255, #ids))) end
+end
+
+local function whole(rec)
+	return rec and #rec == 119 and byte(rec, 1) == 82
+end
+
 -- Tells the nodes that found nothing to lease; the caller's own node wakes itself.
 local function wake(km, arm, me)
 	if not arm then return end
@@ -94,9 +120,10 @@ local function size_of(rec)
 	return (unpk('>I4', rec, 26))
 end
 
--- Writes down an event that is neither the first, the first lease nor the last; rec is how the record is after it.
+-- Writes down an event that is neither the first, the first lease nor the last; rec is how the record is after it. A list that is
+-- none any more must not hold up the work itself: false.
 local function log(base, id, rec, token, body)
-	call('RPUSH', base .. 'e:' .. id, sub(rec, 67, 77) .. sub(rec, 91, 91) .. sub(rec, 100, 107) .. token .. body)
+	return type_of(try('RPUSH', base .. 'e:' .. id, sub(rec, 67, 77) .. sub(rec, 91, 91) .. sub(rec, 100, 107) .. token .. body)) == 'number'
 end
 
 -- Follows an alias. Returns id, record; record false when there is none.
@@ -104,41 +131,80 @@ local function find_record(ks, id, rec)
 	if rec and byte(rec, 1) == 65 then
 		id = sub(rec, 2, 17)
 		rec = call('HGET', ks, id)
-		if rec and byte(rec, 1) ~= 82 then rec = false end
 	end
-	return id, rec
+	return id, whole(rec) and rec
 end
 
 -- Entry j of an answer. Three pieces that exist already cost less than one new string.
 local function entry(out, j, status, flags, id, rec)
-	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec or NONE
+	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec and #rec == 119 and rec or NONE
+end
+
+-- What waits, counted anew after damage: exactly for the first LIMIT_POPS ids of each place.
+local function recount(k)
+	local w, wb, seen = 0, 0, {}
+	for j = 4, 8 do
+		local range, size = 'LRANGE', 'LLEN'
+		if j > 6 then range, size = 'ZRANGE', 'ZCARD' end
+		local ids = call(range, k[j], 0, LIMIT_POPS - 1)
+		local recs = #ids > 0 and call('HMGET', k[2], tun(ids)) or {}
+		for n = 1, #ids do
+			if whole(recs[n]) and byte(recs[n], 67) < LEASED and not seen[ids[n]] then
+				seen[ids[n]] = true
+				w, wb = w + 1, wb + size_of(recs[n])
+			end
+		end
+		w = w + call(size, k[j]) - #ids
+	end
+	return w, wb
 end
 
 -- m s n q0 q1 q2 z h · remembered epoch, remembered sequence. Answer: 'K' header with extra = sequence, then changed 1, lost 6,
--- floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts the fences.
+-- floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts the fences. Who asks later and
+-- remembers more than the first did hears of the rest that is lost, once.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
+	probe('hhzlllzz', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
-	local epoch, seq, w = tonumber(m[2] or 0), tonumber(m[4] or 0), tonumber(m[7] or 0)
-	if m[1] == inc and call('HEXISTS', ks, '.') == 1 then
-		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, 0, base, fence) .. inc
-	end
+	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
+	local seq = tonumber(m[4] or call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
-	if not m[4] then
-		seq = call('LLEN', k[3])
-		w = call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6]) + call('ZCARD', k[7])
-		call('HSET', km, 'nb', 0, 'wb', 0)
+	local marked = call('HEXISTS', ks, '.') == 1
+	if m[1] == inc and marked then
+		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
+		if lost > tonumber(m[10] or 0) then call('HSET', km, 'lost', lost) else lost = 0 end
+		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
 	fence = max(fence, (now - FENCE_EPOCH) * FENCE_UNIT)
-	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w)
+	if call('HLEN', ks) == 0 then
+		w, wb = 0, 0
+		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
+	elseif not (m[7] and m[8] and marked) then
+		w, wb = recount(k)
+	end
+	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
+		'found', seq, 'lost', lost)
 	call('HSET', ks, '.', '1')
 	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
+end
+
+-- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
+-- was accepted before.
+local function closed(base, ks, items)
+	local drop = {}
+	for o = 0, #items - 99, 99 do
+		local id, token = sub(items, o + 1, o + 16), sub(items, o + 46, o + 53)
+		local rec = call('HGET', ks, id)
+		if not rec or sub(rec, 30, 37) ~= token then drop[#drop + 1] = base .. 'b:' .. id .. token end
+	end
+	if #drop > 0 then call('UNLINK', tun(drop)) end
+	return 'O'
 end
 
 -- m s i z q0 q1 q2 n f h · incarnation, node, max waiting, max bytes, skew ms, items. Item, 99 bytes: 1 id 17 the
@@ -147,7 +213,8 @@ local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[6]
 	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep')
-	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
+	local base = sub(km, 1, -2)
+	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / 99, {}, {}, {}
 	for j = 1, n do
 		local o = (j - 1) * 99
@@ -158,7 +225,7 @@ local function accept(k, a)
 		end
 	end
 	local known = call('HMGET', ks, '.', tun(ids))
-	if not known[1] then return 'O' end
+	if not known[1] then return closed(base, ks, items) end
 	local firsts = #idem > 0 and call('HMGET', k[3], tun(idem)) or {}
 	local first_ids, first_at = {}, {}
 	for j = 1, #idem do
@@ -174,7 +241,6 @@ local function accept(k, a)
 	local max_w, max_wb = tonumber(a[3]), tonumber(a[4])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
-	local base = sub(km, 1, -2)
 	for j = 1, n do
 		local o, id = (j - 1) * 99, ids[j]
 		local rec = mine[id] or known[j + 1]
@@ -212,7 +278,7 @@ local function accept(k, a)
 				rec = 'A' .. first_id .. sub(items, o + 18, o + 33) .. now6 .. token
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
-				order[#order + 1], f[#f + 1] = id, id
+				order[#order + 1], order[#order + 2], f[#f + 1] = seq, id, id
 			elseif w >= max_w or wb + size > max_wb then
 				status = QUOTA
 			else
@@ -221,7 +287,7 @@ local function accept(k, a)
 				rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. INIT
 				mine[id], shown = rec, rec
 				new[#new + 1], new[#new + 2] = id, rec
-				order[#order + 1] = id
+				order[#order + 1], order[#order + 2] = seq, id
 				if key then
 					local value = id .. sub(items, o + 72, o + 87)
 					mine_idem[key] = value
@@ -241,14 +307,16 @@ local function accept(k, a)
 		if status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
 		entry(out, j, status, flags, named, shown)
 	end
+	need('ZCARD', k[4], z) need('LLEN', k[5], q[1]) need('LLEN', k[6], q[2]) need('LLEN', k[7], q[3])
+	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h)
 	if #new > 0 then
 		call('HSET', ks, tun(new))
 		if #new_idem > 0 then call('HSET', k[3], tun(new_idem)) end
-		call('RPUSH', k[8], tun(order))
+		call('ZADD', k[8], tun(order))
 		push(k[5], q[1]) push(k[6], q[2]) push(k[7], q[3])
 		if #z > 0 then call('ZADD', k[4], tun(z)) end
 		if #h > 0 then call('ZADD', k[10], tun(h)) end
-		if #f > 0 then call('RPUSH', k[9], now6 .. concat(f)) end
+		ended(k[9], now, f)
 		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 't', now)
 		if m[6] and #q[1] + #q[2] + #q[3] > 0 then wake(km, m[6], a[2]) end
 	end
@@ -266,6 +334,8 @@ local function lease(k, a)
 	local now, fence, w, wb = clock(m[5]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
+	local left = call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
+	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
 		want = min(want, 256) -- a hint counts its fences in one byte
@@ -273,15 +343,15 @@ local function lease(k, a)
 		at = at + 1
 		local count_at = at
 		while want > 0 and budget > 0 and not dry and pops < LIMIT_POPS do
+			if left == 0 then dry = true break end
 			local popped = call('LMPOP', 3, k[4], k[5], k[6], 'LEFT', 'COUNT', want)
-			if not popped then dry = true break end
 			local key, ids = popped[1], popped[2]
 			local recs = call('HMGET', ks, tun(ids))
 			local back = {}
-			pops = pops + #ids
+			pops, left = pops + #ids, left - #ids
 			for j = 1, #ids do
 				local id, rec = ids[j], recs[j]
-				if rec and byte(rec, 67) == QUEUED and byte(rec, 1) == 82 then
+				if whole(rec) and byte(rec, 67) == QUEUED then
 					local deadline, _, _, size = unpk('>I6BBI4', rec, 18)
 					local cursor = cursor_of(rec) + 1
 					if deadline > 0 and deadline <= now then
@@ -306,6 +376,7 @@ local function lease(k, a)
 					end
 				end
 			end
+			left = left + #back
 			for j = #back, 1, -1 do call('LPUSH', key, back[j]) end
 		end
 		if #hint > 0 then call('ZADD', k[3], now + ms, pack('>I8', first) .. concat(hint)) end
@@ -314,486 +385,10 @@ local function lease(k, a)
 	if #new > 0 then
 		call('HSET', ks, tun(new))
 		call('HSET', km, 'fence', fence, 'w', w, 'wb', wb, 't', now)
-		if #gone > 0 then call('RPUSH', k[7], now6 .. concat(gone)) end
+		ended(k[7], now, gone)
 	end
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then
 		call('HSET', km, 'arm', (m[6] and m[6] .. ' ' or '') .. a[2])
 	end
 	return head(now, w, dry and 0 or 1, m[7]) .. concat(out)
 end
-
--- holder: fence and owner
-local function leased(rec, holder)
-	local state = byte(rec, 67)
-	return state >= LEASED and state <= INPUT and sub(rec, 92, 107) == holder
-end
-
-local function load_items(ks, items, width)
-	local ids = {}
-	for j = 1, #items / width do ids[j] = sub(items, (j - 1) * width + 1, (j - 1) * width + 16) end
-	local recs, by = call('HMGET', ks, tun(ids)), {}
-	for j = 1, #ids do
-		if recs[j] and byte(recs[j], 1) == 82 then by[ids[j]] = recs[j] end
-	end
-	return ids, by
-end
-
-local function save(ks, dirty, by)
-	local new = {}
-	for id in pairs(dirty) do new[#new + 1], new[#new + 2] = id, by[id] end
-	if #new > 0 then call('HSET', ks, tun(new)) end
-end
-
--- m s · items. Item, 36 bytes: 1 id 17 fence 25 owner 33 lease ms.
-local function extend(k, a)
-	init()
-	local m = call('HMGET', k[1], 't', 'w')
-	local ids, by = load_items(k[2], a[1], 36)
-	local now, out, dirty = clock(m[1]), {}, {}
-	for j = 1, #ids do
-		local o, id, status = (j - 1) * 36, ids[j], OK
-		local rec = by[id]
-		if not rec then
-			status = NOT_FOUND
-		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
-			status = LOST
-		else
-			rec = sub(rec, 1, 107) .. pack('>I6', now + unpk('>I4', a[1], o + 33)) .. sub(rec, 114)
-			by[id], dirty[id] = rec, true
-		end
-		entry(out, j, status, 0, id, rec)
-	end
-	save(k[2], dirty, by)
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
-end
-
--- Tokens of one store count up: a report with the same first half and a number not above the record's was written before.
-local function seen(rec, token)
-	local last = sub(rec, 79, 86)
-	if last == token then return true end
-	if sub(last, 1, 4) ~= sub(token, 1, 4) then return false end
-	local behind = (unpk('>I4', last, 5) - unpk('>I4', token, 5)) % 4294967296
-	return behind < 1048576
-end
-
--- m s · items, bodies. Item, 46 bytes: 1 id 17 fence 25 owner 33 state (0 as it is) 34 max_events 38 token 46 repeat.
-local function event(k, a)
-	init()
-	local m = call('HMGET', k[1], 't', 'w')
-	local ids, by = load_items(k[2], a[1], 46)
-	local now, out, dirty = clock(m[1]), {}, {}
-	local base = sub(k[1], 1, -2)
-	for j = 1, #ids do
-		local o, id, status = (j - 1) * 46, ids[j], OK
-		local rec, token = by[id], sub(a[1], o + 38, o + 45)
-		if not rec then
-			status = NOT_FOUND
-		elseif byte(a[1], o + 46) == 1 and seen(rec, token) then
-			status = OK
-		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
-			status = LOST
-		else
-			local state, limit = unpk('>BI4', a[1], o + 33)
-			local cursor = cursor_of(rec)
-			if cursor >= limit then
-				status = QUOTA
-			else
-				rec = with(rec, state == 0 and byte(rec, 67) or state, now, cursor + 1, nil, token)
-				log(base, id, rec, token, a[1 + j])
-				by[id], dirty[id] = rec, true
-			end
-		end
-		entry(out, j, status, 0, id, rec)
-	end
-	save(k[2], dirty, by)
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
-end
-
--- m s z q0 q1 q2 f d x · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
--- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument).
-local function finish(k, a)
-	init()
-	local km, ks, items = k[1], k[2], a[2]
-	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
-	local ids, by = load_items(ks, items, 50)
-	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local now6, base, moved, next_body = pack('>I6', now), sub(km, 1, -2), false, 3
-	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
-	for j = 1, #ids do
-		local o, id, status = (j - 1) * 50, ids[j], OK
-		local rec, kind, delay, token, size, where = by[id], unpk('>BI4c8I4B', items, o + 33)
-		local body = ''
-		if where == 2 then
-			body, next_body = a[next_body], next_body + 1
-		end
-		local holder = sub(items, o + 17, o + 32)
-		local late = rec and byte(rec, 67) == QUEUED and byte(rec, 78) == 0 and sub(rec, 92, 107) == holder
-			and sub(rec, 92, 99) ~= ZERO8
-		if not rec then
-			status = NOT_FOUND
-		elseif sub(rec, 79, 86) == token then
-			status = OK
-		elseif not late and not leased(rec, holder) then
-			status = LOST
-		else
-			local cursor, attempt, state = cursor_of(rec) + 1, byte(rec, 91), FINISH_STATE[kind]
-			local task = size_of(rec)
-			if late then w, wb, moved = w - 1, wb - task, true end
-			if kind == RELEASE and cursor < LIMIT_EVENTS then
-				attempt = max(attempt - 1, 0)
-			elseif (kind == RETRY or kind == RELEASE) and attempt >= byte(rec, 25) then
-				state = DEAD
-			end
-			if state then
-				rec = with(rec, state, now, cursor, nil, token, size)
-				if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
-				if state == DEAD then call('ZADD', k[8], now, id) else done[#done + 1] = id end
-			elseif kind == QUARANTINE then
-				rec = with(rec, QUARANTINED, now, cursor, nil, token)
-				log(base, id, rec, token, body)
-				call('ZADD', k[9], now, id)
-			else
-				rec = with(rec, QUEUED, now, cursor, 2, token, nil, attempt)
-				log(base, id, rec, token, body)
-				rec = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
-				w, wb, moved = w + 1, wb + task, true
-				if late then
-					queued = queued + 1 -- it stands in its queue since the lapse
-				elseif delay > 0 then
-					call('ZADD', k[3], now + delay, id)
-				else
-					local c = q[class(rec)]
-					c[#c + 1], queued = id, queued + 1
-				end
-			end
-			by[id], dirty[id] = rec, true
-		end
-		if where == 1 and status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
-		entry(out, j, status, 0, id, rec)
-	end
-	save(ks, dirty, by)
-	push(k[4], q[1]) push(k[5], q[2]) push(k[6], q[3])
-	if #done > 0 then call('RPUSH', k[7], now6 .. concat(done)) end
-	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
-	if queued > 0 then wake(km, m[4], a[1]) end
-	if #drop > 0 then call('UNLINK', tun(drop)) end
-	return head(now, w, 0) .. concat(out)
-end
-
--- m s z f h · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
-local function cancel(k, a)
-	init()
-	local km, ks, items = k[1], k[2], a[1]
-	local m = call('HMGET', km, 't', 'w', 'wb')
-	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local now6, base, next_body, out, moved = pack('>I6', now), sub(km, 1, -2), 2, {}, false
-	for j = 1, #items / 29 do
-		local o = (j - 1) * 29
-		local asked, token, size, where = unpk('>c16c8I4B', items, o + 1)
-		local id, rec = find_record(ks, asked, call('HGET', ks, asked))
-		local body, status = '', OK
-		if where == 2 then
-			body, next_body = a[next_body], next_body + 1
-		end
-		local state = rec and byte(rec, 67)
-		if not rec then
-			status = NOT_FOUND
-		elseif sub(rec, 79, 86) == token then
-			status = OK
-		elseif state >= QUARANTINED or id ~= asked and where > 0 then
-			-- A body is sealed for the id asked for, so it cannot serve another.
-			status = WRONG
-		else
-			local marks = 0
-			if state < LEASED then
-				w, wb, moved = w - 1, wb - size_of(rec), true
-				call('ZREM', k[3], id)
-				if state == HELD then call('ZREM', k[5], id) end
-			else
-				marks = 1
-			end
-			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
-			rec = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size)
-			call('HSET', ks, id, rec)
-			call('RPUSH', k[4], now6 .. id)
-		end
-		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
-		entry(out, j, status, 0, id, rec)
-	end
-	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
-	return head(now, w, 0) .. concat(out)
-end
-
--- m s z h x · ids. What does not open is taken out of circulation; a terminal record stays as it is.
-local function quarantine(k, a)
-	init()
-	local km, ks = k[1], k[2]
-	local m = call('HMGET', km, 't', 'w', 'wb')
-	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local base, out = sub(km, 1, -2), {}
-	local ids, by = load_items(ks, a[1], 16)
-	for j = 1, #ids do
-		local id = ids[j]
-		local rec = by[id]
-		if rec and byte(rec, 67) < QUARANTINED then
-			if byte(rec, 67) < LEASED then
-				w, wb = w - 1, wb - size_of(rec)
-				call('ZREM', k[3], id)
-				call('ZREM', k[4], id)
-			end
-			rec = with(rec, QUARANTINED, now, cursor_of(rec) + 1)
-			log(base, id, rec, ZERO8, '')
-			call('HSET', ks, id, rec)
-			call('ZADD', k[5], now, id)
-		end
-		by[id] = rec
-		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
-	end
-	call('HSET', km, 'w', w, 'wb', wb, 't', now)
-	return head(now, w, 0) .. concat(out)
-end
-
--- m s · ids
-local function get(k, a)
-	init()
-	local m = call('HMGET', k[1], 't', 'w')
-	local out, ids = {}, {}
-	for j = 1, #a[1] / 16 do ids[j] = sub(a[1], j * 16 - 15, j * 16) end
-	local recs = call('HMGET', k[2], tun(ids))
-	for j = 1, #ids do
-		local id, rec = find_record(k[2], ids[j], recs[j])
-		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
-	end
-	return head(clock(m[1]), tonumber(m[2] or 0), 0) .. concat(out)
-end
-
--- m s · id, after, max. Answer: an array of the usual string with one entry, then the events.
-local function events(k, a)
-	init()
-	local m = call('HMGET', k[1], 't', 'w')
-	local id, rec = find_record(k[2], a[1], call('HGET', k[2], a[1]))
-	local out = {head(clock(m[1]), tonumber(m[2] or 0), 0) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)}
-	local key, after, left, bytes = sub(k[1], 1, -2) .. 'e:' .. id, tonumber(a[2]), tonumber(a[3]), 0
-	local first = rec and call('LINDEX', key, 0)
-	if not first then return out end
-	local at = max(0, after - unpk('>I4', first, 8) + 1)
-	while left > 0 and bytes < EVENT_BYTES do
-		local some = call('LRANGE', key, at, at + min(left, 4) - 1)
-		if #some == 0 then break end
-		for j = 1, #some do
-			if bytes > 0 and bytes + #some[j] > EVENT_BYTES then return out end
-			out[#out + 1], bytes = some[j], bytes + #some[j]
-		end
-		left, at = left - #some, at + #some
-	end
-	return out
-end
-
--- m s n · agent 8, state, before, max, bytes of blobs that may follow. extra = the position to go on before, 0 = the end.
-local function list(k, a)
-	init()
-	local m = call('HMGET', k[1], 't', 'w', 'nb')
-	local base, before, want, budget = tonumber(m[3] or 0), tonumber(a[3]), tonumber(a[4]), tonumber(a[5])
-	local state, out = tonumber(a[2]), {}
-	local stop = base + call('LLEN', k[3])
-	if before > 0 then stop = min(stop, before - 1) end
-	local start, on, n = max(base + 1, stop - LIMIT_LOOK + 1), 0, 0
-	local ids = stop >= start and call('LRANGE', k[3], start - base - 1, stop - base - 1) or {}
-	local recs = #ids > 0 and call('HMGET', k[2], tun(ids)) or {}
-	if start > base + 1 then on = start end
-	for j = #ids, 1, -1 do
-		local rec = recs[j]
-		if rec and byte(rec, 1) == 82 and (state == 0 or byte(rec, 67) == state)
-			and (a[1] == ZERO8 or sub(rec, 2, 9) == a[1] or sub(rec, 100, 107) == a[1]) then
-			budget = budget - size_of(rec) - unpk('>I4', rec, 87)
-			if n >= want or (budget < 0 and n > 0) then
-				on = start + j
-				break
-			end
-			n = n + 1
-			entry(out, n, OK, 0, ids[j], sub(rec, 1, 60) .. pack('>I6', start + j - 1) .. sub(rec, 67))
-		end
-	end
-	return head(clock(m[1]), tonumber(m[2] or 0), on) .. concat(out)
-end
-
-local function purge_ids(k, base, ids, recs)
-	local gone, idem, keys = {}, {}, {}
-	for j = 1, #ids do
-		local id, rec = ids[j], recs[j]
-		if rec then
-			gone[#gone + 1] = id
-			if byte(rec, 1) == 82 then
-				keys[#keys + 1], keys[#keys + 2] = base .. 'b:' .. id .. sub(rec, 30, 37), base .. 'e:' .. id
-				if sub(rec, 87, 90) ~= '\0\0\0\0' then keys[#keys + 1] = base .. 'b:' .. id .. sub(rec, 79, 86) end
-				if byte(rec, 54) == 1 then idem[#idem + 1] = {sub(rec, 38, 53), id} end
-			end
-		end
-	end
-	if #gone == 0 then return end
-	call('HDEL', k[2], tun(gone))
-	if #keys > 0 then call('UNLINK', tun(keys)) end
-	for j = 1, #idem do
-		local value = call('HGET', k[3], idem[j][1])
-		if value and sub(value, 1, 16) == idem[j][2] then call('HDEL', k[3], idem[j][1]) end
-	end
-end
-
--- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good). extra = 1 when more is due now. The entries are
--- the records that changed, and those whose backing off ended.
-local function tick(k, a)
-	init()
-	local km, ks, base = k[1], k[2], sub(k[1], 1, -2)
-	local m = call('HMGET', km, 't', 'w', 'wb', 'arm', 'sc', 'nb', 'inc')
-	if not m[7] then return 'O' end
-	local now, w, wb, more, moved = clock(m[1]), tonumber(m[2]), tonumber(m[3]), 0, false
-	local now6, q, queued, out, done, new = pack('>I6', now), {{}, {}, {}}, 0, {}, {}, {}
-	local late, n_out = {}, 0
-
-	local function note(id, rec)
-		n_out = n_out + 1
-		entry(out, n_out, OK, 0, id, rec)
-		new[#new + 1], new[#new + 2] = id, rec
-	end
-	local function queue(id, rec)
-		local c = q[class(rec)]
-		c[#c + 1], queued = id, queued + 1
-	end
-	local function expire(id, rec, waiting)
-		if waiting then w, wb, moved = w - 1, wb - size_of(rec), true end
-		done[#done + 1] = id
-		late[id] = true
-		note(id, with(rec, EXPIRED, now, cursor_of(rec) + 1))
-	end
-	local function due(rec)
-		local deadline = unpk('>I6', rec, 18)
-		return deadline > 0 and deadline <= now
-	end
-
-	-- Leases that ran out. A hint tells where to look; the record says whether it was extended, finished or leased again.
-	local looked, hints = 0, call('ZRANGEBYSCORE', k[5], '-inf', now, 'LIMIT', 0, 16)
-	for _, hint in ipairs(hints) do
-		if looked >= LIMIT_TICK then more = 1 break end
-		local first, ids = unpk('>I8', hint, 1), {}
-		for o = 9, #hint, 17 do ids[#ids + 1] = sub(hint, o, o + 15) end
-		local recs, keep, soonest = call('HMGET', ks, tun(ids)), {}, nil
-		looked = looked + #ids
-		for j = 1, #ids do
-			local id, rec = ids[j], recs[j]
-			local fence = first + 1 + byte(hint, 8 + j * 17)
-			if rec and byte(rec, 67) >= LEASED and byte(rec, 67) <= INPUT and unpk('>I8', rec, 92) == fence then
-				local till = unpk('>I6', rec, 108)
-				if till > now then
-					keep[#keep + 1] = sub(hint, 9 + (j - 1) * 17, 8 + j * 17)
-					soonest = min(soonest or till, till)
-				elseif due(rec) then
-					expire(id, rec, false)
-				elseif byte(rec, 91) >= byte(rec, 25) then
-					note(id, with(rec, DEAD, now, cursor_of(rec) + 1))
-					call('ZADD', k[11], now, id)
-				else
-					rec = with(rec, QUEUED, now, cursor_of(rec) + 1, 0)
-					log(base, id, rec, ZERO8, '')
-					note(id, rec)
-					queue(id, rec)
-					w, wb, moved = w + 1, wb + size_of(rec), true
-				end
-			end
-		end
-		call('ZREM', k[5], hint)
-		if soonest then call('ZADD', k[5], soonest, sub(hint, 1, 8) .. concat(keep)) end
-	end
-
-	-- Scheduled, backing off, deadlines of held work.
-	local ids = call('ZRANGEBYSCORE', k[4], '-inf', now, 'LIMIT', 0, LIMIT_TICK)
-	if #ids > 0 then
-		if #ids == LIMIT_TICK then more = 1 end
-		local recs, held = call('HMGET', ks, tun(ids)), {}
-		for j = 1, #ids do
-			local id, rec = ids[j], recs[j]
-			local state = rec and byte(rec, 67) or 0
-			if state >= HELD and state <= QUEUED and due(rec) then
-				if state == HELD then held[#held + 1] = id end
-				expire(id, rec, true)
-			elseif state == SCHEDULED then
-				rec = with(rec, QUEUED, now, cursor_of(rec) + 1)
-				log(base, id, rec, ZERO8, '')
-				note(id, rec)
-				queue(id, rec)
-			elseif state == QUEUED then
-				note(id, rec)
-				queue(id, rec)
-			end
-		end
-		call('ZREM', k[4], tun(ids))
-		if #held > 0 then call('ZREM', k[12], tun(held)) end
-	end
-
-	-- Deadlines of queued work: a window that moves through the queues; what is past is skipped when it is popped later.
-	local lens = {call('LLEN', k[6]), call('LLEN', k[7]), call('LLEN', k[8])}
-	local at = tonumber(m[5] or 0)
-	if at >= lens[1] + lens[2] + lens[3] then at = 0 end
-	local skip, which = at, 1
-	while which < 3 and skip >= lens[which] do skip, which = skip - lens[which], which + 1 end
-	ids = lens[which] > 0 and call('LRANGE', k[5 + which], skip, skip + 127) or {}
-	if #ids > 0 then
-		local recs = call('HMGET', ks, tun(ids))
-		for j = 1, #ids do
-			local rec = recs[j]
-			if rec and byte(rec, 67) == QUEUED and due(rec) and not late[ids[j]] then expire(ids[j], rec, true) end
-		end
-		if lens[1] + lens[2] + lens[3] > #ids then call('HSET', km, 'sc', at + #ids) end
-	end
-
-	if #new > 0 then call('HSET', ks, tun(new)) end
-	push(k[6], q[1]) push(k[7], q[2]) push(k[8], q[3])
-	if #done > 0 then call('RPUSH', k[10], now6 .. concat(done)) end
-	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
-	if queued > 0 then wake(km, m[4], a[1]) end
-
-	-- Retention, in the order in which they finished.
-	local keep, keep_dead, purged = tonumber(a[2]), tonumber(a[3]), 0
-	while purged < LIMIT_TICK do
-		local oldest = call('LINDEX', k[10], 0)
-		if not oldest or unpk('>I6', oldest, 1) + keep > now then break end
-		local old = {}
-		for o = 7, #oldest, 16 do old[#old + 1] = sub(oldest, o, o + 15) end
-		call('LPOP', k[10])
-		purge_ids(k, base, old, call('HMGET', ks, tun(old)))
-		purged = purged + #old
-	end
-	if purged >= LIMIT_TICK then more = 1 end
-	if keep_dead > 0 then
-		local old = call('ZRANGEBYSCORE', k[11], '-inf', now - keep_dead, 'LIMIT', 0, 64)
-		if #old > 0 then
-			purge_ids(k, base, old, call('HMGET', ks, tun(old)))
-			call('ZREM', k[11], tun(old))
-			purged = purged + #old
-		end
-	end
-	local head_ids = call('LRANGE', k[9], 0, LIMIT_TICK - 1)
-	if #head_ids > 0 and not call('HGET', ks, head_ids[1]) then
-		local recs, n = call('HMGET', ks, tun(head_ids)), 0
-		while n < #head_ids and not recs[n + 1] do n = n + 1 end
-		call('LTRIM', k[9], n, -1)
-		call('HSET', km, 'nb', tonumber(m[6] or 0) + n)
-	end
-	return head(now, w, more) .. concat(out)
-end
-
-local function add(name, fn, flag)
-	redis.register_function{function_name = 'baton1_' .. name, callback = fn, flags = flag and {flag} or {}}
-end
-
-add('open', open, 'allow-oom')
-add('accept', accept)
-add('lease', lease, 'allow-oom')
-add('extend', extend, 'allow-oom')
-add('event', event, 'allow-oom')
-add('finish', finish, 'allow-oom')
-add('cancel', cancel, 'allow-oom')
-add('quarantine', quarantine, 'allow-oom')
-add('tick', tick, 'allow-oom')
-add('get', get, 'no-writes')
-add('events', events, 'no-writes')
-add('list', list, 'no-writes')

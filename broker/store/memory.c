@@ -5,6 +5,7 @@
 #include "store/memory_priv.h"
 
 #define LOOK_MAX 512
+#define EVENTS_BYTES (4u << 20) /* in one answer, as EVENT_BYTES in baton1.lua */
 
 struct mem_answer {
 	struct mem_answer *next;
@@ -93,7 +94,7 @@ static struct store_item *answer_item(struct memory *m, struct mem_answer *x, st
 	if (task)
 		ok = answer_open(m, x, s, h, SEAL_TASK, h->r.task_token, h->task, &i->task);
 	if (ok && outcome && h->outcome.n)
-		ok = answer_open(m, x, s, h, SEAL_REPORT, h->r.outcome_token, h->outcome, &i->outcome);
+		ok = answer_open(m, x, s, h, seal_kind_of(h->r.r.state), h->r.outcome_token, h->outcome, &i->outcome);
 	if (!ok) {
 		mem_quarantine(s, h, mem_now(m, s));
 		i->status = STORE_UNSEALABLE;
@@ -207,7 +208,7 @@ static void show_first(struct memory *m, struct mem_answer *x, struct mem_slot *
 	x->a.record = shown(s, first);
 	if (x->a.status != STORE_DUPLICATE || !state_is_terminal(first->r.r.state) || !first->outcome.n)
 		return;
-	if (!answer_open(m, x, s, first, SEAL_REPORT, first->r.outcome_token, first->outcome, &x->a.outcome))
+	if (!answer_open(m, x, s, first, seal_kind_of(first->r.r.state), first->r.outcome_token, first->outcome, &x->a.outcome))
 		x->a.status = STORE_UNSEALABLE;
 }
 
@@ -380,14 +381,18 @@ static void op_events(struct store *st, struct store_slot at, const struct hando
 	x->events = calloc(h->n_events + 1, sizeof x->events[0]);
 	if (!x->events)
 		abort();
-	for (size_t i = 0; i < h->n_events && x->a.n_events < max; i++) {
+	for (size_t i = 0, bytes = 0; i < h->n_events; i++) {
 		struct mem_event *e = &h->events[i];
 		struct store_event *o = &x->events[x->a.n_events];
 
 		if (e->e.cursor <= after)
 			continue;
+		bytes += EVENT_HEAD_BYTES + e->body.n;
+		x->a.more = x->a.n_events == max || (x->a.n_events && bytes > EVENTS_BYTES);
+		if (x->a.more)
+			break;
 		*o = e->e;
-		if (e->body.n && !answer_open(m, x, s, h, SEAL_REPORT, e->token, e->body, &o->body)) {
+		if (e->body.n && !answer_open(m, x, s, h, seal_kind_of(e->e.state), e->token, e->body, &o->body)) {
 			mem_quarantine(s, h, mem_now(m, s));
 			x->a.status = STORE_UNSEALABLE;
 			x->a.n_events = 0;
@@ -412,9 +417,10 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 	pos = s->all.n;
 	if (before && before - 1 < pos)
 		pos = before - 1;
-	for (; pos > s->all.head && looked < LOOK_MAX; pos--, looked++) {
+	for (; pos > s->all.head && looked < LOOK_MAX; pos--) {
 		struct mem_handoff *h = mem_find_exact(s, s->all.v[pos - 1]);
 
+		looked += h != NULL; /* what was purged is not there to look at */
 		if (!h || h->alias || (state && h->r.r.state != state))
 			continue;
 		if (agent && h->r.r.sender != agent && h->r.r.owner != agent)
@@ -423,6 +429,8 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 			break;
 		answer_item(m, x, s, h, blobs, blobs);
 	}
+	while (pos > s->all.head && !mem_find_exact(s, s->all.v[pos - 1]))
+		pos--;
 	x->a.next = pos > s->all.head ? pos + 1 : 0;
 }
 

@@ -19,13 +19,13 @@ enum store_status mem_extend(struct memory *m, struct mem_slot *s, const struct 
 }
 
 /* Body of an event or an outcome; nothing for "". false: it could not be sealed. */
-static bool seal_report(struct memory *m, struct mem_slot *s, const uint8_t *id, const uint8_t *token, struct slice plain,
-			struct mem_bytes *out)
+static bool seal_report(struct memory *m, struct mem_slot *s, enum seal_kind kind, const uint8_t *id, const uint8_t *token,
+			struct slice plain, struct mem_bytes *out)
 {
 	*out = (struct mem_bytes){0};
 	if (!plain.n)
 		return true;
-	*out = mem_seal(m, s, SEAL_REPORT, id, token, plain);
+	*out = mem_seal(m, s, kind, id, token, plain);
 	return out->p;
 }
 
@@ -42,7 +42,7 @@ enum store_status mem_event(struct memory *m, struct mem_slot *s, const struct s
 	if (h->r.r.cursor >= r->max_events)
 		return STORE_QUOTA;
 	mem_token(m, token);
-	if (!seal_report(m, s, h->id, token, r->body, &body))
+	if (!seal_report(m, s, SEAL_PROGRESS, h->id, token, r->body, &body))
 		return STORE_UNAVAILABLE;
 	mem_move(s, h, r->state ? r->state : h->r.r.state, mem_now(m, s));
 	mem_log(h, token, body);
@@ -73,16 +73,10 @@ static void give_back(struct mem_slot *s, struct mem_handoff *h, const struct st
 		mem_queue(s, h);
 }
 
-static const enum handoff_state last_state[] = {
-	[FINISH_COMPLETED] = STATE_COMPLETED, [FINISH_FAILED] = STATE_FAILED, [FINISH_REJECTED] = STATE_REJECTED,
-	[FINISH_RETRY] = STATE_UNSPECIFIED, [FINISH_RELEASE] = STATE_UNSPECIFIED, [FINISH_QUARANTINED] = STATE_UNSPECIFIED,
-	[FINISH_EXPIRED] = STATE_EXPIRED,
-};
-
 enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct store_finish *r, struct mem_handoff **out)
 {
 	struct mem_handoff *h = *out = mem_find_exact(s, r->id.b);
-	enum handoff_state to = last_state[r->kind];
+	enum handoff_state to = finish_state(r->kind);
 	uint8_t token[TOKEN_BYTES];
 	struct mem_bytes body;
 	int64_t now;
@@ -94,7 +88,7 @@ enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct 
 	if (!late && !mem_is_leased(h, r->fence, r->owner))
 		return STORE_LOST;
 	mem_token(m, token);
-	if (!seal_report(m, s, h->id, token, r->outcome, &body))
+	if (!seal_report(m, s, seal_kind_of(finish_state(r->kind)), h->id, token, r->outcome, &body))
 		return STORE_UNAVAILABLE;
 	now = mem_now(m, s);
 	if (late)
@@ -103,7 +97,7 @@ enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct 
 		h->r.r.attempt -= h->r.r.attempt > 0;
 	else if ((r->kind == FINISH_RETRY || r->kind == FINISH_RELEASE) && h->r.r.attempt >= h->r.r.max_attempts)
 		to = STATE_DEAD_LETTERED;
-	if (to) {
+	if (state_is_terminal(to)) {
 		mem_move(s, h, to, now);
 		set_outcome(h, token, body);
 	} else if (r->kind == FINISH_QUARANTINED) {
@@ -124,14 +118,14 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 
 	if (!h)
 		return STORE_NOT_FOUND;
-	if (h->r.r.state >= STATE_QUARANTINED)
+	if (h->r.r.state > STATE_QUARANTINED)
 		return STORE_WRONG_STATE;
 	mem_token(m, token);
-	if (!seal_report(m, s, h->id, token, outcome, &body))
+	if (!seal_report(m, s, SEAL_CANCELLED, h->id, token, outcome, &body))
 		return STORE_UNAVAILABLE;
 	if (h->r.r.state < STATE_LEASED)
 		mem_waiting(s, h, -1);
-	else
+	else if (h->r.r.state != STATE_QUARANTINED)
 		h->r.r.stop_requested = true;
 	mem_move(s, h, STATE_CANCELLED, mem_now(m, s));
 	set_outcome(h, token, body);

@@ -9,14 +9,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/private_priv.h"
 
 #define PATH_BYTES 4096
 #define COPY_CHUNK 65536
+#define COPIES_MAX 4 /* kept of torn files, the newest */
+#define COPY_INFIX ".torn-"
 
 /* The exit status, or -1. */
 static int run(const char *const *argv, const char *input, const char *log, struct problem *why)
@@ -67,6 +69,67 @@ static int copy_file(const char *from, const char *to)
 }
 
 /* A flat folder: redis keeps no other in it. */
+static void remove_folder(const char *path)
+{
+	char file[PATH_BYTES];
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0
+			&& snprintf(file, sizeof file, "%.3800s/%.255s", path, e->d_name) < (int)sizeof file)
+			unlink(file);
+	if (d)
+		closedir(d);
+	rmdir(path);
+}
+
+/* When the copy was made; -1: it is none of this folder. */
+static long long copy_time(const char *name, const char *folder)
+{
+	const char *base = strrchr(folder, '/') + 1;
+	size_t n = strlen(base);
+	long long ms = -1;
+	int end = 0;
+
+	if (strncmp(name, base, n) != 0 || sscanf(name + n, COPY_INFIX "%lld%n", &ms, &end) != 1 || name[n + (size_t)end])
+		return -1;
+	return ms;
+}
+
+/* The oldest copy beside the folder; how many there are. */
+static size_t oldest_copy(const char *folder, char out[PATH_BYTES])
+{
+	char dir[PATH_BYTES];
+	long long ms, least = 0;
+	struct dirent *e;
+	size_t n = 0;
+	DIR *d;
+
+	snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(folder, '/') - folder), folder);
+	d = opendir(dir);
+	while (d && (e = readdir(d))) {
+		ms = copy_time(e->d_name, folder);
+		if (ms < 0)
+			continue;
+		if (!n++ || ms < least) {
+			least = ms;
+			snprintf(out, PATH_BYTES, "%.3800s/%.255s", dir, e->d_name);
+		}
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static void prune_copies(const char *folder)
+{
+	char oldest[PATH_BYTES];
+
+	for (int i = 0; i < 1000 && oldest_copy(folder, oldest) > COPIES_MAX; i++)
+		remove_folder(oldest);
+}
+
 static int copy_folder(const char *from, const char *to, struct problem *why)
 {
 	char a[PATH_BYTES], b[PATH_BYTES];
@@ -74,8 +137,6 @@ static int copy_folder(const char *from, const char *to, struct problem *why)
 	DIR *d = NULL;
 	int r = 0;
 
-	if (mkdir(to, 0700) != 0)
-		return problem_set(why, "%s: %s", to, strerror(errno));
 	d = opendir(from);
 	if (!d)
 		return problem_set(why, "%s: %s", from, strerror(errno));
@@ -90,6 +151,19 @@ static int copy_folder(const char *from, const char *to, struct problem *why)
 	return r;
 }
 
+static int keep_copy(const char *folder, char copy[PATH_BYTES], struct problem *why)
+{
+	snprintf(copy, PATH_BYTES, "%.3900s" COPY_INFIX "%lld", folder, (long long)clock_unix_ms());
+	if (mkdir(copy, 0700) != 0)
+		return problem_set(why, "%s: %s", copy, strerror(errno));
+	if (copy_folder(folder, copy, why) != 0) {
+		remove_folder(copy);
+		return -1;
+	}
+	prune_copies(folder);
+	return 0;
+}
+
 static int repair(const char *checker, const char *folder, const char *manifest, const char *log, struct problem *why)
 {
 	const char *const fix[] = {checker, "--fix", manifest, NULL};
@@ -97,13 +171,7 @@ static int repair(const char *checker, const char *folder, const char *manifest,
 	char copy[PATH_BYTES];
 	int r;
 
-	/* A number behind the time: two repairs in one second keep two copies. */
-	for (int i = 0; i < 100; i++) {
-		snprintf(copy, sizeof copy, "%.3900s.torn-%lld-%d", folder, (long long)time(NULL), i);
-		if (access(copy, F_OK) != 0)
-			break;
-	}
-	if (copy_folder(folder, copy, why) != 0)
+	if (keep_copy(folder, copy, why) != 0)
 		return -1;
 	r = run(fix, "y\n", log, why);
 	if (r == 0)

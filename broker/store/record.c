@@ -136,9 +136,20 @@ void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BY
 	out[EVENT_AT_REPEAT] = 0;
 }
 
+enum handoff_state finish_state(enum store_finish_kind k)
+{
+	static const enum handoff_state after[] = {
+		[FINISH_COMPLETED] = STATE_COMPLETED, [FINISH_FAILED] = STATE_FAILED, [FINISH_REJECTED] = STATE_REJECTED,
+		[FINISH_RETRY] = STATE_QUEUED, [FINISH_RELEASE] = STATE_QUEUED, [FINISH_QUARANTINED] = STATE_QUARANTINED,
+		[FINISH_EXPIRED] = STATE_EXPIRED,
+	};
+
+	return after[k];
+}
+
 bool finish_is_last(enum store_finish_kind k)
 {
-	return k != FINISH_RETRY && k != FINISH_RELEASE && k != FINISH_QUARANTINED;
+	return state_is_terminal(finish_state(k));
 }
 
 void request_finish(const struct store_finish *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[FINISH_BYTES])

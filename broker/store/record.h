@@ -57,6 +57,8 @@ void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES
 enum body_place { BODY_NONE = 0, BODY_BESIDE = 1, BODY_ARGUMENT = 2 };
 enum { ACCEPT_AT_TOKEN = 45, EVENT_AT_TOKEN = 37, EVENT_AT_REPEAT = 45, FINISH_AT_KIND = 32, FINISH_AT_TOKEN = 37,
        FINISH_AT_PLACE = 49, CANCEL_AT_TOKEN = 16, CANCEL_AT_PLACE = 28 };
+/* Where this report leads, if the handoff is not dead-lettered by it. */
+enum handoff_state finish_state(enum store_finish_kind k);
 /* A report that ends the handoff, whose body is a blob of its own. */
 bool finish_is_last(enum store_finish_kind k);
 

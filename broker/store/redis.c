@@ -142,6 +142,26 @@ static void item_queue(struct redis *s, struct item *i)
 	slot_dirty(s, i->slot);
 }
 
+bool item_rename(struct redis *s, struct item *i, const uint8_t *id)
+{
+	struct seal_name name = {SEAL_CANCELLED, i->slot->tenant, i->slot->route, i->request, i->request + CANCEL_AT_TOKEN};
+	uint8_t *plain = malloc(i->body_n + 1), *body = malloc(i->body_n + 1);
+	long n = plain && body ? seal_open(s->seal, &name, slice_of(i->body, i->body_n), plain) : -1;
+	bool ok;
+
+	name.id = id;
+	ok = n >= 0 && seal_put(s->seal, &name, slice_of(plain, (size_t)n), body) == 0;
+	if (ok) {
+		memcpy(i->body, body, i->body_n);
+		memcpy(i->request, id, HANDOFF_ID_BYTES);
+		i->tries = 0;
+		item_queue(s, i);
+	}
+	free(plain);
+	free(body);
+	return ok;
+}
+
 /* ---- the vtable ---- */
 
 static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
@@ -190,7 +210,7 @@ static void op_event(struct store *st, const struct store_event_put *r, store_do
 	if (!i)
 		return;
 	redis_token(s, token);
-	if (r->body.n && !item_seal(s, i, SEAL_REPORT, &r->id, token, r->body))
+	if (r->body.n && !item_seal(s, i, SEAL_PROGRESS, &r->id, token, r->body))
 		return;
 	request_event(r, token, i->request);
 	item_queue(s, i);
@@ -205,7 +225,7 @@ static void op_finish(struct store *st, const struct store_finish *r, store_done
 	if (!i)
 		return;
 	redis_token(s, token);
-	if (r->outcome.n && !item_seal(s, i, SEAL_REPORT, &r->id, token, r->outcome))
+	if (r->outcome.n && !item_seal(s, i, seal_kind_of(finish_state(r->kind)), &r->id, token, r->outcome))
 		return;
 	request_finish(r, token, i->body_n, i->request);
 	item_queue(s, i);
@@ -221,7 +241,7 @@ static void op_cancel(struct store *st, struct store_slot at, const struct hando
 	if (!i)
 		return;
 	redis_token(s, token);
-	if (outcome.n && !item_seal(s, i, SEAL_REPORT, id, token, outcome))
+	if (outcome.n && !item_seal(s, i, SEAL_CANCELLED, id, token, outcome))
 		return;
 	request_cancel(id, token, i->body_n, i->request);
 	item_queue(s, i);

@@ -58,7 +58,8 @@ static void send_inline(struct redis *s, struct batch *b)
 	slot_dirty(s, b->slot);
 }
 
-/* The blobs were written, the call beside them failed: nobody would ever remove them. */
+/* The blobs were written, the call beside them failed: nobody would ever remove them. But what was sent before may have been accepted
+ * then, and the blob is of the same name. */
 static void unlink_blobs(struct redis *s, struct batch *b)
 {
 	struct batch *u = batch_new(KIND_UNLINK, b->slot);
@@ -69,9 +70,23 @@ static void unlink_blobs(struct redis *s, struct batch *b)
 		return;
 	}
 	while ((i = items_take(&b->items)))
-		items_put(&u->items, i);
-	if (!batch_send(s, u))
+		if (i->tries > 1)
+			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		else
+			items_put(&u->items, i);
+	if (!u->items.n)
+		batch_free(u);
+	else if (!batch_send(s, u))
 		batch_abandon(s, u);
+}
+
+/* Memory is full: surely not accepted only if it was never sent before. */
+static void refuse_accepts(struct redis *s, struct batch *b)
+{
+	struct item *i;
+
+	while ((i = items_take(&b->items)))
+		item_fail(s, i, i->tries > 1 ? STORE_UNAVAILABLE : STORE_QUOTA, RETRY_MS);
 }
 
 static void on_error(struct redis *s, struct batch *b, const char *error, bool blobs_written)
@@ -84,7 +99,7 @@ static void on_error(struct redis *s, struct batch *b, const char *error, bool b
 	if (oom && b->exec && b->kind != KIND_ACCEPT)
 		send_inline(s, b);
 	else if (oom && b->kind == KIND_ACCEPT)
-		fail_all(s, b, STORE_QUOTA, RETRY_MS);
+		refuse_accepts(s, b);
 	else if (blobs_written)
 		unlink_blobs(s, b);
 	else
@@ -129,7 +144,7 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	s->replid[REPLID_BYTES] = '\0';
 	slot->waiting = h.waiting;
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
-	if (!text.p[HEAD_BYTES])
+	if (!text.p[HEAD_BYTES] && !lost)
 		return;
 	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("slot", slot->name), F_INT("epoch", h.epoch),
 		F_INT("lost", lost));
@@ -155,6 +170,12 @@ static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry
 	return p[0] < STORE_UNSEALABLE && (e->has_record || e->status != STORE_OK);
 }
 
+/* Asked for by the id of a duplicate, whose first handoff it is about. */
+static bool cancels_alias(const struct item *i, const struct entry *e)
+{
+	return i->kind == KIND_CANCEL && e->status == STORE_WRONG_STATE && e->flag && e->has_record;
+}
+
 static bool wants_outcome(const struct item *i, const struct entry *e)
 {
 	return i->kind == KIND_ACCEPT && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
@@ -176,6 +197,8 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
 			continue;
 		}
+		if (cancels_alias(i, &e) && item_rename(s, i, e.record.r.id.b))
+			continue;
 		a.status = e.status;
 		a.same_bytes = e.flag;
 		a.record = e.record.r;
@@ -236,10 +259,14 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 {
 	bool many = b->kind != KIND_GET;
 	struct fetch *f = fetch_new();
-	struct store_answer ok = {.status = STORE_OK, .next = h->extra};
+	struct store_answer ok = {.status = STORE_OK};
 	struct item *i = NULL;
 	struct entry e;
 
+	if (b->kind == KIND_LIST)
+		ok.next = h->extra;
+	else
+		ok.more = h->extra != 0;
 	if (!f || (many && (!(i = items_take(&b->items)) || !fetch_begin(f, i, &ok)))) {
 		fetch_free(f);
 		if (i)
@@ -270,6 +297,17 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 	fetch_start(s, b->slot, f);
 }
 
+/* Somebody else opened the slot anew: what was acknowledged here is to be compared as well, before the new numbers are noted. */
+static void note_sequence(struct redis *s, const struct batch *b, const struct record_head *h)
+{
+	struct remembered *seen = b->slot->seen;
+
+	if (h->epoch && seen->epoch && h->epoch != seen->epoch)
+		redis_open_slot(s, b->slot);
+	else if (b->kind == KIND_ACCEPT)
+		remember_set(s->remember, seen, h->epoch, h->extra);
+}
+
 /* A Function's answer that has the right form for its batch. */
 static bool answer_fits(const struct batch *b, struct slice text)
 {
@@ -281,6 +319,8 @@ static bool answer_fits(const struct batch *b, struct slice text)
 	case KIND_CANCEL:
 	case KIND_GET:
 		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
+	case KIND_EVENTS:
+		return false; /* these come as an array */
 	default:
 		return true;
 	}
@@ -299,8 +339,7 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 		return;
 	}
 	b->slot->waiting = h.waiting;
-	if (b->kind == KIND_ACCEPT)
-		remember_set(s->remember, b->slot->seen, h.epoch, h.extra);
+	note_sequence(s, b, &h);
 	redis_counted(s, b, "ok");
 	switch (b->kind) {
 	case KIND_LEASE:
@@ -322,10 +361,9 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 static void on_function(struct redis *s, struct batch *b, const redisReply *r, bool blobs_written)
 {
 	if (r->type == REDIS_REPLY_ERROR) {
-		if (b->kind == KIND_QUARANTINE || b->kind == KIND_OPEN)
-			redis_conn_fail(s->conn, false, r->str, "Baton connects again and checks the server anew");
-		else
-			on_error(s, b, r->str, blobs_written);
+		if (b->kind == KIND_OPEN)
+			b->slot->opening = false; /* what waits asks again, and gives up after a few times */
+		on_error(s, b, r->str, blobs_written);
 		return;
 	}
 	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)

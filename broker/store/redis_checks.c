@@ -22,6 +22,8 @@ bool check_no_error(const redisReply *r, struct fault *f)
 		snprintf(f->remedy, sizeof f->remedy, "allow Baton's ACL user: ~* &* +@all -@dangerous +info +config|get +function +fcall");
 	else if (resp_error_is(r, "NOAUTH") || resp_error_is(r, "WRONGPASS"))
 		snprintf(f->remedy, sizeof f->remedy, "set store.user and store.password_file to what the server expects");
+	else if (resp_error_is(r, "OOM"))
+		snprintf(f->remedy, sizeof f->remedy, "give Redis more memory (maxmemory): Baton's library is not loaded yet and does not fit in");
 	else if (resp_error_is(r, "LOADING"))
 		snprintf(f->remedy, sizeof f->remedy, "wait until Redis has read its append-only file");
 	else

@@ -39,7 +39,7 @@ struct conn {
 	unsigned failures;        /* in a row */
 	unsigned expect;          /* answers still to come in this state */
 	unsigned asked;           /* answers seen in this state */
-	bool listing;             /* LOADING: the library was there, its code is being compared */
+	bool listing;             /* LOADING: asked whether the library is there, not to load it */
 	bool reading;             /* inside on_data: closing must wait */
 	bool failed;
 	struct fault fault;
@@ -144,35 +144,43 @@ static void ready(struct conn *c)
 
 /* ---- LOADING ---- */
 
-static void load(struct conn *c)
+/* First a look: loading is refused while memory is full, and then a library that is there must do. */
+static void list_library(struct conn *c)
+{
+	const struct slice argv[] = {SLICE_LIT("FUNCTION"), SLICE_LIT("LIST"), SLICE_LIT("LIBRARYNAME"), SLICE_LIT(STORE_LIBRARY_NAME),
+				     SLICE_LIT("WITHCODE")};
+
+	c->listing = true;
+	ask(c, argv, 5);
+}
+
+static void load_library(struct conn *c)
 {
 	const struct slice argv[] = {SLICE_LIT("FUNCTION"), SLICE_LIT("LOAD"), slice_str(store_library)};
 
-	set_state(c, CONN_LOADING);
 	c->listing = false;
 	ask(c, argv, 3);
 }
 
-static void on_loaded(struct conn *c, const redisReply *r)
+static void on_listed(struct conn *c, const redisReply *r)
 {
-	static const char *const list[] = {"FUNCTION", "LIST", "LIBRARYNAME", STORE_LIBRARY_NAME};
-	const struct slice argv[] = {slice_str(list[0]), slice_str(list[1]), slice_str(list[2]), slice_str(list[3]),
-				     SLICE_LIT("WITHCODE")};
 	struct fault f;
 
-	if (c->listing) {
-		if (check_library(r, &f))
-			ready(c);
-		else
-			unfit(c, &f);
-		return;
-	}
-	if (r->type == REDIS_REPLY_ERROR && strstr(r->str, "already exists")) {
-		c->listing = true;
-		ask(c, argv, 5);
-		return;
-	}
-	if (check_no_error(r, &f))
+	if (r->type == REDIS_REPLY_ARRAY && r->elements == 0)
+		load_library(c);
+	else if (check_library(r, &f))
+		ready(c);
+	else
+		unfit(c, &f);
+}
+
+static void on_loaded(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (r->type == REDIS_REPLY_ERROR && strstr(r->str, "already exists"))
+		list_library(c); /* another worker was faster */
+	else if (check_no_error(r, &f))
 		ready(c);
 	else
 		unfit(c, &f);
@@ -199,8 +207,10 @@ static void on_checked(struct conn *c, const redisReply *r)
 	if (c->asked == CHECK_REPLICATION)
 		check_replid(r, c->replid);
 	c->asked++;
-	if (c->asked == redis_checks_n)
-		load(c);
+	if (c->asked == redis_checks_n) {
+		set_state(c, CONN_LOADING);
+		list_library(c);
+	}
 }
 
 /* ---- GREETING ---- */
@@ -275,7 +285,7 @@ static void on_reply(struct conn *c, const redisReply *r)
 		on_checked(c, r);
 		break;
 	case CONN_LOADING:
-		on_loaded(c, r);
+		(c->listing ? on_listed : on_loaded)(c, r);
 		break;
 	case CONN_READY:
 		c->ev.on_reply(c->user, r);

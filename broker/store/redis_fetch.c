@@ -213,7 +213,7 @@ static size_t open_blob(struct redis *s, const struct slot *slot, struct fetch *
 			uint8_t *out)
 {
 	struct store_item *i = &f->items[w->item];
-	const struct seal_name name = {w->outcome ? SEAL_REPORT : SEAL_TASK, slot->tenant, slot->route, i->record.id.b, w->token};
+	const struct seal_name name = {w->outcome ? seal_kind_of(i->record.state) : SEAL_TASK, slot->tenant, slot->route, i->record.id.b, w->token};
 	long n = sealed.p ? seal_open(s->seal, &name, sealed, out) : -1;
 
 	if (n < 0 || i->status != STORE_OK) {
@@ -325,7 +325,7 @@ struct event_list {
 static bool open_event(struct redis *s, const struct slot *slot, const struct record *r, struct store_event *e,
 		       const uint8_t *token, uint8_t *out, size_t *used)
 {
-	const struct seal_name name = {SEAL_REPORT, slot->tenant, slot->route, r->r.id.b, token};
+	const struct seal_name name = {seal_kind_of(e->state), slot->tenant, slot->route, r->r.id.b, token};
 	long n;
 
 	if (!e->body.n)
@@ -389,9 +389,10 @@ void events_answer(struct redis *s, struct batch *b, const redisReply *reply)
 	struct slice head = resp_bytes(reply->elements ? reply->element[0] : NULL);
 	struct event_list l = {0};
 	struct store_answer a = {.status = STORE_NOT_FOUND};
+	struct record_head h;
 	struct record r;
 
-	if (head.n != HEAD_BYTES + ENTRY_BYTES) {
+	if (head.n != HEAD_BYTES + ENTRY_BYTES || !record_head_decode(head, &h)) {
 		item_fail(s, i, STORE_UNAVAILABLE, 0);
 		return;
 	}
@@ -405,6 +406,7 @@ void events_answer(struct redis *s, struct batch *b, const redisReply *reply)
 	} else {
 		a.events = l.v;
 		a.n_events = a.status == STORE_OK ? l.n : 0;
+		a.more = a.status == STORE_OK && h.extra;
 		item_answer(s, i, &a);
 	}
 	free(l.v);

@@ -150,6 +150,8 @@ struct item *items_take(struct items *q);
 void item_answer(struct redis *s, struct item *i, const struct store_answer *a); /* calls back, frees i */
 void item_fail(struct redis *s, struct item *i, enum store_status status, uint32_t retry_after_ms);
 void item_requeue(struct redis *s, struct item *i);
+/* A cancel that is to be asked for under the first handoff's id: seals its body for that and queues it. false: i is as it was. */
+bool item_rename(struct redis *s, struct item *i, const uint8_t *id);
 void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES]);
 
 /* redis_send.c */

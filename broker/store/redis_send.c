@@ -9,10 +9,10 @@
 
 const struct kind_row kind_rows[KINDS] = {
 	[KIND_ACCEPT] = {"baton1_accept", "msiz012nfh", ACCEPT_BYTES, BATCH_ITEMS, true},
-	[KIND_EXTEND] = {"baton1_extend", "ms", EXTEND_BYTES, BATCH_ITEMS, false},
+	[KIND_EXTEND] = {"baton1_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false},
 	[KIND_EVENT] = {"baton1_event", "ms", EVENT_BYTES, BATCH_ITEMS, false},
 	[KIND_FINISH] = {"baton1_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false},
-	[KIND_CANCEL] = {"baton1_cancel", "mszfh", CANCEL_BYTES, BATCH_ITEMS, false},
+	[KIND_CANCEL] = {"baton1_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false},
 	[KIND_LEASE] = {"baton1_lease", "msl210f", LEASE_BYTES, 64, true},
 	[KIND_GET] = {"baton1_get", "ms", HANDOFF_ID_BYTES, 64, false},
 	[KIND_EVENTS] = {"baton1_events", "ms", 28, 1, false},
@@ -346,13 +346,13 @@ static bool flush_kind(struct redis *s, struct slot *slot, enum kind k)
 	return true;
 }
 
-/* Items answered without Redis: admission closed, no connection. */
+/* Items answered without Redis: admission closed, no connection. What was sent before has an unknown outcome. */
 static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store_status status, uint32_t retry_after_ms)
 {
 	struct item *i;
 
 	while ((i = items_take(&slot->queue[k])))
-		item_fail(s, i, status, retry_after_ms);
+		item_fail(s, i, i->tries ? STORE_UNAVAILABLE : status, retry_after_ms);
 }
 
 void redis_flush(struct redis *s)

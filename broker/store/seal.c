@@ -22,6 +22,28 @@ struct seal {
 	struct tenant_keys *last; /* most calls are for the tenant of the call before */
 };
 
+enum seal_kind seal_kind_of(enum handoff_state after)
+{
+	switch (after) {
+	case STATE_LEASED:
+	case STATE_WORKING:
+	case STATE_INPUT_REQUIRED:
+		return SEAL_PROGRESS;
+	case STATE_COMPLETED:
+		return SEAL_COMPLETED;
+	case STATE_FAILED:
+		return SEAL_FAILED;
+	case STATE_REJECTED:
+		return SEAL_REJECTED;
+	case STATE_CANCELLED:
+		return SEAL_CANCELLED;
+	case STATE_EXPIRED:
+		return SEAL_EXPIRED;
+	default:
+		return SEAL_RETURNED;
+	}
+}
+
 struct seal *seal_new(const struct seal_keys *k)
 {
 	struct seal *s = calloc(1, sizeof *s);

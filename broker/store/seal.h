@@ -11,9 +11,17 @@
 #define SEAL_TOKEN_BYTES 8
 
 enum seal_kind {
-	SEAL_TASK = 'T',   /* what the sender submitted */
-	SEAL_REPORT = 'R', /* what came back: events and outcomes */
+	SEAL_TASK = 'T',      /* what the sender submitted */
+	SEAL_PROGRESS = 'P',  /* an event while the worker holds it */
+	SEAL_RETURNED = 'B',  /* why it was given back or quarantined; what is last heard of a dead-lettered one */
+	SEAL_COMPLETED = 'C', /* outcomes, each for its own end */
+	SEAL_FAILED = 'F',
+	SEAL_REJECTED = 'R',
+	SEAL_CANCELLED = 'X',
+	SEAL_EXPIRED = 'E',
 };
+/* Of a report that leaves the handoff in this state. */
+enum seal_kind seal_kind_of(enum handoff_state after);
 
 struct seal; /* one worker's expanded keys */
 

@@ -97,6 +97,7 @@ struct store_answer {
 	size_t n_events;
 	struct slice outcome;      /* accept: DUPLICATE whose first is terminal: its outcome blob if kept */
 	uint64_t next;             /* list: position to go on from; 0 = the end */
+	bool more;                 /* events: not all of them came, ask again after the last one's cursor. tick: more is due now */
 	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
 };
 
@@ -175,8 +176,9 @@ struct store_ops {
 	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
 	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);
 	void (*finish)(struct store *s, const struct store_finish *r, store_done *done, void *user, uint64_t op);
-	/* Waiting, held or scheduled: CANCELLED at once. Leased: stop_requested is set and the state becomes CANCELLED when the
-	 * worker is told (the caller finishes it): here it becomes CANCELLED at once, and later reports of that fence are LOST. */
+	/* Waiting, held, scheduled or quarantined: CANCELLED at once. Leased: stop_requested is set and the state becomes CANCELLED when the
+	 * worker is told (the caller finishes it): here it becomes CANCELLED at once, and later reports of that fence are LOST.
+	 * A duplicate's id stands for its first handoff's. */
 	void (*cancel)(struct store *s, struct store_slot slot, const struct handoff_id *id, struct slice outcome,
 		       store_done *done, void *user, uint64_t op);
 	void (*get)(struct store *s, struct store_slot slot, const struct handoff_id *id, bool blobs, store_done *done,
@@ -190,7 +192,8 @@ struct store_ops {
 	void (*list)(struct store *s, struct store_slot slot, uint64_t agent, enum handoff_state state, uint64_t before,
 		     uint32_t max, bool blobs, store_done *done, void *user, uint64_t op);
 	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
-	 * work a call. The answer's items are the records that changed state by it (for audit and watchers). */
+	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
+	 * state by it (for audit and watchers). */
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,
 		     void *user, uint64_t op);
 	/* Sends what is queued now. The Redis backend does this by itself at LOOP_STAGE_STORE. In the twin it also delivers answers. */

@@ -7,7 +7,7 @@ import { denied, refused } from './lib/agent.js'
 import { bytesField, encode } from './lib/wire.js'
 import { Redis } from './lib/redis.js'
 
-const routes = ['swap', 'plant', 'flip', 'invent', 'result']
+const routes = ['swap', 'plant', 'flip', 'invent', 'result', 'backlog']
 const b = new Broker({ profiles: Object.fromEntries([ROUTE, ...routes].map((n) => [n, profile(n)])) })
 let planner, worker
 
@@ -95,6 +95,18 @@ test('R-5 a whole record invented by copying another is never delivered', async 
   await sleep(500)
   assert.deepEqual(s.deliveries(), [])
   await s.leave()
+})
+
+test('A lease lapses in time, however many that ended before it are still to be looked at', async () => {
+  await send('backlog')
+  const n = 12000
+  await b.redis(async (r) => {
+    for (let at = 0; at < n; at += 1000) { // hints of leases that were finished long ago
+      const hints = Array.from({ length: 1000 }, (_, i) => { const h = Buffer.alloc(25); h.writeUInt32BE(at + i + 1, 8); return h })
+      await r.call('ZADD', '{acme/backlog}:l', ...hints.flatMap((h) => ['1', h]))
+    }
+  })
+  await until('the backlog is gone', () => b.redis(async (r) => Number(await r.call('ZCARD', '{acme/backlog}:l')) === 0), 5000)
 })
 
 test('T3 the store holds no payload, no result and no token in the clear', async () => {

@@ -354,7 +354,8 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	struct answer *out = user;
 
 	assert_false(out->done); /* exactly once */
-	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .record = a->record, .next = a->next};
+	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .record = a->record, .next = a->next,
+				.more = a->more};
 	slice_copy_str(a->outcome, out->outcome, sizeof out->outcome);
 	out->n_items = a->n_items;
 	for (size_t i = 0; i < a->n_items && i < KIT_ITEMS; i++) {
@@ -588,4 +589,72 @@ void kit_reopen(struct kit *k)
 	}
 	snprintf(words, sizeof words, "HSET {%s/%s}:m inc another", k->slot.tenant, k->slot.route);
 	server_say(k->server, words);
+}
+
+/* ---- both backends ---- */
+
+static struct redis_server both_server;
+static struct kit both[2];
+
+static void run_on(struct kit *k, const struct kit_scenario *s)
+{
+	struct store_slot_limits limits = k->limits;
+
+	k->slot = (struct store_slot){"acme", s->name};
+	s->run(k);
+	k->limits = limits;
+}
+
+static void on_memory(void **state)
+{
+	run_on(&both[0], *state);
+}
+
+static void on_redis(void **state)
+{
+	run_on(&both[1], *state);
+}
+
+static int both_start(void **state)
+{
+	static const char *const fast[] = {"--appendfsync", "everysec", NULL};
+
+	server_start(&both_server, fast);
+	kit_memory(&both[0]);
+	kit_redis(&both[1], &both_server);
+	return 0;
+}
+
+static int both_stop(void **state)
+{
+	kit_free(&both[0]);
+	kit_free(&both[1]);
+	server_free(&both_server);
+	return 0;
+}
+
+struct redis_server *kit_server(void)
+{
+	return &both_server;
+}
+
+int kit_run(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own)
+{
+	struct CMUnitTest *tests = calloc(2 * n + n_own, sizeof *tests);
+	char(*names)[64] = calloc(2 * n, sizeof *names);
+	int r;
+
+	if (!tests || !names)
+		abort();
+	for (size_t i = 0; i < 2 * n; i++) {
+		snprintf(names[i], sizeof names[i], "%s: %s", i % 2 ? "redis" : "memory", v[i / 2].name);
+		tests[i] = (struct CMUnitTest){
+			.name = names[i], .test_func = i % 2 ? on_redis : on_memory, .initial_state = (void *)(uintptr_t)&v[i / 2]};
+	}
+	for (size_t i = 0; i < n_own; i++)
+		tests[2 * n + i] = own[i];
+	r = _cmocka_run_group_tests(group, tests, 2 * n + n_own, both_start, both_stop);
+	free(tests);
+	free(names);
+	return r;
 }

@@ -29,6 +29,7 @@ struct answer {
 	bool same_bytes;
 	struct store_record record;
 	uint64_t next;
+	bool more;
 	char outcome[128];
 	size_t n_items, n_events;
 	struct kit_item items[KIT_ITEMS];
@@ -99,6 +100,15 @@ struct answer *kit_list(struct kit *k, uint64_t agent, enum handoff_state state,
 struct answer *kit_tick(struct kit *k);
 struct answer *kit_tick_until(struct kit *k, size_t items); /* ticks until so many records changed in one */
 void kit_note(void *user, uint64_t op, const struct store_answer *a); /* store_done: op is a struct answer */
+
+/* A rule that both backends keep; each scenario has a route of its own. Runs them all twice, then `own`; what main() returns. */
+struct kit_scenario {
+	const char *name;
+	void (*run)(struct kit *k);
+};
+struct CMUnitTest;
+int kit_run(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own);
+struct redis_server *kit_server(void); /* the one of kit_run() */
 
 /* Reach behind the store's back. */
 void kit_spoil(struct kit *k, const struct handoff_id *id);

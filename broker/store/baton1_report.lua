@@ -1,0 +1,257 @@
+-- What may be said of a handoff that exists? Reports of the lease's holder (extend, event, finish), and what others decide about it
+-- (cancel, quarantine). Part of the library that begins in baton1.lua.
+
+-- holder: fence and owner
+local function leased(rec, holder)
+	local state = byte(rec, 67)
+	return state >= LEASED and state <= INPUT and sub(rec, 92, 107) == holder
+end
+
+local function load_items(ks, items, width)
+	local ids = {}
+	for j = 1, #items / width do ids[j] = sub(items, (j - 1) * width + 1, (j - 1) * width + 16) end
+	local recs, by = call('HMGET', ks, tun(ids)), {}
+	for j = 1, #ids do
+		if whole(recs[j]) then by[ids[j]] = recs[j] end
+	end
+	return ids, by
+end
+
+local function save(ks, dirty, by)
+	local new = {}
+	for id in pairs(dirty) do new[#new + 1], new[#new + 2] = id, by[id] end
+	if #new > 0 then call('HSET', ks, tun(new)) end
+end
+
+-- m s l · items. Item, 36 bytes: 1 id 17 fence 25 owner 33 lease ms.
+local function extend(k, a)
+	init()
+	local m = call('HMGET', k[1], 't', 'w')
+	local ids, by = load_items(k[2], a[1], 36)
+	local now, out, dirty, hints = clock(m[1]), {}, {}, {}
+	for j = 1, #ids do
+		local o, id, status = (j - 1) * 36, ids[j], OK
+		local rec = by[id]
+		if not rec then
+			status = NOT_FOUND
+		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
+			status = LOST
+		else
+			local till = now + unpk('>I4', a[1], o + 33)
+			if till < unpk('>I6', rec, 108) then
+				-- Shortened: the hint that the lease left would tell too late.
+				hints[#hints + 1], hints[#hints + 2] = till, pack('>I8', unpk('>I8', rec, 92) - 1) .. id .. '\0'
+			end
+			rec = sub(rec, 1, 107) .. pack('>I6', till) .. sub(rec, 114)
+			by[id], dirty[id] = rec, true
+		end
+		entry(out, j, status, 0, id, rec)
+	end
+	need('ZCARD', k[3], hints)
+	save(k[2], dirty, by)
+	if #hints > 0 then call('ZADD', k[3], tun(hints)) end
+	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+end
+
+-- Tokens of one store count up: a report with the same first half and a number not above the record's was written before.
+local function seen(rec, token)
+	local last = sub(rec, 79, 86)
+	if last == token then return true end
+	if sub(last, 1, 4) ~= sub(token, 1, 4) then return false end
+	local behind = (unpk('>I4', last, 5) - unpk('>I4', token, 5)) % 4294967296
+	return behind < 1048576
+end
+
+-- m s · items, bodies. Item, 46 bytes: 1 id 17 fence 25 owner 33 state (0 as it is) 34 max_events 38 token 46 repeat.
+local function event(k, a)
+	init()
+	local m = call('HMGET', k[1], 't', 'w')
+	local ids, by = load_items(k[2], a[1], 46)
+	local now, out, dirty = clock(m[1]), {}, {}
+	local base = sub(k[1], 1, -2)
+	for j = 1, #ids do
+		local o, id, status = (j - 1) * 46, ids[j], OK
+		local rec, token = by[id], sub(a[1], o + 38, o + 45)
+		if not rec then
+			status = NOT_FOUND
+		elseif byte(a[1], o + 46) == 1 and seen(rec, token) then
+			status = OK
+		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
+			status = LOST
+		else
+			local state, limit = unpk('>BI4', a[1], o + 33)
+			local cursor = cursor_of(rec)
+			local new = with(rec, state == 0 and byte(rec, 67) or state, now, cursor + 1, nil, token)
+			if cursor >= limit then
+				status = QUOTA
+			elseif not log(base, id, new, token, a[1 + j]) then
+				status = WRONG
+			else
+				rec = new
+				by[id], dirty[id] = rec, true
+			end
+		end
+		entry(out, j, status, 0, id, rec)
+	end
+	save(k[2], dirty, by)
+	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+end
+
+-- m s z q0 q1 q2 f d x · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
+-- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument).
+local function finish(k, a)
+	init()
+	local km, ks, items = k[1], k[2], a[2]
+	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
+	local ids, by = load_items(ks, items, 50)
+	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
+	local base, moved, next_body = sub(km, 1, -2), false, 3
+	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
+	local logs, bodies, dead, bad, delayed = {}, {}, {}, {}, {}
+	for j = 1, #ids do
+		local o, id, status = (j - 1) * 50, ids[j], OK
+		local rec, kind, delay, token, size, where = by[id], unpk('>BI4c8I4B', items, o + 33)
+		local body = ''
+		if where == 2 then
+			body, next_body = a[next_body], next_body + 1
+		end
+		local holder = sub(items, o + 17, o + 32)
+		local late = rec and byte(rec, 67) == QUEUED and byte(rec, 78) == 0 and sub(rec, 92, 107) == holder
+			and sub(rec, 92, 99) ~= ZERO8
+		if not rec then
+			status = NOT_FOUND
+		elseif sub(rec, 79, 86) == token then
+			status = OK
+		elseif not late and not leased(rec, holder) then
+			status = LOST
+		else
+			local cursor, attempt, state = cursor_of(rec) + 1, byte(rec, 91), FINISH_STATE[kind]
+			local task = size_of(rec)
+			if late then w, wb, moved = w - 1, wb - task, true end
+			if kind == RELEASE and cursor < LIMIT_EVENTS then
+				attempt = max(attempt - 1, 0)
+			elseif (kind == RETRY or kind == RELEASE) and attempt >= byte(rec, 25) then
+				state = DEAD
+			end
+			if state then
+				rec = with(rec, state, now, cursor, nil, token, size)
+				if where == 2 then bodies[#bodies + 1] = {base .. 'b:' .. id .. token, body} end
+				if state == DEAD then dead[#dead + 1], dead[#dead + 2] = now, id else done[#done + 1] = id end
+			elseif kind == QUARANTINE then
+				rec = with(rec, QUARANTINED, now, cursor, nil, token)
+				logs[#logs + 1] = {id, rec, token, body}
+				bad[#bad + 1], bad[#bad + 2] = now, id
+			else
+				rec = with(rec, QUEUED, now, cursor, 2, token, nil, attempt)
+				logs[#logs + 1] = {id, rec, token, body}
+				rec = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
+				w, wb, moved = w + 1, wb + task, true
+				if late then
+					queued = queued + 1 -- it stands in its queue since the lapse
+				elseif delay > 0 then
+					local deadline = unpk('>I6', rec, 18)
+					delayed[#delayed + 1], delayed[#delayed + 2] = deadline > 0 and min(now + delay, deadline) or now + delay, id
+				else
+					local c = q[class(rec)]
+					c[#c + 1], queued = id, queued + 1
+				end
+			end
+			by[id], dirty[id] = rec, true
+		end
+		if where == 1 and status ~= OK then drop[#drop + 1] = base .. 'b:' .. id .. token end
+		entry(out, j, status, 0, id, rec)
+	end
+	need('ZCARD', k[3], delayed) need('LLEN', k[4], q[1]) need('LLEN', k[5], q[2]) need('LLEN', k[6], q[3])
+	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad)
+	for j = 1, #bodies do call('SET', tun(bodies[j])) end
+	for j = 1, #logs do log(base, tun(logs[j])) end
+	save(ks, dirty, by)
+	push(k[4], q[1]) push(k[5], q[2]) push(k[6], q[3])
+	if #delayed > 0 then call('ZADD', k[3], tun(delayed)) end
+	if #dead > 0 then call('ZADD', k[8], tun(dead)) end
+	if #bad > 0 then call('ZADD', k[9], tun(bad)) end
+	ended(k[7], now, done)
+	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
+	if queued > 0 then wake(km, m[4], a[1]) end
+	if #drop > 0 then call('UNLINK', tun(drop)) end
+	return head(now, w, 0) .. concat(out)
+end
+
+-- m s z f h x · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
+-- A body is sealed for the id asked for: when that is an alias, the entry names the first one, with flag 1, to be asked for instead.
+local function cancel(k, a)
+	init()
+	local km, ks, items = k[1], k[2], a[1]
+	local m = call('HMGET', km, 't', 'w', 'wb')
+	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
+	local base, next_body, out, moved = sub(km, 1, -2), 2, {}, false
+	probe('hhzlzz', k)
+	for j = 1, #items / 29 do
+		local o = (j - 1) * 29
+		local asked, token, size, where = unpk('>c16c8I4B', items, o + 1)
+		local id, rec = find_record(ks, asked, call('HGET', ks, asked))
+		local body, status, flags = '', OK, 0
+		if where == 2 then
+			body, next_body = a[next_body], next_body + 1
+		end
+		local state = rec and byte(rec, 67)
+		if not rec then
+			status = NOT_FOUND
+		elseif sub(rec, 79, 86) == token then
+			status = OK
+		elseif state > QUARANTINED then
+			status = WRONG
+		elseif id ~= asked and where > 0 then
+			status, flags = WRONG, 1
+		else
+			local marks = 0
+			if state < LEASED then
+				w, wb, moved = w - 1, wb - size_of(rec), true
+				call('ZREM', k[3], id)
+				if state == HELD then call('ZREM', k[5], id) end
+			elseif state == QUARANTINED then
+				call('ZREM', k[6], id)
+			else
+				marks = 1
+			end
+			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
+			rec = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size)
+			call('HSET', ks, id, rec)
+			ended(k[4], now, {id})
+		end
+		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
+		entry(out, j, status, flags, id, rec)
+	end
+	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
+	return head(now, w, 0) .. concat(out)
+end
+
+-- m s z h x · ids. What does not open is taken out of circulation; a terminal record stays as it is.
+local function quarantine(k, a)
+	init()
+	local km, ks = k[1], k[2]
+	local m = call('HMGET', km, 't', 'w', 'wb')
+	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
+	local base, out = sub(km, 1, -2), {}
+	probe('hhzzz', k)
+	local ids, by = load_items(ks, a[1], 16)
+	for j = 1, #ids do
+		local id = ids[j]
+		local rec = by[id]
+		if rec and byte(rec, 67) < QUARANTINED then
+			if byte(rec, 67) < LEASED then
+				w, wb = w - 1, wb - size_of(rec)
+				call('ZREM', k[3], id)
+				call('ZREM', k[4], id)
+			end
+			rec = with(rec, QUARANTINED, now, cursor_of(rec) + 1)
+			log(base, id, rec, ZERO8, '')
+			call('HSET', ks, id, rec)
+			call('ZADD', k[5], now, id)
+		end
+		by[id] = rec
+		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
+	end
+	call('HSET', km, 'w', w, 'wb', wb, 't', now)
+	return head(now, w, 0) .. concat(out)
+end
