@@ -98,6 +98,7 @@ static void cancelled(struct op *op, const struct store_answer *a)
 		op->audit.message = slice_str(k->note);
 		metrics_add(op->w->env.metrics, METRIC_HANDOFFS, v->route->route, state_text(STATE_CANCELLED), 1);
 		op_audit(op, life_event(STATE_CANCELLED));
+		memcpy(k->id.b, a->record.id.b, sizeof k->id.b); /* a duplicate's id names the first handoff from here on */
 		change_publish(op->w, &k->id);
 		holding_changed(op->w, &k->id);
 	}
