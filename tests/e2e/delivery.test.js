@@ -91,7 +91,7 @@ test('Half-closed Subscribe with Report: deliveries keep coming and are answered
     const settled = await worker.report({ complete: { lease: d.lease, result: { payload: Buffer.from('{}'), stop_reason: 'done' } } })
     assert.deepEqual([settled.ok, settled.state], [true, 'HANDOFF_STATE_COMPLETED'])
   }
-  s.cut()
+  // Not cut: node's own http2 can write without end when a half-closed stream is cancelled. It ends with the client.
 })
 
 test('After a cut the same agent resumes its lease: no second delivery, the report counts', async () => {
