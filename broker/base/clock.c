@@ -32,6 +32,10 @@ int64_t clock_mono_us(void)
 
 void clock_format_utc(int64_t unix_ms, char out[25])
 {
+	static _Thread_local struct {
+		time_t s;
+		char text[25];
+	} last = {.s = -1}; /* most calls of a busy thread fall into the second of the one before */
 	int64_t ms = unix_ms % 1000;
 	char text[64];
 	struct tm tm;
@@ -40,6 +44,13 @@ void clock_format_utc(int64_t unix_ms, char out[25])
 	if (ms < 0)
 		ms += 1000;
 	s = (time_t)((unix_ms - ms) / 1000);
+	if (s == last.s) {
+		memcpy(out, last.text, sizeof last.text);
+		out[20] = (char)('0' + ms / 100);
+		out[21] = (char)('0' + ms / 10 % 10);
+		out[22] = (char)('0' + ms % 10);
+		return;
+	}
 	if (!gmtime_r(&s, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
 		memcpy(out, "0000-00-00T00:00:00.000Z", 25); /* outside RFC 3339's four-digit years */
 		return;
@@ -48,6 +59,8 @@ void clock_format_utc(int64_t unix_ms, char out[25])
 		 tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
 	memcpy(out, text, 24);
 	out[24] = '\0';
+	memcpy(last.text, out, sizeof last.text);
+	last.s = s;
 }
 
 /* n digits at i; -1 when one is none. */

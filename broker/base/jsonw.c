@@ -30,10 +30,7 @@ static bool needs_escape(uint32_t c)
 }
 
 /* Printable ASCII but for '"' and '\\': most bytes of most values. */
-static bool is_plain(uint8_t c)
-{
-	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
+static const bool is_plain[256] = {[0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
 
 bool jsonw_escape(struct buf *b, struct slice s)
 {
@@ -41,7 +38,7 @@ bool jsonw_escape(struct buf *b, struct slice s)
 	uint32_t c;
 
 	while (i < s.n) {
-		if (is_plain(s.p[i])) {
+		if (is_plain[s.p[i]]) {
 			i++;
 			continue;
 		}

@@ -29,24 +29,33 @@ static struct {
 	EVP_MD *sha256;
 	EVP_CIPHER *gcm;
 	EVP_KDF *hkdf;
+	pthread_key_t digest; /* a context a thread, kept: making one costs as much as a short digest */
 } algorithm;
 static pthread_once_t algorithm_once = PTHREAD_ONCE_INIT;
+
+static void digest_free(void *c)
+{
+	EVP_MD_CTX_free(c);
+}
 
 static void algorithm_fetch(void)
 {
 	algorithm.sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
 	algorithm.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	algorithm.hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-	if (!algorithm.sha256 || !algorithm.gcm || !algorithm.hkdf)
+	if (!algorithm.sha256 || !algorithm.gcm || !algorithm.hkdf || pthread_key_create(&algorithm.digest, digest_free))
 		abort();
 }
 
 static EVP_MD_CTX *digest_begin(void)
 {
-	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	EVP_MD_CTX *c;
 
 	pthread_once(&algorithm_once, algorithm_fetch);
-	if (!c || EVP_DigestInit_ex2(c, algorithm.sha256, NULL) != 1)
+	c = pthread_getspecific(algorithm.digest);
+	if (!c && (!(c = EVP_MD_CTX_new()) || pthread_setspecific(algorithm.digest, c)))
+		abort();
+	if (EVP_DigestInit_ex2(c, algorithm.sha256, NULL) != 1)
 		abort();
 	return c;
 }
@@ -61,7 +70,6 @@ static void digest_end(EVP_MD_CTX *c, uint8_t out[SHA256_BYTES])
 {
 	if (EVP_DigestFinal_ex(c, out, NULL) != 1)
 		abort();
-	EVP_MD_CTX_free(c);
 }
 
 void sha256(struct slice bytes, uint8_t out[SHA256_BYTES])

@@ -44,6 +44,7 @@ static const char *const events[] = {
 
 enum field_kind {
 	FIELD_TEXT,
+	FIELD_OURS, /* made by us or out of a closed set of characters: no credential can be in it */
 	FIELD_SIDE_EFFECT,
 	FIELD_OUTCOME,
 	FIELD_REASON,
@@ -64,18 +65,18 @@ static const struct {
 	FIELD(FIELD_REASON, reason),
 	FIELD(FIELD_TEXT, field),
 	FIELD(FIELD_TEXT, message),
-	FIELD(FIELD_TEXT, policy_version),
-	FIELD(FIELD_TEXT, handoff_id),
+	FIELD(FIELD_OURS, policy_version),
+	FIELD(FIELD_OURS, handoff_id),
 	FIELD(FIELD_STATE, state),
 	FIELD(FIELD_TEXT, parent_handoff_id),
 	FIELD(FIELD_TEXT, approval_id),
-	FIELD(FIELD_TEXT, trace_id),
-	FIELD(FIELD_TEXT, span_id),
-	FIELD(FIELD_TEXT, tenant),
-	FIELD(FIELD_TEXT, agent),
-	FIELD(FIELD_TEXT, spiffe_id),
-	FIELD(FIELD_TEXT, certificate_sha256),
-	FIELD(FIELD_TEXT, remote),
+	FIELD(FIELD_OURS, trace_id),
+	FIELD(FIELD_OURS, span_id),
+	FIELD(FIELD_OURS, tenant),
+	FIELD(FIELD_OURS, agent),
+	FIELD(FIELD_OURS, spiffe_id),
+	FIELD(FIELD_OURS, certificate_sha256),
+	FIELD(FIELD_OURS, remote),
 	FIELD(FIELD_TEXT, issuer),
 	FIELD(FIELD_TEXT, subject),
 	FIELD(FIELD_TEXT, client_id),
@@ -83,7 +84,7 @@ static const struct {
 	FIELD(FIELD_TEXT, jti),
 	FIELD(FIELD_TEXT, scopes),
 	FIELD(FIELD_TEXT, audience),
-	FIELD(FIELD_TEXT, rpc),
+	FIELD(FIELD_OURS, rpc),
 	FIELD(FIELD_TEXT, route),
 	FIELD(FIELD_TEXT, tool),
 	FIELD(FIELD_SIDE_EFFECT, side_effect),
@@ -91,12 +92,12 @@ static const struct {
 	FIELD(FIELD_TEXT, idempotency_key),
 	FIELD(FIELD_U32, attempt),
 	FIELD(FIELD_U64, fence),
-	FIELD(FIELD_TEXT, assignee),
-	FIELD(FIELD_TEXT, assertion_jti),
+	FIELD(FIELD_OURS, assignee),
+	FIELD(FIELD_OURS, assertion_jti),
 	FIELD(FIELD_TEXT, stop_reason),
 	FIELD(FIELD_TEXT, side_effect_id),
-	FIELD(FIELD_TEXT, payload_sha256),
-	FIELD(FIELD_TEXT, retention),
+	FIELD(FIELD_OURS, payload_sha256),
+	FIELD(FIELD_OURS, retention),
 	FIELD(FIELD_BOOL, reconciled),
 };
 
@@ -143,6 +144,10 @@ static void put_field(struct jsonw *w, struct buf *scratch, size_t i, const stru
 	switch (fields[i].kind) {
 	case FIELD_TEXT:
 		put_text(w, scratch, key, *(const struct slice *)at);
+		break;
+	case FIELD_OURS:
+		if (((const struct slice *)at)->n)
+			jsonw_slice(w, key, *(const struct slice *)at);
 		break;
 	case FIELD_SIDE_EFFECT:
 		put_word(w, key, r->side_effect, side_effect_text(r->side_effect));

@@ -70,12 +70,15 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 /* Names are the caller's to check; here they are checked again, because they become keys. */
 struct slot *slot_get(struct redis *s, struct store_slot at)
 {
+	struct slice tenant = slice_str(at.tenant), route = slice_str(at.route);
 	char name[2 * NAME_MAX_BYTES + 2];
 	struct slot *slot = NULL;
 
-	if (!name_valid(slice_str(at.tenant)) || !name_valid(slice_str(at.route)))
+	if (!name_valid(tenant) || !name_valid(route))
 		return NULL;
-	snprintf(name, sizeof name, "%s/%s", at.tenant, at.route);
+	memcpy(name, at.tenant, tenant.n);
+	name[tenant.n] = '/';
+	memcpy(name + tenant.n + 1, at.route, route.n + 1);
 	HASH_FIND_STR(s->slots, name, slot);
 	if (slot || HASH_COUNT(s->slots) >= SLOTS_MAX)
 		return slot;
