@@ -46,6 +46,7 @@ int devset_init(struct devset *d, const char *dir, struct problem *why)
 
 	memset(d, 0, sizeof *d);
 	d->fsync = "always";
+	d->assertion = "signed";
 	d->max_in_flight = 64;
 	if (*dir != '/' && !getcwd(cwd, sizeof cwd))
 		return problem_set(why, "the present folder cannot be told");
@@ -173,7 +174,7 @@ int devset_tokens(const struct devset *d, int64_t now_ms, struct problem *why)
 	return rc;
 }
 
-/* The profile of the contract, with this set-up's issuer; what needs an approval stays held. */
+/* The profile of the contract, with this set-up's issuer; what needs an approval stays held. %s: delivery.assertion. */
 static const char profile[] =
 	"{\n"
 	"  \"route\": \"" DEVSET_ROUTE "\",\n"
@@ -204,7 +205,7 @@ static const char profile[] =
 	"\"block_private_networks\": true, \"require_tls\": true}\n"
 	"  },\n"
 	"  \"delivery\": {\"kind\": \"queue\", \"lease_ms\": 30000, \"resume_ms\": 10000, \"keepalive\": \"stream\", \"max_attempts\": 5, "
-	"\"backoff_ms\": [1000, 60000], \"default_deadline_ms\": 3600000, \"max_deadline_ms\": 86400000},\n"
+	"\"backoff_ms\": [1000, 60000], \"default_deadline_ms\": 3600000, \"max_deadline_ms\": 86400000, \"assertion\": \"%s\"},\n"
 	"  \"delegation\": {\"max_depth\": 3, \"max_children\": 16},\n"
 	"  \"approvals\": {\"approvers\": [\"group:support-leads\"], \"needed\": 1, \"expires_ms\": 14400000, \"self_approval\": false},\n"
 	"  \"observability\": {\"retention_days\": 30}\n"
@@ -334,16 +335,27 @@ static int write_envs(const struct devset *d, struct problem *why)
 	return write_env(d, agents[0].name, "env", why);
 }
 
-int devset_make(struct devset *d, int64_t now_ms, struct problem *why)
+/* One that is there is kept: people try their own. */
+static int write_profile(const struct devset *d, struct problem *why)
 {
 	struct path p;
+	struct buf b;
+	int rc;
 
+	if (exists(in(d, &p, "profiles/" DEVSET_ROUTE ".json", "")))
+		return 0;
+	buf_init(&b, sizeof profile + 16);
+	buf_printf(&b, profile, d->assertion);
+	rc = b.failed ? problem_set(why, "out of memory") : file_write_atomic(p.p, buf_slice(&b), 0644, why);
+	buf_clear(&b);
+	return rc;
+}
+
+int devset_make(struct devset *d, int64_t now_ms, struct problem *why)
+{
 	if (make_folders(d, why) || make_pki(d, now_ms, why) || make_issuer(d, why) || devset_tokens(d, now_ms, why))
 		return -1;
-	if (!exists(in(d, &p, "profiles/" DEVSET_ROUTE ".json", "")) && /* kept: people try their own */
-	    file_write_atomic(p.p, slice_str(profile), 0644, why))
-		return -1;
-	if (choose_ports(d, why) || write_config(d, why))
+	if (write_profile(d, why) || choose_ports(d, why) || write_config(d, why))
 		return -1;
 	return write_envs(d, why);
 }

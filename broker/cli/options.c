@@ -39,6 +39,7 @@ static const struct option_row rows[] = {
 	SWITCH(OPT_VERSION, "version", 'V', "print the version and do nothing else"),
 
 	CHOICE(OPT_FSYNC, "fsync", 0, "always|everysec", NULL, "always", "durability of the private Redis"),
+	CHOICE(OPT_ASSERTION, "assertion", 0, "signed|none", NULL, "signed", "does each delivery carry a signature of its own broker"),
 	NUMBER(OPT_WORKERS, "workers", 0, 64, "0", "worker threads of batond; 0 = one per core"),
 	SWITCH(OPT_FOREGROUND, "foreground", 0, "stay until batond ends; ^C ends it"),
 	SWITCH(OPT_PURGE, "purge", 0, "remove the set-up's folder too"),
