@@ -658,3 +658,22 @@ int kit_run(const char *group, const struct kit_scenario *v, size_t n, const str
 	free(names);
 	return r;
 }
+
+struct store_record kit_accepted(struct kit *k, const struct store_accept *r)
+{
+	struct answer *a = kit_accept(k, r);
+
+	assert_int_equal(a->status, STORE_OK);
+	return a->record;
+}
+
+struct store_record kit_leased(struct kit *k, uint32_t ms)
+{
+	struct answer *a = kit_lease(k, KIT_AGENT, 1, ms);
+
+	assert_int_equal(a->status, STORE_OK);
+	assert_int_equal(a->n_items, 1);
+	assert_int_equal(a->items[0].status, STORE_OK);
+	assert_int_equal(a->items[0].record.state, STATE_LEASED);
+	return a->items[0].record;
+}

@@ -115,4 +115,9 @@ void kit_spoil(struct kit *k, const struct handoff_id *id);
 void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id *b);
 void kit_reopen(struct kit *k); /* as after another incarnation */
 
+/* The same, and it must succeed: the record. One lease, for KIT_AGENT. */
+#define KIT_AGENT 77
+struct store_record kit_accepted(struct kit *k, const struct store_accept *r);
+struct store_record kit_leased(struct kit *k, uint32_t ms);
+
 #endif

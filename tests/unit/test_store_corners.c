@@ -10,34 +10,16 @@
 
 #include "store_kit.h"
 
-#define AGENT 77
+#define AGENT KIT_AGENT
 #define LONG_MS 600000
 #define MANY 600
-
-static struct store_record accepted(struct kit *k, const struct store_accept *r)
-{
-	struct answer *a = kit_accept(k, r);
-
-	assert_int_equal(a->status, STORE_OK);
-	return a->record;
-}
-
-static struct store_record leased(struct kit *k, uint32_t ms)
-{
-	struct answer *a = kit_lease(k, AGENT, 1, ms);
-
-	assert_int_equal(a->status, STORE_OK);
-	assert_int_equal(a->n_items, 1);
-	assert_int_equal(a->items[0].record.state, STATE_LEASED);
-	return a->items[0].record;
-}
 
 static struct store_record new_lease(struct kit *k, uint32_t ms)
 {
 	struct store_accept r = kit_request(k, "task");
 
-	accepted(k, &r);
-	return leased(k, ms);
+	kit_accepted(k, &r);
+	return kit_leased(k, ms);
 }
 
 /* Ticks while more is due, as housekeeping does; how many records changed. */
@@ -75,7 +57,7 @@ static void many_promotions(struct kit *k)
 
 		r.state = STATE_SCHEDULED;
 		r.start_at_ms = start;
-		accepted(k, &r);
+		kit_accepted(k, &r);
 	}
 	kit_sleep(k, 5);
 	assert_int_equal(tick_all(k), MANY);
@@ -88,7 +70,7 @@ static void many_deadlines(struct kit *k)
 		struct store_accept r = kit_request(k, "task");
 
 		r.deadline_ms = kit_now() + 1;
-		accepted(k, &r);
+		kit_accepted(k, &r);
 	}
 	kit_sleep(k, 5);
 	assert_int_equal(tick_all(k), MANY);
@@ -103,7 +85,7 @@ static void forgotten(struct kit *k)
 	struct answer *x;
 
 	kept.state = STATE_HELD;
-	accepted(k, &kept);
+	kit_accepted(k, &kept);
 	for (int i = 0; i < MANY; i++) {
 		l = new_lease(k, LONG_MS);
 		first = i ? first : l;
@@ -135,7 +117,7 @@ static void shortened(struct kit *k)
 	x = kit_tick_until(k, 1);
 	assert_int_equal(x->items[0].record.state, STATE_QUEUED);
 	assert_memory_equal(x->items[0].record.id.b, l.id.b, sizeof l.id.b);
-	l = leased(k, LONG_MS);
+	l = kit_leased(k, LONG_MS);
 	assert_int_equal(l.attempt, 2);
 	assert_int_equal(kit_extend(k, &l, 1000)->status, STORE_OK); /* shortened, and then longer again */
 	assert_int_equal(kit_extend(k, &l, 1)->status, STORE_OK);
@@ -156,8 +138,8 @@ static void backing_off_deadline(struct kit *k)
 	struct store_record l;
 
 	r.deadline_ms = kit_now() + 100;
-	accepted(k, &r);
-	l = leased(k, LONG_MS);
+	kit_accepted(k, &r);
+	l = kit_leased(k, LONG_MS);
 	assert_int_equal(kit_finish(k, &l, FINISH_RETRY, 60000, "")->record.state, STATE_QUEUED);
 	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_EXPIRED);
 	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
@@ -177,7 +159,7 @@ static void cancel_by_alias(struct kit *k)
 	struct store_accept first = idempotent(k, 1), again = idempotent(k, 1);
 	struct answer *x;
 
-	accepted(k, &first);
+	kit_accepted(k, &first);
 	assert_int_equal(kit_accept(k, &again)->status, STORE_DUPLICATE);
 	x = kit_cancel(k, &again.id, "not needed");
 	assert_int_equal(x->status, STORE_OK);
@@ -203,7 +185,7 @@ static void cancel_quarantined(struct kit *k)
 	assert_false(x->record.stop_requested);
 	assert_string_equal(kit_get(k, &l.id, true)->items[0].outcome, "drop it");
 	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
-	accepted(k, &r);
+	kit_accepted(k, &r);
 	kit_spoil(k, &r.id);
 	assert_int_equal(kit_lease(k, AGENT, 1, LONG_MS)->items[0].status, STORE_UNSEALABLE);
 	assert_int_equal(kit_cancel(k, &r.id, "")->record.state, STATE_CANCELLED);

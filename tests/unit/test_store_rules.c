@@ -11,34 +11,15 @@
 
 #include "store_kit.h"
 
-#define AGENT 77
+#define AGENT KIT_AGENT
 #define LONG_MS 600000
-
-static struct store_record accepted(struct kit *k, const struct store_accept *r)
-{
-	struct answer *a = kit_accept(k, r);
-
-	assert_int_equal(a->status, STORE_OK);
-	return a->record;
-}
-
-static struct store_record leased(struct kit *k, uint32_t ms)
-{
-	struct answer *a = kit_lease(k, AGENT, 1, ms);
-
-	assert_int_equal(a->status, STORE_OK);
-	assert_int_equal(a->n_items, 1);
-	assert_int_equal(a->items[0].status, STORE_OK);
-	assert_int_equal(a->items[0].record.state, STATE_LEASED);
-	return a->items[0].record;
-}
 
 static struct store_record new_lease(struct kit *k, const char *task, uint32_t ms)
 {
 	struct store_accept r = kit_request(k, task);
 
-	accepted(k, &r);
-	return leased(k, ms);
+	kit_accepted(k, &r);
+	return kit_leased(k, ms);
 }
 
 static void assert_nothing_to_lease(struct kit *k)
@@ -60,7 +41,7 @@ static void assert_same_id(const struct handoff_id *a, const struct handoff_id *
 static void happy(struct kit *k)
 {
 	struct store_accept r = kit_request(k, "do it");
-	struct store_record a = accepted(k, &r), l;
+	struct store_record a = kit_accepted(k, &r), l;
 	struct answer *x;
 
 	assert_same_id(&a.id, &r.id);
@@ -97,7 +78,7 @@ static void replay(struct kit *k)
 	struct store_accept r = kit_request(k, "once");
 	struct answer *x;
 
-	accepted(k, &r);
+	kit_accepted(k, &r);
 	x = kit_accept(k, &r);
 	assert_int_equal(x->status, STORE_REPLAYED);
 	assert_true(x->same_bytes);
@@ -133,7 +114,7 @@ static void idempotency(struct kit *k)
 	struct store_record l;
 	struct answer *x;
 
-	accepted(k, &first);
+	kit_accepted(k, &first);
 	x = kit_accept(k, &again);
 	assert_int_equal(x->status, STORE_DUPLICATE);
 	assert_same_id(&x->record.id, &first.id);
@@ -145,8 +126,8 @@ static void idempotency(struct kit *k)
 	assert_same_id(&x->record.id, &first.id);
 	assert_int_equal(kit_accept(k, &other)->status, STORE_CONFLICT);
 	assert_int_equal(kit_get(k, &other.id, false)->status, STORE_NOT_FOUND);
-	accepted(k, &stranger); /* another sender's equal key is another hash */
-	l = leased(k, LONG_MS);
+	kit_accepted(k, &stranger); /* another sender's equal key is another hash */
+	l = kit_leased(k, LONG_MS);
 	assert_same_id(&l.id, &first.id);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "paid")->status, STORE_OK);
 	again = idempotent(k, "pay", 1, 1);
@@ -204,7 +185,7 @@ static void lapse(struct kit *k)
 	assert_int_equal(x->items[0].record.state, STATE_QUEUED);
 	assert_same_id(&x->items[0].record.id, &one.id);
 	assert_int_equal(kit_extend(k, &one, 1000)->status, STORE_LOST);
-	two = leased(k, LONG_MS);
+	two = kit_leased(k, LONG_MS);
 	assert_true(two.fence > one.fence);
 	assert_int_equal(two.attempt, 2);
 	assert_int_equal(kit_finish(k, &one, FINISH_COMPLETED, 0, "late")->status, STORE_LOST);
@@ -229,7 +210,7 @@ static void late_release(struct kit *k)
 
 	kit_tick_until(k, 1);
 	assert_int_equal(kit_finish(k, &one, FINISH_RELEASE, 0, "")->status, STORE_OK);
-	two = leased(k, LONG_MS);
+	two = kit_leased(k, LONG_MS);
 	assert_nothing_to_lease(k); /* it stood in the queue once */
 	assert_int_equal(kit_finish(k, &two, FINISH_COMPLETED, 0, "")->status, STORE_OK);
 	assert_int_equal(kit_get(k, &one.id, false)->record.state, STATE_COMPLETED);
@@ -256,14 +237,14 @@ static void dead_letter(struct kit *k)
 	struct answer *x;
 
 	r.max_attempts = 2;
-	accepted(k, &r);
-	l = leased(k, LONG_MS);
+	kit_accepted(k, &r);
+	l = kit_leased(k, LONG_MS);
 	x = kit_finish(k, &l, FINISH_RETRY, 0, "try again");
 	assert_int_equal(x->status, STORE_OK);
 	assert_int_equal(x->record.state, STATE_QUEUED);
 	assert_int_equal(x->record.owner, 0);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "changed my mind")->status, STORE_LOST);
-	l = leased(k, LONG_MS);
+	l = kit_leased(k, LONG_MS);
 	assert_int_equal(l.attempt, 2);
 	x = kit_finish(k, &l, FINISH_RETRY, 0, "no good");
 	assert_int_equal(x->record.state, STATE_DEAD_LETTERED);
@@ -281,8 +262,8 @@ static void dead_by_lapse(struct kit *k)
 	struct store_accept r = kit_request(k, "task");
 
 	r.max_attempts = 1;
-	accepted(k, &r);
-	leased(k, 1);
+	kit_accepted(k, &r);
+	kit_leased(k, 1);
 	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_DEAD_LETTERED);
 	assert_nothing_to_lease(k);
 }
@@ -300,7 +281,7 @@ static void backing_off(struct kit *k)
 	l = new_lease(k, "task", LONG_MS);
 	kit_finish(k, &l, FINISH_RETRY, 1, "");
 	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_QUEUED);
-	leased(k, LONG_MS);
+	kit_leased(k, LONG_MS);
 }
 
 static void release(struct kit *k)
@@ -309,13 +290,13 @@ static void release(struct kit *k)
 	struct store_record l;
 
 	r.max_attempts = 1;
-	accepted(k, &r);
+	kit_accepted(k, &r);
 	for (int i = 0; i < 5; i++) {
-		l = leased(k, LONG_MS);
+		l = kit_leased(k, LONG_MS);
 		assert_int_equal(l.attempt, 1); /* costs none */
 		assert_int_equal(kit_finish(k, &l, FINISH_RELEASE, 0, "")->record.state, STATE_QUEUED);
 	}
-	leased(k, LONG_MS);
+	kit_leased(k, LONG_MS);
 }
 
 static void cancel_waiting(struct kit *k)
@@ -326,9 +307,9 @@ static void cancel_waiting(struct kit *k)
 	held.state = STATE_HELD;
 	later.state = STATE_SCHEDULED;
 	later.start_at_ms = kit_now() + LONG_MS;
-	accepted(k, &r);
-	accepted(k, &held);
-	accepted(k, &later);
+	kit_accepted(k, &r);
+	kit_accepted(k, &held);
+	kit_accepted(k, &later);
 	x = kit_cancel(k, &r.id, "not needed");
 	assert_int_equal(x->status, STORE_OK);
 	assert_int_equal(x->record.state, STATE_CANCELLED);
@@ -371,9 +352,9 @@ static void events(struct kit *k)
 	assert_int_equal(kit_event(k, &l, STATE_UNSPECIFIED, 1000, "half way")->record.cursor, 4);
 	assert_int_equal(kit_event(k, &l, STATE_INPUT_REQUIRED, 1000, "which one?")->record.state, STATE_INPUT_REQUIRED);
 	kit_finish(k, &l, FINISH_RETRY, 0, "oops");
-	l = leased(k, 1);
+	l = kit_leased(k, 1);
 	kit_tick_until(k, 1);
-	l = leased(k, LONG_MS);
+	l = kit_leased(k, LONG_MS);
 	assert_int_equal(kit_event(k, &l, STATE_WORKING, 10, "more")->record.cursor, 10);
 	assert_int_equal(kit_event(k, &l, STATE_WORKING, 10, "too many")->status, STORE_QUOTA);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "end")->record.cursor, 11);
@@ -409,11 +390,11 @@ static void scheduled(struct kit *k)
 
 	r.state = STATE_SCHEDULED;
 	r.start_at_ms = kit_now() + 30;
-	assert_int_equal(accepted(k, &r).state, STATE_SCHEDULED);
+	assert_int_equal(kit_accepted(k, &r).state, STATE_SCHEDULED);
 	x = kit_tick_until(k, 1);
 	assert_int_equal(x->items[0].record.state, STATE_QUEUED);
 	assert_int_equal(x->items[0].record.cursor, 2);
-	assert_int_equal(leased(k, LONG_MS).cursor, 3);
+	assert_int_equal(kit_leased(k, LONG_MS).cursor, 3);
 	x = kit_events(k, &r.id, 0, 64);
 	assert_int_equal(x->n_events, 2);
 	assert_int_equal(x->events[0].cursor, 2);
@@ -427,7 +408,7 @@ static void held(struct kit *k)
 
 	r.state = STATE_HELD;
 	r.deadline_ms = kit_now() + 30;
-	assert_int_equal(accepted(k, &r).state, STATE_HELD);
+	assert_int_equal(kit_accepted(k, &r).state, STATE_HELD);
 	assert_nothing_to_lease(k);
 	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_EXPIRED);
 	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
@@ -440,8 +421,8 @@ static void expired_at_pop(struct kit *k)
 
 	r.deadline_ms = kit_now() + 20;
 	good.deadline_ms = kit_now() + LONG_MS;
-	accepted(k, &r);
-	accepted(k, &good);
+	kit_accepted(k, &r);
+	kit_accepted(k, &good);
 	kit_sleep(k, 40);
 	x = kit_lease(k, AGENT, 10, LONG_MS);
 	assert_int_equal(x->n_items, 2);
@@ -457,7 +438,7 @@ static void expired_by_tick(struct kit *k)
 	struct store_accept r = kit_request(k, "old");
 
 	r.deadline_ms = kit_now() + 20;
-	accepted(k, &r);
+	kit_accepted(k, &r);
 	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_EXPIRED);
 	assert_nothing_to_lease(k);
 }
@@ -471,7 +452,7 @@ static void priorities(struct kit *k)
 		struct store_accept r = kit_request(k, "task");
 
 		r.priority = given[i];
-		accepted(k, &r);
+		kit_accepted(k, &r);
 	}
 	x = kit_lease(k, AGENT, 10, LONG_MS);
 	assert_int_equal(x->n_items, 5);
@@ -490,7 +471,7 @@ static void listing(struct kit *k)
 
 		r.sender = i == 2 ? 5 : 6;
 		id[i] = r.id;
-		accepted(k, &r);
+		kit_accepted(k, &r);
 	}
 	x = kit_list(k, 6, STATE_UNSPECIFIED, 0, 3, false);
 	assert_int_equal(x->n_items, 3);
@@ -505,7 +486,7 @@ static void listing(struct kit *k)
 	assert_same_id(&x->items[0].record.id, &id[0]);
 	assert_string_equal(x->items[0].task, "task");
 	assert_int_equal(x->next, 0);
-	l = leased(k, LONG_MS);
+	l = kit_leased(k, LONG_MS);
 	x = kit_list(k, AGENT, STATE_UNSPECIFIED, 0, 10, false); /* by owner */
 	assert_int_equal(x->n_items, 1);
 	assert_same_id(&x->items[0].record.id, &l.id);
@@ -518,7 +499,7 @@ static void retention(struct kit *k)
 	struct store_record l = new_lease(k, "task", LONG_MS), w;
 	struct store_accept waits = idempotent(k, "waits", 8, 8), again = idempotent(k, "waits", 8, 8);
 
-	accepted(k, &waits);
+	kit_accepted(k, &waits);
 	kit_finish(k, &l, FINISH_COMPLETED, 0, "x");
 	kit_tick(k);
 	assert_int_equal(kit_get(k, &l.id, false)->status, STORE_OK); /* too young */
@@ -529,18 +510,18 @@ static void retention(struct kit *k)
 	assert_int_equal(kit_get(k, &waits.id, false)->status, STORE_OK); /* not finished */
 	assert_int_equal(kit_list(k, 0, STATE_UNSPECIFIED, 0, 10, false)->n_items, 1);
 	assert_int_equal(kit_list(k, 0, STATE_UNSPECIFIED, 0, 10, false)->items[0].record.position, 2);
-	w = leased(k, LONG_MS);
+	w = kit_leased(k, LONG_MS);
 	kit_finish(k, &w, FINISH_COMPLETED, 0, "");
 	kit_sleep(k, 5);
 	kit_tick(k);
-	accepted(k, &again); /* its key went with it */
+	kit_accepted(k, &again); /* its key went with it */
 }
 
 static void stale(struct kit *k)
 {
 	struct store_accept before = kit_request(k, "task"), after, seen = kit_request(k, "seen");
 
-	accepted(k, &seen);
+	kit_accepted(k, &seen);
 	before.issued_at_ms = kit_now();
 	kit_sleep(k, 5);
 	kit_reopen(k);
@@ -548,7 +529,7 @@ static void stale(struct kit *k)
 	assert_int_equal(kit_accept(k, &before)->status, STORE_STALE);
 	assert_int_equal(kit_get(k, &before.id, false)->status, STORE_NOT_FOUND); /* its nonce is not burned */
 	after = kit_request(k, "task");
-	accepted(k, &after);
+	kit_accepted(k, &after);
 	assert_int_equal(kit_accept(k, &seen)->status, STORE_REPLAYED); /* known is known */
 }
 
@@ -557,8 +538,8 @@ static void unsealable(struct kit *k)
 	struct store_accept r = kit_request(k, "first"), good = kit_request(k, "second"), got = kit_request(k, "third");
 	struct answer *x;
 
-	accepted(k, &r);
-	accepted(k, &good);
+	kit_accepted(k, &r);
+	kit_accepted(k, &good);
 	kit_spoil(k, &r.id);
 	x = kit_lease(k, AGENT, 10, LONG_MS);
 	assert_int_equal(x->n_items, 2);
@@ -569,7 +550,7 @@ static void unsealable(struct kit *k)
 	assert_string_equal(x->items[1].task, "second");
 	x = kit_get(k, &r.id, false);
 	assert_int_equal(x->record.state, STATE_QUARANTINED);
-	accepted(k, &got);
+	kit_accepted(k, &got);
 	kit_spoil(k, &got.id);
 	x = kit_get(k, &got.id, true);
 	assert_int_equal(x->status, STORE_UNSEALABLE);
@@ -583,8 +564,8 @@ static void swapped(struct kit *k)
 	struct store_accept a = kit_request(k, "task one"), b = kit_request(k, "task two");
 	struct answer *x;
 
-	accepted(k, &a);
-	accepted(k, &b);
+	kit_accepted(k, &a);
+	kit_accepted(k, &b);
 	kit_swap(k, &a.id, &b.id);
 	x = kit_lease(k, AGENT, 10, LONG_MS);
 	assert_int_equal(x->n_items, 2);
@@ -619,8 +600,8 @@ static void expired_by_lapse(struct kit *k)
 	struct store_accept r = kit_request(k, "task");
 
 	r.deadline_ms = kit_now() + 200;
-	accepted(k, &r);
-	leased(k, 300);
+	kit_accepted(k, &r);
+	kit_leased(k, 300);
 	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_EXPIRED);
 }
 
@@ -646,7 +627,7 @@ static void bad_names(struct kit *k)
 		assert_int_equal(kit_accept(k, &r)->status, STORE_UNAVAILABLE);
 	}
 	r.slot = k->slot;
-	accepted(k, &r);
+	kit_accepted(k, &r);
 }
 
 static const struct kit_scenario scenarios[] = {
@@ -666,12 +647,12 @@ static void quota(struct kit *k)
 {
 	struct store_accept a = kit_request(k, "task"), b = kit_request(k, "task"), c = kit_request(k, "task");
 
-	accepted(k, &a);
-	accepted(k, &b);
+	kit_accepted(k, &a);
+	kit_accepted(k, &b);
 	assert_int_equal(kit_accept(k, &c)->status, STORE_QUOTA);
 	assert_int_equal(kit_get(k, &c.id, false)->status, STORE_NOT_FOUND);
-	leased(k, LONG_MS);
-	accepted(k, &c); /* what is leased does not wait */
+	kit_leased(k, LONG_MS);
+	kit_accepted(k, &c); /* what is leased does not wait */
 }
 
 static void quota_bytes(struct kit *k)
@@ -683,7 +664,7 @@ static void quota_bytes(struct kit *k)
 	k->slot = (struct store_slot){"acme", "quota-bytes"};
 	a = kit_request(k, big);
 	b = kit_request(k, big);
-	accepted(k, &a);
+	kit_accepted(k, &a);
 	assert_int_equal(kit_accept(k, &b)->status, STORE_QUOTA);
 }
 
