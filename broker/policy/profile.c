@@ -250,6 +250,7 @@ static void fill(struct profile *p, const struct profile_draft *d)
 	p->require_tls = d->require_tls;
 	p->max_payload = d->max_payload;
 	p->max_output = d->max_output;
+	p->max_runtime_ms = d->max_runtime_ms;
 	p->max_side_effect = (enum side_effect)d->max_side_effect;
 	p->lease_ms = d->lease_ms;
 	p->resume_ms = d->resume_ms;

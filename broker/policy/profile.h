@@ -57,6 +57,7 @@ struct profile {
 	bool block_private_networks, require_tls;
 	/* sizes */
 	uint32_t max_payload, max_output;
+	uint32_t max_runtime_ms;           /* of one delivery; 0 = to the deadline */
 	enum side_effect max_side_effect;   /* above: side_effect_denied; default EXTERNAL_SEND */
 	/* delivery */
 	uint32_t lease_ms, resume_ms, max_attempts, backoff_min_ms, backoff_max_ms;

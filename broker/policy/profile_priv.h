@@ -39,7 +39,7 @@ struct profile_draft {
 	unsigned approval_classes;
 	struct text_list domains;
 	bool block_private_networks, require_tls;
-	uint32_t max_payload, max_output;
+	uint32_t max_payload, max_output, max_runtime_ms;
 	uint32_t lease_ms, resume_ms, max_attempts, backoff_ms[2];
 	int64_t default_deadline_ms, max_deadline_ms;
 	int assertion;
@@ -53,7 +53,7 @@ struct profile_draft {
 		struct text_list trace_fields, redact, approvers;
 		int kind, keepalive;
 		bool self_approval;
-		uint32_t max_runtime_ms, max_depth, max_children, needed;
+		uint32_t max_depth, max_children, needed;
 		int64_t expires_ms;
 	} kept;
 };

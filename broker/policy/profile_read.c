@@ -257,7 +257,7 @@ static const struct json_member network_members[] = {
 	{0},
 };
 static const struct json_member limits_members[] = {
-	{.name = "max_runtime_ms", .read = jsonr_u32, .offset = OFF(kept.max_runtime_ms), .min = 1, .max = DAY_MS},
+	{.name = "max_runtime_ms", .read = jsonr_u32, .offset = OFF(max_runtime_ms), .min = 1, .max = DAY_MS},
 	{.name = "max_output_bytes", .read = jsonr_u32, .offset = OFF(max_output), .min = 1, .max = OUTPUT_MAX},
 	{.name = "max_payload_bytes", .read = jsonr_u32, .offset = OFF(max_payload), .min = 1, .max = OUTPUT_MAX},
 	{0},

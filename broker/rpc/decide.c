@@ -15,13 +15,17 @@ static struct verdict no_secret_inside(const struct envelope *e, struct slice to
 	struct slice mark = token.n > 64 ? slice_of(token.p + token.n - 64, 64) : token;
 	const struct { const char *name; struct slice s; } fields[] = {
 		{"idempotency_key", e->idempotency_key}, {"destination", e->destination}, {"tracestate", e->tracestate},
-		{"content_type", e->content_type}, {"nonce", e->nonce},
+		{"content_type", e->content_type}, {"nonce", e->nonce}, {"traceparent", e->traceparent},
+		{"parent_handoff_id", e->parent_handoff_id},
 	};
 
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
 		if (redact_needed(fields[i].s))
 			return verdict_deny(REASON_MALFORMED_ENVELOPE, fields[i].name, "%s looks like a credential: a token goes beside the envelope",
 					    fields[i].name);
+	for (size_t i = 0; i < e->n_scopes; i++)
+		if (redact_needed(e->scopes[i]))
+			return verdict_deny(REASON_MALFORMED_ENVELOPE, "scopes", "a scope looks like a credential: a token goes beside the envelope");
 	for (size_t i = 0; i < e->n_labels; i++)
 		if (redact_needed(e->labels[i].key) || redact_needed(e->labels[i].value))
 			return verdict_deny(REASON_MALFORMED_ENVELOPE, "labels", "a label looks like a credential: a token goes beside the envelope");

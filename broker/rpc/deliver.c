@@ -127,7 +127,7 @@ static struct holding *hold(struct context *x)
 	h->unsent = true;
 	holding_keep(h, x->profile);
 	h->attempt = r->attempt;
-	h->run_deadline_ms = x->task->deadline_ms;
+	holding_limit(h, x->profile, x->task->deadline_ms);
 	slice_copy_str(slice_str(x->task->trace_id), h->trace_id, sizeof h->trace_id);
 	return h;
 }
@@ -138,7 +138,6 @@ static void delivery_fill(struct context *x, Baton__V1__Delivery *d, Baton__V1__
 	d->attempt = x->item->record.attempt;
 	d->max_attempts = x->item->record.max_attempts;
 	d->lease_ms = x->profile->lease_ms;
-	d->run_deadline_ms = x->task->deadline_ms;
 	d->sender = task_agent(x->op->arena, x->task->sender_spiffe_id, x->task->tenant, x->task->sender);
 	c->issuer = x->task->issuer;
 	c->subject = x->task->subject;
@@ -169,6 +168,7 @@ static bool send_it(struct context *x)
 	lease.fencing_token = x->item->record.fence;
 	d.lease = &lease;
 	delivery_fill(x, &d, &claims);
+	d.run_deadline_ms = h->run_deadline_ms;
 	slice_copy_str(slice_str(x->task->trace_id), span.trace_id, sizeof span.trace_id);
 	slice_copy_str(slice_str(x->task->span_id), span.span_id, sizeof span.span_id);
 	trace_format(&span, traceparent);
@@ -199,8 +199,9 @@ static bool send_it(struct context *x)
 static void give_back(struct rpc_worker *w, struct desk *d, const struct store_record *r, enum store_finish_kind kind, enum reason reason,
 		      const char *note, const char *trace_id)
 {
+	const struct profile *p = registry_route(w->world->registry, d->tenant, slice_str(d->route));
 	struct finish f = {.slot = {d->tenant, d->route}, .id = r->id, .fence = r->fence, .owner = r->owner, .kind = kind,
-		.reason = reason, .note = note, .trace_id = trace_id,
+		.reason = reason, .note = note, .policy_version = p ? p->version : NULL, .trace_id = trace_id,
 		.delay_ms = kind == FINISH_RELEASE ? SOON_MS : kind == FINISH_RETRY ? LATER_MS : 0};
 
 	finish_alone(w, &f);

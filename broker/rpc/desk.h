@@ -37,7 +37,8 @@ struct holding {
 	uint64_t fence;
 	struct subscriber *subscriber;
 	struct desk *desk;
-	int64_t renew_at_ms, run_deadline_ms;
+	int64_t renew_at_ms;
+	int64_t deadline_ms, run_deadline_ms; /* Unix: of the work, of this delivery; the latter is never later */
 	int64_t assert_at_ms;             /* Unix: a fresh assertion is due; INT64_MAX: never */
 	int64_t since_us;                 /* clock_mono_us(): when this stream got it */
 	uint32_t lease_ms, renew_ms, attempt;
@@ -76,6 +77,8 @@ void desks_free(struct rpc_worker *w);
 /* ---- holding.c ---- */
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence);
 /* How long its lease is and how often it is renewed: as the route's profile says. */
+/* Sets both deadlines, from now on. */
+void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_ms);
 void holding_keep(struct holding *h, const struct profile *p);
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence);
 /* Forgets it; the subscriber's credit comes back. */

@@ -37,6 +37,8 @@ bool finish_send(struct op *op, const struct finish *f)
 	op->audit.fence = f->fence;
 	if (f->trace_id)
 		op->audit.trace_id = slice_str(op_str(op, slice_str(f->trace_id)));
+	if (f->policy_version)
+		op->audit.policy_version = slice_str(op_str(op, slice_str(f->policy_version)));
 	if (f->reason)
 		op->audit.reason = f->reason;
 	if (f->note)

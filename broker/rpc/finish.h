@@ -13,6 +13,7 @@ struct finish {
 	enum reason reason;          /* of an end that nobody reported */
 	const char *note;            /* why, for people; borrowed */
 	struct slice result, failure; /* packed baton.v1 messages */
+	const char *policy_version;  /* that decided so, when one did; borrowed */
 	const char *trace_id;        /* the handoff's, when known; borrowed */
 };
 

@@ -215,9 +215,8 @@ void cancel_on_message(struct rpc_call *rc, struct op *op)
 	const Baton__V1__CancelRequest *m = (const Baton__V1__CancelRequest *)op->msg;
 	struct verdict v;
 
-	if (m->cascade)
-		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "cascade", "there are no child handoffs in this version: leave it out");
-	else if (strlen(m->reason) > 512)
+	/* cascade: a handoff has no children yet, so all of them are reached */
+	if (strlen(m->reason) > 512)
 		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "reason", "longer than 512 bytes");
 	else
 		v = verdict_allow();

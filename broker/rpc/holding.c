@@ -49,6 +49,14 @@ void holding_keep(struct holding *h, const struct profile *p)
 	h->renew_at_ms = clock_mono_ms() + h->renew_ms;
 }
 
+void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_ms)
+{
+	int64_t run_until = p->max_runtime_ms ? clock_unix_ms() + p->max_runtime_ms : INT64_MAX;
+
+	h->deadline_ms = deadline_ms;
+	h->run_deadline_ms = run_until < deadline_ms ? run_until : deadline_ms;
+}
+
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence)
 {
 	struct holding *h = NULL;
@@ -162,10 +170,13 @@ static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms)
 	w->env.store->ops->extend(w->env.store, &rq, op_store_done, w, op->id);
 }
 
+/* The work's own deadline ends it; a delivery that ran too long is tried again while attempts last. */
 static void expire(struct rpc_worker *w, struct holding *h)
 {
+	bool over = h->run_deadline_ms >= h->deadline_ms;
 	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
-		.kind = FINISH_EXPIRED, .reason = REASON_DEADLINE_EXCEEDED, .note = "its deadline passed while it was worked on", .trace_id = h->trace_id};
+		.kind = over ? FINISH_EXPIRED : FINISH_RETRY, .reason = REASON_DEADLINE_EXCEEDED, .trace_id = h->trace_id,
+		.note = over ? "its deadline passed while it was worked on" : "it ran longer than the profile's max_runtime_ms"};
 
 	finish_alone(w, &f);
 	holding_stop(w, h, REASON_DEADLINE_EXCEEDED);

@@ -62,12 +62,25 @@ pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char
 	return d->policy_version && d->message && d->field ? d : NULL;
 }
 
-static struct slice details(struct rpc_worker *w, const struct verdict *v, const char *message, const char *policy, struct buf *out)
+/* What the trailers say, for clients that read details only. */
+static size_t metadata_of(struct grpc_detail m[4], const struct verdict *v, const char *policy, const char *trace_id, const char *handoff_id)
+{
+	const struct grpc_detail all[4] = {{"field", v->field}, {"policy_version", policy}, {"trace_id", trace_id}, {"handoff_id", handoff_id}};
+	size_t n = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		if (all[i].value && *all[i].value)
+			m[n++] = all[i];
+	return n;
+}
+
+static struct slice details(struct rpc_worker *w, const struct verdict *v, const char *message, const char *policy, const struct grpc_detail *m,
+			    size_t n, struct buf *out)
 {
 	struct arena *a = arena_new(16384);
 	pb_decision *d = a ? reply_decision(a, v, policy) : NULL;
 	struct grpc_details g = {.status = reason_info(v->reason)->grpc, .message = slice_str(message),
-		.reason = reason_text(v->reason), .retry_after_ms = v->retry_after_ms};
+		.reason = reason_text(v->reason), .metadata = m, .n_metadata = n, .retry_after_ms = v->retry_after_ms};
 
 	if (d) {
 		g.any_type = "type.googleapis.com/baton.v1.Decision";
@@ -91,6 +104,9 @@ static void trailer(struct trailers *ts, const char *key, struct slice value)
 
 void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict *v, const char *policy_version, const char *handoff_id)
 {
+	const char *trace_id = op ? op->trace.trace_id : "";
+	struct grpc_detail metadata[4];
+	size_t n = metadata_of(metadata, v, policy_version, trace_id, handoff_id);
 	struct trailers ts = {.n = 0};
 	struct buf out;
 	char message[640], now[24], retry[16] = "";
@@ -101,14 +117,13 @@ void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict
 		snprintf(retry, sizeof retry, "%u", v->retry_after_ms);
 	buf_init(&out, 8192);
 	trailer(&ts, "baton-reason", slice_str(reason_text(v->reason)));
-	if (op)
-		trailer(&ts, "baton-trace-id", slice_str(op->trace.trace_id));
+	trailer(&ts, "baton-trace-id", slice_str(trace_id));
 	trailer(&ts, "baton-policy-version", slice_str(policy_version));
 	trailer(&ts, "baton-handoff-id", slice_str(handoff_id));
 	trailer(&ts, "baton-retry-after-ms", slice_str(retry));
 	trailer(&ts, "grpc-retry-pushback-ms", slice_str(retry));
 	trailer(&ts, "baton-server-time-ms", slice_str(now));
-	trailer(&ts, "grpc-status-details-bin", details(rc->w, v, message, policy_version ? policy_version : "", &out));
+	trailer(&ts, "grpc-status-details-bin", details(rc->w, v, message, policy_version ? policy_version : "", metadata, n, &out));
 	call_end(rc->c, reason_info(v->reason)->grpc, message, ts.t, ts.n);
 	buf_clear(&out);
 }

@@ -137,6 +137,14 @@ static void settle(struct op *op, enum reason why)
 
 /* ---- checking ---- */
 
+/* 1..64 of [a-z0-9_]. */
+static bool code_valid(const char *code)
+{
+	size_t n = strspn(code, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+	return n >= 1 && n <= 64 && !code[n];
+}
+
 static enum reason check_sizes(const struct report *r, const struct profile *p)
 {
 	switch (r->kind) {
@@ -157,7 +165,7 @@ static enum reason check_sizes(const struct report *r, const struct profile *p)
 	case REPORT_FAIL:
 		if (!r->fail->failure || strlen(r->fail->failure->message) > NOTE_MAX)
 			return REASON_MALFORMED_ENVELOPE;
-		return name_valid(slice_str(r->fail->failure->code)) || !*r->fail->failure->code ? REASON_ALLOWED : REASON_MALFORMED_ENVELOPE;
+		return code_valid(r->fail->failure->code) ? REASON_ALLOWED : REASON_MALFORMED_ENVELOPE;
 	case REPORT_REJECT:
 		return strlen(r->reject->reason) > NOTE_MAX ? REASON_MALFORMED_ENVELOPE : REASON_ALLOWED;
 	default:

@@ -160,7 +160,7 @@ static void resumed(struct op *op, const struct store_answer *a)
 			holding_keep(h, p);
 			change_taken(w, &h->id, h->fence, h->since_us);
 			h->attempt = a->record.attempt;
-			h->run_deadline_ms = a->record.deadline_ms ? a->record.deadline_ms : INT64_MAX;
+			holding_limit(h, p, a->record.deadline_ms ? a->record.deadline_ms : INT64_MAX);
 			g->kept[r->at] = true;
 		}
 	}
