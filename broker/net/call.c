@@ -195,10 +195,17 @@ void call_on_headers(struct conn *c, int32_t stream, const struct h2_header *h, 
 
 static void read_failed(struct call *call, enum grpc_read what)
 {
+	const struct call_handler *h = worker_of(call)->handler;
 	char text[80];
 
 	switch (what) {
 	case GRPC_READ_TOO_LARGE:
+		if (h->on_too_large) {
+			call->deaf = true;
+			call->message_since_ms = 0;
+			h->on_too_large(h->user, call, call->reader.max);
+			break;
+		}
 		snprintf(text, sizeof text, "the message is larger than %zu bytes", call->reader.max);
 		call_fail(call, GRPC_RESOURCE_EXHAUSTED, text);
 		break;
@@ -260,7 +267,7 @@ void call_on_data(struct conn *c, int32_t stream, struct slice data)
 	size_t before;
 	enum grpc_read what = GRPC_READ_MESSAGE;
 
-	while (call && handler_hears(call) && what == GRPC_READ_MESSAGE) {
+	while (call && handler_hears(call) && !call->deaf && what == GRPC_READ_MESSAGE) {
 		before = data.n;
 		what = grpc_reader_next(&call->reader, &data, &message);
 		if (what == GRPC_READ_MESSAGE)
@@ -284,7 +291,7 @@ void call_on_end(struct conn *c, int32_t stream)
 	if (!call || call->half_closed)
 		return;
 	call->half_closed = true;
-	if (!handler_hears(call))
+	if (!handler_hears(call) || call->deaf)
 		return;
 	if (!grpc_reader_idle(&call->reader))
 		call_fail(call, GRPC_INVALID_ARGUMENT, "the stream ended inside a message");

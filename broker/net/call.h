@@ -36,6 +36,9 @@ struct call_handler {
 	void (*on_message)(void *user, struct call *c, struct slice message);
 	void (*on_half_close)(void *user, struct call *c);
 	void (*on_writable)(void *user, struct call *c); /* after call_send() said false */
+	/* A message announces more than on_open allowed; nothing of it is held, nothing more of the call is read. The handler ends the call,
+	 * now or later. NULL: net/ ends it with RESOURCE_EXHAUSTED. */
+	void (*on_too_large)(void *user, struct call *c, size_t max);
 	/* why: OK when the peer has the whole answer, CANCELLED when it reset the stream, DEADLINE_EXCEEDED, UNAVAILABLE when the
 	 * connection is over or the peer takes nothing, or the status with which net/ itself ended the call (RESOURCE_EXHAUSTED for
 	 * a message over the limit, INVALID_ARGUMENT, UNIMPLEMENTED for a compressed one). Also for a call that on_open both

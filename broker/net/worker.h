@@ -41,6 +41,7 @@ struct call {
 	struct wheel_node timer;
 	struct grpc_reader reader;
 	bool taken, responded, ended, gone, half_closed, full;
+	bool deaf; /* nothing more is read; the handler ends it */
 	/* Flow control: bytes of whole messages that the handler has, and of the message under way. */
 	size_t backlog, backlog_n; /* messages not consumed: their bytes, their number */
 	size_t held;               /* flow-control bytes to give back for them */

@@ -165,7 +165,7 @@ static void leased(struct op *op, const struct store_answer *a)
 	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++)
 		deliver_item(w, s, d, &a->items[i]);
 	if (d) {
-		more = d->again || (a->status == STORE_OK && a->n_items == ask->asked);
+		more = d->again || (a->status == STORE_OK && (a->n_items >= ask->asked || a->next));
 		d->leasing = false;
 		d->again = false;
 	}

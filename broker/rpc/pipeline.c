@@ -93,6 +93,17 @@ static void audit_begin(struct op *op, const struct rpc_call *rc)
 	}
 }
 
+/* Who asks, under which trace. */
+static void identify(struct op *op, const struct rpc_call *rc)
+{
+	size_t n = 0, m = 0;
+	struct slice parent = call_metadata(rc->c, "traceparent", &n), state = call_metadata(rc->c, "tracestate", &m);
+
+	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
+	audit_begin(op, rc);
+}
+
 /* Ends the call with the denial that waits for it, once no receipt is owed: what was stored is told first. */
 static void end_denied(struct rpc_call *rc)
 {
@@ -161,9 +172,18 @@ void pipeline_end(struct rpc_call *rc, const struct verdict *v)
 		reply_error(rc, v->reason, v->field, v->message);
 		return;
 	}
-	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
-	audit_begin(op, rc);
+	identify(op, rc);
 	pipeline_deny(op, v);
+}
+
+void pipeline_on_too_large(void *user, struct call *c, size_t max)
+{
+	struct rpc_call *rc = call_data(c);
+	struct verdict v = verdict_deny(REASON_PAYLOAD_TOO_LARGE, "", "the message is larger than the %zu bytes that this call takes", max);
+
+	(void)user;
+	if (rc && !rc->closing)
+		pipeline_end(rc, &v);
 }
 
 static void answer_release(struct op *op, bool durable)
@@ -202,21 +222,15 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 static void run(struct op *op)
 {
 	struct rpc_call *rc = op_call(op);
-	struct slice parent, state;
 	struct verdict v;
-	size_t n = 0, m = 0;
 
 	if (!rc) {
 		op_end(op);
 		return;
 	}
-	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	identify(op, rc);
 	if (op->agent && !rc->agent_key)
 		rc->agent_key = op->agent->key;
-	parent = call_metadata(rc->c, "traceparent", &n);
-	state = call_metadata(rc->c, "tracestate", &m);
-	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
-	audit_begin(op, rc);
 	v = gates(op, rc);
 	if (!verdict_ok(&v)) {
 		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : 0;

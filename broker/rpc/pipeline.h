@@ -8,6 +8,7 @@ size_t pipeline_on_open(void *user, struct call *c, struct slice path);
 void pipeline_on_message(void *user, struct call *c, struct slice message);
 void pipeline_on_half_close(void *user, struct call *c);
 void pipeline_on_writable(void *user, struct call *c);
+void pipeline_on_too_large(void *user, struct call *c, size_t max);
 void pipeline_on_gone(void *user, struct call *c, enum grpc_status why);
 
 /* Audits the denial as a decision, then ends the call with it, after the receipts that it owes, then the op. */

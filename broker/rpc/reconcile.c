@@ -16,6 +16,7 @@
 #define SLACK_MS 60000
 #define PAGE 256
 #define PAGES_MAX 400      /* of one route: about 100,000 records; more is logged */
+#define FAILURES_MAX 20 /* of one slot, while the store answers: then the others have their turn */
 #define ROUTES_MAX 65536
 
 struct seen {
@@ -34,6 +35,7 @@ struct reconcile {
 	size_t n_slots, at;
 	uint64_t before;
 	unsigned pages;
+	unsigned failures; /* of the present slot, in a row */
 	uint64_t pending, written;
 	bool begun, done;
 };
@@ -121,6 +123,13 @@ static void compare(struct op *op, struct reconcile *r, const struct slot_name *
 
 static void next(struct op *op);
 
+static void turn_to_next(struct reconcile *r)
+{
+	r->at++;
+	r->before = 0;
+	r->pages = r->failures = 0;
+}
+
 static void page(struct op *op, const struct store_answer *a)
 {
 	struct reconcile *r = op->state;
@@ -132,11 +141,12 @@ static void page(struct op *op, const struct store_answer *a)
 		r->before = a->next;
 		if (a->next && ++r->pages >= PAGES_MAX)
 			log_event(LOG_WARN, "audit.reconcile_cut", F_STR("route", slot->route), F_INT("pages", r->pages));
-		if (!a->next || r->pages >= PAGES_MAX) {
-			r->at++;
-			r->before = 0;
-			r->pages = 0;
-		}
+		r->failures = 0;
+		if (!a->next || r->pages >= PAGES_MAX)
+			turn_to_next(r);
+	} else if (++r->failures >= FAILURES_MAX && op->w->env.store->ops->available(op->w->env.store)) {
+		log_event(LOG_ERROR, "audit.reconcile_skipped", F_STR("tenant", slot->tenant), F_STR("route", slot->route));
+		turn_to_next(r);
 	} else {
 		r->begun = false; /* the store went away: the tick begins again where it was */
 		op_end(op);

@@ -38,7 +38,7 @@ struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world
 		return NULL;
 	w->env = *env;
 	w->handler = (struct call_handler){pipeline_on_open, pipeline_on_message, pipeline_on_half_close, pipeline_on_writable,
-					   pipeline_on_gone, on_peer_gone, w};
+					   pipeline_on_too_large, pipeline_on_gone, on_peer_gone, w};
 	w->verifier = token_verifier_new(TOKEN_CACHE);
 	w->ops = slots_new(OPS_MAX);
 	w->calls = slots_new(CALLS_MAX);

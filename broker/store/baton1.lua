@@ -100,7 +100,7 @@ end
 local function wake(km, arm, me)
 	if not arm then return end
 	for node in gmatch(arm, '%S+') do
-		if node ~= me then call('PUBLISH', 'baton:wake:' .. node, km) end
+		if node ~= me then try('PUBLISH', 'baton:wake:' .. node, km) end
 	end
 	call('HDEL', km, 'arm')
 end
@@ -185,7 +185,7 @@ local function open(k, a)
 	if call('HLEN', ks) == 0 then
 		w, wb = 0, 0
 		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
-	elseif not (m[7] and m[8] and marked) then
+	elseif not (m[4] and m[7] and m[8] and marked) then
 		w, wb = recount(k)
 	end
 	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
@@ -344,7 +344,7 @@ local function lease(k, a)
 		local count_at = at
 		while want > 0 and budget > 0 and not dry and pops < LIMIT_POPS do
 			if left == 0 then dry = true break end
-			local popped = call('LMPOP', 3, k[4], k[5], k[6], 'LEFT', 'COUNT', want)
+			local popped = call('LMPOP', 3, k[4], k[5], k[6], 'LEFT', 'COUNT', min(want, LIMIT_POPS - pops))
 			local key, ids = popped[1], popped[2]
 			local recs = call('HMGET', ks, tun(ids))
 			local back = {}

@@ -122,8 +122,15 @@ local function deadlines(t, k, at)
 		local rec = recs[j]
 		if whole(rec) and byte(rec, 67) == QUEUED and due(t, rec) and not t.seen[ids[j]] then expire(t, ids[j], rec, true) end
 	end
-	if #t.done > before then t.more = 1 end
-	if all > #ids then t.window = at + #ids end
+	local over = 0
+	while skip == 0 and over < #ids do
+		local rec = recs[over + 1]
+		if whole(rec) and byte(rec, 67) == QUEUED and not due(t, rec) then break end
+		over = over + 1
+	end
+	if over > 0 then t.trim = {k[5 + which], over, -1} end
+	if #t.done > before or over == LIMIT_TICK then t.more = 1 end
+	if all > #ids then t.window = at + #ids - over end
 	-- Where nothing can wait, what the counters say is left over from damage.
 	if all + t.queued == 0 and (t.w ~= 0 or t.wb ~= 0) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
 		t.w, t.wb, t.moved = 0, 0, true
@@ -138,6 +145,7 @@ local function carry_out(t, k, arm, me)
 	if #t.delayed > 0 then call('ZREM', k[4], tun(t.delayed)) end
 	if #t.held > 0 then call('ZREM', k[12], tun(t.held)) end
 	if #t.dead > 0 then call('ZADD', k[11], tun(t.dead)) end
+	if t.trim then call('LTRIM', tun(t.trim)) end
 	push(k[6], t.q[1]) push(k[7], t.q[2]) push(k[8], t.q[3])
 	ended(k[10], t.now, t.done)
 	if t.window then call('HSET', k[1], 'sc', t.window) end

@@ -97,8 +97,8 @@ static long long copy_time(const char *name, const char *folder)
 	return ms;
 }
 
-/* The oldest copy beside the folder; how many there are. */
-static size_t oldest_copy(const char *folder, char out[PATH_BYTES])
+/* The oldest copy beside the folder but the one just made, whose time may be before theirs; how many there are. */
+static size_t oldest_copy(const char *folder, const char *made, char out[PATH_BYTES])
 {
 	char dir[PATH_BYTES];
 	long long ms, least = 0;
@@ -110,7 +110,7 @@ static size_t oldest_copy(const char *folder, char out[PATH_BYTES])
 	d = opendir(dir);
 	while (d && (e = readdir(d))) {
 		ms = copy_time(e->d_name, folder);
-		if (ms < 0)
+		if (ms < 0 || strcmp(e->d_name, strrchr(made, '/') + 1) == 0)
 			continue;
 		if (!n++ || ms < least) {
 			least = ms;
@@ -122,11 +122,11 @@ static size_t oldest_copy(const char *folder, char out[PATH_BYTES])
 	return n;
 }
 
-static void prune_copies(const char *folder)
+static void prune_copies(const char *folder, const char *made)
 {
 	char oldest[PATH_BYTES];
 
-	for (int i = 0; i < 1000 && oldest_copy(folder, oldest) > COPIES_MAX; i++)
+	for (int i = 0; i < 1000 && oldest_copy(folder, made, oldest) >= COPIES_MAX; i++)
 		remove_folder(oldest);
 }
 
@@ -160,7 +160,7 @@ static int keep_copy(const char *folder, char copy[PATH_BYTES], struct problem *
 		remove_folder(copy);
 		return -1;
 	}
-	prune_copies(folder);
+	prune_copies(folder, copy);
 	return 0;
 }
 

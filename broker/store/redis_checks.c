@@ -152,5 +152,5 @@ bool check_library(const redisReply *r, struct fault *f)
 	if (slice_is(resp_bytes(code), store_library))
 		return true;
 	return unfit(f, "Redis holds another library named " STORE_LIBRARY_NAME,
-		"if no other version of Baton uses this Redis: redis-cli FUNCTION DELETE " STORE_LIBRARY_NAME);
+		"another version of Baton keeps its data here, in another form: use that version, or an empty Redis");
 }
