@@ -277,6 +277,10 @@ void call_on_data(struct conn *c, int32_t stream, struct slice data)
 		else
 			h2_consume(c->h2, stream, before);
 	}
+	if (call && !handler_hears(call)) { /* ended by the last message, whose bytes lie here still */
+		grpc_reader_clear(&call->reader);
+		count_partial(call, 0);
+	}
 	if (call && what > GRPC_READ_MESSAGE)
 		read_failed(call, what);
 	else if (what == GRPC_READ_MESSAGE) /* nobody listens, or not any more */
@@ -345,6 +349,14 @@ void call_abort(struct call *call, enum grpc_status status, uint32_t h2_code)
 	h2_reset(call->conn->h2, call->stream, h2_code);
 	conn_touch(call->conn);
 	gone(call, status);
+}
+
+/* Whose first message has not even begun to come: it would hold up who drains, and is as well made elsewhere. */
+void calls_refuse_silent(struct conn *c)
+{
+	for (struct call *call = c->calls; call; call = call->next)
+		if (call->message_since_ms && grpc_reader_idle(&call->reader) && handler_hears(call))
+			call_fail(call, GRPC_UNAVAILABLE, "draining");
 }
 
 void calls_drop(struct conn *c)

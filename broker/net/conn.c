@@ -308,6 +308,8 @@ void conn_drain(struct conn *c, bool final)
 		return;
 	h2_goaway(c->h2, final, 0, "draining");
 	c->goaway_final = final;
+	if (final)
+		calls_refuse_silent(c);
 	if (c->state != CONN_DRAINING)
 		conn_set_state(c, CONN_DRAINING);
 	conn_touch(c);

@@ -65,6 +65,7 @@ void call_fail(struct call *call, enum grpc_status status, const char *message);
 void call_abort(struct call *call, enum grpc_status status, uint32_t h2_code);
 /* The connection is over: tells each call's handler, frees them all. Not inside an h2 callback. */
 void calls_drop(struct conn *c);
+void calls_refuse_silent(struct conn *c);
 
 /* ---- connections ---- */
 

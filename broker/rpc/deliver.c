@@ -22,6 +22,8 @@ struct delivery {
 	struct slice frame;          /* a packed BrokerFrame */
 	struct handoff_id id;
 	uint64_t fence;
+	const pb_task *task;
+	const pb_envelope *envelope;
 };
 
 /* What stands before a length-delimited field of n bytes; behind it. */
@@ -52,13 +54,26 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 	return slice_of(frame, (size_t)(p - frame) + n + envelope.n);
 }
 
+/* The configuration may have changed while it waited. False: it was taken back. */
+static bool still_allowed(struct op *op, struct holding *h)
+{
+	struct delivery *d = op->state;
+	struct verdict v = verdict_allow();
+
+	if (op->world != op->w->world)
+		v = task_judge(op->arena, op->w->world, d->task, d->envelope, clock_unix_ms());
+	if (!verdict_ok(&v))
+		holding_revoke(op->w, h, v.reason == REASON_DEADLINE_EXCEEDED ? FINISH_EXPIRED : FINISH_QUARANTINED, &v);
+	return verdict_ok(&v);
+}
+
 /* A lease that ended while its delivery waited to be sent is not spoken of. */
 static void send_frame(struct rpc_call *rc, struct op *op)
 {
 	struct delivery *d = op->state;
 	struct holding *h = holding_find(op->w, &d->id, d->fence);
 
-	if (!h || !h->unsent)
+	if (!h || !h->unsent || !still_allowed(op, h))
 		return;
 	h->unsent = false;
 	call_send(rc->c, d->frame);
@@ -188,6 +203,8 @@ static bool send_it(struct context *x)
 	}
 	state->id = x->item->record.id;
 	state->fence = x->item->record.fence;
+	state->task = x->task;
+	state->envelope = x->envelope;
 	x->op->state = state;
 	metrics_add(x->op->w->env.metrics, METRIC_HANDOFFS, x->profile->route, state_text(STATE_LEASED), 1);
 	op_after_audit(x->op, op_audit(x->op, life_event(STATE_LEASED)), release);

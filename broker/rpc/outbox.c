@@ -37,16 +37,47 @@ static struct op *take(struct rpc_call *rc)
 	return op;
 }
 
+static void find_fattest(void *arg, uint64_t id, void *thing)
+{
+	struct rpc_call **most = arg, *rc = thing;
+
+	(void)id;
+	if (rc->out_n > (*most)->out_n)
+		*most = rc;
+}
+
+static void refuse(struct rpc_call *rc)
+{
+	reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many answers wait on this stream: read them");
+}
+
+/* At the cap of the worker, whoever makes most wait goes: not who comes next. */
+static bool room(struct rpc_call *rc)
+{
+	struct rpc_call *most = rc;
+
+	if (rc->out_n >= OUTBOX_MAX)
+		return false;
+	if (rc->w->n_out < OUTBOX_WORKER_MAX)
+		return true;
+	slots_each(rc->w->calls, find_fattest, &most);
+	if (most == rc)
+		return false;
+	refuse(most);
+	outbox_drop(most);
+	return true;
+}
+
 void outbox_send(struct rpc_call *rc, struct op *op, void (*go)(struct rpc_call *rc, struct op *op))
 {
 	if (outbox_clear(rc)) {
 		go(rc, op);
 		op_end(op);
-	} else if (rc->out_n < OUTBOX_MAX && rc->w->n_out < OUTBOX_WORKER_MAX) {
+	} else if (room(rc)) {
 		op->go = go;
 		put(rc, op);
 	} else {
-		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many answers wait on this stream: read them");
+		refuse(rc);
 		op_end(op);
 	}
 }

@@ -7,6 +7,7 @@
 #include "rpc/events.h"
 #include "rpc/follow.h"
 #include "rpc/lookup.h"
+#include "rpc/pipeline.h"
 #include "wire/prescan.h"
 
 #define WATCH_BATCH 64
@@ -172,11 +173,27 @@ static struct follower *follower_of(struct rpc_worker *w, const struct handoff_i
 	return f;
 }
 
+/* Judged when the message came; a configuration that came since found no watch to end. */
+static bool may_begin(struct rpc_call *rc, const char *route)
+{
+	const struct agent *a = registry_by_spiffe(rc->w->world->registry, rc->peer->spiffe_id);
+	struct verdict v = lookup_not_found();
+
+	if (a && a->key == rc->agent_key && lookup_route_visible(a, slice_str(route)))
+		return true;
+	pipeline_end(rc, &v);
+	return false;
+}
+
 void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, const struct handoff_id *id, uint64_t cursor)
 {
-	struct follower *f = follower_of(rc->w, id);
-	struct watch *w = f ? calloc(1, sizeof *w) : NULL;
+	struct follower *f;
+	struct watch *w;
 
+	if (!may_begin(rc, route))
+		return;
+	f = follower_of(rc->w, id);
+	w = f ? calloc(1, sizeof *w) : NULL;
 	if (!w) {
 		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many watchers on this node");
 		return;

@@ -610,7 +610,8 @@ static void test_drain_timeout(void **state)
 	int timeout = 200;
 
 	enter();
-	client_call(&c, "/test/Hang", NULL, 0, false);
+	struct client_stream *s = client_call(&c, "/test/Hang", NULL, 0, false);
+	client_send(&c, s, "x", 1, false); /* it has begun: what has said nothing is refused at once */
 	client_run_for(&c, 5);
 	assert_true(echo_wait(&e, &e.opened, 1));
 	drain(&timeout);

@@ -53,8 +53,10 @@ export function statusDetails (bytes) {
   }
   if (status.details['baton.v1.Decision']) status.decision = decode('baton.v1.Decision', status.details['baton.v1.Decision'])
   if (status.details['google.rpc.ErrorInfo']) {
-    const info = Object.fromEntries(fields(status.details['google.rpc.ErrorInfo']))
-    status.errorInfo = { reason: info[1].toString(), domain: info[2].toString() }
+    const all = [...fields(status.details['google.rpc.ErrorInfo'])]
+    const info = Object.fromEntries(all)
+    const entry = (v) => { const kv = Object.fromEntries(fields(v)); return [kv[1].toString(), kv[2].toString()] }
+    status.errorInfo = { reason: info[1].toString(), domain: info[2].toString(), metadata: Object.fromEntries(all.filter(([n]) => n === 3).map(([, v]) => entry(v))) }
   }
   return status
 }
