@@ -16,6 +16,7 @@
 
 #define ANSWER_ARENA (64 * 1024 * 1024)
 #define PAGE_MAX 500
+#define PAGE_TOKEN_MAX 4096
 
 static void line(const struct cli *c, const char *key, const char *value)
 {
@@ -252,7 +253,7 @@ static int list_pages(struct cli *c, struct table *t, struct jsonw *w, struct ar
 	Baton__V1__ListRequest q = BATON__V1__LIST_REQUEST__INIT;
 	struct client_status status;
 	size_t left = (size_t)c->args.number[OPT_LIMIT];
-	char page_token[1024] = "";
+	char page_token[PAGE_TOKEN_MAX] = "";
 
 	if (c->args.text[OPT_ROUTE])
 		q.route = (char *)(uintptr_t)c->args.text[OPT_ROUTE];
@@ -272,7 +273,8 @@ static int list_pages(struct cli *c, struct table *t, struct jsonw *w, struct ar
 			return complain_status(c, &status);
 		add_page(c, t, w, page);
 		left -= page->n_handoffs < left ? page->n_handoffs : left;
-		if (!page->next_page_token[0] || page->n_handoffs == 0 ||
+		/* a page without a handoff may have a successor; one that is itself again has none */
+		if (!page->next_page_token[0] || strcmp(page->next_page_token, page_token) == 0 ||
 		    !slice_copy_str(slice_str(page->next_page_token), page_token, sizeof page_token))
 			break;
 	}

@@ -1,32 +1,36 @@
-/* Which handoffs did the caller send, or serve? Newest first, route after route, one bounded page at a time. A page may be short or empty and
- * still have a successor: the store looks at no more than 512 records a call. */
-#include <stdio.h>
-#include <stdlib.h>
+/* Which handoffs did the caller send, or serve? Newest first over all its routes, one bounded page at a time. Which one is the newest is known from
+ * records alone (merge.c); blobs, which say whether the caller may see it, are read of those that are next. A page may be short or empty and still
+ * have a successor, but each gets further: its first handoff is read whatever that takes. */
 #include <string.h>
 
 #include "rpc/get.h"
 #include "rpc/lookup.h"
+#include "rpc/merge.h"
 #include "rpc/pipeline.h"
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 500
-#define PAGE_BYTES (8u << 20) /* of memory: beyond it no other route is read for this page */
-#define ROUTES_MAX (2 * AGENT_ROUTES_MAX)
+#define PAGE_BYTES (8u << 20) /* of memory: beyond it nothing more is read for this page */
+#define LOOKS_BEYOND 16       /* a page looks for records once a route, and so often again; 500 handoffs take 8 */
 
 struct listing {
-	const char *routes[ROUTES_MAX];
-	size_t n_routes, at;       /* the route being read */
-	uint64_t before;
+	const char *routes[MERGE_ROUTES_MAX];
+	size_t n_routes;
+	struct viewer *viewers;     /* by route */
+	struct merge merge;
 	uint32_t page;
 	enum handoff_state state;
 	const char *trace_id;
-	struct viewer viewer;
 	bool taken;                 /* some route took the token */
 	struct verdict refused;     /* the last one that did not; a token is for the routes of its audience */
+	size_t asked;               /* the route that the store is asked about */
+	bool waiting;               /* for its answer */
+	bool asking;                /* an answer that comes at once is seen by go_on() */
+	bool failed;                /* the store did not answer */
+	bool full;                  /* the next one does not fit into memory any more */
+	size_t looks, settled;
 	Baton__V1__ListResponse *answer;
 };
-
-static void next(struct op *op);
 
 static bool has(const struct listing *l, const char *route)
 {
@@ -46,69 +50,155 @@ static void add_routes(struct listing *l, const struct agent *a, const char *onl
 	}
 }
 
-/* A token is "<route index>.<position>"; the list of routes may have changed since, which costs a page, never a right. */
-static bool read_token(struct listing *l, const char *token)
+static void deny(struct op *op, enum reason r, const char *message)
 {
-	unsigned long at;
-	unsigned long long before;
-	char end;
+	struct verdict v = verdict_deny(r, "", "%s", message);
 
-	if (!*token)
-		return true;
-	if (strlen(token) > 40 || sscanf(token, "%lu.%llu%c", &at, &before, &end) != 2 || at >= ROUTES_MAX)
-		return false;
-	l->at = at;
-	l->before = before;
-	return true;
+	v.retry_after_ms = r == REASON_STORE_UNAVAILABLE ? 500 : 0;
+	pipeline_deny(op, &v);
 }
 
 static void finish(struct op *op, struct listing *l)
 {
-	char *token;
-
-	if (l->at < l->n_routes && (token = arena_printf(op->arena, "%zu.%llu", l->at, (unsigned long long)l->before)))
-		l->answer->next_page_token = token;
-	if (!l->taken && !verdict_ok(&l->refused))
-		pipeline_deny(op, &l->refused); /* an empty page would say that there is nothing */
+	op->on_answer = NULL;
+	l->answer->next_page_token = merge_format(&l->merge, op->arena);
+	if (l->failed)
+		deny(op, REASON_STORE_UNAVAILABLE, "the store did not answer: ask again");
+	else if (!l->answer->next_page_token)
+		deny(op, REASON_QUOTA_EXCEEDED, "out of memory");
 	else
 		pipeline_answer(op, &l->answer->base);
 }
 
-static void take(struct op *op, struct listing *l, const struct store_item *item)
+static bool is_over(const struct op *op, const struct listing *l)
 {
-	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, item->task) : NULL;
-	Baton__V1__Handoff *h;
-
-	if (!t || !lookup_visible(op, &l->viewer, &item->record, t, true))
-		return;
-	if (*l->trace_id && strcmp(l->trace_id, t->trace_id) != 0)
-		return;
-	h = get_handoff(op, item, t, false);
-	if (h)
-		l->answer->handoffs[l->answer->n_handoffs++] = h;
+	if (l->failed || l->full || l->answer->n_handoffs >= l->page || merge_ended(&l->merge))
+		return true;
+	if (l->settled && arena_used(op->arena) > PAGE_BYTES)
+		return true;
+	return merge_hungry(&l->merge) < l->n_routes && l->looks >= l->n_routes + LOOKS_BEYOND;
 }
 
-static void got(struct op *op, const struct store_answer *a)
+/* What was read of the newest ones goes onto the page. */
+static void settle(struct listing *l)
+{
+	for (size_t r; l->answer->n_handoffs < l->page && (r = merge_newest(&l->merge)) < l->n_routes;) {
+		const struct merge_entry *e = merge_first(&l->merge, r);
+
+		if (!e->read)
+			return;
+		if (e->item)
+			l->answer->handoffs[l->answer->n_handoffs++] = e->item;
+		merge_take(&l->merge, r);
+		l->settled++;
+	}
+}
+
+static bool is_asked_for(struct op *op, const struct listing *l, const struct store_item *item, const pb_task *t)
+{
+	return lookup_visible(op, &l->viewers[l->asked], &item->record, t, true) && (!*l->trace_id || strcmp(l->trace_id, t->trace_id) == 0);
+}
+
+/* False: memory is out. */
+static bool read_item(struct op *op, const struct listing *l, const struct store_item *item, struct merge_entry *e)
+{
+	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, item->task) : NULL;
+
+	e->read = item->status != STORE_OK || t;
+	if (t && is_asked_for(op, l, item, t)) {
+		e->item = get_handoff(op, item, t, false);
+		e->read = e->item != NULL;
+	}
+	return e->read;
+}
+
+/* One that was asked for. What does not fit waits for the next page, unless it had this one for itself. */
+static bool put_blob(struct op *op, struct listing *l, const struct store_item *item, struct merge_entry *e)
+{
+	bool alone = !l->settled && e == merge_first(&l->merge, l->asked);
+
+	if (!alone && arena_used(op->arena) > PAGE_BYTES)
+		return false;
+	l->full = !read_item(op, l, item, e) && !alone;
+	e->read = !l->full;
+	return e->read;
+}
+
+/* The known entries beside what came of them. One that did not come is no more, or not in that state; one that is not known came into it since. */
+static void put_blobs(struct op *op, struct listing *l, const struct store_answer *a)
+{
+	const struct merge_route *r = &l->merge.routes[l->asked];
+	struct merge_entry *e = merge_first(&l->merge, l->asked);
+	const struct merge_entry *end = r->entries + r->n;
+
+	for (size_t i = 0; i < a->n_items; i++) {
+		while (e < end && e->position > a->items[i].record.position)
+			e++->read = true;
+		if (e < end && e->position == a->items[i].record.position && !put_blob(op, l, &a->items[i], e++))
+			return;
+	}
+	while (e < end && e->position >= a->next)
+		e++->read = true;
+}
+
+static void go_on(struct op *op);
+
+static void answered(struct op *op, const struct store_answer *a)
 {
 	struct listing *l = op->state;
 
-	op->on_answer = NULL;
-	if (a->status != STORE_OK) {
-		struct verdict v = verdict_deny(REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+	l->waiting = false;
+	if (a->status != STORE_OK)
+		l->failed = true;
+	else if (merge_hungry(&l->merge) == l->asked)
+		merge_put(&l->merge, l->asked, a->items, a->n_items, a->next);
+	else
+		put_blobs(op, l, a);
+	if (!l->asking)
+		go_on(op);
+}
 
-		v.retry_after_ms = 500;
-		pipeline_deny(op, &v);
+static void ask(struct op *op, struct listing *l, uint64_t before, size_t max, bool blobs)
+{
+	struct store *s = op->w->env.store;
+
+	l->waiting = l->asking = true;
+	op->on_answer = answered;
+	s->ops->list(s, (struct store_slot){op->agent->tenant, l->routes[l->asked]}, store_agent_key(op->agent->tenant, op->agent->name),
+		     l->state, before, (uint32_t)max, blobs, op_store_done, op->w, op->id);
+	l->asking = false;
+}
+
+/* For records of the first route that has none known, else for the blobs of those that are next: more of them the more turned out not to be shown. */
+static void ask_next(struct op *op, struct listing *l)
+{
+	l->asked = merge_hungry(&l->merge);
+	if (l->asked < l->n_routes) {
+		l->looks++;
+		ask(op, l, l->merge.routes[l->asked].from, MERGE_CHUNK, false);
 		return;
 	}
-	for (size_t i = 0; i < a->n_items && l->answer->n_handoffs < l->page; i++)
-		take(op, l, &a->items[i]);
-	l->before = a->next;
-	if (!a->next)
-		l->at++;
-	if (a->next || l->answer->n_handoffs >= l->page || l->at >= l->n_routes || arena_used(op->arena) > PAGE_BYTES)
-		finish(op, l);
-	else
-		next(op);
+	l->asked = merge_newest(&l->merge);
+	ask(op, l, merge_first(&l->merge, l->asked)->position + 1,
+	    merge_share(&l->merge, l->page - l->answer->n_handoffs + l->settled - l->answer->n_handoffs), true);
+}
+
+static void go_on(struct op *op)
+{
+	struct listing *l = op->state;
+
+	while (!l->waiting) {
+		if (!op_call(op)) {
+			op_end(op);
+			return;
+		}
+		settle(l);
+		if (is_over(op, l)) {
+			finish(op, l);
+			return;
+		}
+		ask_next(op, l);
+	}
 }
 
 /* Whose audience or issuer a token is not, that route shows what is assigned to the agent. */
@@ -117,85 +207,75 @@ static bool of_the_route(enum reason r)
 	return r == REASON_WRONG_AUDIENCE || r == REASON_WRONG_ISSUER;
 }
 
-/* False: the list ends here, or waits for keys. */
-static bool judge_token(struct op *op, struct listing *l, struct slice token)
+/* Not judged: *v denies, or the op waits for keys. */
+static enum principal_result judge_token(struct op *op, struct listing *l, size_t route, struct slice token, struct verdict *v)
 {
-	struct verdict *v = &l->viewer.token.verdict;
+	struct token_answer *a = &l->viewers[route].token;
 
-	l->viewer.has_token = token.n > 0;
-	if (!token.n)
-		return true;
-	if (principal_verify(op, token, registry_route(op->world->registry, op->agent->tenant, slice_str(l->routes[l->at])),
-			     &l->viewer.token) == PRINCIPAL_PARKED)
-		return false;
-	if (verdict_ok(v)) {
+	l->viewers[route].has_token = true;
+	if (principal_verify(op, token, registry_route(op->world->registry, op->agent->tenant, slice_str(l->routes[route])), a) ==
+	    PRINCIPAL_PARKED)
+		return PRINCIPAL_PARKED;
+	if (verdict_ok(&a->verdict))
 		l->taken = true;
-	} else {
-		l->refused = *v;
-		if (!of_the_route(v->reason)) {
-			pipeline_deny(op, v);
-			return false;
-		}
-	}
-	return true;
+	else if (of_the_route(a->verdict.reason))
+		l->refused = a->verdict;
+	else
+		*v = a->verdict;
+	return PRINCIPAL_JUDGED;
 }
 
-static void next(struct op *op)
+/* What the token is worth, route by route, before anything is read: an op that waits for keys begins anew. */
+static enum principal_result judge(struct rpc_call *rc, struct op *op, struct listing *l, struct verdict *v)
 {
-	struct listing *l = op->state;
-	struct rpc_call *rc = op_call(op);
-	struct verdict v = verdict_allow();
-	struct slice token;
+	struct slice token = principal_token(rc, slice_of(NULL, 0), v);
 
-	if (!rc) {
-		op_end(op);
-		return;
-	}
-	if (l->at >= l->n_routes) {
-		finish(op, l);
-		return;
-	}
-	token = principal_token(rc, slice_of(NULL, 0), &v);
-	if (!verdict_ok(&v)) {
-		pipeline_deny(op, &v);
-		return;
-	}
-	memset(&l->viewer, 0, sizeof l->viewer);
-	if (!judge_token(op, l, token))
-		return;
-	op->on_answer = got;
-	op->w->env.store->ops->list(op->w->env.store, (struct store_slot){op->agent->tenant, l->routes[l->at]},
-				    store_agent_key(op->agent->tenant, op->agent->name), l->state, l->before,
-				    l->page - (uint32_t)l->answer->n_handoffs, true, op_store_done, op->w, op->id);
+	for (size_t i = 0; i < l->n_routes && token.n && verdict_ok(v); i++)
+		if (judge_token(op, l, i, token, v) == PRINCIPAL_PARKED)
+			return PRINCIPAL_PARKED;
+	if (verdict_ok(v) && !l->taken && !verdict_ok(&l->refused))
+		*v = l->refused; /* an empty page would say that there is nothing */
+	return PRINCIPAL_JUDGED;
+}
+
+static struct listing *listing_new(struct op *op, const Baton__V1__ListRequest *m)
+{
+	struct listing *l = arena_zalloc(op->arena, sizeof *l);
+
+	if (!l)
+		return NULL;
+	l->page = m->page_size ? m->page_size : PAGE_DEFAULT;
+	l->state = (enum handoff_state)m->state;
+	l->trace_id = m->trace_id;
+	l->refused = verdict_allow();
+	add_routes(l, op->agent, m->route);
+	l->viewers = arena_zalloc(op->arena, l->n_routes * sizeof *l->viewers);
+	l->answer = arena_alloc(op->arena, sizeof *l->answer);
+	if (!l->viewers || !l->answer || !merge_init(&l->merge, op->arena, l->n_routes))
+		return NULL;
+	baton__v1__list_response__init(l->answer);
+	l->answer->handoffs = arena_alloc(op->arena, PAGE_MAX * sizeof *l->answer->handoffs);
+	return l->answer->handoffs ? l : NULL;
 }
 
 void list_on_message(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__ListRequest *m = (const Baton__V1__ListRequest *)op->msg;
-	struct listing *l = arena_zalloc(op->arena, sizeof *l);
+	struct listing *l = listing_new(op, m);
 	struct verdict v = verdict_allow();
 
-	(void)rc;
-	if (l && (l->answer = arena_alloc(op->arena, sizeof *l->answer))) {
-		baton__v1__list_response__init(l->answer);
-		l->page = m->page_size ? m->page_size : PAGE_DEFAULT;
-		l->state = (enum handoff_state)m->state;
-		l->trace_id = m->trace_id;
-		l->refused = verdict_allow();
-		l->answer->handoffs = arena_alloc(op->arena, PAGE_MAX * sizeof *l->answer->handoffs);
-	}
-	if (!l || !l->answer || !l->answer->handoffs)
+	if (!l)
 		v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
 	else if (l->page > PAGE_MAX)
 		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_size", "%u: at most %d", l->page, PAGE_MAX);
-	else if (!read_token(l, m->page_token))
+	else if (!merge_parse(&l->merge, m->page_token))
 		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_token", "not one that List gave");
+	else if (judge(rc, op, l, &v) == PRINCIPAL_PARKED)
+		return;
 	if (!verdict_ok(&v)) {
 		pipeline_deny(op, &v);
 		return;
 	}
-	op->raw = op_keep(op, op->raw); /* a later route may have to wait for keys */
-	add_routes(l, op->agent, m->route);
 	op->state = l;
-	next(op);
+	go_on(op);
 }

@@ -1,6 +1,6 @@
 // Does one task go from agent to agent and back, and who may see it? The agents' API through @grpc/grpc-js, mutual TLS, real Redis.
 import { randomUUID } from 'node:crypto'
-import { test, before, after, assert, until } from './lib/suite.js'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
 import { denied, refused, grpc } from './lib/agent.js'
 import { decode, varintField, bytesField, encode } from './lib/wire.js'
@@ -220,6 +220,71 @@ test('List goes page by page and filters by state', async () => {
   assert.deepEqual((await worker.unary('List', { route: 'second', state: 'HANDOFF_STATE_QUEUED' }, { token: '' })).handoffs, [])
   for (const id of ids) await planner.cancel(id)
   assert.equal((await planner.list({ route: 'second', state: 'HANDOFF_STATE_CANCELLED' })).handoffs.length, 7)
+})
+
+// Every page from the first to the last, each at most page_size; between(n) runs after the nth.
+async function listAll (filter, between = () => {}) {
+  const seen = []
+  for (let page_token = '', n = 1; ; n++) {
+    const page = await planner.list({ ...filter, page_token })
+    assert.ok(page.handoffs.length <= filter.page_size)
+    seen.push(...page.handoffs.map((h) => h.handoff_id))
+    if (!(page_token = page.next_page_token)) return seen
+    assert.ok(n < 300, 'the pages end')
+    await between(n)
+  }
+}
+
+// Waits after it, so that no two are accepted in one millisecond.
+async function lookup (route, agent = planner, payload = Buffer.from('{}')) {
+  const receipt = await agent.submit({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_WRITE', payload })
+  await sleep(2)
+  return receipt
+}
+
+test('List is newest first over all routes, whatever the size of a page', async () => {
+  const state = 'HANDOFF_STATE_QUEUED'
+  const sent = []
+  for (let i = 0; i < 11; i++) sent.unshift(await lookup(i % 2 && i < 8 ? ROUTE : 'second'))
+  const ids = sent.map((r) => r.handoff_id)
+  for (const page_size of [1, 2, 3, 11, 50]) assert.deepEqual(await listAll({ state, page_size }), ids, `${page_size} a page`)
+  assert.deepEqual(await listAll({ trace_id: sent[4].trace_id, page_size: 1 }), [ids[4]])
+  // one position a route, as List gave them
+  const { next_page_token } = await planner.list({ state, page_size: 1 })
+  for (const page_token of [next_page_token + '.1', next_page_token.split('.')[0], '.' + next_page_token, '0' + next_page_token]) {
+    await denied(planner.list({ state, page_size: 1, page_token }), 'malformed_envelope')
+  }
+  // handoffs that come while pages are read neither repeat nor hide one that was there
+  const late = []
+  const seen = await listAll({ state, page_size: 2 }, async (n) => { for (const route of [ROUTE, 'second']) if (n < 5) late.push((await lookup(route)).handoff_id) })
+  assert.equal(late.length, 8)
+  assert.deepEqual(seen, ids)
+  // nor does one that leaves
+  const left = await listAll({ state, page_size: 3 }, async (n) => { if (n < 3) await planner.cancel(late[n]) })
+  assert.deepEqual(left, [...late.reverse(), ...ids].filter((id, i) => left.includes(id)))
+  assert.ok(ids.every((id) => left.includes(id)))
+  for (const id of await listAll({ state, page_size: 50 })) await planner.cancel(id)
+  assert.deepEqual(await listAll({ state, page_size: 50 }), [])
+})
+
+test('List gets past handoffs that the caller may not see, and past large ones', async () => {
+  const eve = await b.agent('planner', { token: await b.issuer.mint(b.leaves.planner, { sub: 'user-eve' }) })
+  const state = 'HANDOFF_STATE_QUEUED'
+  const mine = [(await lookup(ROUTE)).handoff_id]
+  const hers = []
+  for (let i = 0; i < 12; i++) hers.push((await lookup(i % 2 ? ROUTE : 'second', eve, Buffer.alloc(900000, 'x'))).handoff_id)
+  mine.unshift((await lookup('second')).handoff_id)
+  for (const page_size of [1, 2, 50]) assert.deepEqual(await listAll({ state, page_size }), mine)
+  const pages = []
+  for (let page_token = '', more = true; more; more = page_token !== '') {
+    const page = await eve.list({ state, page_size: 50, page_token })
+    pages.push(page.handoffs.map((h) => h.handoff_id))
+    page_token = page.next_page_token
+  }
+  assert.deepEqual(pages.flat(), hers.reverse())
+  assert.ok(pages.length > 1, 'a page ends where it would take too much memory')
+  for (const id of hers) await eve.cancel(id)
+  for (const id of mine) await planner.cancel(id)
 })
 
 test('I-2 WhoAmI tells an agent its name, its routes, its certificate and what its token is worth', async () => {
