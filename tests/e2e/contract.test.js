@@ -50,7 +50,7 @@ test('A message far over its size is payload_too_large with trace, details and a
 test('ErrorInfo says in its metadata what the trailers say', async () => {
   const token = await b.issuer.mint(planner, { scope: 'orders:read' })
   const r = await denied(planner.submit({}, { token }), 'missing_scope')
-  assert.deepEqual(r.status.errorInfo.metadata, { policy_version: r.policy_version, trace_id: r.trace_id })
+  assert.deepEqual(r.status.errorInfo.metadata, { field: 'scope', policy_version: r.policy_version, trace_id: r.trace_id })
   assert.match(r.policy_version, /^sha256:[0-9a-f]{16}$/)
 })
 

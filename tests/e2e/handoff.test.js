@@ -328,7 +328,7 @@ test('A denial speaks three ways: status and message, trailers, details', async 
   assert.match(r.policy_version, /^sha256:[0-9a-f]{16}$/)
   assert.ok(Math.abs(Number(r.server_time_ms) - Date.now()) < 5000)
   assert.equal(r.status.code, grpc.status.PERMISSION_DENIED)
-  assert.deepEqual(r.status.errorInfo, { reason: 'missing_scope', domain: 'baton', metadata: { policy_version: r.policy_version, trace_id: r.trace_id } })
+  assert.deepEqual(r.status.errorInfo, { reason: 'missing_scope', domain: 'baton', metadata: { field: 'scope', policy_version: r.policy_version, trace_id: r.trace_id } })
   assert.deepEqual([r.status.decision.outcome, r.status.decision.reason, r.status.decision.missing_scopes],
     ['OUTCOME_DENY', 'REASON_MISSING_SCOPE', ['refunds:draft']])
 })
