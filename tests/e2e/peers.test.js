@@ -102,9 +102,26 @@ test('N-3 TLS 1.2 is refused / TLS 1.3 with ALPN h2 stays open and gives no tick
   assert.deepEqual(good, { open: true, protocol: 'TLSv1.3', alpn: 'h2', ticket: false })
 })
 
-test('A client that offers no ALPN, or only another, is closed', async () => {
-  assert.ok(!(await handshake({ say: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' })).open)
-  assert.ok((await handshake({ ALPNProtocols: ['http/1.1'] })).error)
+// From the end of the handshake on: what was said, and whether the connection was closed within a second.
+const atOnce = (options) => new Promise((done) => {
+  const s = tls.connect({ host: '127.0.0.1', port: b.port, servername: 'localhost', ca: fs.readFileSync(b.serverCa.cert), cert: fs.readFileSync(planner.cert), key: fs.readFileSync(planner.key), ...options })
+  const got = { handshake: false, read: 0, closed: false }
+  const late = setTimeout(() => { done(got); s.destroy() }, 1000)
+  s.on('secureConnect', () => { got.handshake = true })
+  s.on('data', (d) => { got.read += d.length })
+  s.on('error', (e) => { got.error = e.code })
+  s.on('close', () => { got.closed = true; clearTimeout(late); done(got) })
+})
+
+test('A client that offers no ALPN, or only another, is closed at once and told nothing / one that offers h2 stays open', async () => {
+  assert.deepEqual(await atOnce({}), { handshake: true, read: 0, closed: true })
+  const other = await atOnce({ ALPNProtocols: ['http/1.1'] })
+  assert.deepEqual([other.handshake, other.read, other.closed], [false, 0, true], other.error)
+  assert.match(other.error, /NO_APPLICATION_PROTOCOL/)
+  const twin = await atOnce({ ALPNProtocols: ['h2'] })
+  assert.deepEqual([twin.handshake, twin.read > 0, twin.closed], [true, true, false])
+  const { body } = await b.http('/metrics')
+  assert.match(body, /baton_handshakes_total\{.*result="alpn".*\} 2/)
 })
 
 test('A first frame that is no HTTP/2 is closed and does no harm', async () => {
