@@ -195,9 +195,9 @@ const lineOf = (text, what) => text.split('\n').findIndex((l) => l.includes(what
 for (const [name, from, to, key, says] of [
   ['an unknown key', 'fsync: everysec', 'fsink: everysec', 'fsink', /unknown key/],
   ['an unknown key inside an issuer', 'binding: certificate,', 'audience: x, binding: certificate,', 'audience', /unknown key.*issuers/s],
-  ['a wrong type', 'workers: 2', 'workers: [2]', 'workers', /./],
-  ['a number that is none', 'workers: 2', 'workers: two', 'workers', /./],
-  ['a bad duration', 'timeout: 2s', 'timeout: 2 parsecs', 'timeout', /./],
+  ['a wrong type', 'workers: 2', 'workers: [2]', 'workers', /workers: a single value belongs here, not a list\n/],
+  ['a number that is none', 'workers: 2', 'workers: two', 'workers', /workers: "two" is not a whole number\n/],
+  ['a bad duration', 'timeout: 2s', 'timeout: 2 parsecs', 'timeout', /store\.timeout: "2 parsecs" is not a duration such as 250ms, 2s, 5m, 24h, 7d\n/],
   ['a word outside the choice', 'fsync: everysec', 'fsync: sometimes', 'fsync', /always/],
   ['a key that comes twice', 'fsync: everysec', 'fsync: everysec\n  fsync: always', 'fsync', /twice|duplicate/i],
   ['an url with a password', 'url: ""', 'url: "redis://u:hunter2@host:6379"', 'url', /password/],
