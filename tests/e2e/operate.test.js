@@ -83,6 +83,23 @@ test('I-9 O-4 B8 one query over the audit answers who called which tool, with wh
   assert.equal(new Set(mine.map((r) => r.trace_id)).size, 1)
 })
 
+test('O-4 the line of a decision is in the audit file at the moment its answer arrives, allow and deny', async () => {
+  const at = (change) => new Promise((yes) => { // the file is read in the answer's own callback: nothing waits
+    planner.client.Submit({ envelope: planner.envelope(change) }, planner.meta(), { deadline: Date.now() + 10000 }, (e, receipt) => {
+      const lines = b.audit()
+      const trace_id = e ? e.metadata.get('baton-trace-id')[0] : receipt.trace_id
+      yes({ receipt, trace_id, mine: lines.filter((r) => r.event === 'decision' && r.trace_id === trace_id) })
+    })
+  })
+  for (let i = 0; i < 25; i++) {
+    const good = await at({})
+    assert.deepEqual(good.mine.map((r) => [r.outcome, r.reason, r.handoff_id]), [['allow', 'allowed', good.receipt.handoff_id]])
+    const bad = await at({ tool: 'nobody.knows' })
+    assert.deepEqual(bad.mine.map((r) => [r.outcome, r.reason, r.tool]), [['deny', 'tool_denied', 'nobody.knows']])
+    await planner.cancel(good.receipt.handoff_id)
+  }
+})
+
 test('State files are for the broker alone', () => {
   const walk = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => [path.join(dir, e.name), ...(e.isDirectory() ? walk(path.join(dir, e.name)) : [])])
   for (const f of [b.path('state'), ...walk(b.path('state'))]) assert.equal(fs.statSync(f).mode & 0o007, 0, f)
