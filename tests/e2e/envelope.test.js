@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { test, before, after, assert } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
 import { denied, refused } from './lib/agent.js'
-import { bytesField, encode, varintField } from './lib/wire.js'
+import { bytesField, encode, varint, varintField } from './lib/wire.js'
 
 const document = fs.readFileSync(new URL('./fixtures/profile-document.json', import.meta.url), 'utf8')
 const reads = profile('reads', { tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } } })
@@ -163,23 +163,34 @@ test('A singular field, the envelope or a label\'s key that comes twice is malfo
   await planner.raw('Submit', bytesField(1, Buffer.concat([once, label])))
 })
 
-test('Deep protobuf is refused and hurts nobody', async () => {
-  let deep = Buffer.from('x')
-  for (let i = 0; i < 4000; i++) deep = bytesField(1, deep)
-  await denied(planner.raw('Submit', deep), 'malformed_envelope', 'INVALID_ARGUMENT')
-  const groups = Buffer.alloc(40000, 0x0b)
-  await denied(planner.raw('Submit', groups), 'malformed_envelope', 'INVALID_ARGUMENT')
+// The request's own types nest three deep at most, so depth itself is judged by test_wire_prescan (nesting_ends_at_the_limit).
+test('Protobuf nested thousands deep hurts nobody: groups are refused by name, what an unknown field nests is not walked into', async () => {
+  const says = async (bytes, what) => assert.match((await denied(planner.raw('Submit', bytes), 'malformed_envelope', 'INVALID_ARGUMENT')).message, what)
+  const nest = (number, n) => { let deep = Buffer.from('x'); for (let i = 0; i < n; i++) deep = bytesField(number, deep); return deep }
+  const once = bytesField(1, encode('baton.v1.TaskEnvelope', planner.envelope()))
+  await says(nest(1, 4000), /envelope\.route: text is not UTF-8 or has control characters/)
+  await says(Buffer.alloc(40000, 0x0b), /wire type is a group or unknown/)
+  await says(Buffer.concat([once, Buffer.alloc(40000, varint(1000 << 3 | 3))]), /1000: wire type is a group or unknown/)
+  await planner.raw('Submit', Buffer.concat([once, nest(64, 4000)]))
   await planner.submit()
 })
 
-test('Wide protobuf (empty submessages, many fields) is refused before it is unpacked', async () => {
-  const once = encode('baton.v1.TaskEnvelope', planner.envelope())
-  const labels = Buffer.concat(Array(5000).fill(bytesField(20, Buffer.alloc(0))))
-  await denied(planner.raw('Submit', bytesField(1, Buffer.concat([once, labels]))), 'malformed_envelope', 'INVALID_ARGUMENT')
-  const million = Buffer.alloc(1 << 20)
-  for (let i = 0; i < million.length; i += 2) { million[i] = 20 << 3 & 0xff; million[i + 1] = 1 }
-  await refused(planner.raw('Submit', million))
-  await denied(planner.raw('Submit', Buffer.concat([bytesField(1, once), ...Array(5000).fill(varintField(1000, 1))])), 'malformed_envelope')
+test('Wide protobuf is refused by the number of its fields / fewer of the same are taken', async () => {
+  const wide = async (bytes, field) => {
+    const r = await denied(planner.raw('Submit', bytes), 'malformed_envelope', 'INVALID_ARGUMENT')
+    assert.equal(r.message, `malformed_envelope: ${field}: too many fields`)
+  }
+  const envelope = (...more) => bytesField(1, Buffer.concat([encode('baton.v1.TaskEnvelope', planner.envelope()), ...more.flat()]))
+  const many = (n, fn) => Array.from({ length: n }, (_, i) => fn(i))
+  const label = (i) => bytesField(20, Buffer.concat([bytesField(1, Buffer.from(`l${i}`)), bytesField(2, Buffer.from('v'))]))
+  const number = () => varintField(1000, 1)
+  await wide(envelope(many(300, label)), 'envelope.labels') // 256 fields in an envelope
+  await planner.raw('Submit', envelope(many(16, label)))
+  await wide(envelope(many(300, number)), 'envelope.1000')
+  await planner.raw('Submit', envelope(many(200, number)))
+  await wide(Buffer.concat([envelope(), ...many(5000, number)]), '1000') // 4,096 in all
+  await planner.raw('Submit', Buffer.concat([envelope(), ...many(4000, number)]))
+  await wide(Buffer.concat([envelope(), Buffer.alloc(1 << 20, bytesField(1000, []))]), '1000')
   await planner.submit()
 })
 

@@ -1,7 +1,7 @@
 // Do the README's agents run as they stand? deploy/examples in Node (grpc-js) and in Python (grpcio), crosswise, against a real broker.
 import fs from 'node:fs'
 import path from 'node:path'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, ROOT, BUILD } from './lib/broker.js'
 import { readText } from './lib/wire.js'
@@ -74,6 +74,28 @@ test('E1 a denial is readable in both: the reason and the trace id', async () =>
     assert.match(p.text, /missing_scope: /)
     assert.match(p.text, /[0-9a-f]{32}/)
   }
+})
+
+test('grpcio loads the stubs of all three protos, with each service and method of them', () => {
+  const script = `
+from baton.v1 import decision_pb2, handoff_pb2, admin_pb2, handoff_pb2_grpc, admin_pb2_grpc
+import grpc
+channel = grpc.insecure_channel("127.0.0.1:1")
+for pb, stubs in ((handoff_pb2, handoff_pb2_grpc), (admin_pb2, admin_pb2_grpc)):
+    for name, service in pb.DESCRIPTOR.services_by_name.items():
+        stub = getattr(stubs, name + "Stub")(channel)
+        assert hasattr(stubs, "add_" + name + "Servicer_to_server"), name
+        print(name, *sorted(m.name for m in service.methods if callable(getattr(stub, m.name))))
+print(decision_pb2.Reason.Name(decision_pb2.REASON_MISSING_SCOPE))
+`
+  const text = execFileSync('/usr/bin/python3', ['-c', script], { encoding: 'utf8', env: { PATH: process.env.PATH, PYTHONPATH: path.join(BUILD, 'python'), PYTHONDONTWRITEBYTECODE: '1' } })
+  const want = []
+  for (const file of ['handoff', 'admin']) {
+    const proto = readText(path.join(ROOT, `proto/baton/v1/${file}.proto`))
+    for (const [, name, body] of proto.matchAll(/^service (\w+) \{(.*?)^\}/gms)) want.push([name, ...[...body.matchAll(/^  rpc (\w+)\(/gm)].map((m) => m[1]).sort()].join(' '))
+  }
+  assert.ok(want.length >= 5)
+  assert.deepEqual(text.trim().split('\n').sort(), [...want, 'REASON_MISSING_SCOPE'].sort())
 })
 
 test('the README shows exactly these files', () => {

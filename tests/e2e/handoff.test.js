@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
-import { denied, refused, grpc } from './lib/agent.js'
+import { Frames, denied, refused, grpc } from './lib/agent.js'
 import { decode, varintField, bytesField, encode } from './lib/wire.js'
 import { jose } from './lib/tokens.js'
 
@@ -346,16 +346,24 @@ test('A bad traceparent begins a new trace / the call\'s metadata is continued w
 })
 
 test('A frame of a kind from the future is ignored on a stream, an unknown field of the envelope is not', async () => {
-  const s = await worker.subscribe()
-  s.write({})
+  const { path, responseDeserialize } = worker.client.Subscribe
+  const s = new Frames(worker.client.makeBidiStreamRequest(path, (x) => x, responseDeserialize, worker.meta()))
+  s.call.write(encode('baton.v1.SubscriberFrame', { open: { routes: [ROUTE], max_in_flight: 1 } }))
+  await s.take('opened', (f) => f.opened)
+  for (const future of [bytesField(1000, Buffer.from('hello')), Buffer.alloc(0)]) {
+    s.call.write(future)
+    const { notice } = await s.take('a notice', (f) => f.notice)
+    assert.deepEqual([notice.kind, notice.message], ['NOTICE_KIND_UNKNOWN_FRAME', 'a frame of a kind that this broker does not know was ignored'])
+  }
   const e = encode('baton.v1.TaskEnvelope', planner.envelope())
   const withField = (n) => bytesField(1, Buffer.concat([e, varintField(n, 7)]))
   await denied(planner.raw('Submit', withField(63)), 'malformed_envelope', 'INVALID_ARGUMENT')
   const ok = await planner.raw('Submit', withField(64))
-  const d = await s.delivery()
-  assert.equal(d.lease.handoff_id, ok.handoff_id)
-  assert.equal((await s.complete(d)).ok, true)
-  await s.leave()
+  const { delivery } = await s.take('a delivery', (f) => f.delivery)
+  assert.equal(delivery.lease.handoff_id, ok.handoff_id)
+  s.call.write(encode('baton.v1.SubscriberFrame', { complete: { lease: delivery.lease, result: {} } }))
+  assert.equal((await s.take('settled', (f) => f.settled)).settled.ok, true)
+  s.call.cancel()
 })
 
 test('T1 A-4 E3 what the payload says changes neither policy nor destination nor route', async () => {

@@ -83,6 +83,23 @@ test('I-9 O-4 B8 one query over the audit answers who called which tool, with wh
   assert.equal(new Set(mine.map((r) => r.trace_id)).size, 1)
 })
 
+test('O-4 the line of a decision is in the audit file at the moment its answer arrives, allow and deny', async () => {
+  const at = (change) => new Promise((yes) => { // the file is read in the answer's own callback: nothing waits
+    planner.client.Submit({ envelope: planner.envelope(change) }, planner.meta(), { deadline: Date.now() + 10000 }, (e, receipt) => {
+      const lines = b.audit()
+      const trace_id = e ? e.metadata.get('baton-trace-id')[0] : receipt.trace_id
+      yes({ receipt, trace_id, mine: lines.filter((r) => r.event === 'decision' && r.trace_id === trace_id) })
+    })
+  })
+  for (let i = 0; i < 25; i++) {
+    const good = await at({})
+    assert.deepEqual(good.mine.map((r) => [r.outcome, r.reason, r.handoff_id]), [['allow', 'allowed', good.receipt.handoff_id]])
+    const bad = await at({ tool: 'nobody.knows' })
+    assert.deepEqual(bad.mine.map((r) => [r.outcome, r.reason, r.tool]), [['deny', 'tool_denied', 'nobody.knows']])
+    await planner.cancel(good.receipt.handoff_id)
+  }
+})
+
 test('State files are for the broker alone', () => {
   const walk = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => [path.join(dir, e.name), ...(e.isDirectory() ? walk(path.join(dir, e.name)) : [])])
   for (const f of [b.path('state'), ...walk(b.path('state'))]) assert.equal(fs.statSync(f).mode & 0o007, 0, f)
@@ -195,9 +212,9 @@ const lineOf = (text, what) => text.split('\n').findIndex((l) => l.includes(what
 for (const [name, from, to, key, says] of [
   ['an unknown key', 'fsync: everysec', 'fsink: everysec', 'fsink', /unknown key/],
   ['an unknown key inside an issuer', 'binding: certificate,', 'audience: x, binding: certificate,', 'audience', /unknown key.*issuers/s],
-  ['a wrong type', 'workers: 2', 'workers: [2]', 'workers', /./],
-  ['a number that is none', 'workers: 2', 'workers: two', 'workers', /./],
-  ['a bad duration', 'timeout: 2s', 'timeout: 2 parsecs', 'timeout', /./],
+  ['a wrong type', 'workers: 2', 'workers: [2]', 'workers', /workers: a single value belongs here, not a list\n/],
+  ['a number that is none', 'workers: 2', 'workers: two', 'workers', /workers: "two" is not a whole number\n/],
+  ['a bad duration', 'timeout: 2s', 'timeout: 2 parsecs', 'timeout', /store\.timeout: "2 parsecs" is not a duration such as 250ms, 2s, 5m, 24h, 7d\n/],
   ['a word outside the choice', 'fsync: everysec', 'fsync: sometimes', 'fsync', /always/],
   ['a key that comes twice', 'fsync: everysec', 'fsync: everysec\n  fsync: always', 'fsync', /twice|duplicate/i],
   ['an url with a password', 'url: ""', 'url: "redis://u:hunter2@host:6379"', 'url', /password/],

@@ -14,7 +14,8 @@ let twins = 0
 
 const as = async (leaf) => {
   const full = { tenant: 'acme', ...leaf, name: 'planner', ...(leaf.agent && { name: leaf.agent }), trust: b.serverCa.cert }
-  const a = new Agent(full, b.addr, { token: full.thumbprint && await b.issuer.mint(full) })
+  const options = { 'grpc.initial_reconnect_backoff_ms': 60000, 'grpc.max_reconnect_backoff_ms': 60000 } // one handshake
+  const a = new Agent(full, b.addr, { token: full.thumbprint && await b.issuer.mint(full), options })
   b.made.push(a)
   return a
 }
@@ -29,44 +30,55 @@ before(async () => {
 })
 after(() => b.remove())
 
-// The handshake is refused (gRPC clients see UNAVAILABLE), an honest certificate beside it is served, and the log says why.
-async function notServed (leaf) {
-  const stranger = await as(leaf)
-  const twin = await as(b.acme.leaf(`twin-${twins++}`, ANA))
-  const r = await refused(stranger.submit({}, { timeout: 3000 }))
-  assert.equal(r.code, 'UNAVAILABLE', r.message)
-  await twin.submit()
-  for (const x of [stranger, twin]) x.close()
+// Results of handshakes so far, without the good ones.
+async function handshakes () {
+  const rows = (await b.http('/metrics')).body.matchAll(/^baton_handshakes_total\{.*result="([^"]+)".*\} (\d+)$/gm)
+  return Object.fromEntries([...rows].map((m) => [m[1], Number(m[2])]).filter(([result]) => result !== 'ok'))
 }
 
-test('I-5 B4 no client certificate: no connection / a registered agent\'s is served', () => notServed({ cert: null, key: null }))
+// The handshake is refused (gRPC clients see UNAVAILABLE) for this reason and no other, an honest certificate beside it is served.
+async function notServed (leaf, why) {
+  const stranger = await as(leaf)
+  const twin = await as(b.acme.leaf(`twin-${twins++}`, ANA))
+  const before = await handshakes()
+  const r = await refused(stranger.submit({}, { timeout: 3000 }))
+  assert.equal(r.code, 'UNAVAILABLE', r.message)
+  stranger.close()
+  await twin.submit()
+  twin.close()
+  const now = await handshakes()
+  for (const k of Object.keys(now)) if ((now[k] -= before[k] || 0) === 0) delete now[k]
+  assert.deepEqual(now, { [why]: 1 })
+}
 
-test('I-5 a certificate of a foreign CA is refused / the same name from the right CA is served', () => notServed(foreign.leaf('f1', ANA)))
+test('I-5 B4 no client certificate: no connection / a registered agent\'s is served', () => notServed({ cert: null, key: null }, 'no_certificate'))
 
-test('I-5 an expired certificate is refused / a fresh one is served', () => notServed(b.acme.leaf('expired', { ...ANA, days: -1 })))
+test('I-5 a certificate of a foreign CA is refused / the same name from the right CA is served', () => notServed(foreign.leaf('f1', ANA), 'certificate:untrusted_chain'))
+
+test('I-5 an expired certificate is refused / a fresh one is served', () => notServed(b.acme.leaf('expired', { ...ANA, days: -1 }), 'certificate:certificate_expired'))
 
 test('I-5 two URI SANs are refused / one is served', () =>
-  notServed(b.acme.leaf('two', { sans: ['URI:spiffe://acme.example/planner', 'URI:spiffe://acme.example/worker'] })))
+  notServed(b.acme.leaf('two', { sans: ['URI:spiffe://acme.example/planner', 'URI:spiffe://acme.example/worker'] }), 'certificate:two_uri_sans'))
 
 test('I-5 no URI SAN, or one of another type that reads the same, is refused', async () => {
-  await notServed(b.acme.leaf('none', { sans: ['DNS:planner.acme.example'] }))
-  await notServed(b.acme.leaf('typed', { sans: ['DNS:acme.example', 'email:planner@acme.example'] }))
+  await notServed(b.acme.leaf('none', { sans: ['DNS:planner.acme.example'] }), 'certificate:no_uri_san')
+  await notServed(b.acme.leaf('typed', { sans: ['DNS:acme.example', 'email:planner@acme.example'] }), 'certificate:no_uri_san')
 })
 
 test('I-5 a SPIFFE id that is not well formed is refused', async () => {
   const bad = ['spiffe://acme.example/planner/', 'spiffe://acme.example//planner', 'spiffe://acme.example/../planner', 'https://acme.example/planner',
     'spiffe://acme.example:1/planner', 'spiffe://u@acme.example/planner', 'spiffe://acme.example/planner?x=1', 'spiffe://acme.example/pl%61nner']
-  for (const [i, uri] of bad.entries()) await notServed(b.acme.leaf(`bad${i}`, { sans: [`URI:${uri}`] }))
+  for (const [i, uri] of bad.entries()) await notServed(b.acme.leaf(`bad${i}`, { sans: [`URI:${uri}`] }), 'certificate:bad_spiffe_id')
 })
 
 test('T5 one trust domain\'s CA cannot vouch for another\'s agents / its own it can', async () => {
-  await notServed(b.globex.leaf('cross', ANA))
+  await notServed(b.globex.leaf('cross', ANA), 'certificate:untrusted_chain')
   await (await b.agent('gplanner')).submit()
 })
 
 test('I-5 a leaf that is a CA, or made for servers only, is refused', async () => {
-  await notServed(b.acme.leaf('isca', { ...ANA, ca: true, usage: 'critical,digitalSignature,keyCertSign' }))
-  await notServed(b.acme.leaf('server-only', { ...ANA, eku: 'serverAuth' }))
+  await notServed(b.acme.leaf('isca', { ...ANA, ca: true, usage: 'critical,digitalSignature,keyCertSign' }), 'certificate:leaf_is_ca')
+  await notServed(b.acme.leaf('server-only', { ...ANA, eku: 'serverAuth' }), 'certificate:extended_key_usage')
 })
 
 test('O-1 an agent that is not registered is unknown_peer / a registered one is served', async () => {
@@ -102,9 +114,26 @@ test('N-3 TLS 1.2 is refused / TLS 1.3 with ALPN h2 stays open and gives no tick
   assert.deepEqual(good, { open: true, protocol: 'TLSv1.3', alpn: 'h2', ticket: false })
 })
 
-test('A client that offers no ALPN, or only another, is closed', async () => {
-  assert.ok(!(await handshake({ say: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' })).open)
-  assert.ok((await handshake({ ALPNProtocols: ['http/1.1'] })).error)
+// From the end of the handshake on: what was said, and whether the connection was closed within a second.
+const atOnce = (options) => new Promise((done) => {
+  const s = tls.connect({ host: '127.0.0.1', port: b.port, servername: 'localhost', ca: fs.readFileSync(b.serverCa.cert), cert: fs.readFileSync(planner.cert), key: fs.readFileSync(planner.key), ...options })
+  const got = { handshake: false, read: 0, closed: false }
+  const late = setTimeout(() => { done(got); s.destroy() }, 1000)
+  s.on('secureConnect', () => { got.handshake = true })
+  s.on('data', (d) => { got.read += d.length })
+  s.on('error', (e) => { got.error = e.code })
+  s.on('close', () => { got.closed = true; clearTimeout(late); done(got) })
+})
+
+test('A client that offers no ALPN, or only another, is closed at once and told nothing / one that offers h2 stays open', async () => {
+  assert.deepEqual(await atOnce({}), { handshake: true, read: 0, closed: true })
+  const other = await atOnce({ ALPNProtocols: ['http/1.1'] })
+  assert.deepEqual([other.handshake, other.read, other.closed], [false, 0, true], other.error)
+  assert.match(other.error, /NO_APPLICATION_PROTOCOL/)
+  const twin = await atOnce({ ALPNProtocols: ['h2'] })
+  assert.deepEqual([twin.handshake, twin.read > 0, twin.closed], [true, true, false])
+  const { body } = await b.http('/metrics')
+  assert.match(body, /baton_handshakes_total\{.*result="alpn".*\} 2/)
 })
 
 test('A first frame that is no HTTP/2 is closed and does no harm', async () => {

@@ -1,9 +1,11 @@
 // Is an envelope accepted at most once, whatever happens to the broker and its store, and is nothing lost that was acknowledged?
 import fs from 'node:fs'
+import net from 'node:net'
 import path from 'node:path'
+import { randomUUID } from 'node:crypto'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { Broker, ROUTE } from './lib/broker.js'
-import { denied, refused } from './lib/agent.js'
+import { Agent, denied, refused } from './lib/agent.js'
 import { bytesField, encode } from './lib/wire.js'
 
 const b = new Broker({ fsync: 'always' })
@@ -53,15 +55,41 @@ test('A nonce belongs to its sender and route: another agent\'s equal one is nei
   assert.notEqual(mine.handoff_id, theirs.handoff_id)
 })
 
+// A way to the broker on which its answers can be held back, and which can be cut.
+async function wire () {
+  const ends = []
+  const w = { held: false, heldBytes: 0 }
+  const server = net.createServer((client) => {
+    const broker = net.connect(b.port, '127.0.0.1')
+    ends.push(client, broker)
+    for (const s of [client, broker]) s.on('error', () => {})
+    client.on('data', (d) => broker.write(d))
+    broker.on('data', (d) => { if (w.held) w.heldBytes += d.length; else client.write(d) })
+  })
+  await new Promise((done) => server.listen(0, '127.0.0.1', done))
+  w.addr = `127.0.0.1:${server.address().port}`
+  w.cut = () => { server.close(); for (const s of ends) s.destroy() }
+  return w
+}
+
 test('T7 the same bytes sent again after a lost receipt are one handoff', async () => {
   const before = await count()
-  const bytes = bytesOf()
-  const lost = planner.client.makeUnaryRequest(planner.client.Submit.path, (x) => x, (x) => x, bytes, planner.meta(), {}, () => {})
-  setTimeout(() => lost.cancel(), 3)
-  await sleep(300)
-  const again = await send(bytes).then((r) => r.handoff_id, (e) => refused(Promise.reject(e)).then((r) => { assert.equal(r.reason, 'replayed_nonce'); return r.handoff_id }))
+  const trace_id = randomUUID().replaceAll('-', '')
+  const bytes = bytesOf({ traceparent: `00-${trace_id}-00f067aa0ba902b7-01` })
+  const w = await wire()
+  const far = new Agent({ ...b.leaves.planner, trust: b.serverCa.cert }, w.addr, { token: planner.token })
+  b.made.push(far)
+  await far.whoami()
+  w.held = true
+  const lost = refused(send(bytes, far))
+  const stored = await b.audited({ event: 'decision', outcome: 'allow', trace_id })
+  await until('the receipt on its way', () => w.heldBytes > 0)
+  w.cut()
+  const r = await lost
+  assert.deepEqual([r.code, r.reason, r.handoff_id], ['UNAVAILABLE', undefined, undefined], r.message)
+  for (let i = 0; i < 2; i++) assert.equal((await denied(send(bytes), 'replayed_nonce', 'ALREADY_EXISTS')).handoff_id, stored.handoff_id)
   assert.equal(await count(), before + 1)
-  assert.equal((await planner.get(again)).handoff_id, again)
+  assert.equal((await planner.get(stored.handoff_id)).state, 'HANDOFF_STATE_QUEUED')
 })
 
 test('T7 many copies at once: one is accepted', async () => {

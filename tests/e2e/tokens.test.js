@@ -100,12 +100,9 @@ test('RFC 7515 §4 a header or claim that comes twice is refused, escaped too', 
 for (const claim of ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti']) {
   test(`RFC 9068 §2.2 a token without ${claim} is refused`, async () => {
     const token = await mint({ [claim]: undefined })
-    const r = await denied(planner.submit({}, { token }), claim === 'iss' ? 'wrong_issuer' : 'invalid_token').catch(async (e) => {
-      if (claim !== 'iss') throw e
-      return denied(planner.submit({}, { token }), 'invalid_token')
-    })
-    assert.equal(r.code, 'UNAUTHENTICATED')
-    await planner.submit()
+    const r = await refusedToken(token, 'invalid_token')
+    assert.match(r.message, / is missing \(RFC 9068, 2\.2\)$/)
+    assert.equal(r.status.decision.field, claim)
   })
 }
 
@@ -159,9 +156,7 @@ test('RFC 8705 §3 a token that is bound to no certificate is refused while the 
 })
 
 test('RFC 9449 a DPoP-bound token sent as Bearer is refused', async () => {
-  const r = await denied(planner.submit({}, { token: await mint({ cnf: { jkt: 'x'.repeat(43) } }) }), 'token_binding').catch(async () =>
-    denied(planner.submit({}, { token: await mint({ cnf: { jkt: 'x'.repeat(43) } }) }), 'invalid_token'))
-  assert.equal(r.code, 'UNAUTHENTICATED')
+  await refusedToken(await mint({ cnf: { jkt: 'x'.repeat(43) } }), 'token_binding')
 })
 
 test('T5 a token whose client is another agent is identity_mismatch', async () => refusedToken(await mint({ client_id: 'auditor' }), 'identity_mismatch'))
@@ -180,8 +175,8 @@ test('RFC 8725 §3.12 Not a token: five parts, other characters, padding, white 
 
 test('RFC 8725 §3.10 A hostile kid is only a name: it reaches no path, no URL and no store key', async () => {
   for (const kid of ['../../etc/passwd', 'http://127.0.0.1/', '{acme/x}:m', "' or 1=1", 'k'.repeat(3000)]) {
-    await denied(planner.submit({}, { token: await mint({}, { header: { kid } }) }), 'invalid_token').catch(() => {})
-    await denied(planner.submit({}, { token: await mint({}, { header: { kid, jku: 'http://127.0.0.1:1/', x5u: 'http://127.0.0.1:1/' } }) }), 'invalid_token')
+    await refusedToken(await mint({}, { header: { kid } }), 'invalid_token')
+    await refusedToken(await mint({}, { header: { kid, jku: 'http://127.0.0.1:1/', x5u: 'http://127.0.0.1:1/' } }), 'invalid_token')
   }
   await planner.submit()
 })
