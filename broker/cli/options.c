@@ -63,7 +63,7 @@ static const struct option_row rows[] = {
 	SPAN(OPT_DEADLINE, "deadline", NULL, 1, 366 * MS_DAY, NULL, "when, from now, the work loses its point"),
 	LIST(OPT_SCOPE, "scope", "S", "narrow the task to this scope; may be repeated"),
 	LIST(OPT_LABEL, "label", "K=V", "a searchable mark; may be repeated"),
-	NUMBER(OPT_PRIORITY, "priority", 0, 9, "0", "9 goes first"),
+	NUMBER(OPT_PRIORITY, "priority", 0, 9, "0", "7 to 9 go before 4 to 6 before 0 to 3"),
 	CHOICE(OPT_TRUST, "trust", 0, "untrusted|internal|user", NULL, NULL, "where the payload comes from (untrusted)"),
 	SWITCH(OPT_DRY_RUN, "dry-run", 0, "decide only: nothing is stored, no nonce is used"),
 	TEXT(OPT_ENVELOPE_FILE, "envelope-file", "FILE", NULL, NULL, "write the exact bytes of the envelope there"),
