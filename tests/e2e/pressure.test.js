@@ -49,7 +49,7 @@ test('Messages behind the one that ended their call are not kept, though its ans
   assert.ok(rss(b) - before < 70, `${before} MiB before, ${rss(b)} after 120 MB that nobody wants`)
   s.destroy()
   await planner.submit()
-}))
+}, { asan: 'quarantine_size_mb=1' }))
 
 test('A stream of another tenant is not ended because somebody lets his answers wait', () => withBroker(async (b) => {
   const bad = await b.agent('bystander')

@@ -54,11 +54,12 @@ const AGENTS = [
 ]
 
 export class Broker {
-  // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml
-  constructor ({ profiles, fsync = 'everysec', idp, config = (t) => t, agents = AGENTS, workers = 2 } = {}) {
+  // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml;
+  // asan: more of AddressSanitizer's options
+  constructor ({ profiles, fsync = 'everysec', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '' } = {}) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bt-'))
     for (const d of ['state', 'profiles', 'pki']) fs.mkdirSync(this.path(d), { mode: 0o700 })
-    Object.assign(this, { fsync, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
+    Object.assign(this, { fsync, asan, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
     this.profiles = profiles || { [ROUTE]: profile(ROUTE) }
     this.agents = {}
   }
@@ -146,7 +147,7 @@ ${agents.join('\n')}
     const log = fs.openSync(this.path('batond.log'), 'a')
     this.process = spawn(BATOND, ['--config', this.path('baton.yaml')], {
       stdio: ['ignore', log, log], cwd: this.dir,
-      env: { PATH: process.env.PATH, ASAN_OPTIONS: 'detect_leaks=1:abort_on_error=0:exitcode=99', UBSAN_OPTIONS: 'print_stacktrace=1' }
+      env: { PATH: process.env.PATH, ASAN_OPTIONS: `detect_leaks=1:abort_on_error=0:exitcode=99:${this.asan}`, UBSAN_OPTIONS: 'print_stacktrace=1' }
     })
     this.exited = new Promise((done) => this.process.on('exit', (code, signal) => { this.exit = { code, signal }; done(this.exit) }))
     this.exit = null
