@@ -154,7 +154,8 @@ static void resumed(struct op *op, const struct store_answer *a)
 	if (g && rc && rc->subscriber && a->status == STORE_OK) {
 		struct desk *d = desk_get(w, rc->subscriber->tenant, r->route);
 		const struct profile *p = registry_route(w->world->registry, rc->subscriber->tenant, slice_str(r->route));
-		struct holding *h = d && p ? holding_add(rc->subscriber, d, &g->id[r->at], g->fence[r->at]) : NULL;
+		struct verdict v = d ? subscriber_judge(rc->subscriber, d) : verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory"); /* by today's rights */
+		struct holding *h = p && verdict_ok(&v) ? holding_add(rc->subscriber, d, &g->id[r->at], g->fence[r->at]) : NULL;
 
 		if (h) {
 			holding_keep(h, p);
