@@ -1,20 +1,15 @@
 // Are the contract's smaller promises kept? What proto/baton/v1 says of single fields, sizes and details, one test each.
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
-import { denied } from './lib/agent.js'
+import { denied, read } from './lib/agent.js'
 
 const slow = { sandbox: { ...profile('x').sandbox, limits: { max_runtime_ms: 700 } }, delivery: { ...profile('x').delivery, lease_ms: 5000, backoff_ms: [100, 200], max_attempts: 2 } }
 const b = new Broker({ profiles: { [ROUTE]: profile(ROUTE), slow: profile('slow', slow), changing: profile('changing') } })
 let planner, worker
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-})
+before(async () => { [planner, worker] = await b.startWith('planner', 'worker') })
 after(() => b.remove())
 
-const read = (route, more = {}) => ({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ', idempotency_key: '', ...more })
 
 test('I-8 T3 a token is refused in every text of the envelope / the same envelope without it is taken', async () => {
   const short = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl'

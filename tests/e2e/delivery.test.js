@@ -1,7 +1,7 @@
 // What happens between acceptance and the end? Windows, leases, resumption, fencing, retries, holds, cancels, priorities, times.
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
-import { denied } from './lib/agent.js'
+import { denied, read } from './lib/agent.js'
 
 // A route of its own for each test, so that none disturbs another.
 const names = ['window', 'pause', 'resume', 'lapse', 'fence', 'late', 'retry', 'dead', 'final', 'reject', 'release', 'cancelq', 'cancell', 'held', 'order', 'later',
@@ -12,15 +12,9 @@ const special = (n) => (n.startsWith('huge') ? sixteen : deliveries[n] ? { deliv
 const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, special(n))])), config: (t) => t.replace('max_payload: 1MiB', 'max_payload: 16MiB') })
 let planner, worker, worker2
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-  worker2 = await b.agent('worker2')
-})
+before(async () => { [planner, worker, worker2] = await b.startWith('planner', 'worker', 'worker2') })
 after(() => b.remove())
 
-const read = (route, more = {}) => ({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ', idempotency_key: '', ...more })
 const send = (route, more, opts) => planner.submit(read(route, more), opts)
 const serve = (route, open = {}, who = worker) => who.subscribe({ routes: [route], ...open })
 const quiet = async (s, ms = 400) => { await sleep(ms); assert.deepEqual(s.deliveries(), []) }

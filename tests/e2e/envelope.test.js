@@ -11,11 +11,7 @@ const reads = profile('reads', { tools: { allowed: ['orders.lookup'], spec: { 'o
 const b = new Broker({ profiles: { [ROUTE]: profile(ROUTE), reads, document: document.replace('https://identity.example.com', 'https://static.issuer.example').replace(ROUTE, 'document') } })
 let planner, bystander
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  bystander = await b.agent('bystander')
-})
+before(async () => { [planner, bystander] = await b.startWith('planner', 'bystander') })
 after(() => b.remove())
 
 // This change is refused for this reason, with the decision audited; the same envelope without it is taken.

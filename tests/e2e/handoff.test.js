@@ -9,14 +9,7 @@ import { jose } from './lib/tokens.js'
 const b = new Broker({ profiles: { [ROUTE]: profile(ROUTE), second: profile('second', { tools: { allowed: ['orders.lookup'] } }) } })
 let planner, worker, auditor, bystander, gplanner
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-  auditor = await b.agent('auditor')
-  bystander = await b.agent('bystander')
-  gplanner = await b.agent('gplanner')
-})
+before(async () => { [planner, worker, auditor, bystander, gplanner] = await b.startWith('planner', 'worker', 'auditor', 'bystander', 'gplanner') })
 after(() => b.remove())
 
 // Serves one delivery and says what it was.

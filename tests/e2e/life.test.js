@@ -2,21 +2,18 @@
 import fs from 'node:fs'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
+import { read } from './lib/agent.js'
 
 const names = ['later', 'retry', 'lapse', 'given', 'first', 'ends0', 'ends1', 'ends2', 'ends3']
 const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n)])) })
 let planner, worker, worker2
 
-async function connect () {
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-  worker2 = await b.agent('worker2')
-}
-before(async () => { await b.start(); await connect() })
+const start = async () => { [planner, worker, worker2] = await b.startWith('planner', 'worker', 'worker2') }
+before(start)
 after(() => b.remove())
 
 // After a restart a newly stamped envelope is taken once the clock has passed the floor of the route's slot and the skew.
-const send = (route, more = {}) => until('a receipt', () => planner.submit({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ', idempotency_key: '', ...more }))
+const send = (route, more = {}) => until('a receipt', () => planner.submit(read(route, more)))
 const serve = (route, who = worker) => who.subscribe({ routes: [route] })
 const life = (id) => b.audit().filter((r) => r.handoff_id === id && r.event.startsWith('handoff.')).map((r) => r.event.slice('handoff.'.length)).sort()
 const counted = async (route, state) => Number(((await b.http('/metrics')).body.match(new RegExp(`baton_handoffs_total\\{.*route="${route}".*state="${state}".*\\} (\\d+)`)) || [0, 0])[1])
@@ -82,13 +79,11 @@ test('O-3 each lease of a handoff names who had it: after a lapse, after a relea
 test('O-8 after a crash and a rotation only what changed in the run that crashed is reconciled, and counted as it was written', async () => {
   const before = await once('first')
   await b.stop()
-  await b.start()
-  await connect()
+  await start()
   const during = await once('first')
   await b.crash()
   fs.renameSync(b.path('audit.jsonl'), b.path('audit.1'))
-  await b.start()
-  await connect()
+  await start()
   const line = await until('the reconciliation', () => b.log().split('\n').find((l) => l.includes('audit.reconciled')))
   const lines = b.audit().filter((r) => r.reconciled)
   assert.ok(lines.some((r) => r.handoff_id === during && r.event === 'handoff.completed'))
@@ -103,8 +98,7 @@ test('O-8 what happens after a crash is written once / what the crash kept out o
   await b.crash()
   fs.writeFileSync(b.path('audit.jsonl'), b.auditLines().filter((l) => !(l.includes(lost) && l.includes('handoff.completed'))).map((l) => l + '\n').join(''))
   await sleep(2000)
-  await b.start()
-  await connect()
+  await start()
   for (const { handoff_id } of ends) await b.audited({ event: 'handoff.expired', handoff_id })
   await b.audited({ event: 'handoff.completed', handoff_id: lost, reconciled: true })
   await sleep(500)

@@ -9,11 +9,7 @@ import { denied } from './lib/agent.js'
 const b = new Broker()
 let planner, worker
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-})
+before(async () => { [planner, worker] = await b.startWith('planner', 'worker') })
 after(() => b.remove())
 
 async function oneCycle (payload = '{"order":"A-7"}') {

@@ -13,9 +13,7 @@ let planner, worker, other
 
 before(async () => {
   other = await new StaticIssuer(b.path('second.jwks'), second).make({ es: 'ES256' })
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
+  ;[planner, worker] = await b.startWith('planner', 'worker')
 })
 after(() => b.remove())
 

@@ -1,21 +1,15 @@
 // What happens to open streams and leases when a reload takes rights away from their agent?
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
+import { read } from './lib/agent.js'
 
 const names = ['taken', 'kept', 'held', 'gone', 'watched', 'sender']
 const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n)])) })
 let planner, auditor, worker, worker2
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  auditor = await b.agent('auditor')
-  worker = await b.agent('worker')
-  worker2 = await b.agent('worker2')
-})
+before(async () => { [planner, auditor, worker, worker2] = await b.startWith('planner', 'auditor', 'worker', 'worker2') })
 after(() => b.remove())
 
-const read = (route) => ({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ', idempotency_key: '' })
 async function reload (change) {
   const done = () => b.audit().filter((r) => r.event === 'config.reloaded').length
   const n = done()

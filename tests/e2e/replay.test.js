@@ -11,12 +11,8 @@ import { bytesField, encode } from './lib/wire.js'
 const b = new Broker({ fsync: 'always' })
 let planner, auditor, worker
 
-async function connect () {
-  planner = await b.agent('planner')
-  auditor = await b.agent('auditor')
-  worker = await b.agent('worker')
-}
-before(async () => { await b.start(); await connect() })
+const start = async () => { [planner, auditor, worker] = await b.startWith('planner', 'auditor', 'worker') }
+before(start)
 after(() => b.remove())
 
 const bytesOf = (change) => bytesField(1, encode('baton.v1.TaskEnvelope', planner.envelope(change)))
@@ -102,8 +98,7 @@ test('E8 a replay after a broker restart is refused; what was acknowledged is de
   const bytes = bytesOf()
   const first = await send(bytes)
   await b.stop()
-  await b.start()
-  await connect()
+  await start()
   const r = await denied(send(bytes), 'replayed_nonce')
   assert.equal(r.handoff_id, first.handoff_id)
   await takesNew()
@@ -114,8 +109,7 @@ test('E8 nor after the broker and its Redis were killed', async () => {
   const all = []
   for (let i = 0; i < 10; i++) { const bytes = bytesOf(); all.push([bytes, (await send(bytes)).handoff_id]) }
   await b.crash()
-  await b.start()
-  await connect()
+  await start()
   for (const [bytes, id] of all) assert.equal((await denied(send(bytes), 'replayed_nonce')).handoff_id, id)
   await takesNew()
   await doAll(all.map(([, id]) => id))
@@ -148,15 +142,13 @@ test('E8 nor after Redis lost only the tail of its log: the lost ones are stale,
   const aof = file()
   assert.ok(fs.statSync(aof).size > size + 40)
   fs.truncateSync(aof, size + 40)
-  await b.start()
-  await connect()
+  await start()
   const r = await refused(send(lost))
   assert.equal(r.reason, 'stale_envelope', r.message)
   assert.equal((await denied(send(kept), 'replayed_nonce')).handoff_id, id)
   await takesNew()
   await b.stop()
-  await b.start()
-  await connect()
+  await start()
   assert.equal((await denied(send(kept), 'replayed_nonce')).handoff_id, id, 'and on the second start too')
   await doAll([id])
 })

@@ -1,6 +1,7 @@
 // What does a stream that resumes its leases get, and who keeps them while the old stream still stands?
 import { test, before, after, assert, sleep } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
+import { read } from './lib/agent.js'
 import { jose } from './lib/tokens.js'
 
 const del = (d) => ({ delivery: { ...profile('x').delivery, ...d } })
@@ -13,15 +14,9 @@ const routes = {
 const b = new Broker({ profiles: Object.fromEntries(Object.entries(routes).map(([n, more]) => [n, profile(n, more)])) })
 let planner, worker, worker2
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-  worker2 = await b.agent('worker2')
-})
+before(async () => { [planner, worker, worker2] = await b.startWith('planner', 'worker', 'worker2') })
 after(() => b.remove())
 
-const read = (route) => ({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ', idempotency_key: '' })
 async function cutAndResume (route) {
   const { handoff_id } = await planner.submit(read(route))
   const s = await worker.subscribe({ routes: [route] })

@@ -11,11 +11,7 @@ const routes = ['swap', 'plant', 'flip', 'invent', 'result', 'backlog']
 const b = new Broker({ profiles: Object.fromEntries([ROUTE, ...routes].map((n) => [n, profile(n)])) })
 let planner, worker
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  worker = await b.agent('worker')
-})
+before(async () => { [planner, worker] = await b.startWith('planner', 'worker') })
 after(() => b.remove())
 
 const STATE_AT = 66 // of the record in Redis: broker/store/baton1.lua

@@ -14,11 +14,7 @@ const b = new Broker({ profiles: { [ROUTE]: profile(ROUTE), users_only: strict, 
 let planner, auditor
 const now = () => Math.floor(Date.now() / 1000)
 
-before(async () => {
-  await b.start()
-  planner = await b.agent('planner')
-  auditor = await b.agent('auditor')
-})
+before(async () => { [planner, auditor] = await b.startWith('planner', 'auditor') })
 after(() => b.remove())
 
 // The token is refused for this reason, audited with the trace, and nothing was stored; the honest twin passes.

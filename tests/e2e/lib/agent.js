@@ -95,6 +95,9 @@ class Subscription extends Frames {
   }
 }
 
+// Fields of an envelope that asks to read: a tool of each test profile that needs no approval and no idempotency key.
+export const read = (route, more = {}) => ({ route, tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ', idempotency_key: '', ...more })
+
 export class Agent {
   constructor (leaf, addr, { token, options = {} } = {}) {
     Object.assign(this, leaf, { addr, token })

@@ -186,6 +186,14 @@ ${agents.join('\n')}
     return a
   }
 
+  // Brings it up, and these agents with honest tokens to it.
+  async startWith (...names) {
+    const agents = []
+    await this.start()
+    for (const name of names) agents.push(await this.agent(name))
+    return agents
+  }
+
   signal (sig) { this.process.kill(sig) }
 
   async stop ({ expect = 0, ms = 20000 } = {}) {
