@@ -17,14 +17,11 @@
 #define ANSWER_ARENA (64 * 1024 * 1024)
 #define PAGE_MAX 500
 #define PAGE_TOKEN_MAX 4096
+#define WIDTH 14 /* of a block's keys */
 
 static void line(const struct cli *c, const char *key, const char *value)
 {
-	if (!value || !*value)
-		return;
-	fprintf(c->out, "%-14s ", key);
-	text_print(c->out, slice_str(value), false);
-	fputc('\n', c->out);
+	text_line(c->out, WIDTH, key, value);
 }
 
 static void line_time(const struct cli *c, const char *key, int64_t ms)
@@ -39,7 +36,7 @@ static void line_time(const struct cli *c, const char *key, int64_t ms)
 
 static void line_payload(const struct cli *c, const char *key, struct slice bytes)
 {
-	fprintf(c->out, "%-14s ", key);
+	fprintf(c->out, "%-*s ", WIDTH, key);
 	text_print(c->out, bytes, false);
 	fputc('\n', c->out);
 }
@@ -47,19 +44,15 @@ static void line_payload(const struct cli *c, const char *key, struct slice byte
 static void line_number(const struct cli *c, const char *key, uint64_t value)
 {
 	if (value)
-		fprintf(c->out, "%-14s %llu\n", key, (unsigned long long)value);
+		fprintf(c->out, "%-*s %llu\n", WIDTH, key, (unsigned long long)value);
 }
 
-static void line_words(const struct cli *c, const char *key, char **words, size_t n)
+static void line_label(const struct cli *c, const char *key, const char *value)
 {
-	if (!n)
-		return;
-	fprintf(c->out, "%-14s", key);
-	for (size_t i = 0; i < n; i++) {
-		fputc(' ', c->out);
-		text_print(c->out, slice_str(words[i]), false);
-	}
-	fputc('\n', c->out);
+	char text[700];
+
+	snprintf(text, sizeof text, "%s=%s", key, value);
+	line(c, "label:", text);
 }
 
 /* What was asked for, as it was sent. */
@@ -70,7 +63,7 @@ static void print_envelope(const struct cli *c, const Baton__V1__TaskEnvelope *e
 	line(c, "side effect:", side_effect_text((enum side_effect)e->side_effect));
 	line(c, "idempotency:", e->idempotency_key);
 	line(c, "destination:", e->destination);
-	line_words(c, "scopes:", e->scopes, e->n_scopes);
+	text_line_words(c->out, WIDTH, "scopes:", e->scopes, e->n_scopes);
 	line(c, "tenant:", e->tenant);
 	if (e->trust)
 		line(c, "trust:", content_trust_text((enum content_trust)e->trust));
@@ -81,12 +74,8 @@ static void print_envelope(const struct cli *c, const Baton__V1__TaskEnvelope *e
 	line_time(c, "not before:", e->start_at_ms);
 	line(c, "traceparent:", e->traceparent);
 	line(c, "tracestate:", e->tracestate);
-	for (size_t i = 0; i < e->n_labels; i++) {
-		char text[300];
-
-		snprintf(text, sizeof text, "%s=%s", e->labels[i]->key, e->labels[i]->value);
-		line(c, "label:", text);
-	}
+	for (size_t i = 0; i < e->n_labels; i++)
+		line_label(c, e->labels[i]->key, e->labels[i]->value);
 	line(c, "content type:", e->content_type[0] ? e->content_type : "application/json");
 	line_payload(c, "payload:", slice_of(e->payload.data, e->payload.len));
 }
@@ -122,10 +111,8 @@ static void print_block(const struct cli *c, const Baton__V1__Handoff *h)
 			 reason_text((enum reason)h->decision->reason), h->decision->policy_version);
 		line(c, "decision:", text);
 	}
-	for (size_t i = 0; i < h->n_labels; i++) {
-		snprintf(text, sizeof text, "%s=%s", h->labels[i]->key, h->labels[i]->value);
-		line(c, "label:", text);
-	}
+	for (size_t i = 0; i < h->n_labels; i++)
+		line_label(c, h->labels[i]->key, h->labels[i]->value);
 	if (h->result)
 		print_result(c, h->result);
 	if (h->failure) {

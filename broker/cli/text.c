@@ -109,3 +109,24 @@ void text_print(FILE *out, struct slice in, bool lines)
 		i += n ? n : 1;
 	}
 }
+
+void text_line(FILE *out, int width, const char *key, const char *value)
+{
+	if (!value || !*value)
+		return;
+	fprintf(out, "%-*s ", width, key);
+	text_print(out, slice_str(value), false);
+	fputc('\n', out);
+}
+
+void text_line_words(FILE *out, int width, const char *key, char *const *words, size_t n)
+{
+	if (!n)
+		return;
+	fprintf(out, "%-*s", width, key);
+	for (size_t i = 0; i < n; i++) {
+		fputc(' ', out);
+		text_print(out, slice_str(words[i]), false);
+	}
+	fputc('\n', out);
+}

@@ -20,5 +20,9 @@ bool text_is_plain(struct slice s);
 void text_safe(struct slice in, char *out, size_t size);
 /* Prints all of it that way; newlines and tabs pass when `lines`. */
 void text_print(FILE *out, struct slice in, bool lines);
+/* "key:   value" of a block, the value from column width + 1 on; nothing when it is NULL or empty. */
+void text_line(FILE *out, int width, const char *key, const char *value);
+/* The same with n words, a space before each. */
+void text_line_words(FILE *out, int width, const char *key, char *const *words, size_t n);
 
 #endif

@@ -11,6 +11,7 @@
 #include "client/stream.h"
 
 #define ANSWER_ARENA (4 * 1024 * 1024)
+#define WIDTH 13 /* of a block's keys */
 
 Baton__V1__WhoAmIResponse *whoami_ask(struct cli *c, struct arena *arena, struct client_status *status)
 {
@@ -22,23 +23,12 @@ Baton__V1__WhoAmIResponse *whoami_ask(struct cli *c, struct arena *arena, struct
 
 static void line(const struct cli *c, const char *key, const char *value)
 {
-	if (!value || !*value)
-		return;
-	fprintf(c->out, "%-13s ", key);
-	text_print(c->out, slice_str(value), false);
-	fputc('\n', c->out);
+	text_line(c->out, WIDTH, key, value);
 }
 
 static void words(const struct cli *c, const char *key, char **list, size_t n)
 {
-	if (!n)
-		return;
-	fprintf(c->out, "%-13s", key);
-	for (size_t i = 0; i < n; i++) {
-		fputc(' ', c->out);
-		text_print(c->out, slice_str(list[i]), false);
-	}
-	fputc('\n', c->out);
+	text_line_words(c->out, WIDTH, key, list, n);
 }
 
 static void print_block(const struct cli *c, const Baton__V1__WhoAmIResponse *r)
