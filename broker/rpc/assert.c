@@ -79,16 +79,7 @@ static void renew_release(struct op *op, bool durable)
 /* Nothing is signed for whom, or for what, would not be delivered now. False: the lease was taken away. */
 static bool judged(struct op *op, struct holding *h, const pb_task *t, const pb_envelope *e)
 {
-	struct verdict v = subscriber_judge(h->subscriber, h->desk);
-	enum store_finish_kind kind = FINISH_RELEASE;
-
-	if (verdict_ok(&v)) {
-		v = task_judge(op->arena, op->w->world, t, e, clock_unix_ms());
-		kind = v.reason == REASON_DEADLINE_EXCEEDED ? FINISH_EXPIRED : FINISH_QUARANTINED;
-	}
-	if (!verdict_ok(&v))
-		holding_revoke(op->w, h, kind, &v);
-	return verdict_ok(&v);
+	return holding_may_stay(op->w, h) && holding_task_stands(op->w, h, op->arena, t, e);
 }
 
 static void renew_read(struct op *op, const struct store_answer *a)

@@ -58,13 +58,8 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 static bool still_allowed(struct op *op, struct holding *h)
 {
 	struct delivery *d = op->state;
-	struct verdict v = verdict_allow();
 
-	if (op->world != op->w->world)
-		v = task_judge(op->arena, op->w->world, d->task, d->envelope, clock_unix_ms());
-	if (!verdict_ok(&v))
-		holding_revoke(op->w, h, v.reason == REASON_DEADLINE_EXCEEDED ? FINISH_EXPIRED : FINISH_QUARANTINED, &v);
-	return verdict_ok(&v);
+	return op->world == op->w->world || holding_task_stands(op->w, h, op->arena, d->task, d->envelope);
 }
 
 /* A lease that ended while its delivery waited to be sent is not spoken of. */

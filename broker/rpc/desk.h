@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "rpc/op.h"
+#include "rpc/task.h"
 
 struct profile;
 
@@ -77,9 +78,9 @@ void desks_free(struct rpc_worker *w);
 /* ---- holding.c ---- */
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence);
 /* How long its lease is and how often it is renewed: as the route's profile says. */
+void holding_keep(struct holding *h, const struct profile *p);
 /* Sets both deadlines, from now on. */
 void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_ms);
-void holding_keep(struct holding *h, const struct profile *p);
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence);
 /* Forgets it; the subscriber's credit comes back. */
 void holding_drop(struct rpc_worker *w, struct holding *h);
@@ -87,8 +88,11 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms);
 /* The handoff changed elsewhere: if its lease here is over, the subscriber is told to stop. */
 void holding_changed(struct rpc_worker *w, const struct handoff_id *id);
 void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why);
-/* Takes the lease away: the subscriber is told to stop (REVOKED), and the work goes back or aside, as `kind` says. */
-void holding_revoke(struct rpc_worker *w, struct holding *h, enum store_finish_kind kind, const struct verdict *why);
+/* Is its holder still allowed to keep it, by today's policy? False: it was taken away (the subscriber is told to stop, REVOKED) and the work
+ * went back to the queue. */
+bool holding_may_stay(struct rpc_worker *w, struct holding *h);
+/* Would its task still be delivered, by today's policy? False: it was taken away as above, and the work ended or went into quarantine. */
+bool holding_task_stands(struct rpc_worker *w, struct holding *h, struct arena *a, const pb_task *t, const pb_envelope *e);
 /* Takes away what today's policy no longer lets its holder keep. */
 void holdings_judge(struct rpc_worker *w);
 /* Another worker's stream resumed this lease at that time: this one lets go of it. */

@@ -170,36 +170,48 @@ static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms)
 	w->env.store->ops->extend(w->env.store, &rq, op_store_done, w, op->id);
 }
 
+/* Ends the lease in the store, as nobody reported. */
+static void finish_it(struct rpc_worker *w, const struct holding *h, enum store_finish_kind kind, enum reason reason, const char *note)
+{
+	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
+		.kind = kind, .reason = reason, .note = note, .trace_id = h->trace_id};
+
+	finish_alone(w, &f);
+}
+
 /* The work's own deadline ends it; a delivery that ran too long is tried again while attempts last. */
 static void expire(struct rpc_worker *w, struct holding *h)
 {
 	bool over = h->run_deadline_ms >= h->deadline_ms;
-	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
-		.kind = over ? FINISH_EXPIRED : FINISH_RETRY, .reason = REASON_DEADLINE_EXCEEDED, .trace_id = h->trace_id,
-		.note = over ? "its deadline passed while it was worked on" : "it ran longer than the profile's max_runtime_ms"};
 
-	finish_alone(w, &f);
+	finish_it(w, h, over ? FINISH_EXPIRED : FINISH_RETRY, REASON_DEADLINE_EXCEEDED,
+		  over ? "its deadline passed while it was worked on" : "it ran longer than the profile's max_runtime_ms");
 	holding_stop(w, h, REASON_DEADLINE_EXCEEDED);
 }
 
-void holding_revoke(struct rpc_worker *w, struct holding *h, enum store_finish_kind kind, const struct verdict *why)
+static void revoke(struct rpc_worker *w, struct holding *h, enum store_finish_kind kind, const struct verdict *why)
 {
-	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
-		.kind = kind, .reason = why->reason, .note = why->message, .trace_id = h->trace_id};
-
 	log_event(LOG_WARN, "lease.revoked", F_STR("route", h->desk->route), F_STR("agent", h->subscriber->agent),
 		  F_STR("reason", reason_text(why->reason)));
-	finish_alone(w, &f);
+	finish_it(w, h, kind, why->reason, why->message);
 	holding_stop(w, h, REASON_REVOKED);
 }
 
-/* False: the holder lost its right to it, and it was taken away. */
-static bool may_stay(struct rpc_worker *w, struct holding *h)
+bool holding_may_stay(struct rpc_worker *w, struct holding *h)
 {
 	struct verdict v = subscriber_judge(h->subscriber, h->desk);
 
 	if (!verdict_ok(&v))
-		holding_revoke(w, h, FINISH_RELEASE, &v);
+		revoke(w, h, FINISH_RELEASE, &v);
+	return verdict_ok(&v);
+}
+
+bool holding_task_stands(struct rpc_worker *w, struct holding *h, struct arena *a, const pb_task *t, const pb_envelope *e)
+{
+	struct verdict v = task_judge(a, w->world, t, e, clock_unix_ms());
+
+	if (!verdict_ok(&v))
+		revoke(w, h, v.reason == REASON_DEADLINE_EXCEEDED ? FINISH_EXPIRED : FINISH_QUARANTINED, &v);
 	return verdict_ok(&v);
 }
 
@@ -209,7 +221,7 @@ void holdings_judge(struct rpc_worker *w)
 
 	HASH_ITER(hh, w->holdings, h, t)
 		if (!h->settling)
-			may_stay(w, h);
+			holding_may_stay(w, h);
 }
 
 void holdings_tick(struct rpc_worker *w, int64_t now_ms)
@@ -225,7 +237,7 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 			continue;
 		}
 		if (!h->renewing && now_ms >= h->renew_at_ms) {
-			if (!may_stay(w, h))
+			if (!holding_may_stay(w, h))
 				continue;
 			extend(w, h, h->lease_ms);
 		}
@@ -290,15 +302,6 @@ void holding_taken(struct rpc_worker *w, const struct handoff_id *id, uint64_t f
 	subscriber_pump(s);
 }
 
-/* Nobody saw it: it costs no attempt. */
-static void give_back(struct rpc_worker *w, const struct holding *h)
-{
-	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
-		.kind = FINISH_RELEASE, .note = "its stream ended before it was sent", .trace_id = h->trace_id};
-
-	finish_alone(w, &f);
-}
-
 void holdings_abandon(struct subscriber *s)
 {
 	struct rpc_worker *w = s->rc->w;
@@ -307,8 +310,8 @@ void holdings_abandon(struct subscriber *s)
 	DL_FOREACH_SAFE2(s->holdings, h, t, sub_next) {
 		const struct profile *p = registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route));
 
-		if (h->unsent)
-			give_back(w, h);
+		if (h->unsent) /* nobody saw it: it costs no attempt */
+			finish_it(w, h, FINISH_RELEASE, REASON_UNSPECIFIED, "its stream ended before it was sent");
 		else if (!h->settling)
 			extend(w, h, p ? p->resume_ms : 1000);
 		holding_drop(w, h);
