@@ -16,7 +16,8 @@
 #define FILE_MAX (1 << 20)
 #define ARENA_MAX (128 << 20) /* 4096 agents of 11 KiB, and the tree */
 #define PATH_SIZE 128
-#define KEYS_MAX 32           /* of one section */
+#define KEYS_MAX 64           /* of one section */
+#define MESSAGE_ROOM (1u << 20) /* what a message has beside its payload */
 
 /* Where the reader is: as the table has it ("issuers[]") and as people read it ("issuers[0]"). */
 struct place {
@@ -311,11 +312,31 @@ static int check_store(struct config_reader *r, const struct yaml_node *root)
 	return 0;
 }
 
+#define BURST_S 10 /* what a budget of frames saves up, in seconds of its rate */
+
+/* Get answers with a handoff's payload and its result at once. */
+static int finish_limits(struct config_reader *r, const struct yaml_node *root)
+{
+	struct config *c = r->config;
+	struct h2_limits *h2 = &c->server.h2;
+
+	if (c->buffered_per_connection < 2 * c->max_payload + 2 * MESSAGE_ROOM)
+		return config_error(r, node_at(root, "limits", "buffered_per_connection"),
+				    "limits.buffered_per_connection is too small for two payloads of envelope.max_payload: it must be "
+				    "at least twice that and 2MiB");
+	c->server.partial_bytes = c->buffered_per_connection;
+	h2->connection_queue = (uint32_t)c->buffered_per_connection;
+	h2->reset_burst = BURST_S * h2->reset_rate;
+	h2->control_burst = BURST_S * h2->control_rate;
+	h2->ping_burst = BURST_S * h2->ping_rate;
+	return 0;
+}
+
 int config_finish(struct config_reader *r, const struct yaml_node *root)
 {
 	struct config *c = r->config;
 
-	if (default_node(r, root) || check_agents(r, root) || check_store(r, root))
+	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || finish_limits(r, root))
 		return -1;
 	if (!c->store_keys_file[0])
 		c->store_keys_file = arena_printf(r->arena, "%s/seal.keys", c->state_dir);
@@ -366,6 +387,7 @@ struct config *config_load(const char *path, struct problem *why)
 	}
 	r.arena = l->arena;
 	r.config = &l->pub;
+	l->pub.server.h2 = (struct h2_limits)H2_LIMITS_DEFAULT;
 	if (read_file(&r)) {
 		config_free(&l->pub);
 		return NULL;

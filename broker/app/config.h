@@ -11,6 +11,7 @@
 #include "base/problem.h"
 #include "identity/issuer.h"
 #include "identity/peer.h"
+#include "net/server.h"
 #include "registry/registry.h"
 #include "store/store.h"
 
@@ -49,7 +50,9 @@ struct config {
 	int64_t envelope_window_ms, clock_skew_ms;
 	uint64_t max_payload;                /* bytes */
 
-	uint32_t connections, connections_per_agent, streams_per_connection, handshakes_per_s;
+	struct server_limits server;         /* of every listener for agents */
+	uint32_t connections_per_agent;
+	uint64_t buffered_per_connection;    /* bytes each way */
 	uint64_t waiting_per_route, waiting_bytes;
 
 	const char *audit_file;

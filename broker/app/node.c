@@ -61,10 +61,12 @@ static void on_connection(void *arg, const char *listener, int delta)
 static void on_handshake(void *arg, const char *listener, const char *result, const char *remote)
 {
 	struct node *n = arg;
+	int64_t others;
 
 	metrics_add(n->metrics, METRIC_HANDSHAKES, listener, result, 1);
-	if (strcmp(result, "ok") != 0)
-		log_event(LOG_INFO, "peer.refused", F_STR("listener", listener), F_STR("why", result), F_STR("remote", remote));
+	if (strcmp(result, "ok") != 0 && (others = refusals_note(&n->refusals)) >= 0)
+		log_event(LOG_INFO, "peer.refused", F_STR("listener", listener), F_STR("why", result), F_STR("remote", remote),
+			  F_INT("unlogged", others));
 }
 
 static void on_closed(void *arg, const char *listener, const char *why)
@@ -74,20 +76,10 @@ static void on_closed(void *arg, const char *listener, const char *why)
 	metrics_add(n->metrics, METRIC_CONNECTIONS_CLOSED, listener, why, 1);
 }
 
-struct server_limits node_limits(const struct config *c)
-{
-	struct server_limits l = server_limits_default;
-
-	l.connections = c->connections;
-	l.handshakes_per_s = c->handshakes_per_s;
-	l.h2.max_streams = c->streams_per_connection;
-	return l;
-}
-
 static int open_server(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
-	struct server_config s = {.workers = n->n_workers, .limits = node_limits(c),
+	struct server_config s = {.workers = n->n_workers, .limits = c->server,
 		.observer = {.on_connection = on_connection, .on_handshake = on_handshake, .on_closed = on_closed, .arg = n},
 		.worker_start = node_worker_start, .worker_stop = node_worker_stop, .admit = node_worker_admit, .arg = n};
 
@@ -161,6 +153,7 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->health = health_new(clock_unix_ms());
 	n->shared = shared_new();
 	n->census = census_new(c->connections_per_agent);
+	refusals_init(&n->refusals);
 	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->census) {
 		problem_set(why, "out of memory");
 		node_free(n);
@@ -316,6 +309,7 @@ void node_free(struct node *n)
 	assertion_key_free(n->assertion);
 	seal_keys_free(n->seal);
 	census_free(n->census);
+	refusals_clear(&n->refusals);
 	shared_free(n->shared);
 	if (n->loop)
 		loop_free(n->loop);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "app/census.h"
+#include "app/refusals.h"
 #include "app/config.h"
 #include "app/keyfeed.h"
 #include "app/node.h"
@@ -64,6 +65,7 @@ struct node {
 	unsigned n_workers;
 	_Atomic uint64_t store_ok;       /* one bit a worker */
 	struct census *census;           /* connections by agent */
+	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	char marker[1200];               /* state_dir/running */
@@ -71,7 +73,6 @@ struct node {
 };
 
 /* ---- node.c ---- */
-struct server_limits node_limits(const struct config *c);
 
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */

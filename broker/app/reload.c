@@ -215,7 +215,6 @@ void reload_run(struct node *n)
 	struct problem why = {""};
 	struct keyfeed *old_feed;
 	struct config *old_config = n->config;
-	struct server_limits limits;
 
 	if (fresh_make(n, &f, &why) < 0) {
 		fresh_drop(&f);
@@ -232,8 +231,7 @@ void reload_run(struct node *n)
 	n->tls = f.tls;
 	n->config = f.config;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
-	limits = node_limits(n->config);
-	server_set_limits(n->server, &limits);
+	server_set_limits(n->server, &n->config->server);
 	census_set_max(n->census, n->config->connections_per_agent);
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);

@@ -36,6 +36,7 @@ static const struct h2_limits client_limits = {
 	.max_frame = 16384,
 	.send_high = 512 * 1024,
 	.send_low = 64 * 1024,
+	.connection_queue = 256u << 20,
 	.reset_burst = 10000, .reset_rate = 1000, /* the broker is no attacker: its own budgets are for peers */
 	.control_burst = 10000, .control_rate = 1000,
 	.ping_burst = 1000, .ping_rate = 100,

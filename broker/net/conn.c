@@ -3,15 +3,18 @@
  * go, so that no callback ever returns into something that was freed. */
 #include "config.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/address.h"
+#include "net/hello.h"
 #include "net/worker.h"
 
 #define PENDING_CAP (256 * 1024)
@@ -88,16 +91,27 @@ static void say_connection(struct conn *c, int delta)
 		o->on_connection(o->arg, c->listener->name, delta);
 }
 
+static void shaken(struct conn *c)
+{
+	struct worker *w = c->worker;
+
+	DL_DELETE2(w->shaking, c, shake_prev, shake_next);
+	w->n_shaking--;
+	sources_shaken(w->server->sources, &c->source);
+}
+
 void conn_set_state(struct conn *c, enum conn_state to)
 {
 	static const char *const names[] = {"handshake", "preface", "open", "draining", "closing", "linger", "dead"};
-	bool was_live = c->state <= CONN_CLOSING;
+	bool was_live = c->state <= CONN_CLOSING, was_shaking = c->state == CONN_HANDSHAKE;
 
 	if (log_enabled(LOG_DEBUG))
 		log_event(LOG_DEBUG, "conn.state", F_INT("connection", c->peer.connection), F_STR("from",
 			names[c->state]),
 			  F_STR("to", names[to]), F_STR("why", c->why));
 	c->state = to;
+	if (was_shaking)
+		shaken(c);
 	if (was_live && to > CONN_CLOSING)
 		worker_conn_over(c->worker);
 }
@@ -110,17 +124,27 @@ static void link_conn(struct worker *w, struct conn *c)
 		c->next->at = &c->next;
 	w->conns = c;
 	w->n_live++;
+	DL_APPEND2(w->shaking, c, shake_prev, shake_next);
+	w->n_shaking++;
 }
 
-void conn_new(struct worker *w, const struct listener *l, struct tls_server *tls, int fd, const struct sockaddr *sa,
-	      const struct source_key *source)
+/* The socket says nothing before there is enough to judge. */
+static void prepare_socket(int fd)
+{
+	int one = 1, hello = HELLO_BYTES;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &hello, sizeof hello);
+}
+
+void conn_new(struct worker *w, struct listener *l, int fd, const struct sockaddr *sa, const struct source_key *source)
 {
 	struct conn *c = calloc(1, sizeof *c);
-	int one = 1;
 
 	if (!c) {
 		close(fd);
-		sources_leave(w->server->sources, source);
+		sources_shaken(w->server->sources, source);
+		sources_leave(w->server->sources, source, clock_mono_ms());
 		atomic_fetch_sub(&w->server->connections, 1);
 		return;
 	}
@@ -137,10 +161,9 @@ void conn_new(struct worker *w, const struct listener *l, struct tls_server *tls
 	address_format(sa, c->peer.remote);
 	buf_init(&c->pending, PENDING_CAP);
 	link_conn(w, c);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	c->tls = tls_io_server(tls, fd);
+	prepare_socket(fd);
 	c->watch = loop_fd_new(w->loop, fd, conn_on_ready, c);
-	if (!c->tls || !c->watch) {
+	if (!c->watch) {
 		conn_abort(c, "out_of_memory");
 		return;
 	}
@@ -162,6 +185,48 @@ void conn_touch(struct conn *c)
 
 /* ---- the handshake ---- */
 
+/* No TLS session was made: there is nothing to say, and nobody to say it to. */
+static void turned_away(struct conn *c, const char *why)
+{
+	say_handshake(c, why);
+	conn_abort(c, why);
+}
+
+static void begin_tls(struct conn *c)
+{
+	struct tls_server *tls = listener_tls(c->listener);
+	int one = 1;
+
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof one);
+	c->tls = tls_io_server(tls, c->fd);
+	tls_server_unref(tls);
+	if (!c->tls)
+		conn_abort(c, "out_of_memory");
+}
+
+/* Looks at the first bytes without taking them. */
+static void greet(struct conn *c)
+{
+	uint8_t first[HELLO_BYTES];
+	ssize_t n = recv(c->fd, first, sizeof first, MSG_PEEK);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	switch (hello_judge(slice_of(first, n > 0 ? (size_t)n : 0))) {
+	case HELLO_TLS:
+		begin_tls(c);
+		break;
+	case HELLO_NOT_TLS:
+		turned_away(c, "not_tls");
+		break;
+	case HELLO_TOO_LARGE:
+		turned_away(c, "hello_too_large");
+		break;
+	case HELLO_MORE: /* so few come only with the end of all that comes */
+		turned_away(c, "closed");
+	}
+}
+
 static void handshake_failed(struct conn *c, enum tls_step step)
 {
 	const char *label = step == TLS_EOF ? "closed" : tls_io_failure(c->tls);
@@ -176,6 +241,11 @@ void conn_handshake_timeout(struct conn *c)
 {
 	say_handshake(c, "timeout");
 	conn_close(c, 0, "handshake_timeout");
+}
+
+void conn_evict(struct conn *c)
+{
+	turned_away(c, "evicted");
 }
 
 static void admit(struct conn *c)
@@ -215,8 +285,13 @@ static void handshake_done(struct conn *c)
 
 void conn_shake(struct conn *c)
 {
-	enum tls_step step = tls_io_handshake(c->tls);
+	enum tls_step step;
 
+	if (!c->tls)
+		greet(c);
+	if (!c->tls || c->state != CONN_HANDSHAKE || !worker_may_shake(c->worker))
+		return;
+	step = tls_io_handshake(c->tls);
 	switch (step) {
 	case TLS_DONE:
 		loop_fd_want(c->watch, LOOP_READ);
@@ -286,7 +361,7 @@ void conn_finish(struct conn *c)
 	c->since_ms = clock_mono_ms();
 	h2_free(c->h2);
 	c->h2 = NULL;
-	if (c->mute || !c->watch) {
+	if (c->mute || !c->watch || !c->tls) {
 		conn_die(c);
 		return;
 	}
@@ -325,7 +400,7 @@ void conn_free(struct conn *c)
 	tls_io_free(c->tls);
 	close(c->fd);
 	buf_clear(&c->pending);
-	sources_leave(s->sources, &c->source);
+	sources_leave(s->sources, &c->source, clock_mono_ms());
 	atomic_fetch_sub(&s->connections, 1);
 	free(c);
 }

@@ -7,6 +7,7 @@
 #include "net/worker.h"
 
 #define NEVER INT64_MAX
+#define TRICKLE 16384
 #define CLOCK_STEP_MS 60000 /* the wall clock may step: look at what depends on it at least that often */
 
 enum { H2_NO_ERROR = 0, H2_CANCEL = 8, H2_ENHANCE_YOUR_CALM = 11 };
@@ -123,6 +124,12 @@ static int64_t check_message(struct call *call, int64_t now)
 	return NEVER;
 }
 
+/* Who takes a byte now and then takes nothing: TRICKLE bytes, or all that waited, or it is a stall. */
+static size_t least_taken(const struct call *call)
+{
+	return call->waiting && call->waiting < TRICKLE ? call->waiting : TRICKLE;
+}
+
 /* A stream that has something to send, and a peer that opens no window for it. */
 static int64_t check_taken(struct call *call, int64_t now)
 {
@@ -134,9 +141,10 @@ static int64_t check_taken(struct call *call, int64_t now)
 		call->stalled_since_ms = 0;
 		return NEVER;
 	}
-	if (!call->stalled_since_ms || taken != call->taken_bytes) {
+	if (!call->stalled_since_ms || taken - call->taken_bytes >= least_taken(call)) {
 		call->stalled_since_ms = now;
 		call->taken_bytes = taken;
+		call->waiting = queued;
 	} else if (now >= call->stalled_since_ms + limit) {
 		call_abort(call, GRPC_UNAVAILABLE, H2_CANCEL);
 		return NEVER;

@@ -1,5 +1,6 @@
 /* Who gets in? Accepting stops while handshakes come faster than they may: those who wait stay in the kernel's
- * queue. Over a cap, of all connections or of one source's, a connection is accepted and closed at once. When
+ * queue. Over a cap, of all connections or of one source's, or when one source comes too fast, a connection is accepted
+ * and closed at once, so that it holds up nobody else. When
  * descriptors run out, a spare one is given up to accept and close the first in line, and accepting pauses, so that
  * the loop does not spin on a queue that it cannot empty. */
 #include "config.h"
@@ -55,27 +56,39 @@ static void out_of_descriptors(struct acceptor *a)
 	errno = why;
 }
 
-/* Under the caps, or closed. */
+static unsigned most_shaking(const struct worker *w)
+{
+	unsigned share = w->limits.handshakes_open / w->server->config.workers;
+
+	return share ? share : 1;
+}
+
+/* Under the caps, or closed. One that no handshake is begun with takes none of the others'. */
 static void let_in(struct acceptor *a, int fd, const struct sockaddr *sa)
 {
 	struct worker *w = a->worker;
 	struct server *s = w->server;
+	const struct server_limits *l = &w->limits;
+	const struct source_caps caps = {l->connections_per_source, l->handshakes_open_per_source, l->connections_per_source_per_s};
 	struct source_key k = source_key(sa);
-	struct tls_server *tls;
+	const char *why;
 
 	if (atomic_fetch_add(&s->connections, 1) >= w->limits.connections) {
 		atomic_fetch_sub(&s->connections, 1);
+		server_return_handshake(s);
 		refuse(a, fd, "connection_limit");
 		return;
 	}
-	if (!sources_enter(s->sources, &k, w->limits.connections_per_source)) {
+	why = sources_enter(s->sources, &k, &caps, clock_mono_ms());
+	if (why) {
 		atomic_fetch_sub(&s->connections, 1);
-		refuse(a, fd, "source_limit");
+		server_return_handshake(s);
+		refuse(a, fd, why);
 		return;
 	}
-	tls = listener_tls(a->listener);
-	conn_new(w, a->listener, tls, fd, sa, &k);
-	tls_server_unref(tls);
+	if (w->n_shaking >= most_shaking(w))
+		conn_evict(w->shaking);
+	conn_new(w, a->listener, fd, sa, &k);
 }
 
 static bool accept_failed(struct acceptor *a)

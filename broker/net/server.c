@@ -22,7 +22,10 @@
 const struct server_limits server_limits_default = {
 	.connections = 20000,
 	.connections_per_source = 4096,
-	.handshakes_per_s = 2000,
+	.connections_per_source_per_s = 250,
+	.handshakes_per_s = 500,
+	.handshakes_open = 1024,
+	.handshakes_open_per_source = 256,
 	.handshake_ms = 10000,
 	.preface_ms = 5000,
 	.headers_ms = 10000,
@@ -32,22 +35,7 @@ const struct server_limits server_limits_default = {
 	.stalled_ms = 60000,
 	.keepalive_ms = 30000,
 	.keepalive_timeout_ms = 20000,
-	.h2 = {
-		.max_streams = 128,
-		.header_bytes = 16 * 1024,
-		.header_count = 64,
-		.stream_window = 256 * 1024,
-		.connection_window = 1024 * 1024,
-		.max_frame = 16 * 1024,
-		.send_high = 256 * 1024,
-		.send_low = 64 * 1024,
-		.reset_burst = 1000,
-		.reset_rate = 33,
-		.control_burst = 1000,
-		.control_rate = 100,
-		.ping_burst = 100,
-		.ping_rate = 10,
-	},
+	.h2 = H2_LIMITS_DEFAULT,
 };
 
 /* ---- making it ---- */
@@ -81,13 +69,12 @@ struct server *server_new(const struct server_config *c, struct problem *why)
 	}
 	s->config = *c;
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_mutex_init(&s->handshakes.lock, NULL);
+	pthread_mutex_init(&s->handshakes_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->cond, &attr);
 	pthread_condattr_destroy(&attr);
-	s->handshakes.tokens = c->limits.handshakes_per_s;
-	s->handshakes.at_ms = clock_mono_ms();
+	bucket_fill(&s->handshakes, c->limits.handshakes_per_s, clock_mono_ms());
 	s->sources = sources_new();
 	if (s->sources && init_workers(s))
 		return s;
@@ -330,27 +317,20 @@ void server_recheck_peers(struct server *s)
 
 int64_t server_take_handshake(struct server *s, uint32_t per_s)
 {
-	struct token_bucket *b = &s->handshakes;
-	int64_t now = clock_mono_ms(), wait = 0;
+	int64_t wait = 0;
 
-	pthread_mutex_lock(&b->lock);
-	b->tokens += (double)(now - b->at_ms) * per_s / 1000;
-	b->at_ms = now;
-	if (b->tokens > per_s)
-		b->tokens = per_s;
-	if (b->tokens >= 1)
-		b->tokens -= 1;
-	else
-		wait = per_s ? (int64_t)((1 - b->tokens) * 1000 / per_s) + 1 : 1000;
-	pthread_mutex_unlock(&b->lock);
+	pthread_mutex_lock(&s->handshakes_lock);
+	if (!bucket_take(&s->handshakes, per_s, per_s, clock_mono_ms()))
+		wait = bucket_wait_ms(&s->handshakes, per_s);
+	pthread_mutex_unlock(&s->handshakes_lock);
 	return wait;
 }
 
 void server_return_handshake(struct server *s)
 {
-	pthread_mutex_lock(&s->handshakes.lock);
-	s->handshakes.tokens += 1;
-	pthread_mutex_unlock(&s->handshakes.lock);
+	pthread_mutex_lock(&s->handshakes_lock);
+	bucket_return(&s->handshakes);
+	pthread_mutex_unlock(&s->handshakes_lock);
 }
 
 static const char *find_label(const struct server *s, const char *label)
@@ -449,7 +429,7 @@ void server_free(struct server *s)
 		free(s->labels[i]);
 	sources_free(s->sources);
 	pthread_mutex_destroy(&s->lock);
-	pthread_mutex_destroy(&s->handshakes.lock);
+	pthread_mutex_destroy(&s->handshakes_lock);
 	pthread_cond_destroy(&s->cond);
 	free(s);
 }

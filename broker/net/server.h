@@ -15,22 +15,26 @@
 struct server_limits {
 	uint32_t connections;            /* in all */
 	uint32_t connections_per_source; /* one IP address */
-	uint32_t handshakes_per_s;       /* in all */
+	uint32_t connections_per_source_per_s; /* new ones of one IP address a second, twice as many at once; over it: closed */
+	uint32_t handshakes_per_s;       /* in all; over it they wait to be accepted */
+	uint32_t handshakes_open;        /* unfinished, in all: then the oldest gives way to the newest */
+	uint32_t handshakes_open_per_source;
 	uint32_t handshake_ms;           /* accept -> TLS done: 10 s */
 	uint32_t preface_ms;             /* TLS done -> client preface and SETTINGS: 5 s */
 	uint32_t headers_ms;             /* a header block's first byte -> its end: 10 s */
 	uint32_t message_ms;             /* a call's HEADERS -> its first message, a message's first byte -> its last: 60 s */
 	size_t partial_bytes;            /* of unfinished messages, one connection: 64 MiB */
 	uint32_t idle_ms;                /* no stream open: 10 min */
-	uint32_t stalled_ms;             /* bytes to send and the peer takes none: 60 s */
+	uint32_t stalled_ms;             /* bytes to send and the peer takes none, or less than 16 KiB of a stream's: 60 s */
 	uint32_t keepalive_ms;           /* silent that long: PING: 30 s */
 	uint32_t keepalive_timeout_ms;   /* PING unanswered: 20 s */
 	struct h2_limits h2;
 };
 extern const struct server_limits server_limits_default;
 
-/* net/ counts through this; app/ binds it to the metrics. Called on the workers' threads, several at once. result: "ok", "timeout",
- * "no_certificate", "certificate:<why of the hook>", "alpn", "protocol", "closed". why and result live as long as the server. */
+/* net/ counts through this; app/ binds it to the metrics. Called on the workers' threads, several at once. result: "ok", "timeout", "not_tls",
+ * "hello_too_large", "evicted" (the oldest when too many were open), "no_certificate", "certificate:<why of the hook>", "alpn", "protocol",
+ * "closed". why and result live as long as the server. */
 struct server_observer {
 	void (*on_connection)(void *arg, const char *listener, int delta);
 	void (*on_handshake)(void *arg, const char *listener, const char *result, const char *remote);

@@ -16,6 +16,7 @@
 #define CALLS_MAX (1u << 20)       /* of one worker */
 #define SCRATCH_CAP (128 * 1024)
 #define RECHECKS_PER_MS 4
+#define SHAKES_A_TICK 8
 #define DRAIN_NOTICE_MS 100        /* between the two GOAWAYs: more than a round trip, mostly */
 
 static void on_send(void *arg)
@@ -46,6 +47,22 @@ static void on_reap(void *arg)
 	}
 }
 
+/* A step costs up to half a millisecond, in which nobody else is served: the rest waits for the next tick, where the
+ * loop's descriptors will tell of it again. */
+bool worker_may_shake(struct worker *w)
+{
+	if (w->shakes >= SHAKES_A_TICK)
+		return false;
+	w->shakes++;
+	loop_defer(w->loop, &w->rested);
+	return true;
+}
+
+static void on_rested(void *arg)
+{
+	((struct worker *)arg)->shakes = 0;
+}
+
 static void drain_finally(void *arg)
 {
 	struct worker *w = arg;
@@ -62,6 +79,7 @@ int worker_init(struct worker *w, struct server *s, unsigned index)
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	w->send = (struct loop_tail){.fn = on_send, .arg = w, .stage = LOOP_STAGE_SEND};
 	w->reap = (struct loop_tail){.fn = on_reap, .arg = w, .stage = LOOP_STAGE_REAP};
+	w->rested = (struct loop_tail){.fn = on_rested, .arg = w, .stage = LOOP_STAGE_REAP};
 	buf_init(&w->scratch, SCRATCH_CAP);
 	w->face.loop = w->loop = loop_new();
 	w->read_buffer = malloc(TLS_RECORD_BYTES);

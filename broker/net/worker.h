@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "base/slots.h"
 #include "net/framewatch.h"
@@ -51,6 +52,7 @@ struct call {
 	/* Stalls: what the peer has taken when we last looked. */
 	uint64_t sent;
 	uint64_t taken_bytes;
+	size_t waiting;             /* and what was queued then */
 	int64_t stalled_since_ms;
 };
 
@@ -84,12 +86,13 @@ struct conn {
 	struct conn *next, **at;        /* of the worker, all */
 	struct conn *dirty_next, *dead_next;
 	bool dirty;
-	const struct listener *listener;
+	struct conn *shake_prev, *shake_next; /* in HANDSHAKE: of the worker, oldest first */
+	struct listener *listener;
 	struct call_peer peer;
 	struct source_key source;
 	int fd;
 	struct loop_fd *watch;
-	struct tls_io *tls;
+	struct tls_io *tls;             /* NULL until a ClientHello has begun */
 	struct h2 *h2;
 	bool admitted;                  /* on_connection(+1) was said, on_peer_gone is owed */
 	bool said;                      /* on_closed was said */
@@ -118,8 +121,7 @@ struct conn {
 	struct call *buckets[CALL_BUCKETS];
 };
 
-void conn_new(struct worker *w, const struct listener *l, struct tls_server *tls, int fd, const struct sockaddr *sa,
-	      const struct source_key *source);
+void conn_new(struct worker *w, struct listener *l, int fd, const struct sockaddr *sa, const struct source_key *source);
 void conn_set_state(struct conn *c, enum conn_state to);
 static inline bool conn_live(const struct conn *c)
 {
@@ -134,6 +136,7 @@ void conn_drain(struct conn *c, bool final);
 void conn_finish(struct conn *c);
 void conn_die(struct conn *c);   /* LINGER is over: freed at the tail */
 void conn_shake(struct conn *c); /* the next step of the handshake */
+void conn_evict(struct conn *c); /* in HANDSHAKE: there are too many */
 void conn_handshake_timeout(struct conn *c);
 void conn_free(struct conn *c);
 /* There is something to send, or to end, at the tail. */
@@ -180,9 +183,12 @@ struct worker {
 	unsigned n_acceptors;
 	struct conn *conns;      /* all, LINGER and DEAD ones too */
 	unsigned n_live;         /* HANDSHAKE to CLOSING */
+	struct conn *shaking;    /* those in HANDSHAKE, oldest first */
+	unsigned n_shaking;
+	unsigned shakes;         /* steps of handshakes in this tick */
 	struct conn *dirty;      /* conn_flush or conn_finish at the tail */
 	struct conn *dead;       /* by dead_next: freed at the tail */
-	struct loop_tail send, reap;
+	struct loop_tail send, reap, rested;
 	uint8_t *read_buffer;    /* TLS_RECORD_BYTES */
 	struct buf scratch;      /* what h2_pull gives before it goes to the socket */
 	int spare_fd;            /* given up for a moment when there are no more */
@@ -204,6 +210,8 @@ int worker_launch(struct worker *w);
 void worker_close_all(struct worker *w, const char *why);
 void worker_recheck(void *arg);       /* posted */
 void worker_conn_over(struct worker *w); /* one fewer that is live */
+/* May one more step of a handshake be made in this tick? */
+bool worker_may_shake(struct worker *w);
 
 void acceptor_begin(struct acceptor *a);
 void acceptor_end(struct acceptor *a); /* closes the socket */
@@ -220,12 +228,6 @@ struct listener {
 	struct tls_server *tls;
 };
 
-struct token_bucket {
-	pthread_mutex_t lock;
-	double tokens;
-	int64_t at_ms;
-};
-
 struct server {
 	struct server_config config;
 	pthread_mutex_t lock;    /* guards limits, labels and the counters below; cond goes with it */
@@ -238,7 +240,8 @@ struct server {
 	unsigned ready, failed;  /* workers whose worker_start has returned */
 	unsigned busy;           /* workers that still have a live connection, while draining */
 	struct sources *sources;
-	struct token_bucket handshakes;
+	pthread_mutex_t handshakes_lock;
+	struct bucket handshakes;
 	atomic_uint connections; /* HANDSHAKE to LINGER, all workers */
 	atomic_ullong next_connection;
 	char *labels[64];        /* "certificate:<why>", made once each */

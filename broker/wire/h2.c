@@ -11,22 +11,7 @@
 #define SETTINGS_ENTRIES_MAX 32
 #define UNSENT_FRAMES_MAX 4096 /* of a server: what a peer that reads nothing can make us keep */
 
-const struct h2_limits h2_limits_default = {
-	.max_streams = 128,
-	.header_bytes = 16 * 1024,
-	.header_count = 64,
-	.stream_window = 256 * 1024,
-	.connection_window = 1024 * 1024,
-	.max_frame = 16 * 1024,
-	.send_high = 256 * 1024,
-	.send_low = 64 * 1024,
-	.reset_burst = 1000,
-	.reset_rate = 33,
-	.control_burst = 1000,
-	.control_rate = 100,
-	.ping_burst = 100,
-	.ping_rate = 10,
-};
+const struct h2_limits h2_limits_default = H2_LIMITS_DEFAULT;
 
 /* ---- beginning and end ---- */
 

@@ -70,12 +70,21 @@ struct h2_limits {
 	uint32_t max_frame;          /* 16 KiB */
 	uint32_t send_high;          /* bytes queued a stream before h2_send says full: 256 KiB + one message */
 	uint32_t send_low;           /* 64 KiB */
-	uint32_t reset_burst, reset_rate;   /* resets by the peer: burst and a second: 1000, 33 */
-	/* PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE that answers no DATA of ours: 1000, 100 */
+	uint32_t connection_queue;   /* bytes queued in all, of all streams: over it the stream that asks is reset: 64 MiB */
+	/* Nuisance, frames at once and a second. Then GOAWAY ENHANCE_YOUR_CALM. */
+	uint32_t reset_burst, reset_rate;     /* resets by the peer, or provoked by it: 1000, 100 */
+	/* SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE that answers no DATA of ours...: 1000, 100 */
 	uint32_t control_burst, control_rate;
-	uint32_t ping_burst, ping_rate;     /* PING alone, then GOAWAY ENHANCE_YOUR_CALM "too_many_pings": 100, 10 */
+	uint32_t ping_burst, ping_rate;       /* PING alone, "too_many_pings" as gRPC names it: 100, 10 */
 };
 
+#define H2_LIMITS_DEFAULT                                                                                              \
+	{                                                                                                              \
+		.max_streams = 128, .header_bytes = 16 * 1024, .header_count = 64, .stream_window = 256 * 1024,        \
+		.connection_window = 1024 * 1024, .max_frame = 16 * 1024, .send_high = 256 * 1024,                     \
+		.send_low = 64 * 1024, .connection_queue = 64u << 20, .reset_burst = 1000, .reset_rate = 100,          \
+		.control_burst = 1000, .control_rate = 100, .ping_burst = 100, .ping_rate = 10,                        \
+	}
 extern const struct h2_limits h2_limits_default;
 
 struct h2 *h2_new_server(const struct h2_limits *limits, const struct h2_events *ev, void *user);
@@ -101,7 +110,7 @@ int32_t h2_request(struct h2 *h, const struct h2_header *headers, size_t n, bool
 int h2_respond(struct h2 *h, int32_t stream, const struct h2_header *headers, size_t n, bool end);
 enum h2_send_result { H2_SENT, H2_FULL /* taken, but stop until on_writable */, H2_GONE };
 /* H2_GONE: the stream is closed, reset, finished or not answered yet; or whoever called went on after H2_FULL until
- * three times send_high more was queued: then the stream is reset. */
+ * three times send_high more was queued, or the connection's queue is over its cap: then the stream is reset. */
 /* Queues a copy of two pieces as one run (a frame's head and its body; the second may be empty). */
 enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, struct slice body);
 /* After everything queued: trailers that end the stream (server), or END_STREAM alone (n = 0). */

@@ -20,42 +20,18 @@ static const uint8_t h2_kinds[] = {
 	[NGHTTP2_WINDOW_UPDATE] = KIND_WINDOW, [NGHTTP2_CONTINUATION] = KIND_CONTROL,
 };
 
-static void h2_bucket_fill(struct h2_bucket *b, uint32_t burst)
-{
-	b->tokens = (int64_t)burst * 1000;
-	b->at_ms = clock_mono_ms();
-}
-
-/* One token; false when there is none. rate: tokens a second, that is thousandths a millisecond. */
-static bool h2_bucket_take(struct h2_bucket *b, uint32_t burst, uint32_t rate)
-{
-	int64_t full = (int64_t)burst * 1000;
-
-	if (b->tokens < full) {
-		int64_t now = clock_mono_ms();
-		int64_t gained = (now - b->at_ms) * rate;
-
-		b->tokens = gained > full - b->tokens ? full : b->tokens + gained;
-		b->at_ms = now;
-	} else {
-		b->at_ms = clock_mono_ms();
-	}
-	if (b->tokens < 1000)
-		return false;
-	b->tokens -= 1000;
-	return true;
-}
-
 void h2_budget_init(struct h2 *h)
 {
-	h2_bucket_fill(&h->resets, h->limits.reset_burst);
-	h2_bucket_fill(&h->control, h->limits.control_burst);
-	h2_bucket_fill(&h->pings, h->limits.ping_burst);
+	int64_t now = clock_mono_ms();
+
+	bucket_fill(&h->resets, h->limits.reset_burst, now);
+	bucket_fill(&h->control, h->limits.control_burst, now);
+	bucket_fill(&h->pings, h->limits.ping_burst, now);
 }
 
 static int h2_budget_control(struct h2 *h)
 {
-	if (h2_bucket_take(&h->control, h->limits.control_burst, h->limits.control_rate))
+	if (bucket_take(&h->control, h->limits.control_burst, h->limits.control_rate, clock_mono_ms()))
 		return 0;
 	return h2_fail(h, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_control_frames");
 }
@@ -63,7 +39,7 @@ static int h2_budget_control(struct h2 *h)
 /* A server alone can be hurt by resets: a client asked for each stream itself. */
 static int h2_budget_reset(struct h2 *h)
 {
-	if (!h->server || h2_bucket_take(&h->resets, h->limits.reset_burst, h->limits.reset_rate))
+	if (!h->server || bucket_take(&h->resets, h->limits.reset_burst, h->limits.reset_rate, clock_mono_ms()))
 		return 0;
 	return h2_fail(h, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_resets");
 }
@@ -74,7 +50,7 @@ static int h2_budget_ping(struct h2 *h)
 		h->ping_credit--;
 		return 0;
 	}
-	if (h2_bucket_take(&h->pings, h->limits.ping_burst, h->limits.ping_rate))
+	if (bucket_take(&h->pings, h->limits.ping_burst, h->limits.ping_rate, clock_mono_ms()))
 		return h2_budget_control(h);
 	return h2_fail(h, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
 }

@@ -6,6 +6,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "base/bucket.h"
 #include "wire/h2.h"
 
 #define H2_TABLE_INLINE 4 /* buckets before the table grows */
@@ -43,12 +44,6 @@ struct h2_table {
 	size_t n;
 };
 
-/* Tokens are thousandths, so that slow rates refill smoothly. */
-struct h2_bucket {
-	int64_t tokens;
-	int64_t at_ms;
-};
-
 struct h2 {
 	nghttp2_session *ng;
 	const struct h2_events *ev;
@@ -58,10 +53,11 @@ struct h2 {
 	struct h2_block *block;
 	struct h2_stream *writable; /* owed an on_writable at the end of this pull */
 	struct h2_stream *yielded;  /* had their turn */
-	struct h2_bucket resets, control, pings;
+	struct bucket resets, control, pings;
 	uint32_t window_credit; /* WINDOW_UPDATEs that our own DATA explains */
 	uint32_t ping_credit;   /* PINGs that measure the way of what we sent */
 	int64_t pings_out;      /* ours, unanswered */
+	size_t queued;          /* bytes, of all streams */
 	struct buf *out;        /* during h2_pull */
 	size_t out_end;         /* h2_pull stops when out->n reaches it */
 	const uint8_t *left;    /* what did not fit: nghttp2's memory, valid until its next send */

@@ -27,6 +27,11 @@ void h2_stream_free(struct h2_stream *s)
 	free(s);
 }
 
+static size_t h2_stream_queued(const struct h2_stream *s)
+{
+	return s->q_end - s->q_start;
+}
+
 static void h2_unlist(struct h2 *h, struct h2_stream *s)
 {
 	struct h2_stream **p = &h->writable;
@@ -53,17 +58,13 @@ void h2_stream_closed(struct h2 *h, struct h2_stream *s, uint32_t code)
 	h2_table_remove(&h->streams, s);
 	if (s->listed || s->waits)
 		h2_unlist(h, s);
+	h->queued -= h2_stream_queued(s);
 	h2_stream_free(s);
 	if (shown && h->ev->on_closed)
 		h->ev->on_closed(h->user, id, code, refused);
 }
 
 /* ---- the queue of a stream ---- */
-
-static size_t h2_stream_queued(const struct h2_stream *s)
-{
-	return s->q_end - s->q_start;
-}
 
 size_t h2_queued(const struct h2 *h, int32_t stream)
 {
@@ -99,17 +100,19 @@ static bool h2_queue_room(struct h2_stream *s, size_t n)
 	return true;
 }
 
-static void h2_queue_put(struct h2_stream *s, struct slice b)
+static void h2_queue_put(struct h2 *h, struct h2_stream *s, struct slice b)
 {
 	if (b.n)
 		memcpy(s->queue + s->q_end, b.p, b.n);
 	s->q_end += b.n;
+	h->queued += b.n;
 }
 
 static void h2_queue_take(struct h2 *h, struct h2_stream *s, size_t n)
 {
 	s->q_start += n;
 	s->turn += n;
+	h->queued -= n;
 	if (s->q_start == s->q_end) {
 		free(s->queue);
 		s->queue = NULL;
@@ -135,6 +138,8 @@ static void h2_wake(struct h2 *h, struct h2_stream *s)
  * still have room behind it. */
 static bool h2_may_queue(const struct h2 *h, struct h2_stream *s, size_t n)
 {
+	if (h->queued + n > h->limits.connection_queue)
+		return false;
 	if (h2_stream_queued(s) < h->limits.send_high) {
 		s->over = 0;
 		return true;
@@ -156,8 +161,8 @@ enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, str
 		(void)h2_reset(h, stream, NGHTTP2_INTERNAL_ERROR);
 		return H2_GONE;
 	}
-	h2_queue_put(s, head);
-	h2_queue_put(s, body);
+	h2_queue_put(h, s, head);
+	h2_queue_put(h, s, body);
 	if (h2_stream_queued(s) > h->limits.send_low)
 		s->above = true;
 	if (n)

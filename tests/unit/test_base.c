@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/problem.h"
@@ -277,6 +278,36 @@ static void verdicts_are_cut_between_characters(void **state)
 	assert_memory_equal(v.message, text, 511);
 }
 
+static void buckets_refill(void **state)
+{
+	struct bucket b;
+
+	bucket_fill(&b, 3, 1000);
+	assert_true(bucket_full(&b, 3, 2, 1000));
+	for (int i = 0; i < 3; i++)
+		assert_true(bucket_take(&b, 3, 2, 1000));
+	assert_false(bucket_take(&b, 3, 2, 1000));
+	assert_int_equal(bucket_wait_ms(&b, 2), 501);
+	assert_false(bucket_take(&b, 3, 2, 1499));
+	assert_true(bucket_take(&b, 3, 2, 1500));
+	assert_false(bucket_take(&b, 3, 2, 1500));
+	bucket_return(&b);
+	assert_true(bucket_take(&b, 3, 2, 1500));
+	/* A clock that steps back gives nothing and takes nothing. */
+	assert_false(bucket_take(&b, 3, 2, 500));
+	assert_false(bucket_take(&b, 3, 2, 1500));
+	assert_false(bucket_full(&b, 3, 2, 2999));
+	assert_true(bucket_full(&b, 3, 2, 3000));
+	/* Never more than the burst, however long it takes; a lower burst holds at once. */
+	assert_true(bucket_take(&b, 3, 2, INT64_MAX / 2));
+	assert_true(bucket_take(&b, 1, 2, INT64_MAX / 2));
+	assert_false(bucket_take(&b, 1, 2, INT64_MAX / 2));
+	/* One that does not refill. */
+	bucket_fill(&b, 1, 0);
+	assert_true(bucket_take(&b, 1, 0, 0));
+	assert_false(bucket_take(&b, 1, 0, INT64_MAX));
+}
+
 static void names_follow_the_grammar(void **state)
 {
 	static const char *const good[] = {"a", "0", "support_refund_assistant", "a.b-c_d", "9-"};
@@ -311,6 +342,7 @@ int main(void)
 		cmocka_unit_test(reasons_have_one_row_each),
 		cmocka_unit_test(other_words_go_both_ways),
 		cmocka_unit_test(verdicts_are_cut_between_characters),
+		cmocka_unit_test(buckets_refill),
 		cmocka_unit_test(names_follow_the_grammar),
 	};
 

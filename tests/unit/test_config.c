@@ -161,10 +161,10 @@ static void test_defaults(void **state)
 	assert_int_equal(c->envelope_window_ms, 300000);
 	assert_int_equal(c->clock_skew_ms, 30000);
 	assert_int_equal(c->max_payload, 1 << 20);
-	assert_int_equal(c->connections, 20000);
+	assert_int_equal(c->server.connections, 20000);
 	assert_int_equal(c->connections_per_agent, 16);
-	assert_int_equal(c->streams_per_connection, 128);
-	assert_int_equal(c->handshakes_per_s, 500);
+	assert_int_equal(c->server.h2.max_streams, 128);
+	assert_int_equal(c->server.handshakes_per_s, 500);
 	assert_string_equal(c->audit_file, "/var/log/baton/audit.jsonl");
 	assert_false(c->audit_payload_hash);
 	assert_true(c->trace_sample > 0.0099 && c->trace_sample < 0.0101);
@@ -239,10 +239,10 @@ static void test_everything_set(void **state)
 	assert_string_equal(c->assertion_issuer, "https://baton.example");
 	assert_int_equal(c->clock_skew_ms, 0);
 	assert_int_equal(c->max_payload, 16 << 20);
-	assert_int_equal(c->connections, 1);
+	assert_int_equal(c->server.connections, 1);
 	assert_int_equal(c->connections_per_agent, 2);
-	assert_int_equal(c->streams_per_connection, 3);
-	assert_int_equal(c->handshakes_per_s, 4);
+	assert_int_equal(c->server.h2.max_streams, 3);
+	assert_int_equal(c->server.handshakes_per_s, 4);
 	assert_int_equal(c->waiting_per_route, 5);
 	assert_int_equal(c->waiting_bytes, 2 << 20);
 	assert_true(c->audit_payload_hash);

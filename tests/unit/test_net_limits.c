@@ -96,8 +96,92 @@ static void test_garbage_before_the_handshake(void **state)
 	int fd = plain();
 	assert_int_equal(send(fd, "\x16\x03\x01\xff\xff\xff\xff\xff\xff", 9, 0), 9);
 	assert_true(ends(fd));
-	assert_true(echo_saw_close(&e, "protocol"));
+	assert_true(echo_saw_handshake(&e, "not_tls"));
+	assert_true(echo_saw_close(&e, "not_tls"));
 	close(fd);
+}
+
+/* Nine bytes that announce a ClientHello of 128 KiB: closed before there is a TLS session. */
+static void test_hello_too_large(void **state)
+{
+	begin();
+	int fd = plain();
+	assert_int_equal(send(fd, "\x16\x03\x01\x40\x00\x01\x01\xff\xff", 9, 0), 9);
+	assert_true(ends(fd));
+	assert_true(echo_saw_handshake(&e, "hello_too_large"));
+	assert_true(echo_saw_close(&e, "hello_too_large"));
+	close(fd);
+}
+
+/* A byte and then the end; and nothing but the end. */
+static void test_hello_that_ends(void **state)
+{
+	begin();
+	for (size_t n = 0; n < 2; n++) {
+		int fd = plain();
+		assert_int_equal(send(fd, "\x16", n, 0), n);
+		shutdown(fd, SHUT_WR);
+		assert_true(ends(fd));
+		close(fd);
+	}
+	assert_true(echo_saw_handshake(&e, "closed"));
+}
+
+static void test_half_handshakes_give_way(void **state)
+{
+	int fds[4];
+
+	limits.handshakes_open = 3;
+	begin();
+	for (int i = 0; i < 4; i++) {
+		fds[i] = plain();
+		assert_int_equal(send(fds[i], "\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9, 0), 9);
+	}
+	assert_true(ends(fds[0])); /* the oldest */
+	assert_true(echo_saw_handshake(&e, "evicted"));
+	assert_int_equal(recv(fds[3], &(char){0}, 1, MSG_DONTWAIT), -1); /* the newest stays */
+	/* An agent that means it is faster than they come. */
+	assert_int_equal(client_open_as(&c, e.port, &pki, &agent), 0);
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	client_close(&c);
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+}
+
+static void test_half_handshakes_of_one_source(void **state)
+{
+	int a, b, over;
+
+	limits.handshakes_open_per_source = 2;
+	enter(); /* one that is finished does not count */
+	a = plain();
+	b = plain();
+	over = plain();
+	assert_true(ends(over));
+	assert_true(echo_saw_close(&e, "source_handshakes"));
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	close(a);
+	close(b);
+	close(over);
+	client_close(&c);
+}
+
+/* Closed at once, and none of what all may do in a second is used up by it. */
+static void test_one_source_comes_too_fast(void **state)
+{
+	int fds[20];
+
+	limits.connections_per_source_per_s = 1;
+	limits.handshakes_per_s = 3;
+	enter();
+	for (int i = 0; i < 20; i++)
+		fds[i] = plain();
+	assert_true(ends(fds[19]));
+	assert_true(echo_saw_close(&e, "source_rate"));
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	for (int i = 0; i < 20; i++)
+		close(fds[i]);
+	client_close(&c);
 }
 
 static void test_preface_timeout(void **state)
@@ -254,6 +338,37 @@ static void test_stalled_stream(void **state)
 	assert_int_equal(atomic_load(&e.last_gone), GRPC_UNAVAILABLE);
 	c.hold = false;
 	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	client_close(&c);
+}
+
+static void open_window(struct client_stream *s, size_t n)
+{
+	h2_consume(c.h2, s->id, n);
+	s->held -= n;
+}
+
+/* A byte now and then is a stall too; who takes what there is, however slowly it comes, is none. */
+static void test_trickle(void **state)
+{
+	limits.stalled_ms = 300;
+	enter();
+	c.hold = true;
+	struct client_stream *s = client_call(&c, "/test/Stream", NULL, 0, false);
+	client_send(&c, s, "100 100000", 10, true);
+	for (int i = 0; i < 100 && !s->closed; i++) {
+		client_run_for(&c, 30);
+		open_window(s, s->held < 64 ? s->held : 64);
+	}
+	assert_true(s->closed);
+	assert_int_equal(s->code, 8);
+	s = client_call(&c, "/test/Stream", NULL, 0, false);
+	client_send(&c, s, "100 10000", 9, true);
+	for (int i = 0; i < 1000 && !s->closed; i++) {
+		client_run_for(&c, 10);
+		open_window(s, s->held < 20000 ? s->held : 20000);
+	}
+	assert_int_equal(s->messages, 100);
+	assert_int_equal(s->status, GRPC_OK);
 	client_close(&c);
 }
 
@@ -492,7 +607,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_handshake_timeout), T(test_garbage_before_the_handshake), T(test_preface_timeout),
+		T(test_handshake_timeout), T(test_garbage_before_the_handshake), T(test_hello_too_large),
+		T(test_hello_that_ends), T(test_half_handshakes_give_way), T(test_half_handshakes_of_one_source),
+		T(test_one_source_comes_too_fast), T(test_trickle), T(test_preface_timeout),
 		T(test_headers_timeout),
 		T(test_whole_headers_have_no_timeout), T(test_message_timeout),
 		T(test_first_message_timeout), T(test_partial_messages), T(test_key_updates), T(test_idle), T(test_keepalive),

@@ -15,6 +15,7 @@
 #include "net/address.h"
 #include "net/fetch_addr.h"
 #include "net/framewatch.h"
+#include "net/hello.h"
 #include "net/request.h"
 #include "net/sources.h"
 #include "net/trailers.h"
@@ -137,18 +138,88 @@ static void test_sources(void **state)
 	struct source_key kb = source_key((struct sockaddr *)&b), k6 = source_key((struct sockaddr *)&v6);
 	struct source_key ks = source_key((struct sockaddr *)&same64), ko = source_key((struct sockaddr *)&other64);
 
-	assert_true(sources_enter(s, &ka, 2));
-	assert_true(sources_enter(s, &km, 2)); /* the same host */
-	assert_false(sources_enter(s, &ka, 2));
-	assert_true(sources_enter(s, &kb, 2));
-	sources_leave(s, &ka);
-	assert_true(sources_enter(s, &ka, 2));
-	assert_true(sources_enter(s, &k6, 1));
-	assert_false(sources_enter(s, &ks, 1));
-	assert_true(sources_enter(s, &ko, 1));
-	assert_false(sources_enter(s, &kb, 0));
-	sources_leave(s, &ko);
+	const struct source_caps two = {2, 9, 100}, one = {1, 9, 100}, none = {0, 9, 100};
+
+	assert_null(sources_enter(s, &ka, &two, 0));
+	assert_null(sources_enter(s, &km, &two, 0)); /* the same host */
+	assert_string_equal(sources_enter(s, &ka, &two, 0), "source_limit");
+	assert_null(sources_enter(s, &kb, &two, 0));
+	sources_shaken(s, &ka);
+	sources_leave(s, &ka, 0);
+	assert_null(sources_enter(s, &ka, &two, 0));
+	assert_null(sources_enter(s, &k6, &one, 0));
+	assert_string_equal(sources_enter(s, &ks, &one, 0), "source_limit");
+	assert_null(sources_enter(s, &ko, &one, 0));
+	assert_string_equal(sources_enter(s, &kb, &none, 0), "source_limit");
+	sources_shaken(s, &ko);
+	sources_leave(s, &ko, 0);
 	sources_free(s);
+}
+
+/* Who comes too fast gets no new budget by going away; who waits gets it back; nobody else is touched. */
+static void test_source_budgets(void **state)
+{
+	struct sources *s = sources_new();
+	struct sockaddr_storage a = address("192.0.2.1"), b = address("192.0.2.2");
+	struct source_key ka = source_key((struct sockaddr *)&a), kb = source_key((struct sockaddr *)&b);
+	const struct source_caps rate = {100, 100, 5}, shaking = {100, 2, 100};
+	int64_t now = 1000;
+
+	for (int i = 0; i < 10; i++) {
+		assert_null(sources_enter(s, &ka, &rate, now));
+		sources_shaken(s, &ka);
+		sources_leave(s, &ka, now);
+	}
+	assert_string_equal(sources_enter(s, &ka, &rate, now), "source_rate");
+	assert_string_equal(sources_enter(s, &ka, &rate, now + 199), "source_rate");
+	assert_null(sources_enter(s, &kb, &rate, now));
+	assert_null(sources_enter(s, &ka, &rate, now + 400));
+	now += 10000;
+	for (int i = 0; i < 10; i++)
+		assert_null(sources_enter(s, &ka, &rate, now));
+	assert_string_equal(sources_enter(s, &ka, &rate, now), "source_rate");
+	now += 10000;
+	for (int i = 0; i < 11; i++) {
+		sources_shaken(s, &ka);
+		sources_leave(s, &ka, now);
+	}
+	assert_null(sources_enter(s, &ka, &shaking, now));
+	assert_null(sources_enter(s, &ka, &shaking, now));
+	assert_string_equal(sources_enter(s, &ka, &shaking, now), "source_handshakes");
+	sources_shaken(s, &ka);
+	assert_null(sources_enter(s, &ka, &shaking, now));
+	sources_free(s);
+}
+
+static void test_hello(void **state)
+{
+	static const struct {
+		const char *first;
+		size_t n;
+		enum hello is;
+	} table[] = {
+		{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9, HELLO_TLS},
+		{"\x16\x03\x03\x00\x04\x01\x00\x01\xfc", 9, HELLO_TLS},
+		{"\x16\x03\x01\x40\x00\x01\x00\x40\x00", 9, HELLO_TLS},
+		{"\x16\x03\x01\x40\x00\x01\x00\x40\x01", 9, HELLO_TOO_LARGE},
+		{"\x16\x03\x01\x40\x00\x01\xff\xff\xff", 9, HELLO_TOO_LARGE},
+		{"", 0, HELLO_MORE},
+		{"\x16", 1, HELLO_MORE},
+		{"\x16\x03\x01\x02\x00\x01\x00\x01", 8, HELLO_MORE},
+		{"GET / HTTP/1.1", 14, HELLO_NOT_TLS},
+		{"PRI * HTTP/2.0", 14, HELLO_NOT_TLS},
+		{"G", 1, HELLO_NOT_TLS},
+		{"\x16\x03\x05", 3, HELLO_NOT_TLS},             /* no such version */
+		{"\x16\x03\x01\x41\x00", 5, HELLO_NOT_TLS},     /* RFC 8446 §5.1: over 2^14 */
+		{"\x16\x03\x01\x02\x00\x02", 6, HELLO_NOT_TLS}, /* a ServerHello */
+		{"\x17\x03\x03\x00\x20", 5, HELLO_NOT_TLS},     /* application data */
+		{"\x15\x03\x03\x00\x02\x02\x28\x00\x00", 9, HELLO_NOT_TLS}, /* an alert */
+		{"\x16\x03\x01\x00\x03\x01\x00\x01\xfc", 9, HELLO_NOT_TLS}, /* the head cut in two */
+		{"\x80\x2e\x01\x03\x01", 5, HELLO_NOT_TLS},     /* SSL 2 */
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+		assert_int_equal(hello_judge(slice_of(table[i].first, table[i].n)), table[i].is);
 }
 
 static void test_metadata(void **state)
@@ -245,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_address_text), cmocka_unit_test(test_address_classes),
 		cmocka_unit_test(test_framewatch),
-		cmocka_unit_test(test_framewatch_byte_by_byte), cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_framewatch_byte_by_byte), cmocka_unit_test(test_sources), cmocka_unit_test(test_source_budgets), cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_metadata), cmocka_unit_test(test_trailers),
 	};
 

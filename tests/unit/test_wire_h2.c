@@ -481,6 +481,34 @@ static void small_ones_fit_behind_a_large_one(void **state)
 	pair_clear(&p);
 }
 
+/* However many streams there are: one that would go over what the connection may queue is reset, the others stay. */
+static void all_queues_of_a_connection_have_a_cap(void **state)
+{
+	struct h2_limits l = h2_limits_default;
+	struct pair p;
+	char block[1000] = {0};
+
+	l.connection_queue = 2500;
+	pair_init(&p, &l);
+	p.s.on_request = accept_only;
+	for (int i = 0; i < 3; i++)
+		ask(&p, false);
+	pump(&p);
+	assert_int_equal(h2_send(p.s.h, 1, slice_of(block, sizeof block), slice_of(NULL, 0)), H2_SENT);
+	assert_int_equal(h2_send(p.s.h, 3, slice_of(block, sizeof block), slice_of(NULL, 0)), H2_SENT);
+	assert_int_equal(h2_send(p.s.h, 5, slice_of(block, sizeof block), slice_of(NULL, 0)), H2_GONE);
+	assert_int_equal(h2_send(p.s.h, 1, slice_of(block, 500), slice_of(NULL, 0)), H2_SENT);
+	pump(&p);
+	assert_int_equal(p.c.got[1], 1500);
+	assert_int_equal(p.c.got[3], 1000);
+	/* What was sent, or went with its stream, makes room. */
+	assert_int_equal(h2_send(p.s.h, 1, slice_of(block, sizeof block), slice_of(block, sizeof block)), H2_SENT);
+	assert_int_equal(h2_reset(p.s.h, 1, H2_CODE_CANCEL), 0);
+	pump(&p);
+	assert_int_equal(h2_send(p.s.h, 3, slice_of(block, sizeof block), slice_of(block, sizeof block)), H2_SENT);
+	pair_clear(&p);
+}
+
 static void refill(struct side *s, int32_t stream)
 {
 	fill(s, stream, 200 * 1024);
@@ -752,6 +780,7 @@ int main(void)
 		cmocka_unit_test(a_full_queue_says_so_and_when_it_is_not),
 		cmocka_unit_test(who_ignores_full_loses_the_stream),
 		cmocka_unit_test(small_ones_fit_behind_a_large_one),
+		cmocka_unit_test(all_queues_of_a_connection_have_a_cap),
 		cmocka_unit_test(streams_take_turns),
 		cmocka_unit_test(window_updates_for_data_are_free),
 		cmocka_unit_test(resets_reach_the_other_side),
