@@ -156,6 +156,8 @@ static SSL_CTX *context(const struct pki *pki, const struct client_options *o)
 	if (o->cert) {
 		SSL_CTX_use_certificate_file(ctx, o->cert->cert_file, SSL_FILETYPE_PEM);
 		SSL_CTX_use_PrivateKey_file(ctx, o->cert->key_file, SSL_FILETYPE_PEM);
+		for (unsigned i = 0; i < o->chain; i++)
+			SSL_CTX_add1_chain_cert(ctx, pki->ca);
 	}
 	return ctx;
 }

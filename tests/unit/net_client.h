@@ -31,6 +31,7 @@ struct client_options {
 	const struct pki_cert *cert;  /* NULL: none */
 	const char *alpn;             /* wire format, "\2h2"; NULL: no ALPN */
 	int max_version;              /* 0: TLS 1.3 */
+	unsigned chain;               /* so many copies of the CA's certificate come after its own */
 	bool small;                   /* small socket buffers, large HTTP/2 windows */
 };
 

@@ -184,6 +184,96 @@ static void test_one_source_comes_too_fast(void **state)
 	client_close(&c);
 }
 
+static void test_chain_too_large(void **state)
+{
+	struct client_options o = {.cert = &agent, .alpn = "\2h2", .chain = 120}; /* 50 KiB */
+
+	begin();
+	client_open(&c, e.port, &pki, &o);
+	assert_true(echo_saw_handshake(&e, "protocol"));
+	assert_true(client_wait_eof(&c));
+	client_close(&c);
+	o.chain = 10;
+	assert_int_equal(client_open(&c, e.port, &pki, &o), 0);
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	client_close(&c);
+}
+
+/* ---- turns ---- */
+
+#define CROWD 64
+
+static size_t client_hello(uint8_t *out, size_t size)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	BIO *in = BIO_new(BIO_s_mem()), *to = BIO_new(BIO_s_mem());
+	int n;
+
+	SSL_set_alpn_protos(ssl, (const unsigned char *)"\2h2", 3);
+	SSL_set_bio(ssl, in, to);
+	SSL_connect(ssl);
+	n = BIO_read(to, out, (int)size);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	assert_true(n > 0);
+	return (size_t)n;
+}
+
+static struct crowd {
+	int fds[CROWD];
+	int answered, most, turns;
+	atomic_bool over;
+} crowd;
+
+static int crowd_answered(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < CROWD; i++)
+		n += recv(crowd.fds[i], &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	return n;
+}
+
+/* Posted anew by itself: once a turn of the loop. The first one waits until all have spoken. */
+static void look(void *arg)
+{
+	int n;
+
+	if (!crowd.turns++)
+		usleep(300000);
+	n = crowd_answered();
+	if (n - crowd.answered > crowd.most)
+		crowd.most = n - crowd.answered;
+	crowd.answered = n;
+	if (n == CROWD || crowd.turns > 10000)
+		atomic_store(&crowd.over, true);
+	else
+		loop_post(e.loops[0], look, NULL);
+}
+
+/* Many who shake hands at once are served a few at a time, so that others have their turns between them. */
+static void test_handshakes_take_turns_with_others(void **state)
+{
+	uint8_t hello[2048];
+	size_t n = client_hello(hello, sizeof hello);
+
+	begin();
+	for (int i = 0; i < CROWD; i++)
+		crowd.fds[i] = plain();
+	usleep(100000); /* all are accepted */
+	loop_post(e.loops[0], look, NULL);
+	usleep(100000);
+	for (int i = 0; i < CROWD; i++)
+		assert_int_equal(send(crowd.fds[i], hello, n, 0), n);
+	for (int i = 0; i < 1000 && !atomic_load(&crowd.over); i++)
+		usleep(10000);
+	assert_int_equal(crowd.answered, CROWD);
+	assert_in_range(crowd.most, 1, 16); /* eight a turn; what is posted may run before or after them */
+	for (int i = 0; i < CROWD; i++)
+		close(crowd.fds[i]);
+}
+
 static void test_preface_timeout(void **state)
 {
 	limits.preface_ms = 100;
@@ -609,7 +699,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_handshake_timeout), T(test_garbage_before_the_handshake), T(test_hello_too_large),
 		T(test_hello_that_ends), T(test_half_handshakes_give_way), T(test_half_handshakes_of_one_source),
-		T(test_one_source_comes_too_fast), T(test_trickle), T(test_preface_timeout),
+		T(test_one_source_comes_too_fast), T(test_trickle), T(test_chain_too_large),
+		T(test_handshakes_take_turns_with_others), T(test_preface_timeout),
 		T(test_headers_timeout),
 		T(test_whole_headers_have_no_timeout), T(test_message_timeout),
 		T(test_first_message_timeout), T(test_partial_messages), T(test_key_updates), T(test_idle), T(test_keepalive),

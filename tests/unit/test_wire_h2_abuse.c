@@ -288,6 +288,24 @@ static void frames_of_unknown_types_are_skipped(void **state)
 	victim_free(v);
 }
 
+static void settings_entries_have_a_cap(void **state)
+{
+	static const char entry[] = "\0\4\0\1\0\0";
+	uint8_t body[33 * 6];
+	struct victim *v = victim_new(limits());
+
+	for (size_t i = 0; i < 33; i++)
+		memcpy(body + i * 6, entry, 6);
+	frame(v, SETTINGS, 0, 0, slice_of(body, 32 * 6));
+	assert_int_equal(feed(v), 0);
+	assert_fine(v);
+	frame(v, SETTINGS, 0, 0, slice_of(body, 33 * 6));
+	feed(v);
+	pull(v);
+	assert_string_not_equal(h2_error(v->h), "");
+	victim_free(v);
+}
+
 static void ping_flood_is_named_as_grpc_does(void **state)
 {
 	struct h2_limits l = limits();
@@ -627,6 +645,7 @@ int main(void)
 		cmocka_unit_test(frame_over_the_size_ends_the_session),
 		cmocka_unit_test(control_floods_end_the_session),
 		cmocka_unit_test(frames_of_unknown_types_are_skipped),
+		cmocka_unit_test(settings_entries_have_a_cap),
 		cmocka_unit_test(ping_flood_is_named_as_grpc_does),
 		cmocka_unit_test(pings_that_answer_our_data_are_free),
 		cmocka_unit_test(data_that_is_not_empty_is_free),
