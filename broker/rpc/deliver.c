@@ -22,8 +22,9 @@ struct delivery {
 	struct slice frame;          /* a packed BrokerFrame */
 	struct handoff_id id;
 	uint64_t fence;
-	const pb_task *task;
+	const pb_task *task;         /* NULL until it is needed: made of `stored` */
 	const pb_envelope *envelope;
+	struct slice stored;
 };
 
 /* What stands before a length-delimited field of n bytes; behind it. */
@@ -54,12 +55,31 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 	return slice_of(frame, (size_t)(p - frame) + n + envelope.n);
 }
 
+/* Nobody has seen it: it costs no attempt. */
+static void take_back(struct op *op, struct holding *h, const char *note)
+{
+	struct delivery *d = op->state;
+	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = d->id, .fence = d->fence, .owner = h->subscriber->key,
+		.kind = FINISH_RELEASE, .delay_ms = LATER_MS, .note = note};
+
+	finish_alone(op->w, &f);
+	holding_drop(op->w, h);
+}
+
 /* The configuration may have changed while it waited. False: it was taken back. */
 static bool still_allowed(struct op *op, struct holding *h)
 {
 	struct delivery *d = op->state;
 
-	return op->world == op->w->world || holding_task_stands(op->w, h, op->arena, d->task, d->envelope);
+	if (op->world == op->w->world)
+		return true;
+	if (!d->task && (d->task = task_unpack(op->arena, d->stored)))
+		d->envelope = task_unpack_envelope(op->arena, d->task);
+	if (!d->envelope) {
+		take_back(op, h, "out of memory");
+		return false;
+	}
+	return holding_task_stands(op->w, h, op->arena, d->task, d->envelope);
 }
 
 /* A lease that ended while its delivery waited to be sent is not spoken of. */
@@ -85,13 +105,8 @@ static void release(struct op *op, bool durable)
 		outbox_send(rc, op, send_frame);
 		return;
 	}
-	if (h) {
-		struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = d->id, .fence = d->fence,
-			.owner = h->subscriber->key, .kind = FINISH_RELEASE, .delay_ms = 1000, .note = "the audit file could not be written"};
-
-		finish_alone(w, &f);
-		holding_drop(w, h);
-	}
+	if (h)
+		take_back(op, h, "the audit file could not be written");
 	op_end(op);
 }
 
@@ -99,9 +114,10 @@ struct context {
 	struct op *op;
 	struct subscriber *s;
 	struct desk *desk;
-	const struct store_item *item;
+	const struct store_record *record;
 	const pb_task *task;
 	const pb_envelope *envelope;
+	struct slice stored;         /* "" when task and envelope live as long as op */
 	const struct profile *profile;
 	const struct agent *receiver;
 };
@@ -122,14 +138,14 @@ static void audit_fill(struct context *x, const char *id_text)
 	a->policy_version = slice_str(x->profile ? x->profile->version : "");
 	a->retention = slice_str(x->profile ? x->profile->retention : "");
 	a->state = STATE_LEASED;
-	a->attempt = x->item->record.attempt;
-	a->fence = x->item->record.fence;
+	a->attempt = x->record->attempt;
+	a->fence = x->record->fence;
 	a->assignee = slice_str(x->s->agent);
 }
 
 static struct holding *hold(struct context *x)
 {
-	const struct store_record *r = &x->item->record;
+	const struct store_record *r = x->record;
 	struct holding *h = holding_add(x->s, x->desk, &r->id, r->fence);
 
 	if (!h)
@@ -145,8 +161,8 @@ static struct holding *hold(struct context *x)
 /* The message without its envelope. */
 static void delivery_fill(struct context *x, Baton__V1__Delivery *d, Baton__V1__Claims *c)
 {
-	d->attempt = x->item->record.attempt;
-	d->max_attempts = x->item->record.max_attempts;
+	d->attempt = x->record->attempt;
+	d->max_attempts = x->record->max_attempts;
 	d->lease_ms = x->profile->lease_ms;
 	d->sender = task_agent(x->op->arena, x->task->sender_spiffe_id, x->task->tenant, x->task->sender);
 	c->issuer = x->task->issuer;
@@ -171,11 +187,13 @@ static bool send_it(struct context *x)
 	char *id_text = arena_alloc(x->op->arena, HANDOFF_ID_TEXT + 1), traceparent[56];
 	struct holding *h;
 
+	if (x->stored.n && !(x->stored = op_keep(x->op, x->stored)).n)
+		return false;
 	if (!state || !id_text || !(h = hold(x)))
 		return false;
-	handoff_id_format(&x->item->record.id, id_text);
+	handoff_id_format(&x->record->id, id_text);
 	lease.handoff_id = id_text;
-	lease.fencing_token = x->item->record.fence;
+	lease.fencing_token = x->record->fence;
 	d.lease = &lease;
 	delivery_fill(x, &d, &claims);
 	d.run_deadline_ms = h->run_deadline_ms;
@@ -185,7 +203,7 @@ static bool send_it(struct context *x)
 	d.traceparent = traceparent;
 	audit_fill(x, id_text);
 	if (x->profile->assertion && x->op->w->env.assertion) {
-		d.assertion = (char *)assertion_first(x->op, h, x->task, x->envelope, x->receiver, &x->item->record, &d.assertion_expires_at_ms);
+		d.assertion = (char *)assertion_first(x->op, h, x->task, x->envelope, x->receiver, x->record, &d.assertion_expires_at_ms);
 		if (!d.assertion) {
 			holding_drop(x->op->w, h);
 			return false;
@@ -196,10 +214,11 @@ static bool send_it(struct context *x)
 		holding_drop(x->op->w, h);
 		return false;
 	}
-	state->id = x->item->record.id;
-	state->fence = x->item->record.fence;
-	state->task = x->task;
-	state->envelope = x->envelope;
+	state->id = x->record->id;
+	state->fence = x->record->fence;
+	state->task = x->stored.n ? NULL : x->task;
+	state->envelope = x->stored.n ? NULL : x->envelope;
+	state->stored = x->stored;
 	x->op->state = state;
 	metrics_add(x->op->w->env.metrics, METRIC_HANDOFFS, x->profile->route, state_text(STATE_LEASED), 1);
 	op_after_audit(x->op, op_audit(x->op, life_event(STATE_LEASED)), release);
@@ -240,44 +259,82 @@ static void note_change(struct rpc_worker *w, struct desk *d, const struct store
 	change_publish(w, &item->record.id);
 }
 
+/* Whether it may go to s, and s may have it. Else it went back, or aside. */
+static bool judged(struct context *x, bool task_too)
+{
+	struct rpc_worker *w = x->op->w;
+	struct verdict v = subscriber_judge(x->s, x->desk);
+
+	if (!verdict_ok(&v)) {
+		give_back(w, x->desk, x->record, FINISH_RELEASE, v.reason, v.message, x->task->trace_id);
+		return false;
+	}
+	if (!task_too)
+		return true;
+	v = task_judge(x->op->arena, x->op->world, x->task, x->envelope, clock_unix_ms());
+	if (!verdict_ok(&v))
+		refuse(w, x->desk, x->record, &v, x->task->trace_id);
+	return verdict_ok(&v);
+}
+
+/* Takes x->op. */
+static void deliver(struct context *x, bool judge_task)
+{
+	struct rpc_worker *w = x->op->w;
+
+	x->receiver = registry_by_name(w->world->registry, x->s->tenant, slice_str(x->s->agent));
+	x->profile = registry_route(w->world->registry, x->desk->tenant, slice_str(x->desk->route));
+	if (judged(x, judge_task)) {
+		if (send_it(x))
+			return;
+		/* costs an attempt: what never fits must not come back for ever */
+		give_back(w, x->desk, x->record, FINISH_RETRY, REASON_UNSPECIFIED, "out of memory", x->task->trace_id);
+	}
+	op_end(x->op);
+}
+
+static struct op *op_for(struct rpc_worker *w, struct subscriber *s, struct desk *d, const struct store_record *r)
+{
+	struct op *op = s && s->open ? op_new(w, s->rc) : NULL;
+
+	if (!op)
+		give_back(w, d, r, FINISH_RELEASE, REASON_UNSPECIFIED, "no subscriber to take it", NULL);
+	return op;
+}
+
 void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, const struct store_item *item)
 {
 	const struct store_record *r = &item->record;
-	struct context x = {.s = s, .desk = d, .item = item};
-	struct verdict v;
+	struct context x = {.s = s, .desk = d, .record = r};
 
 	if (item->status != STORE_OK || r->state != STATE_LEASED) {
 		note_change(w, d, item);
 		return;
 	}
-	x.op = s && s->open ? op_new(w, s->rc) : NULL;
-	if (!x.op) {
-		give_back(w, d, r, FINISH_RELEASE, REASON_UNSPECIFIED, "no subscriber to take it", NULL);
+	x.op = op_for(w, s, d, r);
+	if (!x.op)
 		return;
-	}
 	x.task = task_unpack(x.op->arena, item->task);
 	x.envelope = x.task ? task_unpack_envelope(x.op->arena, x.task) : NULL;
-	x.receiver = registry_by_name(w->world->registry, s->tenant, slice_str(s->agent));
-	x.profile = registry_route(w->world->registry, d->tenant, slice_str(d->route));
-	if (!x.envelope) {
-		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "", "the stored record cannot be read");
+	if (x.envelope) {
+		deliver(&x, true);
+	} else {
+		struct verdict v = verdict_deny(REASON_MALFORMED_ENVELOPE, "", "the stored record cannot be read");
+
 		refuse(w, d, r, &v, NULL);
 		op_end(x.op);
-		return;
 	}
-	v = subscriber_judge(s, d);
-	if (!verdict_ok(&v)) {
-		give_back(w, d, r, FINISH_RELEASE, v.reason, v.message, x.task->trace_id);
-		op_end(x.op);
-		return;
-	}
-	v = task_judge(x.op->arena, x.op->world, x.task, x.envelope, clock_unix_ms());
-	if (!verdict_ok(&v)) {
-		refuse(w, d, r, &v, x.task->trace_id);
-		op_end(x.op);
-	} else if (!send_it(&x)) {
-		/* costs an attempt: what never fits must not come back for ever */
-		give_back(w, d, r, FINISH_RETRY, REASON_UNSPECIFIED, "out of memory", x.task->trace_id);
-		op_end(x.op);
-	}
+}
+
+void deliver_at_once(struct op *accepted, struct subscriber *s, const struct store_record *r, const pb_task *task, const pb_envelope *e,
+		     struct slice stored)
+{
+	struct rpc_worker *w = accepted->w;
+	struct desk *d = desk_get(w, task->tenant, task->route);
+	struct context x = {.s = s, .desk = d, .record = r, .task = task, .envelope = e, .stored = stored};
+
+	x.op = d ? op_for(w, s, d, r) : NULL;
+	/* What was decided under this very configuration, a moment ago, need not be decided again. */
+	if (x.op)
+		deliver(&x, accepted->world != w->world);
 }

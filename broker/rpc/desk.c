@@ -139,6 +139,11 @@ void subscriber_pump(struct subscriber *s)
 	pump_routes(s, false);
 }
 
+void subscriber_pump_starved(struct subscriber *s)
+{
+	pump_routes(s, true);
+}
+
 static void reserve(struct subscription *next, uint32_t n)
 {
 	struct subscriber *s = next->subscriber;
@@ -146,6 +151,34 @@ static void reserve(struct subscription *next, uint32_t n)
 	s->in_flight += n;
 	s->asked += n;
 	s->turn = (size_t)(next - s->routes) + 1;
+}
+
+uint64_t desk_offer(struct rpc_worker *w, const char *tenant, const char *route, uint64_t *owner)
+{
+	struct desk *d = desk_find(w, tenant, route);
+	struct subscription *next = !d || d->leasing || w->draining ? NULL : next_with_credit(d);
+
+	if (!next)
+		return 0;
+	reserve(next, 1);
+	*owner = next->subscriber->key;
+	return next->subscriber->rc->id;
+}
+
+static void give_credit_back(struct subscriber *s, uint32_t n)
+{
+	s->in_flight -= n;
+	s->asked -= n;
+}
+
+struct subscriber *desk_offer_over(struct rpc_worker *w, uint64_t call)
+{
+	struct rpc_call *rc = slots_get(w->calls, call);
+
+	if (!rc || !rc->subscriber)
+		return NULL;
+	give_credit_back(rc->subscriber, 1);
+	return rc->subscriber;
 }
 
 /* Answers of the store: each item goes to the subscriber that it was leased for, or is given back. */
@@ -158,22 +191,27 @@ static void leased(struct op *op, const struct store_answer *a)
 	struct desk *d = desk_find(w, ask->tenant, ask->route);
 	bool more = false;
 
-	if (s) {
-		s->in_flight -= ask->asked;
-		s->asked -= ask->asked;
-	}
+	if (s)
+		give_credit_back(s, ask->asked);
 	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++)
 		deliver_item(w, s, d, &a->items[i]);
 	if (d) {
 		more = d->again || (a->status == STORE_OK && (a->n_items >= ask->asked || a->next));
+		d->dry = !d->again && a->status == STORE_OK && !a->next;
 		d->leasing = false;
 		d->again = false;
 	}
 	if (s)
-		pump_routes(s, true);
+		subscriber_pump_starved(s);
 	if (more)
 		desk_pump(w, d);
 	op_end(op);
+}
+
+void desk_wake(struct rpc_worker *w, struct desk *d)
+{
+	d->dry = false;
+	desk_pump(w, d);
 }
 
 void desk_pump(struct rpc_worker *w, struct desk *d)
@@ -184,6 +222,8 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 	const struct profile *p;
 	struct op *op;
 
+	if (d->dry)
+		return;
 	if (d->leasing) {
 		d->again = true;
 		return;
@@ -226,7 +266,7 @@ static void wake_here(void *arg)
 	struct desk *d = desk_find(k->w, k->tenant, k->route);
 
 	if (d)
-		desk_pump(k->w, d);
+		desk_wake(k->w, d);
 	free(k);
 }
 
@@ -251,7 +291,7 @@ void desk_announce(struct rpc_worker *w, const char *tenant, const char *route)
 	if (!d)
 		return;
 	if (d->ring)
-		desk_pump(w, d);
+		desk_wake(w, d);
 	hungry = shared_route_take_hungry(d->shared);
 	for (unsigned i = 0; hungry && i < w->env.workers; i++)
 		if ((hungry >> i & 1) && i != w->env.index)

@@ -57,6 +57,7 @@ struct desk {
 	struct subscription *ring;        /* who is asked next; doubly linked list (utlist) */
 	bool leasing;                     /* a lease call is under way */
 	bool again;                       /* something came meanwhile */
+	bool dry;                         /* nothing waited when the store was asked last, and nobody has said since that something does */
 	bool starved;                     /* found no credit because other desks' calls have asked for it */
 	UT_hash_handle hh;
 };
@@ -68,9 +69,16 @@ void desk_join(struct desk *d, struct subscription *s);
 void desk_leave(struct subscription *s);
 /* Today's answer to: may this subscriber be handed work of this desk, and keep it? */
 struct verdict subscriber_judge(const struct subscriber *s, const struct desk *d);
-/* Leases for whoever has credit; does nothing while a call is under way. */
+/* Leases for whoever has credit; does nothing while a call is under way, or nothing waits. */
 void desk_pump(struct rpc_worker *w, struct desk *d);
+void desk_wake(struct rpc_worker *w, struct desk *d); /* the same, when something may wait */
 void subscriber_pump(struct subscriber *s);
+void subscriber_pump_starved(struct subscriber *s); /* only desks that found no credit because it was asked for */
+/* Work is about to be stored that could be leased at once: the call (id) of a subscriber with credit, some of which is kept for it until
+ * desk_offer_over(); 0: it has to queue. *owner: the agent. */
+uint64_t desk_offer(struct rpc_worker *w, const char *tenant, const char *route, uint64_t *owner);
+/* The store has answered: the subscriber, if it is still there. */
+struct subscriber *desk_offer_over(struct rpc_worker *w, uint64_t call);
 /* Work was queued here: wakes this worker's desk and hungry workers. */
 void desk_announce(struct rpc_worker *w, const char *tenant, const char *route);
 void desks_free(struct rpc_worker *w);
@@ -103,6 +111,9 @@ void holdings_abandon(struct subscriber *s);
 /* ---- deliver.c ---- */
 /* Judges one leased item and sends it to the subscriber, or gives it back. Borrowed for the call. */
 void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, const struct store_item *item);
+/* The same for work that was leased as it was accepted: it is at hand still. stored: the bytes that the store keeps of it. */
+void deliver_at_once(struct op *accepted, struct subscriber *s, const struct store_record *r, const pb_task *task, const pb_envelope *e,
+		     struct slice stored);
 
 /* ---- report.c ---- */
 /* One report of a worker (any of the frames), from a stream or by Report. Owns the op. */

@@ -26,6 +26,9 @@ struct submit {
 	struct envelope e;
 	struct decided d;
 	struct handoff_id id;
+	uint64_t offered;                  /* the subscriber (its call) that it could be leased to at once; 0 = none */
+	pb_task *task;                     /* as it is stored */
+	struct slice stored;
 	char id_text[HANDOFF_ID_TEXT + 1]; /* "" = none to tell */
 	Baton__V1__Receipt *receipt;       /* NULL: the verdict is a denial */
 };
@@ -98,19 +101,28 @@ static Baton__V1__Result *stored_result(struct op *op, struct slice outcome)
 	return (void *)prescan_unpack(&baton__v1__result__descriptor, slice_of(o->result.data, o->result.len), NULL, op->arena, &fault);
 }
 
-static void accepted(struct op *op, const struct store_answer *a)
+static const pb_envelope *envelope_of(const struct op *op, const struct submit *s)
+{
+	if (s->mode == SUBMIT_PIPE)
+		return ((const Baton__V1__PipeFrame *)op->msg)->submit->envelope;
+	return ((const Baton__V1__SubmitRequest *)op->msg)->envelope;
+}
+
+/* What was leased at once was queued first, as its events say. */
+static void accepted(struct op *op, const struct store_answer *a, struct subscriber *to)
 {
 	struct submit *s = op->state;
 
-	s->receipt = receipt_new(op, s, a->record.state);
-	if (!s->receipt) {
-		deny(op, verdict_deny(REASON_STORE_UNAVAILABLE, "", "out of memory after storing: send the same bytes again"));
-		return;
-	}
-	if (a->record.accepted_at_ms)
+	s->receipt = receipt_new(op, s, a->leased ? STATE_QUEUED : a->record.state);
+	if (s->receipt) {
 		s->receipt->accepted_at_ms = a->record.accepted_at_ms;
-	conclude(op);
-	if (a->record.state == STATE_QUEUED)
+		conclude(op);
+	} else {
+		deny(op, verdict_deny(REASON_STORE_UNAVAILABLE, "", "out of memory after storing: send the same bytes again"));
+	}
+	if (a->leased)
+		deliver_at_once(op, to, &a->record, s->task, envelope_of(op, s), s->stored);
+	else if (a->record.state == STATE_QUEUED)
 		desk_announce(op->w, op->agent->tenant, s->d.profile->route);
 }
 
@@ -162,10 +174,13 @@ static void refused(struct op *op, enum reason r, const char *field, const char 
 
 static void store_answered(struct op *op, const struct store_answer *a)
 {
+	struct submit *s = op->state;
+	struct subscriber *to = s->offered ? desk_offer_over(op->w, s->offered) : NULL;
+
 	op->on_answer = NULL;
 	switch (a->status) {
 	case STORE_OK:
-		accepted(op, a);
+		accepted(op, a, to);
 		break;
 	case STORE_DUPLICATE:
 		duplicate(op, a);
@@ -188,6 +203,8 @@ static void store_answered(struct op *op, const struct store_answer *a)
 		refused(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: the outcome is unknown, send the same bytes again",
 			a->retry_after_ms ? a->retry_after_ms : 500);
 	}
+	if (to)
+		subscriber_pump_starved(to);
 }
 
 static void store_it(struct op *op)
@@ -222,11 +239,15 @@ static void store_it(struct op *op)
 		envelope_fingerprint(&s->e, a.idempotency_print);
 	}
 	op->audit.at_ms = clock_unix_ms();
-	a.task = task_pack(op, envelope, &s->d);
+	s->task = task_make(op, envelope, &s->d);
+	a.task = s->stored = s->task ? task_pack(op, s->task) : slice_of(NULL, 0);
 	if (!a.task.n) {
 		deny(op, verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory"));
 		return;
 	}
+	if (state == STATE_QUEUED)
+		s->offered = desk_offer(op->w, op->agent->tenant, s->d.profile->route, &a.owner);
+	a.lease_ms = s->d.profile->lease_ms;
 	op->on_answer = store_answered;
 	op->w->env.store->ops->accept(op->w->env.store, &a, op_store_done, op->w, op->id);
 }

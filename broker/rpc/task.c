@@ -5,6 +5,8 @@
 
 #include "wire/prescan.h"
 
+#define ENVELOPE_FIELD 1 /* of Task */
+
 static struct slice bin(const ProtobufCBinaryData *b)
 {
 	return slice_of(b->data, b->len);
@@ -45,47 +47,61 @@ struct access_request task_access(const struct envelope *e)
 	};
 }
 
-struct slice task_pack(struct op *op, struct slice envelope_bytes, const struct decided *d)
+pb_task *task_make(struct op *op, struct slice envelope_bytes, const struct decided *d)
 {
 	const struct claims *c = &d->token.claims;
-	pb_task t = BATON__INTERNAL__V1__TASK__INIT;
-	uint8_t *p;
+	pb_task *t = arena_alloc(op->arena, sizeof *t);
 
-	t.envelope = (ProtobufCBinaryData){envelope_bytes.n, (uint8_t *)envelope_bytes.p};
-	t.tenant = (char *)op->agent->tenant;
-	t.route = (char *)d->profile->route;
-	t.sender = (char *)op->agent->name;
-	t.sender_spiffe_id = (char *)op->agent->spiffe_id;
-	t.issuer = (char *)c->issuer;
-	t.subject = (char *)c->subject;
-	t.client_id = (char *)c->client_id;
-	t.token_tenant = (char *)c->tenant;
-	t.jti = (char *)c->jti;
-	t.audience = (char *)c->audience;
-	t.token_expires_at_ms = c->expires_at_ms;
-	t.token_scopes = (char **)c->scopes;
-	t.n_token_scopes = c->n_scopes;
-	t.scopes = (char **)d->grant.scopes;
-	t.n_scopes = d->grant.n_scopes;
-	t.subject_is_user = c->subject_is_user;
-	t.policy_version = (char *)d->policy_version;
-	t.outcome = (uint32_t)d->verdict.outcome;
-	t.reason = (uint32_t)d->verdict.reason;
-	t.trace_id = op->trace.trace_id;
-	t.span_id = op->trace.span_id;
-	t.trace_flags = op->trace.flags;
-	t.tracestate = op->trace.tracestate;
-	t.accepted_at_ms = op->audit.at_ms;
-	t.deadline_ms = d->deadline_ms;
-	t.side_effect = (uint32_t)d->grant.side_effect;
-	t.destination_class = (char *)destination_class_text(d->grant.cls);
-	t.authority_until_ms = d->deadline_ms;
-	t.max_attempts = d->profile->max_attempts;
-	t.certificate_sha256 = (char *)op->x5t_s256;
-	t.held_message = (char *)d->verdict.message;
-	t.accepted_state = (uint32_t)d->state;
-	p = arena_alloc(op->arena, protobuf_c_message_get_packed_size(&t.base) + 1);
-	return p ? slice_of(p, protobuf_c_message_pack(&t.base, p)) : slice_of(NULL, 0);
+	if (!t)
+		return NULL;
+	baton__internal__v1__task__init(t);
+	t->envelope = (ProtobufCBinaryData){envelope_bytes.n, (uint8_t *)envelope_bytes.p};
+	t->tenant = (char *)op->agent->tenant;
+	t->route = (char *)d->profile->route;
+	t->sender = (char *)op->agent->name;
+	t->sender_spiffe_id = (char *)op->agent->spiffe_id;
+	t->issuer = (char *)c->issuer;
+	t->subject = (char *)c->subject;
+	t->client_id = (char *)c->client_id;
+	t->token_tenant = (char *)c->tenant;
+	t->jti = (char *)c->jti;
+	t->audience = (char *)c->audience;
+	t->token_expires_at_ms = c->expires_at_ms;
+	t->token_scopes = (char **)c->scopes;
+	t->n_token_scopes = c->n_scopes;
+	t->scopes = (char **)d->grant.scopes;
+	t->n_scopes = d->grant.n_scopes;
+	t->subject_is_user = c->subject_is_user;
+	t->policy_version = (char *)d->policy_version;
+	t->outcome = (uint32_t)d->verdict.outcome;
+	t->reason = (uint32_t)d->verdict.reason;
+	t->trace_id = op->trace.trace_id;
+	t->span_id = op->trace.span_id;
+	t->trace_flags = op->trace.flags;
+	t->tracestate = op->trace.tracestate;
+	t->accepted_at_ms = op->audit.at_ms;
+	t->deadline_ms = d->deadline_ms;
+	t->side_effect = (uint32_t)d->grant.side_effect;
+	t->destination_class = (char *)destination_class_text(d->grant.cls);
+	t->authority_until_ms = d->deadline_ms;
+	t->max_attempts = d->profile->max_attempts;
+	t->certificate_sha256 = (char *)op->x5t_s256;
+	t->held_message = (char *)d->verdict.message;
+	t->accepted_state = (uint32_t)d->state;
+	return t;
+}
+
+struct slice task_pack(struct op *op, pb_task *t)
+{
+	uint8_t *p = arena_alloc(op->arena, protobuf_c_message_get_packed_size(&t->base) + 1);
+	struct slice all, envelope;
+
+	if (!p)
+		return slice_of(NULL, 0);
+	all = slice_of(p, protobuf_c_message_pack(&t->base, p));
+	envelope = prescan_field_bytes(all, ENVELOPE_FIELD);
+	t->envelope = (ProtobufCBinaryData){envelope.n, (uint8_t *)envelope.p};
+	return all;
 }
 
 pb_task *task_unpack(struct arena *a, struct slice bytes)

@@ -27,8 +27,10 @@ struct decided {
 	const char *policy_version;    /* "" before a profile was chosen */
 };
 
-/* The bytes to be stored; in the arena, empty when memory is out. */
-struct slice task_pack(struct op *op, struct slice envelope_bytes, const struct decided *d);
+/* What is to be stored; borrows from op and d. NULL when memory is out. */
+pb_task *task_make(struct op *op, struct slice envelope_bytes, const struct decided *d);
+/* Its bytes, in the arena, empty when memory is out. The task's envelope lies in them from now on. */
+struct slice task_pack(struct op *op, pb_task *t);
 /* NULL when the bytes are not a Task. */
 pb_task *task_unpack(struct arena *a, struct slice bytes);
 pb_envelope *task_unpack_envelope(struct arena *a, const pb_task *t);

@@ -190,7 +190,7 @@ static void poll_desks(struct rpc_worker *w)
 
 	HASH_ITER(hh, w->desks, d, t)
 		if (d->ring)
-			desk_pump(w, d);
+			desk_wake(w, d);
 }
 
 static void count_cache(struct rpc_worker *w)

@@ -5,7 +5,7 @@
 #include "store/memory_priv.h"
 
 #define LOOK_MAX 512
-#define EVENTS_BYTES (4u << 20) /* in one answer, as EVENT_BYTES in baton1.lua */
+#define EVENTS_BYTES (4u << 20) /* in one answer, as EVENT_BYTES in baton2.lua */
 
 struct mem_answer {
 	struct mem_answer *next;
@@ -137,7 +137,16 @@ static struct mem_handoff *add(struct mem_slot *s, const struct store_accept *r)
 	return h;
 }
 
-static void add_record(struct memory *m, struct mem_slot *s, const struct store_accept *r, const uint8_t *token,
+static bool leases_at_once(const struct mem_slot *s, const struct store_accept *r, int64_t now)
+{
+	for (int c = 0; c < 3; c++)
+		if (s->queue[c].head < s->queue[c].n)
+			return false;
+	return r->owner && r->state == STATE_QUEUED && (r->deadline_ms <= 0 || r->deadline_ms > now);
+}
+
+/* Whether it was leased at once. */
+static bool add_record(struct memory *m, struct mem_slot *s, const struct store_accept *r, const uint8_t *token,
 		       struct mem_bytes task, int64_t now)
 {
 	struct mem_handoff *h = add(s, r);
@@ -161,11 +170,16 @@ static void add_record(struct memory *m, struct mem_slot *s, const struct store_
 		memcpy(h->idempotency, r->idempotency, sizeof h->idempotency);
 		key_add(s, r);
 	}
+	if (leases_at_once(s, r, now)) {
+		mem_lease(s, h, r->owner, r->lease_ms, now);
+		return true;
+	}
 	mem_waiting(s, h, 1);
 	if (r->state == STATE_QUEUED)
 		mem_queue(s, h);
 	else if (r->state == STATE_SCHEDULED)
 		h->due_ms = r->start_at_ms;
+	return false;
 }
 
 static void add_alias(struct mem_slot *s, const struct store_accept *r, const uint8_t *first, int64_t now)
@@ -231,7 +245,7 @@ static void op_accept(struct store *st, const struct store_accept *r, store_done
 		task = mem_seal(m, s, SEAL_TASK, r->id.b, token, r->task);
 		if (!task.p)
 			abort();
-		add_record(m, s, r, token, task, now);
+		x->a.leased = add_record(m, s, r, token, task, now);
 		first = mem_find_exact(s, r->id.b);
 	} else if (x->a.status == STORE_DUPLICATE) {
 		add_alias(s, r, first->id, now);
@@ -262,19 +276,7 @@ static struct mem_handoff *pop(struct mem_slot *s)
 static void lease_one(struct memory *m, struct mem_answer *x, struct mem_slot *s, struct mem_handoff *h,
 		      const struct store_lease *l, int64_t now)
 {
-	struct store_record *r = &h->r.r;
-
-	r->fence = ++s->fence;
-	r->attempt++;
-	r->owner = l->owner;
-	r->lease_until_ms = now + l->lease_ms;
-	if (!r->first_leased_at_ms)
-		r->first_leased_at_ms = now;
-	h->given_back = false;
-	h->due_ms = 0;
-	mem_move(s, h, STATE_LEASED, now);
-	if (r->cursor > 2)
-		mem_log(h, NULL, (struct mem_bytes){0});
+	mem_lease(s, h, l->owner, l->lease_ms, now);
 	answer_item(m, x, s, h, true, false);
 }
 

@@ -83,6 +83,8 @@ bool mem_push(struct mem_ids *q, const uint8_t *id);
 void mem_waiting(struct mem_slot *s, const struct mem_handoff *h, int by);
 /* Another state, the next cursor. */
 void mem_move(struct mem_slot *s, struct mem_handoff *h, enum handoff_state to, int64_t now);
+/* Its next attempt, leased to owner. */
+void mem_lease(struct mem_slot *s, struct mem_handoff *h, uint64_t owner, uint32_t lease_ms, int64_t now);
 /* Writes the present state down as an event; takes body. */
 void mem_log(struct mem_handoff *h, const uint8_t token[TOKEN_BYTES], struct mem_bytes body);
 bool mem_is_leased(const struct mem_handoff *h, uint64_t fence, uint64_t owner);

@@ -1,5 +1,5 @@
 /* What may the holder of a lease say, and what does time do to a handoff? The twin of extend, event, finish, cancel and tick in
- * baton1.lua, rule by rule. */
+ * baton2.lua, rule by rule. */
 #include <stdlib.h>
 
 #include "store/memory_priv.h"

@@ -146,6 +146,23 @@ void mem_move(struct mem_slot *s, struct mem_handoff *h, enum handoff_state to, 
 		h->finished_ms = now;
 }
 
+void mem_lease(struct mem_slot *s, struct mem_handoff *h, uint64_t owner, uint32_t lease_ms, int64_t now)
+{
+	struct store_record *r = &h->r.r;
+
+	r->fence = ++s->fence;
+	r->attempt++;
+	r->owner = owner;
+	r->lease_until_ms = now + lease_ms;
+	if (!r->first_leased_at_ms)
+		r->first_leased_at_ms = now;
+	h->given_back = false;
+	h->due_ms = 0;
+	mem_move(s, h, STATE_LEASED, now);
+	if (r->cursor > 2)
+		mem_log(h, NULL, (struct mem_bytes){0});
+}
+
 void mem_log(struct mem_handoff *h, const uint8_t token[TOKEN_BYTES], struct mem_bytes body)
 {
 	const struct store_record *r = &h->r.r;

@@ -1,4 +1,4 @@
-/* How do records and requests become bytes and back? See record.h; the other side is baton1.lua. */
+/* How do records and requests become bytes and back? See record.h; the other side is baton2.lua. */
 #include "store/record.h"
 
 void be_put(uint8_t *p, unsigned width, uint64_t v)
@@ -106,6 +106,8 @@ void request_accept(const struct store_accept *a, const uint8_t token[TOKEN_BYTE
 	memcpy(out + 71, a->idempotency_print, 16);
 	be_put(out + 87, 6, time48(a->issued_at_ms));
 	be_put(out + 93, 6, time48(a->start_at_ms));
+	be_put(out + ACCEPT_AT_OWNER, 8, a->owner);
+	be_put(out + 107, 4, a->lease_ms);
 }
 
 void request_lease(const struct store_lease *a, uint8_t out[LEASE_BYTES])

@@ -1,4 +1,4 @@
-/* How is a handoff's record laid out? Fixed widths, big-endian, as the head of baton1.lua says; here are the same numbers from 0. And
+/* How is a handoff's record laid out? Fixed widths, big-endian, as the head of baton2.lua says; here are the same numbers from 0. And
  * how do items travel to the Functions? In fixed widths too, so that a call has few arguments however many items it carries. */
 #ifndef BATON_STORE_RECORD_H
 #define BATON_STORE_RECORD_H
@@ -15,13 +15,13 @@ enum {
 	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 40,
 	EVENT_HEAD_BYTES = 4 + 6 + 1 + 1 + 8 + 8,
 	/* requests */
-	ACCEPT_BYTES = 99,
+	ACCEPT_BYTES = 111,
 	LEASE_BYTES = 14,
 	EXTEND_BYTES = 36,
 	EVENT_BYTES = 46,
 	FINISH_BYTES = 50,
 	CANCEL_BYTES = 29,
-	REQUEST_MAX_BYTES = 99,
+	REQUEST_MAX_BYTES = 111,
 };
 
 /* What a record holds besides struct store_record. */
@@ -53,9 +53,9 @@ void request_extend(const struct store_extend *a, uint8_t out[EXTEND_BYTES]);
 void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BYTES], uint8_t out[EVENT_BYTES]);
 void request_finish(const struct store_finish *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[FINISH_BYTES]);
 void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[CANCEL_BYTES]);
-/* Where the body of a finish or cancel is: see baton1.lua. */
+/* Where the body of a finish or cancel is: see baton2.lua. */
 enum body_place { BODY_NONE = 0, BODY_BESIDE = 1, BODY_ARGUMENT = 2 };
-enum { ACCEPT_AT_TOKEN = 45, EVENT_AT_TOKEN = 37, EVENT_AT_REPEAT = 45, FINISH_AT_KIND = 32, FINISH_AT_TOKEN = 37,
+enum { ACCEPT_AT_TOKEN = 45, ACCEPT_AT_OWNER = 99, EVENT_AT_TOKEN = 37, EVENT_AT_REPEAT = 45, FINISH_AT_KIND = 32, FINISH_AT_TOKEN = 37,
        FINISH_AT_PLACE = 49, CANCEL_AT_TOKEN = 16, CANCEL_AT_PLACE = 28 };
 /* Where this report leads, if the handoff is not dead-lettered by it. */
 enum handoff_state finish_state(enum store_finish_kind k);

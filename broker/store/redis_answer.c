@@ -13,7 +13,7 @@
 void redis_counted(struct redis *s, const struct batch *b, const char *result)
 {
 	if (s->config.count && kind_rows[b->kind].function)
-		s->config.count(s->config.user, kind_rows[b->kind].function + sizeof "baton1_" - 1, result, (unsigned)b->items.n);
+		s->config.count(s->config.user, kind_rows[b->kind].function + sizeof "baton2_" - 1, result, (unsigned)b->items.n);
 }
 
 static void fail_all(struct redis *s, struct batch *b, enum store_status status, uint32_t retry_after_ms)
@@ -183,6 +183,15 @@ static bool wants_outcome(const struct item *i, const struct entry *e)
 
 /* One entry an item: accept, extend, event, finish, cancel. Most are answered at once; a duplicate that is done takes its outcome
  * along, which must be fetched. */
+/* By this accept, also when it is asked again: nothing has happened to the record since, and the token says whose submission it was. */
+static bool leased_at_once(const struct item *i, const struct entry *e)
+{
+	const struct record *r = &e->record;
+
+	return i->kind == KIND_ACCEPT && e->status == STORE_OK && r->r.state == STATE_LEASED && r->r.cursor == 2
+		&& r->r.owner == be_get(i->request + ACCEPT_AT_OWNER, 8) && memcmp(r->outcome_token, r->task_token, TOKEN_BYTES) == 0;
+}
+
 static void on_entries(struct redis *s, struct batch *b, struct slice text)
 {
 	struct fetch *f = NULL;
@@ -202,6 +211,7 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		a.status = e.status;
 		a.same_bytes = e.flag;
 		a.record = e.record.r;
+		a.leased = leased_at_once(i, &e);
 		a.retry_after_ms = e.status == STORE_QUOTA && i->kind == KIND_ACCEPT ? RETRY_MS : 0;
 		if (!wants_outcome(i, &e)) {
 			item_answer(s, i, &a);

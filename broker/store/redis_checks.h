@@ -10,8 +10,8 @@ struct fault {
 	char remedy[256];
 };
 
-extern const char store_library[]; /* baton1.lua, embedded by the build */
-#define STORE_LIBRARY_NAME "baton1"
+extern const char store_library[]; /* baton2.lua, embedded by the build */
+#define STORE_LIBRARY_NAME "baton2"
 
 /* Value of "name:" in an INFO text, matched as a whole line; empty when it is not there. */
 struct slice info_field(struct slice info, const char *name);
@@ -27,7 +27,7 @@ extern const size_t redis_checks_n;
 bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1]);
 #define CHECK_REPLICATION 1 /* its index */
 
-/* The answer to FUNCTION LIST LIBRARYNAME baton1 WITHCODE: is it our code? */
+/* The answer to FUNCTION LIST LIBRARYNAME baton2 WITHCODE: is it our code? */
 bool check_library(const redisReply *r, struct fault *f);
 /* Words for an answer that is an error. */
 bool check_no_error(const redisReply *r, struct fault *f);

@@ -90,6 +90,7 @@ struct store_item {
 struct store_answer {
 	enum store_status status;
 	bool same_bytes;           /* REPLAYED */
+	bool leased;               /* accept: it was leased to the owner that was named; the record has the fence */
 	struct store_record record;/* accept, event, finish, cancel, get: as it is now (for DUPLICATE: the first one's) */
 	const struct store_item *items; /* lease, get (one), list; borrowed for the callback */
 	size_t n_items;
@@ -116,6 +117,8 @@ struct store_accept {
 	int64_t issued_at_ms, deadline_ms, start_at_ms;
 	uint8_t priority;              /* 0..9 */
 	uint8_t max_attempts;
+	uint64_t owner;                /* not 0: when it is to be queued and nothing waits on the route, it is leased to this agent at once */
+	uint32_t lease_ms;             /* for that; the same for all of a route */
 	struct slice task;             /* copied (sealed) within the call */
 };
 

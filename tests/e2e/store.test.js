@@ -14,7 +14,7 @@ let planner, worker
 before(async () => { [planner, worker] = await b.startWith('planner', 'worker') })
 after(() => b.remove())
 
-const STATE_AT = 66 // of the record in Redis: broker/store/baton1.lua
+const STATE_AT = 66 // of the record in Redis: broker/store/baton2.lua
 const QUARANTINED = 7
 const send = (route, more) => planner.submit({ route, ...more })
 const bytesOf = (change) => bytesField(1, encode('baton.v1.TaskEnvelope', planner.envelope(change)))

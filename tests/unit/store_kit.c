@@ -354,7 +354,7 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	struct answer *out = user;
 
 	assert_false(out->done); /* exactly once */
-	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .record = a->record, .next = a->next,
+	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .record = a->record, .next = a->next,
 				.more = a->more};
 	slice_copy_str(a->outcome, out->outcome, sizeof out->outcome);
 	out->n_items = a->n_items;
@@ -397,6 +397,7 @@ struct store_accept kit_request(struct kit *k, const char *task)
 	struct store_accept r = {
 		.slot = k->slot, .sender = store_agent_key(k->slot.tenant, "sender"), .state = STATE_QUEUED,
 		.issued_at_ms = kit_now() + 100, .max_attempts = 3, .task = slice_str(task),
+		.owner = k->lease_to, .lease_ms = k->lease_to ? KIT_LEASE_MS : 0,
 	};
 	uint8_t h[SHA256_BYTES];
 

@@ -26,7 +26,7 @@ struct kit_event {
 struct answer {
 	bool done;
 	enum store_status status;
-	bool same_bytes;
+	bool same_bytes, leased;
 	struct store_record record;
 	uint64_t next;
 	bool more;
@@ -61,6 +61,7 @@ struct kit {
 	unsigned wakes;
 	char woken[160];
 	unsigned counter;              /* makes nonces */
+	uint64_t lease_to;             /* kit_request(): whom to lease to at once; 0 = nobody */
 };
 
 void kit_folder(char dir[64]);       /* a fresh one under TMPDIR or /tmp */
@@ -117,6 +118,7 @@ void kit_reopen(struct kit *k); /* as after another incarnation */
 
 /* The same, and it must succeed: the record. One lease, for KIT_AGENT. */
 #define KIT_AGENT 77
+#define KIT_LEASE_MS 600000 /* at once */
 struct store_record kit_accepted(struct kit *k, const struct store_accept *r);
 struct store_record kit_leased(struct kit *k, uint32_t ms);
 

@@ -95,7 +95,7 @@ static void killed_under_load(void **state)
 }
 
 /* Calls that were under way when the connection broke are repeated: the caller sees one answer, the store one handoff. */
-static void connection_cut(void **state)
+static void cut_twenty_times(bool at_once)
 {
 	struct redis_server server;
 	struct kit k = {.fsync_always = true};
@@ -106,6 +106,9 @@ static void connection_cut(void **state)
 	server_start(&server, NULL);
 	kit_redis(&k, &server);
 	accepted(&k, "first");
+	if (at_once)
+		kit_lease(&k, AGENT, 1, LONG_MS);
+	k.lease_to = at_once ? AGENT : 0;
 	for (int round = 0; round < 20; round++) {
 		memset(a, 0, sizeof a);
 		k.waiting = 64;
@@ -119,12 +122,25 @@ static void connection_cut(void **state)
 		for (size_t i = 0; i < 64; i++) {
 			assert_int_equal(a[i].status, STORE_OK);
 			assert_memory_equal(a[i].record.id.b, r[i].id.b, 16);
+			assert_int_equal(a[i].leased, at_once); /* also when it is the repeat that says so */
 			n++;
 		}
+		for (size_t i = 0; at_once && i < 64; i++)
+			assert_int_equal(kit_finish(&k, &a[i].record, FINISH_COMPLETED, 0, "x")->status, STORE_OK);
 	}
-	assert_int_equal(kit_list(&k, 0, STATE_QUEUED, 0, 1, false)->items[0].record.position, n + 1); /* none twice */
+	assert_int_equal(kit_list(&k, 0, STATE_UNSPECIFIED, 0, 1, false)->items[0].record.position, n + 1); /* none twice */
 	kit_free(&k);
 	server_free(&server);
+}
+
+static void connection_cut(void **state)
+{
+	cut_twenty_times(false);
+}
+
+static void connection_cut_at_once(void **state)
+{
+	cut_twenty_times(true);
 }
 
 /* ---- another incarnation ---- */
@@ -271,7 +287,7 @@ static void config_forbidden(void **state)
 
 static void library_mismatch(void **state)
 {
-	static const char other[] = "#!lua name=baton1\nredis.register_function('baton1_accept', function() return 'K' end)";
+	static const char other[] = "#!lua name=baton2\nredis.register_function('baton2_accept', function() return 'K' end)";
 	const char *load[] = {"FUNCTION", "LOAD", other};
 	struct redis_server server;
 	struct kit k = {.fsync_always = true};
@@ -281,7 +297,7 @@ static void library_mismatch(void **state)
 	kit_redis_begin(&k, &server);
 	kit_wait_state(&k, false);
 	assert_non_null(strstr(k.why, "another library"));
-	server_say(&server, "FUNCTION DELETE baton1");
+	server_say(&server, "FUNCTION DELETE baton2");
 	kit_wait_state(&k, true);
 	kit_close(&k);
 	kit_redis(&k, &server); /* ours is there already: taken */
@@ -733,7 +749,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_under_load),
-		cmocka_unit_test(connection_cut),
+		cmocka_unit_test(connection_cut), cmocka_unit_test(connection_cut_at_once),
 		cmocka_unit_test(emptied),
 		cmocka_unit_test(restarted),
 		cmocka_unit_test(evicting_refused),

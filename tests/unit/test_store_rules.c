@@ -157,6 +157,123 @@ static void idempotency_same_tick(struct kit *k)
 	assert_int_equal(kit_lease(k, AGENT, 10, LONG_MS)->n_items, 1);
 }
 
+/* ---- leased at once ---- */
+
+static struct store_accept for_agent(struct kit *k, const char *task)
+{
+	struct store_accept r = kit_request(k, task);
+
+	r.owner = AGENT;
+	r.lease_ms = LONG_MS;
+	return r;
+}
+
+static void at_once(struct kit *k)
+{
+	struct store_accept r = for_agent(k, "now");
+	struct answer *x = kit_accept(k, &r);
+	struct store_record l = x->record;
+
+	assert_int_equal(x->status, STORE_OK);
+	assert_true(x->leased);
+	assert_int_equal(l.state, STATE_LEASED);
+	assert_int_equal(l.owner, AGENT);
+	assert_int_equal(l.attempt, 1);
+	assert_int_equal(l.cursor, 2);
+	assert_true(l.fence > 0);
+	assert_int_equal(l.first_leased_at_ms, l.accepted_at_ms);
+	assert_int_equal(l.lease_until_ms, l.accepted_at_ms + LONG_MS);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
+	assert_nothing_to_lease(k);
+	assert_int_equal(kit_events(k, &r.id, 0, 10)->n_events, 0); /* both are told by the record */
+	x = kit_accept(k, &r);
+	assert_int_equal(x->status, STORE_REPLAYED);
+	assert_false(x->leased);
+	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
+	x = kit_get(k, &r.id, true);
+	assert_string_equal(x->items[0].task, "now");
+	assert_string_equal(x->items[0].outcome, "done");
+	r = for_agent(k, "next");
+	assert_true(kit_accept(k, &r)->record.fence > l.fence);
+}
+
+static void at_once_lapses(struct kit *k)
+{
+	struct store_accept r = for_agent(k, "now");
+	struct store_record one, two;
+
+	r.lease_ms = 1;
+	one = kit_accept(k, &r)->record;
+	assert_int_equal(kit_tick_until(k, 1)->items[0].record.state, STATE_QUEUED);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 1);
+	two = kit_leased(k, LONG_MS);
+	assert_same_id(&two.id, &one.id);
+	assert_true(two.fence > one.fence);
+	assert_int_equal(two.attempt, 2);
+	assert_int_equal(kit_finish(k, &one, FINISH_COMPLETED, 0, "late")->status, STORE_LOST);
+	assert_int_equal(kit_finish(k, &two, FINISH_COMPLETED, 0, "good")->status, STORE_OK);
+}
+
+/* First in, first out: what waits goes first, whatever its priority, and what comes behind it waits too. */
+static void at_once_only_when_nothing_waits(struct kit *k)
+{
+	struct store_accept waits = kit_request(k, "first"), r = for_agent(k, "second");
+	static struct answer both[2];
+
+	waits.priority = 0;
+	r.priority = 9;
+	kit_accepted(k, &waits);
+	assert_false(kit_accept(k, &r)->leased);
+	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 2);
+	assert_int_equal(kit_lease(k, AGENT, 10, LONG_MS)->n_items, 2);
+	/* In one tick: behind one that nobody takes at once, the other waits. */
+	waits = kit_request(k, "third");
+	r = for_agent(k, "fourth");
+	both[0].done = both[1].done = false;
+	k->waiting = 2;
+	k->store->ops->accept(k->store, &waits, kit_note, &both[0], 1);
+	k->store->ops->accept(k->store, &r, kit_note, &both[1], 2);
+	kit_turn(k);
+	assert_false(both[0].leased || both[1].leased);
+	assert_int_equal(both[1].record.state, STATE_QUEUED);
+}
+
+static void at_once_many(struct kit *k)
+{
+	static struct answer all[40];
+	static struct store_accept r[40];
+
+	kit_get(k, &(struct handoff_id){.b = {1}}, false);
+	k->waiting = 40;
+	for (size_t i = 0; i < 40; i++) {
+		all[i].done = false;
+		r[i] = for_agent(k, "many");
+		k->store->ops->accept(k->store, &r[i], kit_note, &all[i], i);
+	}
+	kit_turn(k);
+	for (size_t i = 0; i < 40; i++) {
+		assert_true(all[i].leased);
+		assert_true(!i || all[i].record.fence == all[i - 1].record.fence + 1);
+		assert_int_equal(kit_finish(k, &all[i].record, FINISH_COMPLETED, 0, "x")->status, STORE_OK);
+	}
+}
+
+static void not_at_once(struct kit *k)
+{
+	struct store_accept r = for_agent(k, "held");
+
+	r.state = STATE_HELD;
+	assert_false(kit_accept(k, &r)->leased);
+	r = for_agent(k, "scheduled");
+	r.state = STATE_SCHEDULED;
+	r.start_at_ms = kit_now() + LONG_MS;
+	assert_false(kit_accept(k, &r)->leased);
+	r = for_agent(k, "too late");
+	r.deadline_ms = 1;
+	assert_false(kit_accept(k, &r)->leased);
+	assert_int_equal(kit_lease(k, AGENT, 1, LONG_MS)->items[0].record.state, STATE_EXPIRED);
+}
+
 static void wrong_fence(struct kit *k)
 {
 	struct store_record l = new_lease(k, "task", LONG_MS), bad = l;
@@ -640,6 +757,8 @@ static const struct kit_scenario scenarios[] = {
 	{"list", listing}, {"retention", retention}, {"stale", stale}, {"unsealable", unsealable}, {"swapped", swapped},
 	{"quarantined-at-delivery", quarantined_at_delivery}, {"expired-at-delivery", expired_at_delivery},
 	{"expired-by-lapse", expired_by_lapse}, {"ends", ends}, {"bad-names", bad_names},
+	{"at-once", at_once}, {"at-once-lapses", at_once_lapses}, {"at-once-fifo", at_once_only_when_nothing_waits},
+	{"at-once-many", at_once_many}, {"not-at-once", not_at_once},
 };
 
 /* Quotas are of the store's configuration, so these have stores of their own. */

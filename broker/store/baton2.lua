@@ -1,6 +1,6 @@
-#!lua name=baton1
+#!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
--- what its parts share, and how work gets in and out (open, accept, lease); then baton1_report.lua, baton1_read.lua, baton1_tick.lua.
+-- what its parts share, and how work gets in and out (open, accept, lease); then baton2_report.lua, baton2_read.lua, baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
@@ -15,7 +15,7 @@
 --   30-37 token of the submission, part of the task blob's name  38-53 idempotency  54 flags (1: has it)
 --   55-60 accepted_at  61-66 position
 --   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back)
---   79-86 token of the last report, part of the outcome blob's name  87-90 size of the sealed outcome, 0 = none
+--   79-86 token of the last report, part of the outcome blob's name; of the submission when that leased it at once  87-90 size of the sealed outcome, 0 = none
 --   91 attempt  92-99 fence  100-107 owner  108-113 lease_until  114-119 first_leased_at
 -- Alias, 47 bytes: 1 'A'  2-17 id of the first handoff  18-25 sender  26-33 bytes_print  34-39 accepted_at  40-47 token
 -- Event: 1 state  2-7 at  8-11 cursor  12 attempt  13-20 owner  21-28 token  29- sealed body
@@ -37,6 +37,7 @@ local LIMIT_TICK = 256       -- ids of one kind that a tick looks at
 local LIMIT_LOOK = 512       -- records a list looks at
 local LIMIT_EVENTS = 2000    -- cursor from which a release costs an attempt: bounds the event list
 local FENCE_UNIT, FENCE_EPOCH = 4096, 1577836800000 -- a fence is at least (ms since 2020) * 4096: stays under 2^53 until 2089
+local ITEM = 111             -- bytes of an item of accept
 local EVENT_BYTES = 4194304  -- bodies in one answer of events
 
 -- Globals do not exist while a library loads.
@@ -198,7 +199,7 @@ end
 -- was accepted before.
 local function closed(base, ks, items)
 	local drop = {}
-	for o = 0, #items - 99, 99 do
+	for o = 0, #items - ITEM, ITEM do
 		local id, token = sub(items, o + 1, o + 16), sub(items, o + 46, o + 53)
 		local rec = call('HGET', ks, id)
 		if not rec or sub(rec, 30, 37) ~= token then drop[#drop + 1] = base .. 'b:' .. id .. token end
@@ -207,17 +208,18 @@ local function closed(base, ks, items)
 	return 'O'
 end
 
--- m s i z q0 q1 q2 n f h · incarnation, node, max waiting, max bytes, skew ms, items. Item, 99 bytes: 1 id 17 the
--- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at. extra = sequence.
+-- m s i z q0 q1 q2 n f h l · incarnation, node, max waiting, max bytes, skew ms, items. Item, 111 bytes: 1 id 17 the
+-- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
+-- What would be queued while nothing waits is leased at once to its item's owner, if it has one: first in, first out holds.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[6]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep')
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
-	local n, ids, idem, idem_at = #items / 99, {}, {}, {}
+	local n, ids, idem, idem_at = #items / ITEM, {}, {}, {}
 	for j = 1, n do
-		local o = (j - 1) * 99
+		local o = (j - 1) * ITEM
 		ids[j] = sub(items, o + 1, o + 16)
 		if byte(items, o + 70) == 1 then
 			idem[#idem + 1] = sub(items, o + 54, o + 69)
@@ -241,8 +243,11 @@ local function accept(k, a)
 	local max_w, max_wb = tonumber(a[3]), tonumber(a[4])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
+	local at_once = m[9] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
+	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
+	local fence = fences
 	for j = 1, n do
-		local o, id = (j - 1) * 99, ids[j]
+		local o, id = (j - 1) * ITEM, ids[j]
 		local rec = mine[id] or known[j + 1]
 		local token = sub(items, o + 46, o + 53)
 		local status, flags, named, shown = OK, 0, id, nil
@@ -283,8 +288,18 @@ local function accept(k, a)
 				status = QUOTA
 			else
 				local state = byte(items, o + 71)
-				seq, w, wb = seq + 1, w + 1, wb + size
-				rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. INIT
+				local owner, ms = unpk('>c8I4', items, o + 100)
+				seq = seq + 1
+				if at_once and state == QUEUED and owner ~= ZERO8 and (lease_ms or ms) == ms and (deadline == 0 or deadline > now) then
+					state, lease_ms, fence = LEASED, ms, fence + 1
+					hint[#hint + 1], hint[#hint + 2] = id, char(fence - fences - 1)
+					rec = sub(items, o + 17, o + 70)
+						.. pack('>I6I6BI6I4Bc8I4BI8c8I6I6', now, seq, LEASED, now, 2, 0, token, 0, 1, fence, owner, now + ms, now)
+				else
+					at_once = at_once and state ~= QUEUED
+					w, wb = w + 1, wb + size
+					rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. INIT
+				end
 				mine[id], shown = rec, rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1], order[#order + 2] = seq, id
@@ -298,7 +313,7 @@ local function accept(k, a)
 					c[#c + 1] = id
 				elseif state == SCHEDULED then
 					z[#z + 1], z[#z + 2] = deadline > 0 and min(start, deadline) or start, id
-				else
+				elseif state == HELD then
 					h[#h + 1], h[#h + 2] = now, id
 					if deadline > 0 then z[#z + 1], z[#z + 2] = deadline, id end
 				end
@@ -308,7 +323,7 @@ local function accept(k, a)
 		entry(out, j, status, flags, named, shown)
 	end
 	need('ZCARD', k[4], z) need('LLEN', k[5], q[1]) need('LLEN', k[6], q[2]) need('LLEN', k[7], q[3])
-	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h)
+	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h) need('ZCARD', k[11], hint)
 	if #new > 0 then
 		call('HSET', ks, tun(new))
 		if #new_idem > 0 then call('HSET', k[3], tun(new_idem)) end
@@ -317,6 +332,10 @@ local function accept(k, a)
 		if #z > 0 then call('ZADD', k[4], tun(z)) end
 		if #h > 0 then call('ZADD', k[10], tun(h)) end
 		ended(k[9], now, f)
+		if #hint > 0 then
+			call('ZADD', k[11], now + lease_ms, pack('>I8', fences) .. concat(hint))
+			call('HSET', km, 'fence', fence)
+		end
 		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 't', now)
 		if m[6] and #q[1] + #q[2] + #q[3] > 0 then wake(km, m[6], a[2]) end
 	end

@@ -219,7 +219,7 @@ local function tick(k, a)
 end
 
 local function add(name, fn, flag)
-	redis.register_function{function_name = 'baton1_' .. name, callback = fn, flags = flag and {flag} or {}}
+	redis.register_function{function_name = 'baton2_' .. name, callback = fn, flags = flag and {flag} or {}}
 end
 
 add('open', open, 'allow-oom')

@@ -1,5 +1,5 @@
 -- What may be said of a handoff that exists? Reports of the lease's holder (extend, event, finish), and what others decide about it
--- (cancel, quarantine). Part of the library that begins in baton1.lua.
+-- (cancel, quarantine). Part of the library that begins in baton2.lua.
 
 -- holder: fence and owner
 local function leased(rec, holder)
