@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/encode.h"
 
 void jsonw_init(struct jsonw *w, struct buf *b)
@@ -38,6 +39,10 @@ bool jsonw_escape(struct buf *b, struct slice s)
 	uint32_t c;
 
 	while (i < s.n) {
+		if (s.n - i >= 8 && ascii_printable8(s.p + i) && ascii_lacks8(s.p + i, '"') && ascii_lacks8(s.p + i, '\\')) {
+			i += 8;
+			continue;
+		}
 		if (is_plain[s.p[i]]) {
 			i++;
 			continue;

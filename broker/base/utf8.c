@@ -1,4 +1,5 @@
 /* Which bytes are UTF-8? RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF. */
+#include "base/ascii.h"
 #include "base/encode.h"
 
 size_t utf8_step(struct slice s, uint32_t *point)
@@ -35,6 +36,10 @@ static bool utf8_scan(struct slice s, bool controls)
 	size_t n;
 
 	for (; s.n; s.p += n, s.n -= n) {
+		if (s.n >= 8 && ascii_printable8(s.p)) {
+			n = 8;
+			continue;
+		}
 		n = utf8_step(s, &c);
 		if (!n || (!controls && (c < 0x20 || (c >= 0x7f && c <= 0x9f))))
 			return false;

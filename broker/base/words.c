@@ -185,11 +185,6 @@ enum content_trust content_trust_from_text(struct slice text)
 	return (enum content_trust)word_find(trusts, COUNT(trusts), text);
 }
 
-struct verdict verdict_allow(void)
-{
-	return (struct verdict){.outcome = OUTCOME_ALLOW, .reason = REASON_ALLOWED};
-}
-
 struct verdict verdict_deny(enum reason r, const char *field, const char *fmt, ...)
 {
 	struct verdict v = {.outcome = r == REASON_APPROVAL_REQUIRED ? OUTCOME_HOLD : OUTCOME_DENY, .reason = r};

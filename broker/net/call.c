@@ -456,7 +456,7 @@ bool call_send(struct call *call, struct slice message)
 	if (h2_send(c->h2, call->stream, slice_of(head, sizeof head), message) == H2_FULL)
 		call->full = true; /* until on_writable, which comes later than the next message that would fit */
 	conn_touch(c);
-	conn_check_by(c, clock_mono_ms() + c->worker->limits.stalled_ms);
+	conn_check_by(c, c->worker->now_ms + c->worker->limits.stalled_ms);
 	return !call->full;
 }
 
@@ -488,7 +488,7 @@ void call_end(struct call *call, enum grpc_status status, const char *message, c
 	call->responded = true;
 	trailers_clear(&t);
 	conn_touch(c);
-	conn_check_by(c, clock_mono_ms() + c->worker->limits.stalled_ms);
+	conn_check_by(c, c->worker->now_ms + c->worker->limits.stalled_ms);
 }
 
 bool call_post(struct call_worker *w, void (*fn)(void *arg), void *arg)

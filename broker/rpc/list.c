@@ -164,7 +164,7 @@ static void ask(struct op *op, struct listing *l, uint64_t before, size_t max, b
 
 	l->waiting = l->asking = true;
 	op->on_answer = answered;
-	s->ops->list(s, (struct store_slot){op->agent->tenant, l->routes[l->asked]}, store_agent_key(op->agent->tenant, op->agent->name),
+	s->ops->list(s, (struct store_slot){op->agent->tenant, l->routes[l->asked]}, op->agent->key,
 		     l->state, before, (uint32_t)max, blobs, op_store_done, op->w, op->id);
 	l->asking = false;
 }

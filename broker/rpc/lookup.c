@@ -55,6 +55,6 @@ bool lookup_visible(const struct op *op, const struct viewer *v, const struct st
 		return false;
 	if (is_sender(op, v, t))
 		return true;
-	return may_assignee && r->owner && r->owner == store_agent_key(op->agent->tenant, op->agent->name) &&
+	return may_assignee && r->owner && r->owner == op->agent->key &&
 	       agent_may_serve(op->agent, slice_str(t->route));
 }

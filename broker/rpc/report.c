@@ -237,7 +237,7 @@ static void end_delivery(struct op *op, struct report *r, struct finish *f)
 	f->slot = (struct store_slot){op->agent->tenant, r->route->route};
 	f->id = r->id;
 	f->fence = r->lease->fencing_token;
-	f->owner = store_agent_key(op->agent->tenant, op->agent->name);
+	f->owner = op->agent->key;
 	r->finish = f->kind;
 	op->on_answer = finished;
 	if (!finish_send(op, f)) {
@@ -321,7 +321,7 @@ static void note(struct op *op, struct report *r)
 {
 	Baton__Internal__V1__Report e = BATON__INTERNAL__V1__REPORT__INIT;
 	struct store_event_put rq = {.slot = {op->agent->tenant, r->route->route}, .id = r->id, .fence = r->lease->fencing_token,
-		.owner = store_agent_key(op->agent->tenant, op->agent->name), .state = STATE_WORKING, .max_events = EVENTS_MAX};
+		.owner = op->agent->key, .state = STATE_WORKING, .max_events = EVENTS_MAX};
 	struct slice body = slice_of(NULL, 0);
 
 	if (r->kind == REPORT_PROGRESS) {

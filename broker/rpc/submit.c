@@ -217,7 +217,7 @@ static void store_it(struct op *op)
 				   : s->e.start_at_ms > clock_unix_ms() ? STATE_SCHEDULED : STATE_QUEUED;
 	struct store_accept a = {
 		.slot = {op->agent->tenant, s->d.profile->route},
-		.sender = store_agent_key(op->agent->tenant, op->agent->name),
+		.sender = op->agent->key,
 		.has_idempotency = s->e.idempotency_key.n > 0,
 		.state = state,
 		.issued_at_ms = s->e.issued_at_ms,

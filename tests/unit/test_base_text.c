@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/ascii.h"
 #include "base/encode.h"
 #include "base/jsonw.h"
 #include "base/log.h"
@@ -307,9 +308,35 @@ static void log_lines_are_redacted_and_one_line(void **state)
 	close(p[1]);
 }
 
+/* Eight bytes at a time or one by one: the same answer, wherever the odd byte stands. */
+static void ascii_by_eights(void **state)
+{
+	uint8_t p[24];
+
+	for (int c = 0; c < 256; c++) {
+		for (size_t at = 0; at < 8; at++) {
+			bool printable = c >= 0x20 && c <= 0x7e;
+
+			memset(p, 'a', sizeof p);
+			p[at] = (uint8_t)c;
+			assert_int_equal(ascii_printable8(p), printable);
+			assert_int_equal(utf8_is_text(slice_of(p, 17)), printable);
+			if (c < 0x80) {
+				assert_int_equal(ascii_lacks8(p, '"'), c != '"');
+				assert_int_equal(ascii_lacks8(p, '\\'), c != '\\');
+			}
+		}
+	}
+	memset(p, 0x80, sizeof p);
+	assert_false(ascii_printable8(p));
+	memset(p, 0x1f, sizeof p);
+	assert_false(ascii_printable8(p));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ascii_by_eights),
 		cmocka_unit_test(base64url_goes_both_ways),
 		cmocka_unit_test(base64url_is_strict),
 		cmocka_unit_test(base64_takes_padding_or_none),
