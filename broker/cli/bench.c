@@ -20,6 +20,7 @@
 #define STOP_MS 30000
 #define DEFAULT_CYCLES 20000
 #define OWN_IN_FLIGHT 1000
+#define OPEN_WINDOW 1000 /* with --rate: more than that under way, and the broker does not keep up */
 
 struct bench {
 	struct cli *c;
@@ -164,10 +165,10 @@ static void print(const struct bench *b, const struct load_result *r, double rat
 	if (cli_json(c)) {
 		fprintf(c->out,
 			"{\"cycles\":%lld,\"rate_per_s\":%.0f,\"p50_us\":%lld,\"p99_us\":%lld,\"p999_us\":%lld,\"batond_us_per_cycle\":%.2f,"
-			"\"redis_us_per_cycle\":%.2f,\"fsync\":\"%s\",\"lost\":%lld,\"duplicated\":%lld}\n",
+			"\"redis_us_per_cycle\":%.2f,\"fsync\":\"%s\",\"lost\":%lld,\"duplicated\":%lld,\"rate_asked\":%lld}\n",
 			(long long)r->cycles, rate, (long long)r->p50_us, (long long)r->p99_us, (long long)r->p999_us, broker_us, redis_us,
 				b->fsync,
-			(long long)r->lost, (long long)r->duplicated);
+			(long long)r->lost, (long long)r->duplicated, (long long)c->args.number[OPT_RATE]);
 		return;
 	}
 	fprintf(c->out,
@@ -189,12 +190,14 @@ static int measure(struct bench *b)
 	struct load_options o = {
 		.addr = b->c->set.addr, .sender = b->sender, .server = b->server ? b->server : b->sender, .token = b->c->token,
 		.route = a->text[OPT_BENCH_ROUTE], .tool = a->text[OPT_BENCH_TOOL], .unary = a->number[OPT_MODE] == 1,
-		.publishers = a->number[OPT_PUBLISHERS], .subscribers = a->number[OPT_SUBSCRIBERS], .window = a->number[OPT_WINDOW],
+		.publishers = a->number[OPT_PUBLISHERS], .subscribers = a->number[OPT_SUBSCRIBERS], .window = a->number[OPT_WINDOW], .rate = a->number[OPT_RATE],
 		.payload = a->number[OPT_PAYLOAD_BYTES], .warmup = a->number[OPT_WARMUP], .mark = mark, .user = b,
 			.stop = &interrupted,
 	};
 	double cycles;
 
+	if (o.rate && !a->given[OPT_WINDOW])
+		o.window = OPEN_WINDOW;
 	o.measure_ms = a->given[OPT_SECONDS] ? a->number[OPT_SECONDS] * 1000 : 0;
 	o.cycles = a->given[OPT_SECONDS] ? 0 : a->given[OPT_CYCLES] ? a->number[OPT_CYCLES] : DEFAULT_CYCLES;
 	if (load_run(&o, &r, &why))

@@ -16,12 +16,14 @@
 #include "base/secret.h"
 #include "base/words.h"
 #include "client/conn.h"
+#include "cli/pace.h"
 #include "client/pb.h"
 
 #define CONNECT_MS 10000
 #define STALL_MS 20000
 #define HOLD_MS 250         /* between tries while a store that was just started takes nothing yet */
 #define HOLDS_MAX 240
+#define WAIT_US 100000
 #define CONNS_MAX 32
 #define UNARY_PER_CONN 100  /* stays under streams_per_connection */
 #define CYCLES_MAX (1 << 28)
@@ -45,6 +47,7 @@ struct load {
 	struct buf envelope, frame, answer;
 	size_t nonce_at, issued_at, number_at;
 	char run[RUN_TEXT + 1];
+	struct pace pace;
 	uint64_t next;        /* number of the next cycle; they begin at 1 */
 	uint64_t acked, settled, delivered_twice;
 	uint64_t under_way;
@@ -158,7 +161,7 @@ static void on_unary_message(void *user, struct client_call *call, struct slice 
 static void on_unary_end(void *user, struct client_call *call, const struct client_status *s);
 static const struct client_call_events unary_events = {.on_message = on_unary_message, .on_end = on_unary_end};
 
-static void send_one(struct load *l, int64_t now_ms)
+static void send_one(struct load *l, int64_t now_ms, int64_t due_us)
 {
 	uint64_t number = l->next;
 	size_t at = number % (uint64_t)l->o->publishers;
@@ -171,7 +174,7 @@ static void send_one(struct load *l, int64_t now_ms)
 	pb_submit_request(&l->frame, buf_slice(&l->envelope), number, false);
 	l->cycle[number] = SENT;
 	l->under_way++;
-	l->sent_us[number] = (uint32_t)clock_mono_us();
+	l->sent_us[number] = (uint32_t)due_us;
 	if (l->o->unary) {
 		struct client_call_spec spec = {.path = SERVICE "Submit", .token = l->o->token, .events = &unary_events, .user = l};
 		struct client_call *call = client_call_start(l->conns[at], &spec);
@@ -191,13 +194,22 @@ static void send_one(struct load *l, int64_t now_ms)
 
 static void refill(struct load *l)
 {
-	int64_t now_ms = clock_unix_ms();
+	int64_t now_ms = clock_unix_ms(), now_us = clock_mono_us();
 
-	if (clock_mono_ms() < l->hold_until_ms)
+	if (now_us / 1000 < l->hold_until_ms)
 		return;
 	l->draining = l->ended_us != 0; /* until then the window stays full */
-	while (!l->failed && !l->draining && l->opened_all && l->under_way < (uint64_t)l->o->window)
-		send_one(l, now_ms);
+	while (!l->failed && !l->draining && l->opened_all && l->under_way < (uint64_t)l->o->window && pace_due_us(&l->pace, now_us) <= now_us)
+		send_one(l, now_ms, pace_begin(&l->pace, now_us));
+}
+
+/* Until there is something to do by the clock. */
+static struct timespec patience(const struct load *l)
+{
+	int64_t now_us = clock_mono_us(), us = l->pace.rate && l->opened_all && !l->draining ? pace_due_us(&l->pace, now_us) - now_us : WAIT_US;
+
+	us = us < 0 ? 0 : us < WAIT_US ? us : WAIT_US;
+	return (struct timespec){.tv_nsec = (long)us * 1000};
 }
 
 /* ---- receipts ---- */
@@ -233,6 +245,7 @@ static bool hold_on(struct load *l, enum reason reason)
 	if (reason != REASON_STALE_ENVELOPE || l->settled || l->holds > HOLDS_MAX)
 		return false;
 	l->under_way--;
+	pace_restart(&l->pace);
 	if (now >= l->hold_until_ms) {
 		l->holds++;
 		l->hold_until_ms = now + HOLD_MS;
@@ -566,19 +579,22 @@ static void turn(struct load *l)
 {
 	size_t n = (size_t)(l->o->publishers + l->o->subscribers);
 	struct pollfd p[CONNS_MAX];
-	int wait = 100;
+	struct timespec wait;
+	bool pending = false;
 
 	refill(l);
+	wait = patience(l);
 	for (size_t i = 0; i < n; i++) {
 		client_flush(l->conns[i]);
 		p[i] = (struct pollfd){.fd = client_fd(l->conns[i]), .events = client_events(l->conns[i])};
-		if (client_pending(l->conns[i]))
-			wait = 0;
+		pending = pending || client_pending(l->conns[i]);
 	}
-	if (poll(p, n, wait) < 0)
+	if (pending)
+		wait = (struct timespec){0};
+	if (ppoll(p, n, &wait, NULL) < 0)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if (p[i].revents || wait == 0)
+		if (p[i].revents || pending)
 			client_io(l->conns[i]);
 }
 
@@ -645,6 +661,7 @@ int load_run(const struct load_options *o, struct load_result *out, struct probl
 	if (!l)
 		return problem_set(why, "out of memory");
 	l->o = o;
+	l->pace.rate = o->rate;
 	l->why = why;
 	if (o->unary && o->window > o->publishers * UNARY_PER_CONN)
 		problem_set(why, "unary: a window of %lld needs more --publishers (100 calls a connection)", (long long)o->window);

@@ -16,6 +16,7 @@ struct load_options {
 	const char *token;                           /* the sender's */
 	const char *route, *tool;
 	bool unary;
+	int64_t rate;       /* cycles a second by the clock, timed from when they were due; 0 = `window` of them always under way */
 	int64_t publishers, subscribers, window, payload, warmup;
 	int64_t cycles;     /* to measure; 0 = by time */
 	int64_t measure_ms; /* when cycles is 0 */
@@ -28,7 +29,7 @@ struct load_options {
 struct load_result {
 	int64_t cycles;          /* measured */
 	int64_t elapsed_us;
-	int64_t p50_us, p99_us, p999_us; /* submit sent to settled */
+	int64_t p50_us, p99_us, p999_us; /* submit sent (due, with a rate) to settled */
 	int64_t lost;            /* acknowledged, never settled */
 	int64_t duplicated;      /* delivered more than once */
 };

@@ -91,7 +91,8 @@ static const struct option_row rows[] = {
 	TEXT(OPT_PROTOS, "protos", "DIR", NULL, NULL, "write the .proto files to DIR/baton/v1"),
 
 	CHOICE(OPT_MODE, "mode", 0, "pipe|unary", NULL, "pipe", "how envelopes are submitted"),
-	NUMBER(OPT_WINDOW, "window", 1, 1000, "64", "cycles under way at once"),
+	NUMBER(OPT_RATE, "rate", 0, 1000000, "0", "cycles a second by the clock, each timed from when it was due; 0: none but the window"),
+	NUMBER(OPT_WINDOW, "window", 1, 1000, "64", "cycles under way at once (1000 with --rate)"),
 	NUMBER(OPT_PUBLISHERS, "publishers", 1, 16, "1", "sending connections"),
 	NUMBER(OPT_SUBSCRIBERS, "subscribers", 1, 16, "1", "serving connections"),
 	NUMBER(OPT_PAYLOAD_BYTES, "payload", 64, CAP_BYTES, "1024", "bytes of payload in each envelope"),

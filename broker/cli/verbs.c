@@ -42,7 +42,7 @@ const struct verb verbs[] = {
 		false,
 	 cmd_doctor},
 	{"bench", NULL, "", "measure durable cycles: submit, store, deliver, complete",
-	 OPTS(OPT_MODE, OPT_WINDOW, OPT_PUBLISHERS, OPT_SUBSCRIBERS, OPT_PAYLOAD_BYTES, OPT_CYCLES, OPT_SECONDS, OPT_WARMUP,
+	 OPTS(OPT_MODE, OPT_RATE, OPT_WINDOW, OPT_PUBLISHERS, OPT_SUBSCRIBERS, OPT_PAYLOAD_BYTES, OPT_CYCLES, OPT_SECONDS, OPT_WARMUP,
 	      OPT_FSYNC, OPT_ASSERTION, OPT_WORKERS, OPT_BENCH_ROUTE, OPT_BENCH_TOOL), 0, 0, false, cmd_bench},
 	{"completion", "bash", "", "print the completion script for bash", OPTS(), 0, 0, false, cmd_completion_bash},
 	{"help", NULL, "[COMMAND]", "what a command does and takes", OPTS(), 0, 2, false, cmd_help},

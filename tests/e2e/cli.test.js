@@ -251,11 +251,21 @@ test('--help on every level', async () => {
   }
 })
 
+const NOBODY = { BATON_ADDR: '', BATON_CA: '', BATON_CERT: '', BATON_KEY: '', BATON_TOKEN_FILE: '', BATON_METRICS: '' }
 test('bench brings up its own broker and prints one object: nothing lost, nothing twice', async () => {
-  const p = start(['bench', '--cycles', '500', '--warmup', '50', '--window', '16', '-o', 'json'], { env: { BATON_ADDR: '', BATON_CA: '', BATON_CERT: '', BATON_KEY: '', BATON_TOKEN_FILE: '', BATON_METRICS: '' } })
+  const p = start(['bench', '--cycles', '500', '--warmup', '50', '--window', '16', '-o', 'json'], { env: NOBODY })
   await until('bench to end', () => p.code !== undefined, 60000)
   assert.equal(p.code, 0, p.err)
   const o = JSON.parse(p.out)
-  assert.deepEqual(Object.keys(o), ['cycles', 'rate_per_s', 'p50_us', 'p99_us', 'p999_us', 'batond_us_per_cycle', 'redis_us_per_cycle', 'fsync', 'lost', 'duplicated'])
-  assert.deepEqual([o.cycles, o.lost, o.duplicated], [500, 0, 0])
+  assert.deepEqual(Object.keys(o), ['cycles', 'rate_per_s', 'p50_us', 'p99_us', 'p999_us', 'batond_us_per_cycle', 'redis_us_per_cycle', 'fsync', 'lost', 'duplicated', 'rate_asked'])
+  assert.deepEqual([o.cycles, o.lost, o.duplicated, o.rate_asked], [500, 0, 0, 0])
+})
+
+test('bench --rate begins cycles by the clock and says so', async () => {
+  const p = start(['bench', '--rate', '100', '--cycles', '60', '--warmup', '10', '-o', 'json'], { env: NOBODY })
+  await until('bench to end', () => p.code !== undefined, 60000)
+  assert.equal(p.code, 0, p.err)
+  const o = JSON.parse(p.out)
+  assert.deepEqual([o.cycles, o.lost, o.duplicated, o.rate_asked], [60, 0, 0, 100])
+  assert.ok(o.rate_per_s < 200, `${o.rate_per_s}`) // sixty take at least half a second, however fast the broker is
 })

@@ -21,6 +21,7 @@
 #include "baton/v1/handoff.pb-c.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/pace.h"
 #include "cli/pbjson.h"
 #include "cli/table.h"
 #include "cli/text.h"
@@ -594,9 +595,28 @@ static int setup(void **state)
 	return setenv("BATON_DEV_DIR", "/nonexistent", 1);
 }
 
+static void pace_is_the_clocks(void **state)
+{
+	struct pace closed = {0}, p = {.rate = 3};
+
+	assert_int_equal(pace_due_us(&closed, 5), 5);
+	assert_int_equal(pace_begin(&closed, 9), 9);
+	assert_int_equal(pace_due_us(&closed, 10), 10);
+	assert_int_equal(pace_begin(&p, 1000), 1000); /* the first is due when it begins */
+	assert_int_equal(pace_due_us(&p, 1000), 1000 + 333333);
+	assert_int_equal(pace_begin(&p, 5000000), 1000 + 333333); /* late, and timed from when it was due */
+	assert_int_equal(pace_begin(&p, 5000000), 1000 + 666666);
+	assert_int_equal(pace_due_us(&p, 5000000), 1000 + 1000000);
+	p.begun = INT64_C(3000000000);
+	assert_int_equal(pace_due_us(&p, 0), 1000 + INT64_C(1000000000) * 1000000);
+	pace_restart(&p);
+	assert_int_equal(pace_begin(&p, 7000000), 7000000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pace_is_the_clocks),
 		cmocka_unit_test(durations_are_strict), cmocka_unit_test(options_are_parsed_anywhere),
 		cmocka_unit_test(bad_options_are_refused), cmocka_unit_test(a_token_in_argv_is_refused),
 		cmocka_unit_test(commands_are_found_or_explained), cmocka_unit_test(help_is_on_every_level),
