@@ -1,0 +1,106 @@
+// What does Baton cost on this machine? Processor time per token (P3), memory per idle peer (P4), processor time per handshake beside nginx's
+// (P5), per durable cycle (P1, P2), all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
+import fs from 'node:fs'
+import path from 'node:path'
+import { spawn, spawnSync } from 'node:child_process'
+import { parseArgs } from 'node:util'
+import { Broker, BUILD, ROUTE } from './lib/broker.js'
+import { freePort } from './lib/ports.js'
+
+process.noDeprecation = true
+const { values: asked } = parseArgs({ options: { peers: { type: 'string', multiple: true }, cycles: { type: 'string', default: '30000' }, json: { type: 'boolean' } } })
+const PEERS = (asked.peers || ['1000', '10000']).map(Number)
+const SHAKES = 400
+const ROUNDS = 5
+const TICK_US = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout)
+const say = (text) => asked.json || console.log(text)
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
+const median = (all) => [...all].sort((a, b) => a - b)[all.length >> 1]
+
+const cpuTicks = (pid) => { const f = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' '); return Number(f[11]) + Number(f[12]) }
+const rssKib = (pid) => Number(fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').match(/^Pss:\s+(\d+)/m)[1])
+const children = (pid) => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+
+// ---- P3: a token's first verification, beside openssl's bare one ----
+function tokens () {
+  const rows = spawnSync(path.join(BUILD, 'bench_identity'), [], { encoding: 'utf8' }).stdout.trim().split('\n').slice(1).map((l) => l.split(/\s+/))
+  const speed = spawnSync('openssl', ['speed', '-seconds', '2', 'ecdsap256', 'rsa2048'], { encoding: 'utf8' }).stdout
+  const openssl = { ES256: 1e6 / Number(speed.match(/ecdsa \(nistp256\).* ([\d.]+)$/m)?.[1]), RS256: 1e6 / Number(speed.match(/^rsa 2048 bits.* ([\d.]+)$/m)?.[1]) }
+  return rows.map(([alg, first, bare, ratio, cached]) => ({ alg, first_us: +first, bare_us: +bare, ratio: +ratio, cached_us: +cached, ...(openssl[alg] && { openssl_speed_us: +openssl[alg].toFixed(1) }) }))
+}
+
+// ---- P5: a full mutual handshake, Baton and nginx in turn ----
+async function nginx (b) {
+  const port = await freePort()
+  const dir = b.path('nginx')
+  fs.mkdirSync(dir)
+  fs.writeFileSync(path.join(dir, 'nginx.conf'), `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off; master_process on; worker_processes 1; pid ${dir}/pid; error_log ${dir}/error.log;
+events { worker_connections 1024; }
+stream { server { listen 127.0.0.1:${port} ssl; ssl_certificate ${b.server.cert}; ssl_certificate_key ${b.server.key}; ssl_protocols TLSv1.3;
+  ssl_client_certificate ${b.acme.cert}; ssl_verify_client on; ssl_session_tickets off; ssl_session_cache off; return "x"; } }
+`)
+  const p = spawn('nginx', ['-c', path.join(dir, 'nginx.conf'), '-p', dir], { stdio: 'ignore' })
+  while (!children(p.pid).length) await sleep(50)
+  await sleep(200)
+  return { name: 'nginx', addr: `127.0.0.1:${port}`, pid: children(p.pid)[0], stop: () => p.kill('SIGQUIT') }
+}
+
+const client = (b, leaf, mode, addr, ...more) => [mode, addr, b.serverCa.cert, leaf.cert, leaf.key, ...more.map(String)]
+function shake (b, server) {
+  const before = cpuTicks(server.pid)
+  const r = spawnSync(path.join(BUILD, 'bench_peers'), client(b, b.leaves.worker, 'shake', server.addr, SHAKES), { encoding: 'utf8' })
+  if (r.status !== 0) throw new Error(r.stderr)
+  return (cpuTicks(server.pid) - before) * TICK_US / SHAKES
+}
+
+async function handshakes (b) {
+  const other = await nginx(b)
+  const baton = { name: 'baton', addr: b.addr, pid: b.process.pid }
+  const us = { baton: [], nginx: [] }
+  try {
+    for (const s of [baton, other]) shake(b, s)
+    for (let i = 0; i < ROUNDS; i++) for (const s of i % 2 ? [other, baton] : [baton, other]) us[s.name].push(shake(b, s))
+  } finally { other.stop() }
+  return { baton_us: Math.round(median(us.baton)), nginx_us: Math.round(median(us.nginx)), ratio: +(median(us.baton) / median(us.nginx)).toFixed(2) }
+}
+
+// ---- P4: memory of an idle peer with an open subscription ----
+async function peers (b, n) {
+  const before = rssKib(b.process.pid)
+  const p = spawn(path.join(BUILD, 'bench_peers'), client(b, b.leaves.worker, 'hold', b.addr, n, ROUTE), { stdio: ['pipe', 'pipe', 'inherit'] })
+  await new Promise((yes, no) => { p.stdout.once('data', yes); p.once('exit', () => no(new Error('bench_peers ended'))) })
+  await sleep(2000)
+  const kib = (rssKib(b.process.pid) - before) / n
+  p.stdin.end()
+  await new Promise((done) => p.once('exit', done))
+  return { peers: n, kib_per_peer: +kib.toFixed(1) }
+}
+
+function cycles (assertion) {
+  const r = spawnSync(path.join(BUILD, 'baton'), ['bench', '-o', 'json', '--fsync', 'everysec', '--assertion', assertion, '--workers', '1', '--cycles', asked.cycles], { encoding: 'utf8', env: { PATH: process.env.PATH } })
+  if (r.status !== 0) throw new Error(r.stderr)
+  const o = JSON.parse(r.stdout)
+  return { assertion, batond_us: o.batond_us_per_cycle, redis_us: o.redis_us_per_cycle, together_us: +(o.batond_us_per_cycle + o.redis_us_per_cycle).toFixed(1), lost: o.lost, duplicated: o.duplicated }
+}
+
+const LIMITS = 'limits: {connections: 100000, connections_per_agent: 100000, connections_per_source: 100000, connections_per_source_per_s: 100000, handshakes_per_s: 100000, idle_timeout: 1h}\n'
+const b = new Broker({ config: (t) => t + LIMITS, workers: 1 })
+const all = {}
+try {
+  await b.start()
+  spawnSync('prlimit', ['--pid', String(b.process.pid), `--nofile=${2 * Math.max(...PEERS) + 1000}`])
+  all.P5 = await handshakes(b)
+  say(`P5  a full mutual handshake: baton ${all.P5.baton_us} us, nginx ${all.P5.nginx_us} us, ratio ${all.P5.ratio}`)
+  all.P4 = []
+  for (const n of PEERS) {
+    all.P4.push(await peers(b, n))
+    say(`P4  ${n} idle peers with an open subscription: ${all.P4.at(-1).kib_per_peer} KiB each`)
+  }
+  await b.stop()
+  all.P3 = tokens()
+  for (const t of all.P3) say(`P3  ${t.alg}: first ${t.first_us} us, bare signature ${t.bare_us} us (${t.ratio} x)${t.openssl_speed_us ? `, openssl speed ${t.openssl_speed_us} us` : ''}, from the cache ${t.cached_us} us`)
+  all.P1 = ['signed', 'none'].map(cycles)
+  for (const c of all.P1) say(`P1  a durable cycle, assertion ${c.assertion}: ${c.together_us} us, of which batond ${c.batond_us} (P2), redis ${c.redis_us}; lost ${c.lost}, duplicated ${c.duplicated}`)
+} finally { await b.remove() }
+if (asked.json) console.log(JSON.stringify(all))
