@@ -12,12 +12,12 @@ const { values: asked } = parseArgs({ options: { peers: { type: 'string', multip
 const PEERS = (asked.peers || ['1000', '10000']).map(Number)
 const SHAKES = 400
 const ROUNDS = 5
-const TICK_US = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout)
 const say = (text) => asked.json || console.log(text)
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
 const median = (all) => [...all].sort((a, b) => a - b)[all.length >> 1]
 
-const cpuTicks = (pid) => { const f = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' '); return Number(f[11]) + Number(f[12]) }
+// Processor time of all threads; finer than the ticks of /proc/PID/stat.
+const cpuUs = (pid) => fs.readdirSync(`/proc/${pid}/task`).reduce((sum, t) => sum + Number(fs.readFileSync(`/proc/${pid}/task/${t}/schedstat`, 'utf8').split(' ')[0]) / 1e3, 0)
 const rssKib = (pid) => Number(fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').match(/^Pss:\s+(\d+)/m)[1])
 const children = (pid) => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
 
@@ -48,10 +48,10 @@ stream { server { listen 127.0.0.1:${port} ssl; ssl_certificate ${b.server.cert}
 
 const client = (b, leaf, mode, addr, ...more) => [mode, addr, b.serverCa.cert, leaf.cert, leaf.key, ...more.map(String)]
 function shake (b, server) {
-  const before = cpuTicks(server.pid)
+  const before = cpuUs(server.pid)
   const r = spawnSync(path.join(BUILD, 'bench_peers'), client(b, b.leaves.worker, 'shake', server.addr, SHAKES), { encoding: 'utf8' })
   if (r.status !== 0) throw new Error(r.stderr)
-  return (cpuTicks(server.pid) - before) * TICK_US / SHAKES
+  return (cpuUs(server.pid) - before) / SHAKES
 }
 
 async function handshakes (b) {
