@@ -267,7 +267,7 @@ void list_on_message(struct rpc_call *rc, struct op *op)
 	if (!l)
 		v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
 	else if (l->page > PAGE_MAX)
-		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_size", "%u: at most %d", l->page, PAGE_MAX);
+		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_size", "page_size is %u: at most %d", l->page, PAGE_MAX);
 	else if (!merge_parse(&l->merge, m->page_token))
 		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_token", "not one that List gave");
 	else if (judge(rc, op, l, &v) == PRINCIPAL_PARKED)
