@@ -1128,72 +1128,6 @@ static void failures_are_not_remembered(void **state)
 	token_verifier_free(v);
 }
 
-/* ---- a second opinion ---- */
-
-#if defined(__has_include)
-#if __has_include(<cjose/cjose.h>)
-#include <cjose/cjose.h>
-#include <dlfcn.h>
-#define HAVE_CJOSE 1
-#endif
-#endif
-
-#ifdef HAVE_CJOSE
-static bool cjose_says(void *lib, EVP_PKEY *key, const char *token)
-{
-	cjose_jwk_t *(*import_key)(const char *, size_t, cjose_err *) = (cjose_jwk_t *(*)(const char *, size_t,
-		cjose_err *))dlsym(lib, "cjose_jwk_import");
-	cjose_jws_t *(*import)(const char *, size_t, cjose_err *) = (cjose_jws_t *(*)(const char *, size_t,
-		cjose_err *))dlsym(lib, "cjose_jws_import");
-	bool (*check)(cjose_jws_t *, const cjose_jwk_t *, cjose_err *) = (bool (*)(cjose_jws_t *, const cjose_jwk_t *,
-										   cjose_err *))dlsym(lib,
-											"cjose_jws_verify");
-	void (*release)(cjose_jws_t *) = (void (*)(cjose_jws_t *))dlsym(lib, "cjose_jws_release");
-	bool (*release_key)(cjose_jwk_t *) = (bool (*)(cjose_jwk_t *))dlsym(lib, "cjose_jwk_release");
-	const char *jwk = jwt_jwk(key, "");
-	cjose_err e;
-	cjose_jwk_t *k = import_key(jwk, strlen(jwk), &e);
-	cjose_jws_t *j = import(token, strlen(token), &e);
-	bool good = k && j && check(j, k, &e);
-
-	if (j)
-		release(j);
-	if (k)
-		release_key(k);
-	return good;
-}
-
-static void cjose_agrees(void **state)
-{
-	const struct {
-		EVP_PKEY *key;
-		const char *alg, *kid;
-	} rows[] = {{es, "ES256", "a"}, {es384, "ES384", "e384"}, {rsa, "PS256", "ps"}, {rsa_bare, "RS256", "rs"}};
-	void *lib = dlopen("libcjose.so.0", RTLD_NOW | RTLD_LOCAL);
-
-	if (!lib)
-		skip();
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const char *h = arena_printf(jwt_arena, "{\"alg\":\"%s\",\"typ\":\"at+jwt\",\"kid\":\"%s\"}",
-					     rows[i].alg, rows[i].kid);
-		const char *good = jwt_sign(rows[i].key, rows[i].alg, h, payload(NULL));
-
-		assert_true(cjose_says(lib, rows[i].key, good));
-		assert_int_equal(verify(good), REASON_ALLOWED);
-		for (size_t at = 5; at < strlen(good); at += 41) { /* one character changed, somewhere */
-			char *bad = arena_strdup(jwt_arena, good);
-
-			if (bad[at] == '.')
-				continue;
-			bad[at] = bad[at] == 'A' ? 'B' : 'A';
-			assert_false(cjose_says(lib, rows[i].key, bad));
-			assert_int_not_equal(verify(bad), REASON_ALLOWED);
-		}
-	}
-	dlclose(lib);
-}
-#endif
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1239,9 +1173,6 @@ int main(void)
 		cmocka_unit_test(cache_ends_with_the_keys),
 		cmocka_unit_test(cache_is_bounded_and_forgets_the_oldest),
 		cmocka_unit_test(failures_are_not_remembered),
-#ifdef HAVE_CJOSE
-		cmocka_unit_test(cjose_agrees),
-#endif
 	};
 
 	return cmocka_run_group_tests(tests, world_up, world_down);
