@@ -166,8 +166,19 @@ static bool read_scopes(struct reader *r, const char *name)
 	return true;
 }
 
-/* RFC 7800 §3.1, RFC 8705 §3.1. DPoP's jkt beside a certificate's hash still asks for a proof that a Bearer token does
- * not give. */
+/* Beside a certificate's hash, another key (RFC 7800 §3.1, DPoP's jkt) still asks for a proof that a Bearer token does not
+ * give. */
+static bool asks_for_another_proof(const json_t *cnf)
+{
+	static const char *const members[] = {"jkt", "jwk", "jwe", "jku"};
+
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+		if (json_object_get(cnf, members[i]))
+			return true;
+	return false;
+}
+
+/* RFC 7800 §3.1, RFC 8705 §3.1. */
 static bool read_confirmation(struct reader *r)
 {
 	const json_t *cnf = json_object_get(r->payload, "cnf"), *x5t;
@@ -178,7 +189,7 @@ static bool read_confirmation(struct reader *r)
 	if (!json_is_object(cnf))
 		return refuse(r, "cnf", "cnf must be an object");
 	x5t = json_object_get(cnf, "x5t#S256");
-	r->f->confirmation = x5t && !json_object_get(cnf, "jkt") ? CNF_CERTIFICATE : CNF_OTHER;
+	r->f->confirmation = x5t && !asks_for_another_proof(cnf) ? CNF_CERTIFICATE : CNF_OTHER;
 	if (!x5t)
 		return true;
 	if (!json_is_string(x5t) || b64url_decode(string_slice(x5t), digest, sizeof digest) != (long)sizeof digest)

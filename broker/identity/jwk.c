@@ -139,6 +139,17 @@ static const struct kind *find_kind(const json_t *object)
 	return NULL;
 }
 
+/* RFC 7518 §6.2.2, §6.3.2, §6.4: one of them is enough, an RSA key's factors give away the rest. */
+static bool is_private(const json_t *object)
+{
+	static const char *const members[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
+
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+		if (json_object_get(object, members[i]))
+			return true;
+	return false;
+}
+
 /* RFC 7517 §4.2, §4.3: absent means nothing is said against it. */
 static const char *check_purpose(const json_t *object)
 {
@@ -193,7 +204,7 @@ const char *jwk_read(const json_t *object, unsigned algorithms, struct jwk *out)
 		return "it is no object";
 	if (member_is(object, "kty", "oct"))
 		return "symmetric keys are never loaded";
-	if (json_object_get(object, "d") || json_object_get(object, "k"))
+	if (is_private(object))
 		return "private keys are never loaded: publish the public half of a new one";
 	kind = find_kind(object);
 	if (!kind)

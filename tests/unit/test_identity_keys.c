@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -144,6 +145,38 @@ static void symmetric_and_private_keys_are_never_loaded(void **state)
 	assert_int_equal(usable(arena_printf(jwt_arena, "{\"kty\":\"oct\",\"k\":\"AAAA\"},%s", jwt_jwk(es, ""))), 1);
 }
 
+/* A factor of the modulus is the private key, with or without d. */
+static void factors_of_a_key_are_private_rfc7518_6_3_2(void **state)
+{
+	static const char *const members[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
+
+	assert_int_equal(usable(jwt_jwk(rsa, "")), 1);
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+		assert_int_equal(usable(jwt_jwk(rsa, arena_printf(jwt_arena, ",\"%s\":\"AQ\"", members[i]))), 0);
+		assert_non_null(strstr(why.text, "private"));
+	}
+}
+
+/* An RSA JWK with a modulus of so many bits. */
+static const char *modulus_of(size_t bits)
+{
+	uint8_t n[1100] = {0};
+	size_t bytes = (bits + 7) / 8;
+
+	n[0] = (uint8_t)(1u << (bits - 1) % 8);
+	n[bytes - 1] |= 1;
+	return arena_printf(jwt_arena, "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"AQAB\"}", jwt_b64(n, bytes));
+}
+
+static void rsa_keys_have_2048_bits_or_more_rfc7518_3_3(void **state)
+{
+	assert_int_equal(usable(modulus_of(2048)), 1);
+	assert_int_equal(usable(modulus_of(2047)), 0);
+	assert_int_equal(usable(modulus_of(1024)), 0);
+	assert_int_equal(usable(modulus_of(8192)), 1);
+	assert_int_equal(usable(modulus_of(8193)), 0);
+}
+
 static void weak_and_broken_keys_are_skipped(void **state)
 {
 	static const char *const bad[] = {
@@ -223,6 +256,42 @@ static void broken_sets_are_an_error(void **state)
 	assert_null(keyset_parse(slice_of(NULL, 0), ALL, 1, &why));
 	assert_int_equal(usable(jwt_jwk(es, ",\"kid\":\"a\",\"kid\":\"b\"")), 0);
 	assert_int_equal(usable(jwt_jwk(es, ",\"kid\":\"a\"")), 1);
+}
+
+/* On the heap, to the byte: a sanitizer sees one read too many. */
+static void attack_9_a_key_set_cut_short_at_any_byte_is_an_error(void **state)
+{
+	const char *whole = arena_printf(jwt_arena, "{\"keys\":[%s,%s,%s]}", jwt_jwk(es, ",\"kid\":\"a\""), jwt_jwk(rsa, ""),
+					 jwt_jwk(ed, ",\"use\":\"sig\""));
+	size_t n = strlen(whole), good = 0;
+
+	for (size_t cut = 0; cut <= n; cut++) {
+		char *heap = malloc(cut ? cut : 1);
+		struct keyset *k;
+
+		memcpy(heap, whole, cut);
+		k = keyset_parse(slice_of(heap, cut), ALL, 1, &why);
+		good += k != NULL;
+		assert_true(!k || keyset_size(k) == 3);
+		keyset_unref(k);
+		free(heap);
+	}
+	assert_int_equal(good, 1);
+}
+
+/* A value of a key that is cut short is another value: the key is skipped, or is another key. */
+static void attack_9_a_key_with_a_value_cut_short_is_skipped(void **state)
+{
+	static const char *const members[] = {"\"x\":\"", "\"y\":\"", "\"crv\":\"", "\"kty\":\""};
+	const char *whole = jwt_jwk(es, "");
+
+	assert_int_equal(usable(whole), 1);
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+		const char *value = strstr(whole, members[i]) + strlen(members[i]), *end = strchr(value, '"');
+
+		for (const char *cut = value; cut < end; cut++)
+			assert_int_equal(usable(arena_printf(jwt_arena, "%.*s%s", (int)(cut - whole), whole, end)), 0);
+	}
 }
 
 static void issuers_hold_their_keys(void **state)
@@ -312,6 +381,28 @@ static void jwks_uri_stays_at_the_issuer(void **state)
 				  sizeof out), -1);
 }
 
+static void attack_9_a_discovery_document_cut_short_is_an_error(void **state)
+{
+	const char *whole = document(URL, "https://login.acme.example/keys");
+	size_t n = strlen(whole);
+	char out[512];
+
+	for (size_t cut = 0; cut <= n; cut++) {
+		char *heap = malloc(cut ? cut : 1);
+
+		memcpy(heap, whole, cut);
+		assert_int_equal(discovery_parse(slice_of(heap, cut), URL, out, sizeof out, &why), cut == n ? 0 : -1);
+		free(heap);
+	}
+	/* and an issuer cut short, or of which only the beginning is ours, is another one */
+	for (size_t cut = 0; cut < strlen(URL); cut++) {
+		const char *issuer = arena_printf(jwt_arena, "%.*s", (int)cut, URL);
+
+		assert_int_equal(discover(document(issuer, "https://login.acme.example/keys"), URL, out, sizeof out), -1);
+		assert_int_equal(discover(document(URL, "https://login.acme.example/keys"), issuer, out, sizeof out), -1);
+	}
+}
+
 static void broken_discovery_is_an_error(void **state)
 {
 	static const char *const bad[] = {"", "[]", "{}", "<html>", "{\"issuer\":\"" URL "\"}",
@@ -338,13 +429,18 @@ int main(void)
 		cmocka_unit_test(use_and_key_ops_are_honoured_rfc7517_4),
 		cmocka_unit_test(unknown_members_and_kinds_are_skipped_rfc7517_5),
 		cmocka_unit_test(symmetric_and_private_keys_are_never_loaded),
+		cmocka_unit_test(factors_of_a_key_are_private_rfc7518_6_3_2),
+		cmocka_unit_test(rsa_keys_have_2048_bits_or_more_rfc7518_3_3),
 		cmocka_unit_test(weak_and_broken_keys_are_skipped),
 		cmocka_unit_test(kid_is_bounded),
 		cmocka_unit_test(set_is_bounded),
 		cmocka_unit_test(broken_sets_are_an_error),
+		cmocka_unit_test(attack_9_a_key_set_cut_short_at_any_byte_is_an_error),
+		cmocka_unit_test(attack_9_a_key_with_a_value_cut_short_is_skipped),
 		cmocka_unit_test(issuers_hold_their_keys),
 		cmocka_unit_test(discovery_speaks_for_the_configured_issuer_oidc_4_3),
 		cmocka_unit_test(jwks_uri_stays_at_the_issuer),
+		cmocka_unit_test(attack_9_a_discovery_document_cut_short_is_an_error),
 		cmocka_unit_test(broken_discovery_is_an_error),
 	};
 

@@ -298,6 +298,9 @@ static void form_is_strict_rfc7515_2(void **state)
 	assert_refused("....", REASON_INVALID_TOKEN, "");
 	assert_refused("a", REASON_INVALID_TOKEN, "");
 	assert_refused("{}", REASON_INVALID_TOKEN, "");
+	/* the JSON serialization (RFC 7515 §7.2) of the same */
+	assert_refused(arena_printf(jwt_arena, "{\"protected\":\"%.*s\",\"payload\":\"%.*s\",\"signature\":\"%s\"}",
+				    (int)(dot - good), good, (int)(last - dot - 1), dot + 1, last + 1), REASON_INVALID_TOKEN, "");
 }
 
 static void trailing_bits_must_be_zero_rfc7515_2(void **state)
@@ -332,7 +335,7 @@ static void token_has_at_most_8_kib(void **state)
 
 /* ---- signature and algorithm ---- */
 
-static void alg_none_and_hmac_are_refused_rfc8725_3_1(void **state)
+static void attack_7_alg_none_and_hmac_are_refused_rfc8725_3_1(void **state)
 {
 	static const char *const algs[] = {"none", "None", "NONE", "nOnE", "HS256", "HS384", "es256", "ES256K", "RS1",
 					   "", "ES256 ", "RSA-OAEP", "dir"};
@@ -407,7 +410,7 @@ static void rule_limits_the_algorithms(void **state)
 	token_verifier_free(v);
 }
 
-static void es256_signature_is_64_octets_rfc7518_3_4(void **state)
+static void attack_8_es256_signature_is_64_octets_rfc7518_3_4(void **state)
 {
 	const char *good = token_of(payload(NULL)), *head;
 	char *huge = arena_alloc(jwt_arena, 22001);
@@ -467,7 +470,7 @@ static void header_begins_with_its_brace(void **state)
 		       REASON_INVALID_TOKEN, "");
 }
 
-static void crit_and_b64_are_refused_rfc7515_4_1_11(void **state)
+static void attack_10_crit_and_b64_are_refused_rfc7515_4_1_11(void **state)
 {
 	static const char *const more[] = {"\"crit\":[\"exp\"],\"exp\":1", "\"crit\":[]", "\"crit\":null",
 					   "\"crit\":\"b64\"",
@@ -535,7 +538,7 @@ static void deep_nesting_is_refused(void **state)
 	assert_allowed(token_of(payload("deep", "[[[]]]", NULL)));
 }
 
-static void kid_is_hostile_input_rfc8725_3_10(void **state)
+static void attack_13_kid_is_hostile_input_rfc8725_3_10(void **state)
 {
 	static const char *const bad[] = {"\"../../../../etc/passwd\"", "\"https://evil.example/jwks\"", "\"a\\u0001\"",
 					  "\"' OR 1=1 --\"", "\"a2 \"", "\"A\"", "\"\""};
@@ -593,9 +596,86 @@ static void without_kid_exactly_one_key_must_fit(void **state)
 	token_verifier_free(v);
 }
 
+static struct keyset *replacement;
+static void replaced(struct issuer_entry *e)
+{
+	e[0].keys = replacement;
+}
+
+static void set_keys(struct token_verifier *v, const char *list)
+{
+	replacement = keys(arena_printf(jwt_arena, "{\"keys\":[%s]}", list), ALL, 9);
+	set_world(v, replaced);
+	keyset_unref(replacement);
+}
+
+/* What a set of keys makes of a token whose header names this kid ("": none). */
+static enum reason verify_under(const char *list, EVP_PKEY *key, const char *alg, const char *kid)
+{
+	struct token_verifier *v = token_verifier_new(0);
+	struct token_context cx = honest_context();
+	const char *h = arena_printf(jwt_arena, "{\"alg\":\"%s\",\"typ\":\"at+jwt\"%s}", alg, kid);
+	enum reason r;
+
+	set_keys(v, list);
+	r = verify_with(v, jwt_sign(key, alg, h, payload(NULL)), &cx);
+	token_verifier_free(v);
+	return r;
+}
+
+/* RFC 7517 §4.5: keys of different kinds may share a kid; the algorithm then says which. */
+static void kid_that_stands_twice_names_one_key_or_none(void **state)
+{
+	const char *mixed = arena_printf(jwt_arena, "%s,%s,%s", jwt_jwk(es, ",\"kid\":\"k\""), jwt_jwk(ed, ",\"kid\":\"k\""),
+					 jwt_jwk(rsa_bare, ",\"kid\":\"k\""));
+	const char *twins = arena_printf(jwt_arena, "%s,%s", jwt_jwk(es, ",\"kid\":\"k\""), jwt_jwk(es2, ",\"kid\":\"k\""));
+
+	assert_int_equal(verify_under(mixed, es, "ES256", ",\"kid\":\"k\""), REASON_ALLOWED);
+	assert_int_equal(verify_under(mixed, ed, "EdDSA", ",\"kid\":\"k\""), REASON_ALLOWED);
+	assert_int_equal(verify_under(mixed, rsa_bare, "RS256", ",\"kid\":\"k\""), REASON_ALLOWED);
+	assert_int_equal(verify_under(mixed, rsa_bare, "PS256", ",\"kid\":\"k\""), REASON_INVALID_TOKEN);
+	assert_int_equal(verify_under(mixed, es2, "ES256", ",\"kid\":\"k\""), REASON_INVALID_TOKEN);
+	/* of one kind: no trying of one after the other */
+	assert_int_equal(verify_under(twins, es, "ES256", ",\"kid\":\"k\""), REASON_INVALID_TOKEN);
+	assert_int_equal(verify_under(twins, es2, "ES256", ",\"kid\":\"k\""), REASON_INVALID_TOKEN);
+	assert_string_equal(answer.verdict.field, "kid");
+}
+
+static void key_without_kid_answers_to_none(void **state)
+{
+	const char *bare = jwt_jwk(es, ""), *empty = jwt_jwk(es, ",\"kid\":\"\"");
+
+	assert_int_equal(verify_under(bare, es, "ES256", ""), REASON_ALLOWED);
+	assert_int_equal(verify_under(bare, es, "ES256", ",\"kid\":\"k\""), REASON_INVALID_TOKEN);
+	assert_int_equal(verify_under(bare, es, "ES256", ",\"kid\":\"\""), REASON_INVALID_TOKEN);
+	assert_int_equal(verify_under(empty, es, "ES256", ",\"kid\":\"\""), REASON_ALLOWED);
+	assert_int_equal(verify_under(empty, es, "ES256", ",\"kid\":\"k\""), REASON_INVALID_TOKEN);
+}
+
+/* A set that publishes a secret: it is not loaded, whatever the token says. */
+static void attack_7_symmetric_key_of_the_set_signs_nothing(void **state)
+{
+	static const char secret[] = "0123456789abcdef0123456789abcdef";
+	const char *list = arena_printf(jwt_arena, "{\"kty\":\"oct\",\"kid\":\"s\",\"alg\":\"HS256\",\"k\":\"%s\"},%s",
+					jwt_b64(secret, 32), jwt_jwk(es, ",\"kid\":\"a\""));
+	struct token_verifier *v = token_verifier_new(0);
+	struct token_context cx = honest_context();
+
+	set_keys(v, list);
+	assert_int_equal(verify_with(v, token_of(payload(NULL)), &cx), REASON_ALLOWED);
+	assert_int_equal(verify_with(v, jwt_hmac(slice_of(secret, 32), "{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"kid\":\"s\"}",
+						 payload(NULL)), &cx), REASON_INVALID_TOKEN);
+	assert_string_equal(answer.verdict.field, "alg");
+	/* under a name that is known, there is no such key */
+	assert_int_equal(verify_with(v, jwt_hmac(slice_of(secret, 32), "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"s\"}",
+						 payload(NULL)), &cx), REASON_INVALID_TOKEN);
+	assert_string_equal(answer.verdict.field, "kid");
+	token_verifier_free(v);
+}
+
 /* ---- issuer and keys ---- */
 
-static void issuer_is_exact_rfc9068_4(void **state)
+static void attack_9_issuer_is_exact_rfc9068_4(void **state)
 {
 	static const char *const bad[] = {"\"" URL "/\"", "\"HTTPS://login.acme.example\"",
 					  "\"https://login.acme.example.evil\"", "\"https://login.acme.exampl\"",
@@ -607,7 +687,12 @@ static void issuer_is_exact_rfc9068_4(void **state)
 	assert_allowed(token_of(payload(NULL)));
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_refused(token_of(payload("iss", bad[i], NULL)), REASON_WRONG_ISSUER, "iss");
+	for (size_t cut = 1; cut < sizeof URL - 1; cut++) /* NATS: truncated before anybody is known */
+		assert_refused(token_of(payload("iss", arena_printf(jwt_arena, "\"%.*s\"", (int)cut, URL), NULL)),
+			       REASON_WRONG_ISSUER, "iss");
 	assert_refused(token_of(payload("iss", "7", NULL)), REASON_INVALID_TOKEN, "iss");
+	assert_refused(token_of(payload("iss", "null", NULL)), REASON_INVALID_TOKEN, "iss");
+	assert_refused(token_of(payload("iss", "[\"" URL "\"]", NULL)), REASON_INVALID_TOKEN, "iss");
 	assert_refused(token_of(payload("iss", NULL, NULL)), REASON_INVALID_TOKEN, "iss");
 	/* the route's profile may take fewer */
 	cx.allowed_issuers = only_b;
@@ -677,7 +762,7 @@ static void each_claim_is_required_rfc9068_2_2(void **state)
 static void times_are_numbers_rfc7519_2(void **state)
 {
 	static const char *const names[] = {"exp", "iat", "nbf"};
-	static const char *const bad[] = {"\"1764000000\"", "null", "true", "[1764000000]", "{}", "-1", "-0.5",
+	static const char *const bad[] = {"\"1764000000\"", "null", "true", "[1764000000]", "{}", "-1", "-0.5", "-0.0", "-1e-9",
 					  "9007199254740993", "1e300", "9.1e15"};
 
 	assert_allowed(token_of(payload("exp", "1764000300.75", "iat", "1763999990.5", "nbf", "1.763999991e9", NULL)));
@@ -715,6 +800,11 @@ static void time_has_leeway_of_at_most_a_minute(void **state)
 	assert_refused(token_of(payload("nbf", "1764000031", NULL)), REASON_INVALID_TOKEN, "nbf");
 	assert_allowed(token_of(payload("iat", "1764000030", NULL)));
 	assert_refused(token_of(payload("iat", "1764000031", NULL)), REASON_INVALID_TOKEN, "iat");
+	/* fractions count */
+	assert_allowed(token_of(payload("exp", "1763999970.001", "iat", "1763999900", NULL)));
+	assert_refused(token_of(payload("exp", "1763999970.0009", "iat", "1763999900", NULL)), REASON_EXPIRED_TOKEN, "exp");
+	assert_allowed(token_of(payload("nbf", "1764000030.0", NULL)));
+	assert_refused(token_of(payload("nbf", "1764000030.001", NULL)), REASON_INVALID_TOKEN, "nbf");
 	cx.leeway_ms = 3600 * 1000;
 	assert_int_equal(verify_with(verifier, token_of(payload("exp", "1763999941", "iat", "1763999900", NULL)), &cx),
 			 REASON_ALLOWED);
@@ -815,7 +905,7 @@ static void no_tenants(struct issuer_entry *e)
 	e[0].rule.n_tenants = 0;
 }
 
-static void tenant_is_the_agents(void **state)
+static void attack_6_tenant_is_the_agents(void **state)
 {
 	struct token_verifier *v = token_verifier_new(0);
 	struct token_context cx = honest_context();
@@ -894,12 +984,16 @@ static void token_is_bound_to_the_certificate_rfc8705_3(void **state)
 static void dpop_token_is_no_bearer_token_rfc9449_7_2(void **state)
 {
 	static const char *const cnfs[] = {"{\"jkt\":\"" X5T_OTHER "\"}", "{\"jkt\":\"x\",\"x5t#S256\":\"" X5T "\"}",
+					   "{\"jwk\":{},\"x5t#S256\":\"" X5T "\"}", "{\"jwe\":\"x\",\"x5t#S256\":\"" X5T "\"}",
+					   "{\"jku\":\"x\",\"x5t#S256\":\"" X5T "\"}", "{\"jkt\":null,\"x5t#S256\":\"" X5T "\"}",
 					   "{\"jwk\":{}}", "{\"kid\":\"x\"}", "{}"};
 	struct token_verifier *loose = token_verifier_new(0);
 	struct token_context cx = honest_context();
 
 	set_world(loose, no_binding);
 	assert_allowed(token_of(payload(NULL)));
+	/* what is not understood is ignored (RFC 7800 §3.1) */
+	assert_allowed(token_of(payload("cnf", "{\"x5t#S256\":\"" X5T "\",\"osc\":{}}", NULL)));
 	for (size_t i = 0; i < sizeof cnfs / sizeof cnfs[0]; i++) {
 		assert_refused(token_of(payload("cnf", cnfs[i], NULL)), REASON_TOKEN_BINDING, "cnf");
 		assert_int_equal(verify_with(loose, token_of(payload("cnf", cnfs[i], NULL)), &cx),
@@ -908,7 +1002,7 @@ static void dpop_token_is_no_bearer_token_rfc9449_7_2(void **state)
 	token_verifier_free(loose);
 }
 
-static void client_is_the_agent(void **state)
+static void attack_4_client_is_the_agent(void **state)
 {
 	struct token_context cx = honest_context();
 
@@ -1043,12 +1137,6 @@ static void removed(struct issuer_entry *e)
 	e[0] = e[1];
 }
 
-static struct keyset *replacement;
-static void replaced(struct issuer_entry *e)
-{
-	e[0].keys = replacement;
-}
-
 static void cache_ends_with_the_keys(void **state)
 {
 	struct token_verifier *v = token_verifier_new(8);
@@ -1138,21 +1226,24 @@ int main(void)
 		cmocka_unit_test(form_is_strict_rfc7515_2),
 		cmocka_unit_test(trailing_bits_must_be_zero_rfc7515_2),
 		cmocka_unit_test(token_has_at_most_8_kib),
-		cmocka_unit_test(alg_none_and_hmac_are_refused_rfc8725_3_1),
+		cmocka_unit_test(attack_7_alg_none_and_hmac_are_refused_rfc8725_3_1),
 		cmocka_unit_test(unsigned_token_is_refused),
 		cmocka_unit_test(key_pins_its_algorithm_rfc8725_3_1),
 		cmocka_unit_test(rule_limits_the_algorithms),
-		cmocka_unit_test(es256_signature_is_64_octets_rfc7518_3_4),
+		cmocka_unit_test(attack_8_es256_signature_is_64_octets_rfc7518_3_4),
 		cmocka_unit_test(changed_bytes_do_not_verify),
 		cmocka_unit_test(key_of_another_issuer_does_not_count_rfc8725_3_8),
 		cmocka_unit_test(header_begins_with_its_brace),
-		cmocka_unit_test(crit_and_b64_are_refused_rfc7515_4_1_11),
+		cmocka_unit_test(attack_10_crit_and_b64_are_refused_rfc7515_4_1_11),
 		cmocka_unit_test(a_member_that_stands_twice_is_refused_rfc7515_4),
 		cmocka_unit_test(json_is_strict),
 		cmocka_unit_test(deep_nesting_is_refused),
-		cmocka_unit_test(kid_is_hostile_input_rfc8725_3_10),
+		cmocka_unit_test(attack_13_kid_is_hostile_input_rfc8725_3_10),
+		cmocka_unit_test(kid_that_stands_twice_names_one_key_or_none),
+		cmocka_unit_test(key_without_kid_answers_to_none),
+		cmocka_unit_test(attack_7_symmetric_key_of_the_set_signs_nothing),
 		cmocka_unit_test(without_kid_exactly_one_key_must_fit),
-		cmocka_unit_test(issuer_is_exact_rfc9068_4),
+		cmocka_unit_test(attack_9_issuer_is_exact_rfc9068_4),
 		cmocka_unit_test(without_keys_the_answer_is_keys_unavailable),
 		cmocka_unit_test(each_claim_is_required_rfc9068_2_2),
 		cmocka_unit_test(times_are_numbers_rfc7519_2),
@@ -1161,11 +1252,11 @@ int main(void)
 		cmocka_unit_test(audience_is_an_exact_member_rfc7519_4_1_3),
 		cmocka_unit_test(strings_are_text),
 		cmocka_unit_test(scope_is_a_list_of_scope_tokens_rfc6749_3_3),
-		cmocka_unit_test(tenant_is_the_agents),
+		cmocka_unit_test(attack_6_tenant_is_the_agents),
 		cmocka_unit_test(issuer_of_two_tenants_names_one),
 		cmocka_unit_test(token_is_bound_to_the_certificate_rfc8705_3),
 		cmocka_unit_test(dpop_token_is_no_bearer_token_rfc9449_7_2),
-		cmocka_unit_test(client_is_the_agent),
+		cmocka_unit_test(attack_4_client_is_the_agent),
 		cmocka_unit_test(rule_names_the_claims),
 		cmocka_unit_test(reasons_come_in_the_order_of_the_document),
 		cmocka_unit_test(a_full_arena_denies),
