@@ -361,11 +361,14 @@ static struct slice use_another_algorithm(const struct corpus_key *k)
 	return slice_str(jwt_sign(k->key, alg, header_saying(quoted(alg), k->kid), claims(below(9))));
 }
 
+/* Signed as the key does, called something else. */
 static struct slice name_another_algorithm(const struct corpus_key *k)
 {
-	static const char *const names[] = {"\"none\"", "\"None\"", "\"\"", "\"HS256\"", "\"HS384\"", "\"HS512\"", "\"es256\"",
-					    "\"rs256\"", "\"ES256K\"", "\"ES512\"", "\"EdDSA\"", "\"RSA-OAEP\"", "\"dir\"",
-					    "\"A128KW\"", "null", "7", "[\"ES256\"]", "true", "\"RS256 \"", "\"RS1\""};
+	static const char *const names[] = {
+		"\"ES256\"", "\"ES384\"", "\"RS256\"", "\"PS256\"", "\"none\"", "\"None\"", "\"\"", "\"HS256\"", "\"HS384\"",
+		"\"HS512\"", "\"es256\"", "\"rs256\"", "\"ES256K\"", "\"ES512\"", "\"EdDSA\"", "\"RSA-OAEP\"", "\"dir\"",
+		"\"A128KW\"", "null", "7", "[\"ES256\"]", "true", "\"RS256 \"", "\"RS1\"",
+	};
 
 	return resign(k, header_saying(names[below(sizeof names / sizeof names[0])], k->kid), claims(below(9)));
 }
