@@ -25,13 +25,13 @@
 #define NAMES_MAX 4
 
 struct name {
-	int type; /* GEN_URI ... ; 0 ends */
-	const char *text;
+	int type; /* GEN_URI ... */
+	const char *text; /* NULL ends */
 	size_t n; /* 0: strlen */
 };
 
 struct spec {
-	const char *subject;
+	const char *subject; /* a common name; or RDNs between |, each "TYPE=value", "TYPE=value+TYPE=value" */
 	struct name names[NAMES_MAX];
 	const char *basic, *usage, *extended; /* as openssl.cnf has it; NULL = not there */
 	int64_t from, to;                     /* seconds from NOW; 0, 0 = a day each way */
@@ -65,21 +65,71 @@ static void extension(X509 *cert, int nid, const char *value)
 	X509_EXTENSION_free(e);
 }
 
+static ASN1_STRING *asn1_text(int kind, const struct name *n)
+{
+	ASN1_STRING *s = ASN1_STRING_type_new(kind);
+
+	ASN1_STRING_set(s, n->text, (int)(n->n ? n->n : strlen(n->text)));
+	return s;
+}
+
+/* Any type of alternative name that can carry the text. */
+static GENERAL_NAME *general_name(const struct name *n)
+{
+	GENERAL_NAME *g = GENERAL_NAME_new();
+	X509_NAME *directory;
+	ASN1_TYPE *value;
+
+	switch (n->type) {
+	case GEN_OTHERNAME: /* as Microsoft's user principal name */
+		value = ASN1_TYPE_new();
+		ASN1_TYPE_set(value, V_ASN1_UTF8STRING, asn1_text(V_ASN1_UTF8STRING, n));
+		GENERAL_NAME_set0_othername(g, OBJ_txt2obj("1.3.6.1.4.1.311.20.2.3", 1), value);
+		break;
+	case GEN_DIRNAME:
+		directory = X509_NAME_new();
+		X509_NAME_add_entry_by_txt(directory, "CN", MBSTRING_ASC, (const unsigned char *)n->text, -1, -1, 0);
+		GENERAL_NAME_set0_value(g, GEN_DIRNAME, directory);
+		break;
+	case GEN_IPADD:
+		GENERAL_NAME_set0_value(g, GEN_IPADD, asn1_text(V_ASN1_OCTET_STRING, n));
+		break;
+	case GEN_RID:
+		GENERAL_NAME_set0_value(g, GEN_RID, OBJ_txt2obj(n->text, 1));
+		break;
+	default:
+		GENERAL_NAME_set0_value(g, n->type, asn1_text(V_ASN1_IA5STRING, n));
+	}
+	return g;
+}
+
 static void alternative_names(X509 *cert, const struct name *names)
 {
 	GENERAL_NAMES *all = sk_GENERAL_NAME_new_null();
 
-	for (size_t i = 0; i < NAMES_MAX && names[i].type; i++) {
-		GENERAL_NAME *g = GENERAL_NAME_new();
-		ASN1_IA5STRING *s = ASN1_IA5STRING_new();
-
-		ASN1_STRING_set(s, names[i].text, (int)(names[i].n ? names[i].n : strlen(names[i].text)));
-		GENERAL_NAME_set0_value(g, names[i].type, s);
-		sk_GENERAL_NAME_push(all, g);
-	}
+	for (size_t i = 0; i < NAMES_MAX && names[i].text; i++)
+		sk_GENERAL_NAME_push(all, general_name(&names[i]));
 	if (sk_GENERAL_NAME_num(all))
 		assert_int_equal(X509_add1_ext_i2d(cert, NID_subject_alt_name, all, 0, X509V3_ADD_APPEND), 1);
 	sk_GENERAL_NAME_pop_free(all, GENERAL_NAME_free);
+}
+
+static void distinguished_name(X509_NAME *name, const char *text)
+{
+	char copy[512], *rdn, *rest = copy, *value, *part;
+
+	if (!strchr(text, '=')) {
+		X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)text, -1, -1, 0);
+		return;
+	}
+	snprintf(copy, sizeof copy, "%s", text);
+	while ((rdn = strsep(&rest, "|"))) {
+		for (int set = 0; (part = strsep(&rdn, "+")); set = -1) { /* -1: of the same RDN as the one before */
+			value = strchr(part, '=');
+			*value++ = '\0';
+			assert_int_equal(X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8, (unsigned char *)value, -1, -1, set), 1);
+		}
+	}
 }
 
 static X509 *build(const struct spec *s, const struct ca *by)
@@ -94,7 +144,7 @@ static X509 *build(const struct spec *s, const struct ca *by)
 	ASN1_INTEGER_set(X509_get_serialNumber(cert), serial++);
 	ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)(NOW + (dated ? s->from : -DAY)));
 	ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)(NOW + (dated ? s->to : DAY)));
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)s->subject, -1, -1, 0);
+	distinguished_name(subject, s->subject);
 	X509_set_issuer_name(cert, by ? X509_get_subject_name(by->cert) : subject);
 	X509_set_pubkey(cert, s->key);
 	extension(cert, NID_basic_constraints, s->basic);
@@ -105,6 +155,16 @@ static X509 *build(const struct spec *s, const struct ca *by)
 		alternative_names(cert, s->names);
 	assert_true(X509_sign(cert, signing,
 			      EVP_PKEY_get_base_id(signing) == EVP_PKEY_ED25519 ? NULL : s->md ? s->md : EVP_sha256()) > 0);
+	return cert;
+}
+
+/* One extension more, signed anew. Takes and returns cert. */
+static X509 *with_extension(X509 *cert, X509_EXTENSION *e, EVP_PKEY *signing)
+{
+	assert_non_null(e);
+	assert_int_equal(X509_add_ext(cert, e, -1), 1);
+	X509_EXTENSION_free(e);
+	assert_true(X509_sign(cert, signing, EVP_sha256()) > 0);
 	return cert;
 }
 
@@ -272,13 +332,17 @@ static void honest_certificate_is_the_identity(void **state)
 	struct spec s = honest();
 	X509 *leaf = build(&s, &root);
 	uint8_t digest[32];
+	char base64[64];
 	unsigned n;
 
 	X509_digest(leaf, EVP_sha256(), digest, &n);
 	assert_taken(ask(trust, leaf, NULL, 0, NOW * 1000));
 	assert_string_equal(last->spiffe_id, ID);
 	assert_memory_equal(last->cert_sha256, digest, 32);
-	assert_int_equal(strlen(last->x5t_s256), 43);
+	EVP_EncodeBlock((unsigned char *)base64, digest, 32); /* RFC 8705 §3.1: the other alphabet, no padding */
+	for (char *c = base64; *c; c++)
+		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c == '=' ? '\0' : *c;
+	assert_string_equal(last->x5t_s256, base64);
 	assert_int_equal(last->not_before_ms, (NOW - DAY) * 1000);
 	assert_int_equal(last->not_after_ms, (NOW + DAY) * 1000);
 	s.to = 90 * DAY; /* ends with its CA */
@@ -316,15 +380,11 @@ static const char *ask_names(struct name a, struct name b)
 
 static void exactly_one_uri_svid_2(void **state)
 {
-	const struct name none = {0, NULL, 0}, id = {GEN_URI, ID, 0}, dns = {GEN_DNS, ID, 0}, mail = {GEN_EMAIL, ID, 0};
+	const struct name none = {0, NULL, 0}, id = {GEN_URI, ID, 0};
 	struct spec s = honest();
 
 	assert_taken(ask_names(id, none));
 	assert_string_equal(ask_names(none, none), "no_uri_san");
-	assert_string_equal(ask_names(dns, none), "no_uri_san"); /* Envoy CVE-2022-21656 */
-	assert_string_equal(ask_names(mail, none), "no_uri_san");
-	assert_taken(ask_names(dns, id));
-	assert_string_equal(last->spiffe_id, ID);
 	assert_string_equal(ask_names(id, id), "two_uri_sans");
 	assert_string_equal(ask_names(id, (struct name){GEN_URI, "https://acme.example/", 0}), "two_uri_sans");
 	assert_string_equal(ask_names((struct name){GEN_URI, "https://acme.example/", 0}, id), "two_uri_sans");
@@ -333,23 +393,90 @@ static void exactly_one_uri_svid_2(void **state)
 	forget();
 }
 
-static void the_id_is_strict(void **state)
+/* Envoy CVE-2022-21656: what reads the same in another type of name is no URI; beside one it does not count. */
+static void attack_2_name_of_another_type_is_no_uri_svid_2(void **state)
+{
+	const struct name none = {0, NULL, 0}, id = {GEN_URI, ID, 0};
+	static const struct name others[] = {
+		{GEN_DNS, ID, 0}, {GEN_EMAIL, ID, 0}, {GEN_OTHERNAME, ID, 0}, {GEN_DIRNAME, ID, 0}, {GEN_IPADD, ID, 0},
+		{GEN_RID, "1.3.6.1.4.1.37476.9000.64.1", 0}, {GEN_DNS, "planner.acme.example", 0}, {GEN_EMAIL, "planner@acme.example", 0},
+		{GEN_DNS, "spiffe://acme.example/worker", 0}, {GEN_OTHERNAME, "spiffe://acme.example/worker", 0},
+	};
+
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		assert_string_equal(ask_names(others[i], none), "no_uri_san");
+		assert_taken(ask_names(others[i], id));
+		assert_string_equal(last->spiffe_id, ID);
+		assert_taken(ask_names(id, others[i]));
+		assert_string_equal(last->spiffe_id, ID);
+	}
+	forget();
+}
+
+/* NATS CVE-2026-33248: reordered, multi-valued, or claiming to be another; nobody reads the subject. */
+static void attack_3_the_subject_names_nobody(void **state)
+{
+	static const char *const subjects[] = {
+		"CN=worker", "CN=spiffe://acme.example/worker", "CN=planner+CN=worker", "CN=worker+OU=agents|O=acme", "O=acme|CN=worker+OU=agents",
+		"OU=agents|CN=worker|CN=planner", "CN=planner|CN=worker", "UID=worker+CN=planner", "emailAddress=worker@acme.example",
+		"DC=example|DC=acme|CN=worker", "CN=worker, CN=planner", "CN=W\xc3\xb6rker",
+	};
+	struct spec s = honest(), nameless = honest();
+
+	memset(nameless.names, 0, sizeof nameless.names);
+	for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
+		s.subject = nameless.subject = subjects[i];
+		assert_taken(ask_spec(&s));
+		assert_string_equal(last->spiffe_id, ID);
+		assert_string_equal(ask_spec(&nameless), "no_uri_san");
+	}
+	forget();
+}
+
+/* Envoy CVE-2025-66220. */
+static void attack_1_nul_in_the_id_is_refused(void **state)
+{
+	static const char middle_nul[] = "spiffe://acme.example/planner\0.evil.example", host[] = "spiffe://acme.example\0.evil.example/planner";
+	static const char first[] = "\0spiffe://acme.example/planner", slash[] = "spiffe://acme.example/planner/\0";
+	const struct name none = {0, NULL, 0};
+	const struct name bad[] = {{GEN_URI, middle_nul, sizeof middle_nul - 1}, {GEN_URI, host, sizeof host - 1},
+				   {GEN_URI, first, sizeof first - 1}, {GEN_URI, slash, sizeof slash - 1},
+				   {GEN_URI, ID, sizeof ID} /* with its own */, {GEN_URI, "\0", 1}};
+
+	assert_taken(ask_names((struct name){GEN_URI, ID, 0}, none));
+	assert_int_equal(strlen(last->spiffe_id), sizeof ID - 1);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_string_equal(ask_names(bad[i], none), "bad_spiffe_id");
+	forget();
+}
+
+static void the_id_is_strict_spiffe_id_2(void **state)
 {
 	const struct name none = {0, NULL, 0};
-	static const char *const bad[] = {"https://acme.example/planner", "spiffe://acme.example",
-					  "spiffe://acme.example/", "spiffe://ACME.example/planner",
-					  "spiffe://acme.example:443/planner", "spiffe://acme.example/a/../planner",
-						"spiffe://acme.example/%70lanner", ""};
-	static const char nul[] = "spiffe://acme.example/planner\0.evil.example"; /* Envoy CVE-2025-66220 */
-	static const char nul_host[] = "spiffe://acme.example\0.evil.example/planner";
+	static const char *const bad[] = {
+		"https://acme.example/planner", "SPIFFE://acme.example/planner", "spiffe:acme.example/planner", "spiffe://acme.example",
+		"spiffe://acme.example/", "spiffe://ACME.example/planner", "spiffe://acme.example:443/planner", "spiffe://acme.example:/planner",
+		"spiffe://u@acme.example/planner", "spiffe://acme.example/planner?x", "spiffe://acme.example/planner#x",
+		"spiffe://acme.example/%70lanner", "spiffe://acme.example/a/../planner", "spiffe://acme.example/./planner",
+		"spiffe://acme.example//planner", "spiffe://acme.example/planner/", "spiffe://acme.example/pl\xc3\xa4nner", "",
+	};
 
 	assert_taken(ask_names((struct name){GEN_URI, ID, 0}, none));
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		assert_string_equal(ask_names((struct name){GEN_URI, bad[i], 0}, none), "bad_spiffe_id");
-	assert_string_equal(ask_names((struct name){GEN_URI, nul, sizeof nul - 1}, none), "bad_spiffe_id");
-	assert_string_equal(ask_names((struct name){GEN_URI, nul_host, sizeof nul_host - 1}, none), "bad_spiffe_id");
-	/* with its own NUL */
-	assert_string_equal(ask_names((struct name){GEN_URI, ID, sizeof ID}, none), "bad_spiffe_id");
+		if (strcmp(ask_names((struct name){GEN_URI, bad[i], 0}, none), "bad_spiffe_id") != 0)
+			fail_msg("not refused as an id: %s", bad[i]);
+	forget();
+}
+
+static void an_id_of_2048_bytes_is_taken_of_2049_not_spiffe_id_2_3(void **state)
+{
+	const struct name none = {0, NULL, 0};
+	char id[2050] = "spiffe://acme.example/";
+
+	memset(id + strlen(id), 'x', sizeof id - 1 - strlen(id));
+	assert_string_equal(ask_names((struct name){GEN_URI, id, 2049}, none), "bad_spiffe_id");
+	assert_taken(ask_names((struct name){GEN_URI, id, 2048}, none));
+	assert_int_equal(strlen(last->spiffe_id), 2048);
 	forget();
 }
 
@@ -369,6 +496,43 @@ static void domain_is_vouched_for_by_its_own_bundle_only(void **state)
 	assert_string_equal(ask(trust, build(&s, &root), NULL, 0, NOW * 1000), "unknown_trust_domain");
 	s.names[0].text = "spiffe://sub.acme.example/planner";
 	assert_string_equal(ask(trust, build(&s, &root), NULL, 0, NOW * 1000), "unknown_trust_domain");
+	forget();
+}
+
+/* The same CA, name and key, under another domain's root: that root vouches for its own domain's names with it. */
+static void cross_signed_ca_vouches_for_each_root_s_own_domain(void **state)
+{
+	struct spec ca = {.subject = "acme issuing", .basic = "critical,CA:TRUE", .usage = "critical,keyCertSign,cRLSign",
+			  .from = -30 * DAY, .to = 30 * DAY, .key = middle.key};
+	struct spec s = honest();
+	X509 *cross = build(&ca, &other_root), *both[2] = {cross, middle.cert}, *turned[2] = {middle.cert, cross};
+
+	assert_taken(ask(trust, build(&s, &middle), &middle.cert, 1, NOW * 1000));
+	assert_string_equal(ask(trust, build(&s, &middle), &cross, 1, NOW * 1000), "untrusted_chain");
+	assert_taken(ask(trust, build(&s, &middle), turned, 2, NOW * 1000));
+	s.names[0].text = "spiffe://globex.example/planner";
+	assert_taken(ask(trust, build(&s, &middle), &cross, 1, NOW * 1000));
+	assert_string_equal(ask(trust, build(&s, &middle), &middle.cert, 1, NOW * 1000), "untrusted_chain");
+	assert_taken(ask(trust, build(&s, &middle), both, 2, NOW * 1000));
+	s.names[0].text = "spiffe://empty.example/planner";
+	assert_string_equal(ask(trust, build(&s, &middle), both, 2, NOW * 1000), "untrusted_chain");
+	X509_free(cross);
+	forget();
+}
+
+/* The right name, another key. */
+static void ca_is_its_key_not_its_name(void **state)
+{
+	struct ca impostor = make_ca("acme root", EVP_EC_gen("P-256"), NULL), below = make_ca("acme issuing", EVP_EC_gen("P-256"), &impostor);
+	X509 *sent[2] = {below.cert, impostor.cert};
+	struct spec s = honest();
+
+	assert_taken(ask(trust, build(&s, &root), NULL, 0, NOW * 1000));
+	assert_string_equal(ask(trust, build(&s, &impostor), NULL, 0, NOW * 1000), "untrusted_chain");
+	assert_string_equal(ask(trust, build(&s, &impostor), &impostor.cert, 1, NOW * 1000), "untrusted_chain");
+	assert_string_equal(ask(trust, build(&s, &below), sent, 2, NOW * 1000), "untrusted_chain");
+	free_ca(&below);
+	free_ca(&impostor);
 	forget();
 }
 
@@ -413,6 +577,36 @@ static void extended_key_usage_has_client_svid_4_4(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		s.extended = bad[i];
 		assert_string_equal(ask_spec(&s), "extended_key_usage");
+	}
+	forget();
+}
+
+/* RFC 5280 §4.2: no more than one of each; what is critical and unknown is refused. */
+static void extension_that_stands_twice_or_is_unknown_and_critical_is_refused(void **state)
+{
+	static const struct {
+		int nid;
+		const char *value;
+	} rows[] = {{NID_key_usage, "critical,digitalSignature"}, {NID_ext_key_usage, "clientAuth"},
+		    {NID_basic_constraints, "critical,CA:FALSE"}, {NID_basic_constraints, "critical,CA:TRUE"}};
+	struct spec s = honest();
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, rows[i].nid, rows[i].value);
+
+		assert_string_not_equal(ask(trust, with_extension(build(&s, &root), e, root.key), NULL, 0, NOW * 1000), "");
+	}
+	for (int critical = 0; critical < 2; critical++) {
+		ASN1_OBJECT *o = OBJ_txt2obj("1.3.6.1.4.1.37476.9000.64.2", 1);
+		ASN1_OCTET_STRING *v = ASN1_OCTET_STRING_new();
+		X509_EXTENSION *e;
+
+		ASN1_OCTET_STRING_set(v, (const unsigned char *)"\x05", 2);
+		e = X509_EXTENSION_create_by_OBJ(NULL, o, critical, v);
+		assert_string_equal(ask(trust, with_extension(build(&s, &root), e, root.key), NULL, 0, NOW * 1000),
+				    critical ? "untrusted_chain" : "");
+		ASN1_OBJECT_free(o);
+		ASN1_OCTET_STRING_free(v);
 	}
 	forget();
 }
@@ -485,6 +679,59 @@ static void chain_goes_through_intermediates(void **state)
 	free_ca(&bad);
 	/* the peer's own root is an intermediate like any other, and vouches for nothing */
 	assert_string_equal(ask(trust, build(&s, &other_root), &other_root.cert, 1, NOW * 1000), "untrusted_chain");
+	forget();
+}
+
+/* A CA between may do what it was made for: sign certificates, so deep, for these names. */
+static void intermediate_keeps_within_its_bounds_rfc5280_4_2_1(void **state)
+{
+	static const struct {
+		const char *basic, *usage, *names; /* of the CA */
+		bool deeper;                       /* with one more below it */
+		const char *why;
+	} rows[] = {
+		{"critical,CA:TRUE,pathlen:0", "critical,keyCertSign", NULL, false, ""},
+		{"critical,CA:TRUE,pathlen:0", "critical,keyCertSign", NULL, true, "chain_too_long"},
+		{"critical,CA:TRUE,pathlen:1", "critical,keyCertSign", NULL, true, ""},
+		{"critical,CA:TRUE", "critical,digitalSignature,cRLSign", NULL, false, "untrusted_chain"},
+		{"critical,CA:FALSE", "critical,keyCertSign", NULL, false, "untrusted_chain"},
+		{"critical,CA:TRUE", "critical,keyCertSign", "critical,permitted;URI:acme.example", false, ""},
+		{"critical,CA:TRUE", "critical,keyCertSign", "critical,permitted;URI:other.example", false, "untrusted_chain"},
+		{"critical,CA:TRUE", "critical,keyCertSign", "critical,excluded;URI:acme.example", false, "untrusted_chain"},
+	};
+	struct spec s = honest();
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct spec c = {.subject = "acme bounded", .basic = rows[i].basic, .usage = rows[i].usage, .key = EVP_EC_gen("P-256")};
+		struct ca bounded = {build(&c, &root), c.key}, lower;
+		X509 *sent[2];
+
+		if (rows[i].names)
+			with_extension(bounded.cert, X509V3_EXT_conf_nid(NULL, NULL, NID_name_constraints, rows[i].names), root.key);
+		lower = make_ca("acme lower", EVP_EC_gen("P-256"), &bounded);
+		sent[0] = bounded.cert;
+		sent[1] = lower.cert;
+		assert_string_equal(ask(trust, build(&s, rows[i].deeper ? &lower : &bounded), sent, rows[i].deeper ? 2 : 1, NOW * 1000),
+				    rows[i].why);
+		free_ca(&lower);
+		free_ca(&bounded);
+	}
+	forget();
+}
+
+static void chain_ends_with_whoever_ends_first(void **state)
+{
+	struct spec c = {.subject = "acme short", .basic = "critical,CA:TRUE", .usage = "critical,keyCertSign", .from = -DAY, .to = 3600,
+			 .key = EVP_EC_gen("P-256")};
+	struct ca brief = {build(&c, &root), c.key};
+	struct spec s = honest();
+
+	assert_taken(ask(trust, build(&s, &brief), &brief.cert, 1, NOW * 1000));
+	assert_int_equal(last->not_after_ms, (NOW + 3600) * 1000);
+	assert_string_equal(ask(trust, build(&s, &brief), &brief.cert, 1, (NOW + 3601) * 1000), "certificate_expired");
+	assert_taken(ask(trust, build(&s, &middle), &middle.cert, 1, NOW * 1000));
+	assert_int_equal(last->not_after_ms, (NOW + DAY) * 1000);
+	free_ca(&brief);
 	forget();
 }
 
@@ -691,6 +938,57 @@ static void bundle_holds_cas_only(void **state)
 	EVP_PKEY_free(weak.key);
 }
 
+static size_t read_file(const char *file, char *out, size_t size)
+{
+	FILE *f = fopen(file, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(out, 1, size, f);
+	fclose(f);
+	return n;
+}
+
+/* A bundle cut short is an error, or holds fewer anchors, never others. A CRL cut short is an error. */
+static void attack_9_a_file_cut_short_trusts_nobody_more(void **state)
+{
+	static char pem[8192], crl[8192];
+	struct problem why = {{0}};
+	char file[128], bundle[128];
+	size_t n, crl_n, good = 0;
+
+	n = read_file(write_pem("bundle.pem", (X509 *[]){root.cert, other_root.cert}, 2), pem, sizeof pem - 1);
+	strcpy(bundle, write_pem("acme.pem", &root.cert, 1));
+	write_crl("acme.crl", &root, NULL, -DAY, DAY);
+	crl_n = read_file(path, crl, sizeof crl - 1);
+	for (size_t cut = 0; cut < n; cut++) {
+		char was = pem[cut];
+		struct trust *t;
+
+		pem[cut] = '\0';
+		t = load("acme.example", write_text("bundle.pem", pem), NULL, &why);
+		good += t && trust_state(t, 0).anchors == 2;
+		trust_unref(t);
+		pem[cut] = was;
+	}
+	assert_true(good <= 1); /* without its last line feed it is whole */
+	for (size_t cut = 0; cut + 1 < crl_n; cut++) {
+		char was = crl[cut];
+
+		crl[cut] = '\0';
+		strcpy(file, write_text("acme.crl", crl));
+		assert_null(load("acme.example", bundle, file, &why));
+		crl[cut] = was;
+	}
+	strcpy(file, write_text("acme.crl", crl));
+	{
+		struct trust *t = load("acme.example", bundle, file, &why);
+
+		assert_non_null(t);
+		trust_unref(t);
+	}
+}
+
 static void domain_names_are_strict(void **state)
 {
 	static const char *const bad[] = {"", "ACME.example", "acme.example/", "acme.example/x",
@@ -738,14 +1036,23 @@ int main(void)
 		cmocka_unit_test(honest_certificate_is_the_identity),
 		cmocka_unit_test(no_certificate_is_refused),
 		cmocka_unit_test(exactly_one_uri_svid_2),
-		cmocka_unit_test(the_id_is_strict),
+		cmocka_unit_test(attack_2_name_of_another_type_is_no_uri_svid_2),
+		cmocka_unit_test(attack_3_the_subject_names_nobody),
+		cmocka_unit_test(attack_1_nul_in_the_id_is_refused),
+		cmocka_unit_test(the_id_is_strict_spiffe_id_2),
+		cmocka_unit_test(an_id_of_2048_bytes_is_taken_of_2049_not_spiffe_id_2_3),
 		cmocka_unit_test(domain_is_vouched_for_by_its_own_bundle_only),
+		cmocka_unit_test(cross_signed_ca_vouches_for_each_root_s_own_domain),
+		cmocka_unit_test(ca_is_its_key_not_its_name),
 		cmocka_unit_test(leaf_is_no_ca_svid_4),
 		cmocka_unit_test(key_usage_is_critical_svid_4_3),
 		cmocka_unit_test(extended_key_usage_has_client_svid_4_4),
+		cmocka_unit_test(extension_that_stands_twice_or_is_unknown_and_critical_is_refused),
 		cmocka_unit_test(time_is_the_callers),
 		cmocka_unit_test(keys_and_digests_are_strong),
 		cmocka_unit_test(chain_goes_through_intermediates),
+		cmocka_unit_test(intermediate_keeps_within_its_bounds_rfc5280_4_2_1),
+		cmocka_unit_test(chain_ends_with_whoever_ends_first),
 		cmocka_unit_test(self_signed_leaf_is_refused),
 		cmocka_unit_test(chain_has_at_most_five_certificates),
 		cmocka_unit_test(revoked_certificate_is_refused_rfc5280_6_3),
@@ -753,6 +1060,7 @@ int main(void)
 		cmocka_unit_test(stale_crl_fails_closed),
 		cmocka_unit_test(crl_must_be_signed_by_the_ca),
 		cmocka_unit_test(bundle_holds_cas_only),
+		cmocka_unit_test(attack_9_a_file_cut_short_trusts_nobody_more),
 		cmocka_unit_test(domain_names_are_strict),
 		cmocka_unit_test(crl_file_is_checked_when_loaded),
 	};
