@@ -2,18 +2,22 @@
 import fs from 'node:fs'
 import tls from 'node:tls'
 import http2 from 'node:http2'
-import { test, before, after, assert, until } from './lib/suite.js'
+import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { Broker } from './lib/broker.js'
 import { Agent, denied, refused } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 
-const b = new Broker({ config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}, crl: ${JSON.stringify(crl())}}`) })
+const LONG = 'spiffe://acme.example/'.padEnd(2048, 'x')
+const b = new Broker({
+  config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}, crl: ${JSON.stringify(crl())}}`) +
+    `  - {name: longid, tenant: acme, id: "${LONG}"}\n`
+})
 const crl = () => b.path('pki', 'acme.crl')
 let planner, foreign
 let twins = 0
 
 const as = async (leaf) => {
-  const full = { tenant: 'acme', ...leaf, name: 'planner', ...(leaf.agent && { name: leaf.agent }), trust: b.serverCa.cert }
+  const full = { tenant: 'acme', ...leaf, name: leaf.agent || 'planner', trust: b.serverCa.cert }
   const options = { 'grpc.initial_reconnect_backoff_ms': 60000, 'grpc.max_reconnect_backoff_ms': 60000 } // one handshake
   const a = new Agent(full, b.addr, { token: full.thumbprint && await b.issuer.mint(full), options })
   b.made.push(a)
@@ -60,15 +64,54 @@ test('I-5 an expired certificate is refused / a fresh one is served', () => notS
 test('I-5 two URI SANs are refused / one is served', () =>
   notServed(b.acme.leaf('two', { sans: ['URI:spiffe://acme.example/planner', 'URI:spiffe://acme.example/worker'] }), 'certificate:two_uri_sans'))
 
-test('I-5 no URI SAN, or one of another type that reads the same, is refused', async () => {
-  await notServed(b.acme.leaf('none', { sans: ['DNS:planner.acme.example'] }), 'certificate:no_uri_san')
-  await notServed(b.acme.leaf('typed', { sans: ['DNS:acme.example', 'email:planner@acme.example'] }), 'certificate:no_uri_san')
+// DER by hand (X.690), for names that the openssl command does not write. A tag of RFC 5280 §4.2.1.6's GeneralName, and what is in it.
+const der = (tag, ...parts) => {
+  const body = Buffer.concat(parts.map((p) => Buffer.from(p)))
+  const long = body.length > 127 ? [0x80 | (body.length > 255 ? 2 : 1), ...(body.length > 255 ? [body.length >> 8] : [])] : []
+  return Buffer.concat([Buffer.from([tag, ...long, body.length & 255]), body])
+}
+const san = (...names) => ({ sans: [`DER:${der(0x30, ...names).toString('hex')}`] })
+const uri = (text) => der(0x86, text)
+
+test('I-5 attack 1: a URI SAN with a NUL in it is refused / without it is served', async () => {
+  const bad = ['spiffe://acme.example/planner\0', 'spiffe://acme.example/planner\0.evil.example', 'spiffe://acme.example\0.evil.example/planner', '\0spiffe://acme.example/planner']
+  for (const [i, id] of bad.entries()) await notServed(b.acme.leaf(`nul${i}`, san(uri(id))), 'certificate:bad_spiffe_id')
+  await (await as(b.acme.leaf('no-nul', san(uri('spiffe://acme.example/planner'))))).submit()
+})
+
+test('I-5 attack 2: no URI SAN, or one of another type that reads the same, is refused / beside the URI it does not count', async () => {
+  const id = 'spiffe://acme.example/planner'
+  const upn = Buffer.from('060a2b060104018237140203', 'hex') // 1.3.6.1.4.1.311.20.2.3
+  const others = {
+    dns: der(0x82, id), email: der(0x81, id), ip: der(0x87, id), directory: der(0xa4, der(0x30, der(0x31, der(0x30, Buffer.from('0603550403', 'hex'), der(0x0c, id))))),
+    other: der(0xa0, upn, der(0xa0, der(0x0c, id)))
+  }
+  await notServed(b.acme.leaf('no-san', {}), 'certificate:no_uri_san')
+  await notServed(b.acme.leaf('dns-name', { sans: ['DNS:planner.acme.example', 'email:planner@acme.example'] }), 'certificate:no_uri_san')
+  for (const [name, other] of Object.entries(others)) await notServed(b.acme.leaf(`type-${name}`, san(other)), 'certificate:no_uri_san')
+  const claims = Object.values(others).map((o) => Buffer.from(o.toString('latin1').replaceAll('planner', 'auditor'), 'latin1'))
+  const a = await as(b.acme.leaf('all-types', san(...claims, uri(id), ...claims)))
+  assert.equal((await a.whoami()).agent.name, 'planner')
+})
+
+test('I-5 attack 3: the subject names nobody, reordered, multi-valued or claiming another agent / the URI SAN alone does', async () => {
+  const subjects = ['/CN=auditor', '/CN=auditor+OU=agents/O=acme', '/O=acme/OU=agents+CN=auditor', '/CN=planner+CN=auditor', '/CN=auditor/CN=planner',
+    '/CN=spiffe:\\/\\/acme.example\\/auditor', '/UID=auditor/DC=acme/DC=example']
+  for (const [i, subject] of subjects.entries()) {
+    if (i < 3) await notServed(b.acme.leaf(`rdn-only${i}`, { subject }), 'certificate:no_uri_san')
+    const a = await as(b.acme.leaf(`rdn${i}`, { ...ANA, subject }))
+    assert.equal((await a.whoami()).agent.name, 'planner', subject)
+    await a.submit()
+    await denied(a.submit({}, { token: await b.issuer.mint({ ...a, name: 'auditor' }) }), 'identity_mismatch', 'UNAUTHENTICATED')
+    a.close()
+  }
 })
 
 test('I-5 a SPIFFE id that is not well formed is refused', async () => {
   const bad = ['spiffe://acme.example/planner/', 'spiffe://acme.example//planner', 'spiffe://acme.example/../planner', 'https://acme.example/planner',
-    'spiffe://acme.example:1/planner', 'spiffe://u@acme.example/planner', 'spiffe://acme.example/planner?x=1', 'spiffe://acme.example/pl%61nner']
-  for (const [i, uri] of bad.entries()) await notServed(b.acme.leaf(`bad${i}`, { sans: [`URI:${uri}`] }), 'certificate:bad_spiffe_id')
+    'spiffe://acme.example:1/planner', 'spiffe://u@acme.example/planner', 'spiffe://acme.example/planner?x=1', 'spiffe://acme.example/pl%61nner',
+    'spiffe://ACME.example/planner', 'SPIFFE://acme.example/planner', 'spiffe://acme.example/planner#x', 'spiffe://acme.example/./planner', 'spiffe://acme.example']
+  for (const [i, id] of bad.entries()) await notServed(b.acme.leaf(`bad${i}`, san(uri(id))), 'certificate:bad_spiffe_id')
 })
 
 test('T5 one trust domain\'s CA cannot vouch for another\'s agents / its own it can', async () => {
@@ -76,9 +119,70 @@ test('T5 one trust domain\'s CA cannot vouch for another\'s agents / its own it 
   await (await b.agent('gplanner')).submit()
 })
 
-test('I-5 a leaf that is a CA, or made for servers only, is refused', async () => {
+test('T5 a CA that another domain\'s root signed too proves its own domain\'s agents under its own root only', async () => {
+  const issuing = new Ca(b.path('pki'), 'issuing', { by: b.globex })
+  const cross = new Ca(b.path('pki'), 'cross-signed', { by: b.acme, twin: issuing })
+  const gana = { sans: ['URI:spiffe://globex.example/gplanner'] }
+  await notServed(issuing.leaf('cross1', { ...gana, above: [cross] }), 'certificate:untrusted_chain')
+  await notServed(issuing.leaf('cross2', gana), 'certificate:untrusted_chain')
+  await notServed(issuing.leaf('cross3', { ...ANA, above: [issuing] }), 'certificate:untrusted_chain')
+  const g = await as({ ...issuing.leaf('uncrossed', { ...gana, above: [issuing] }), agent: 'gplanner', tenant: 'globex' })
+  assert.equal((await g.whoami()).agent.tenant, 'globex')
+})
+
+test('I-5 a leaf that is a CA, or whose key is for something else, is refused', async () => {
   await notServed(b.acme.leaf('isca', { ...ANA, ca: true, usage: 'critical,digitalSignature,keyCertSign' }), 'certificate:leaf_is_ca')
   await notServed(b.acme.leaf('server-only', { ...ANA, eku: 'serverAuth' }), 'certificate:extended_key_usage')
+  await notServed(b.acme.leaf('any-use', { ...ANA, eku: 'anyExtendedKeyUsage' }), 'certificate:extended_key_usage')
+  const usages = ['critical,digitalSignature,keyCertSign', 'critical,digitalSignature,cRLSign', 'critical,keyAgreement', 'digitalSignature', undefined]
+  for (const [i, usage] of usages.entries()) await notServed(b.acme.leaf(`usage${i}`, { ...ANA, usage: usage || '' }), 'certificate:key_usage')
+  await (await as(b.acme.leaf('no-eku', { ...ANA, eku: '' }))).submit()
+})
+
+test('I-5 a chain too long, or too big, is refused / at the limit it is served', async () => {
+  const cas = [b.globex]
+  for (let i = 1; i <= 4; i++) cas.push(new Ca(b.path('pki'), `level${i}`, { by: cas[i - 1] }))
+  const chain = (n) => ({ sans: ['URI:spiffe://globex.example/gplanner'], above: cas.slice(1, n + 1).reverse() })
+  const served = async (leaf) => (await as({ ...leaf, agent: 'gplanner', tenant: 'globex' })).whoami()
+  await served(cas[3].leaf('chain5', chain(3))) // leaf, three CAs, root
+  await notServed(cas[4].leaf('chain6', chain(4)), 'certificate:chain_too_long')
+  const comment = (n) => ({ ...ANA, more: [`nsComment=${'x'.repeat(n)}`] })
+  await (await as(b.acme.leaf('big', comment(30000)))).submit()
+  await notServed(b.acme.leaf('too-big', comment(33000)), 'protocol')
+})
+
+// What readiness says of trust, as soon as it has looked.
+const remedy = (text) => until(`readiness to say ${text}`, async () => text.test(JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'trust').remedy))
+
+async function reload (change = (t) => t) {
+  const done = () => b.audit().filter((r) => r.event === 'config.reloaded').length
+  const n = done()
+  b.writeConfig((t) => change(b.change(t)))
+  b.signal('SIGHUP')
+  await until('the reload', () => done() > n)
+}
+
+test('I-5 a trust domain with an empty bundle trusts nobody, and readiness says so / with its CA in it, it does; its neighbours are served', async () => {
+  const initech = new Ca(b.path('pki'), 'initech', { uri: 'spiffe://initech.example' })
+  const [bundle, id] = [b.path('pki', 'initech-bundle.pem'), { sans: ['URI:spiffe://initech.example/nobody'] }]
+  const trusted = (t) => t.replace(/^issuers:/m, `    - {domain: initech.example, bundle: ${JSON.stringify(bundle)}}\n$&`) +
+    '  - {name: nobody, tenant: acme, id: "spiffe://initech.example/nobody"}\n'
+  await notServed(initech.leaf('nobody1', id), 'certificate:unknown_trust_domain')
+  fs.writeFileSync(bundle, '')
+  await reload(trusted)
+  await notServed(initech.leaf('nobody2', id), 'certificate:untrusted_chain')
+  await notServed(b.acme.leaf('nobody3', id), 'certificate:untrusted_chain')
+  await remedy(/the bundle of initech.example is empty/)
+  fs.copyFileSync(initech.cert, bundle)
+  await reload(trusted)
+  assert.equal((await (await as({ ...initech.leaf('nobody4', id), agent: 'nobody' })).whoami()).agent.name, 'nobody')
+  await reload()
+})
+
+test('I-5 an id of 2049 bytes is refused / of 2048 it is served', async () => {
+  await notServed(b.acme.leaf('longer', { sans: [`URI:${LONG}x`] }), 'certificate:bad_spiffe_id')
+  const { agent } = await (await as({ ...b.acme.leaf('long', { sans: [`URI:${LONG}`] }), agent: 'longid' })).whoami()
+  assert.deepEqual([agent.name, agent.spiffe_id], ['longid', LONG])
 })
 
 test('O-1 an agent that is not registered is unknown_peer / a registered one is served', async () => {
@@ -92,7 +196,7 @@ test('O-1 an agent that is not registered is unknown_peer / a registered one is 
   await planner.submit()
 })
 
-test('I-5 I-7 agent A\'s certificate with agent B\'s id in the token is identity_mismatch', async () => {
+test('I-5 I-7 attack 4: agent A\'s certificate with agent B\'s id in the token is identity_mismatch', async () => {
   await denied(planner.submit({}, { token: await b.issuer.mint(planner, { client_id: 'auditor' }) }), 'identity_mismatch', 'UNAUTHENTICATED')
   await planner.submit()
 })
@@ -112,6 +216,18 @@ test('N-3 TLS 1.2 is refused / TLS 1.3 with ALPN h2 stays open and gives no tick
   assert.ok((await handshake({ ALPNProtocols: ['h2'], maxVersion: 'TLSv1.2', minVersion: 'TLSv1.2' })).error)
   const good = await handshake({ ALPNProtocols: ['h2'], peek: true })
   assert.deepEqual(good, { open: true, protocol: 'TLSv1.3', alpn: 'h2', ticket: false })
+})
+
+test('N-3 a session is never resumed: each connection proves its certificate anew', async () => {
+  const connect = (session) => new Promise((yes, no) => {
+    const s = tls.connect({ host: '127.0.0.1', port: b.port, servername: 'localhost', ca: fs.readFileSync(b.serverCa.cert), cert: fs.readFileSync(planner.cert), key: fs.readFileSync(planner.key), ALPNProtocols: ['h2'], session })
+    s.on('error', no)
+    s.on('session', () => no(new Error('the server gave a ticket')))
+    s.once('data', () => { yes({ session: s.getSession(), reused: s.isSessionReused() }); s.destroy() }) // its SETTINGS: tickets would have come before
+  })
+  const first = await connect()
+  assert.equal(first.reused, false)
+  assert.equal((await connect(first.session)).reused, false)
 })
 
 // From the end of the handshake on: what was said, and whether the connection was closed within a second.
@@ -194,14 +310,36 @@ test('I-7 a certificate on the revocation list is refused after a reload, withou
 test('I-7 a revocation list that is out of date refuses its whole domain (fails closed) / other domains are served', async () => {
   const leaf = b.acme.leaf('fine', ANA)
   await (await as(leaf)).submit()
-  const trust = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'trust')
-  assert.match((await trust()).remedy, /the CRL of acme.example ends soon/) // within three days
+  await remedy(/the CRL of acme.example ends soon/) // within three days
   b.acme.crl(crl(), [], { stale: true })
   await untilRefused(leaf)
-  assert.match((await until('a remedy', async () => { const t = await trust(); return /out of date/.test(t.remedy) && t })).remedy, /the CRL of acme.example is out of date/)
+  await remedy(/the CRL of acme.example is out of date/)
   assert.match((await b.http('/metrics')).body, /baton_crl_expiry_timestamp_seconds\{domain="acme.example"\} \d/)
   await (await b.agent('gplanner')).submit()
   b.acme.crl(crl(), [])
   b.signal('SIGHUP')
   await until('a fresh list', async () => (await as(leaf)).submit())
+})
+
+test('I-5 I-7 a certificate that ends while it is connected: the connection closes then, with the reason / its neighbour\'s stays open', async () => {
+  const leaf = b.acme.leaf('brief', { ...ANA, until: new Date(Date.now() + 9000) })
+  const [brief, neighbour] = [await as(leaf), await as(b.acme.leaf('lasting', ANA))]
+  const mine = brief.watch((await brief.submit()).handoff_id)
+  const other = neighbour.watch((await neighbour.submit()).handoff_id)
+  for (const w of [mine, other]) await w.take('the first event')
+  const bare = http2.connect(`https://localhost:${b.port}`, { ca: fs.readFileSync(b.serverCa.cert), cert: fs.readFileSync(leaf.cert), key: fs.readFileSync(leaf.key) })
+  const goaway = new Promise((done) => bare.on('goaway', (code, last, text) => done(`${code} ${text}`)))
+  const { certificate_expires_at_ms: ends } = await brief.whoami()
+  assert.equal(await goaway, '0 certificate_expired')
+  bare.destroy()
+  assert.ok(Date.now() >= ends - 50, 'not before its end')
+  const { code } = await mine.end()
+  assert.equal(code, 'UNAVAILABLE')
+  assert.match((await b.http('/metrics')).body, /baton_connections_closed_total\{.*why="certificate_expired"\} 2/)
+  await notServed(leaf, 'certificate:certificate_expired')
+  assert.equal(other.ended, null)
+  await neighbour.submit()
+  await sleep(20) // a stream that is cancelled while node 20 still reads an answer keeps its native code in a loop for ever
+  other.call.cancel()
+  await other.end()
 })
