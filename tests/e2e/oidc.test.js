@@ -2,7 +2,7 @@
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
-import { denied } from './lib/agent.js'
+import { denied, refused } from './lib/agent.js'
 import { jose } from './lib/tokens.js'
 
 let planner, auditor, idp
@@ -67,6 +67,16 @@ test('OIDC Core §10.1.1 a rotated key is fetched when its kid is first seen; a 
       .catch(async () => denied(planner.submit({}, { token: await b.issuer.mint(planner, { iss: idp.url }, { header: { kid: `ghost-${i}` } }) }), 'keys_unavailable'))
   }
   assert.ok(idp.keyFetches - before <= 5, `${idp.keyFetches - before} fetches for 30 unknown kids`)
+})
+
+test('attack 13: the kid of a token asks its issuer for keys, and reaches no URL of it', async () => {
+  for (const kid of ['../kidmark', '/jwks/kidmark', '?kidmark', `${idp.url}/kidmark`, 'kidmark\r\nx: y', 'kidmark%2f..']) {
+    const token = await b.issuer.mint(planner, { iss: idp.url }, { header: { kid, jku: `${idp.url}/kidmark`, x5u: `${idp.url}/kidmark` } })
+    const { reason } = await refused(planner.submit({}, { token }))
+    assert.ok(['invalid_token', 'keys_unavailable'].includes(reason), reason)
+  }
+  assert.deepEqual([...idp.urls].sort(), ['/.well-known/openid-configuration', '/jwks', '/token'])
+  await until('an honest token to be taken', async () => planner.submit({}, { token: await idp.token(planner) }))
 })
 
 test('reloads while tokens of unknown keys ask for fetches harm nobody', async () => {

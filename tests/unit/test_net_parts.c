@@ -249,6 +249,33 @@ static void test_metadata(void **state)
 	metadata_free(m);
 }
 
+/* Whatever its second value says, and wherever it stands. */
+static void test_attack_20_a_header_of_the_protocol_comes_once(void **state)
+{
+	const struct h2_header honest[] = {
+		{SLICE_LIT(":method"), SLICE_LIT("POST")}, {SLICE_LIT(":path"), SLICE_LIT("/a/b")},
+		{SLICE_LIT("content-type"), SLICE_LIT("application/grpc")}, {SLICE_LIT("te"), SLICE_LIT("trailers")},
+		{SLICE_LIT("grpc-timeout"), SLICE_LIT("1S")}, {SLICE_LIT("grpc-encoding"), SLICE_LIT("identity")},
+		{SLICE_LIT("x-other"), SLICE_LIT("y")},
+	};
+	const size_t n = sizeof honest / sizeof honest[0];
+	struct h2_header h[sizeof honest / sizeof honest[0] + 1];
+	struct request r;
+
+	assert_int_equal(request_read(honest, n, &r), 0);
+	for (size_t twice = 0; twice < n; twice++) {
+		for (size_t at = 0; at <= n; at++) {
+			for (int same = 0; same < 2; same++) {
+				memcpy(h, honest, at * sizeof *h);
+				h[at] = (struct h2_header){honest[twice].name, same ? honest[twice].value : SLICE_LIT("z")};
+				memcpy(h + at + 1, honest + at, (n - at) * sizeof *h);
+				assert_int_equal(request_read(h, n + 1, &r), twice < n - 1 ? -1 : 0); /* what is the handler's may repeat */
+				assert_int_equal(r.http, twice < n - 1 ? 400 : 200);
+			}
+		}
+	}
+}
+
 static struct slice value(const struct trailers *t, const char *name)
 {
 	for (size_t i = 0; i < t->n; i++)
@@ -317,7 +344,8 @@ int main(void)
 		cmocka_unit_test(test_address_text), cmocka_unit_test(test_address_classes),
 		cmocka_unit_test(test_framewatch),
 		cmocka_unit_test(test_framewatch_byte_by_byte), cmocka_unit_test(test_sources), cmocka_unit_test(test_source_budgets), cmocka_unit_test(test_hello),
-		cmocka_unit_test(test_metadata), cmocka_unit_test(test_trailers),
+		cmocka_unit_test(test_metadata),
+		cmocka_unit_test(test_attack_20_a_header_of_the_protocol_comes_once), cmocka_unit_test(test_trailers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

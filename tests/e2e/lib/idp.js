@@ -10,7 +10,7 @@ const SCOPES = 'orders:read refunds:draft refunds:issue'
 export class Idp {
   // ca: file of the CA that signed the server's leaf; agentsCa: of the one that signed the agents; agents: [{name, tenant, spiffe}]
   constructor ({ ca, agentsCa, server, agents }) {
-    Object.assign(this, { ca, agentsCa, server, agents, keys: 0, keyFetches: 0 })
+    Object.assign(this, { ca, agentsCa, server, agents, keys: 0, keyFetches: 0, urls: new Set() })
   }
 
   async start () {
@@ -79,7 +79,11 @@ export class Idp {
     this.http = https.createServer({
       cert: fs.readFileSync(this.server.cert), key: fs.readFileSync(this.server.key), ca: fs.readFileSync(this.agentsCa),
       requestCert: true, rejectUnauthorized: false
-    }, (req, res) => { if (req.url.startsWith('/jwks')) this.keyFetches++; provider.callback()(req, res) })
+    }, (req, res) => {
+      if (req.url.startsWith('/jwks')) this.keyFetches++
+      this.urls.add(req.url)
+      provider.callback()(req, res)
+    })
   }
 
   // The answer of the token endpoint, asked over mutual TLS with the agent's certificate.

@@ -14,11 +14,11 @@ export class StaticIssuer {
     this.keys = {}
   }
 
-  // kid → algorithm. All public halves go into the JWKS file.
-  async make (algorithms = { es: 'ES256', rs: 'RS256', ed: 'EdDSA', ps: 'PS256', es3: 'ES384' }) {
+  // kid → algorithm; the JWK of "bare" does not say which. All public halves go into the JWKS file.
+  async make (algorithms = { es: 'ES256', rs: 'RS256', ed: 'EdDSA', ps: 'PS256', es3: 'ES384', bare: 'RS256' }) {
     for (const [kid, alg] of Object.entries(algorithms)) {
       const pair = await jose.generateKeyPair(alg, { extractable: true })
-      this.keys[kid] = { alg, ...pair, jwk: { ...(await jose.exportJWK(pair.publicKey)), kid, alg, use: 'sig' } }
+      this.keys[kid] = { alg, ...pair, jwk: { ...(await jose.exportJWK(pair.publicKey)), kid, ...(kid !== 'bare' && { alg, use: 'sig' }) } }
     }
     this.publish()
     return this
