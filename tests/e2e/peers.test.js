@@ -291,7 +291,7 @@ async function untilRefused (leaf) {
   })
 }
 
-test('I-7 a certificate on the revocation list is refused after a reload, without a restart / its neighbours are served', async () => {
+test('I-7 attack 12: a certificate on the revocation list is refused after a reload and on each new connection, without a restart / its neighbours are served', async () => {
   const [bad, good] = [b.acme.leaf('revoked', ANA), b.acme.leaf('neighbour', ANA)]
   const before = await as(bad)
   const neighbour = await as(good)
