@@ -78,7 +78,8 @@ test('attack 26: the same message again and again is refused each time and costs
   if (!sanitized()) assert.ok(rss() - before < 24 << 20, `${rss() - before} bytes`)
   assert.equal((await planner.list()).handoffs.filter((h) => h.handoff_id === first.handoff_id).length, 1)
   await planner.cancel(first.handoff_id)
-  pipe.call.cancel()
+  pipe.call.end()
+  await pipe.end()
 })
 
 test('attack 27: very many properties: labels, scopes and unknown fields of an envelope have caps / at the cap they are taken', async () => {
@@ -104,10 +105,12 @@ test('attack 28: offsets and limits at their ends: pages, cursors and time-outs 
     assert.ok(r.code === grpc.status.INVALID_ARGUMENT || (r.code === 'OK' && r.a.handoffs.every((h) => sent.includes(h.handoff_id) || h.route === ROUTE)), `${page_token}: ${r.code}`)
   }
   for (const cursor of [Number.MAX_SAFE_INTEGER, '18446744073709551615']) {
-    const w = planner.watch(sent[0], cursor)
+    const gone = (await planner.submit(read(ROUTE))).handoff_id
+    const w = planner.watch(gone, cursor)
     await new Promise((done) => setTimeout(done, 200))
+    await planner.cancel(gone)
+    await w.end()
     assert.deepEqual(w.items, [])
-    w.call.cancel()
   }
   const c = new Raw(identity(b, b.leaves.planner))
   await c.greet()
