@@ -33,20 +33,22 @@ static bool needs_escape(uint32_t c)
 /* Printable ASCII but for '"' and '\\': most bytes of most values. */
 static const bool is_plain[256] = {[0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
 
+/* From i on: where the first byte stands that is not. */
+static size_t skip_plain(struct slice s, size_t i)
+{
+	while (s.n - i >= 8 && ascii_printable8(s.p + i) && ascii_lacks8(s.p + i, '"') && ascii_lacks8(s.p + i, '\\'))
+		i += 8;
+	while (i < s.n && is_plain[s.p[i]])
+		i++;
+	return i;
+}
+
 bool jsonw_escape(struct buf *b, struct slice s)
 {
-	size_t i = 0, run = 0, n;
+	size_t i, run = 0, n;
 	uint32_t c;
 
-	while (i < s.n) {
-		if (s.n - i >= 8 && ascii_printable8(s.p + i) && ascii_lacks8(s.p + i, '"') && ascii_lacks8(s.p + i, '\\')) {
-			i += 8;
-			continue;
-		}
-		if (is_plain[s.p[i]]) {
-			i++;
-			continue;
-		}
+	for (i = skip_plain(s, 0); i < s.n; i = skip_plain(s, i)) {
 		n = utf8_step(slice_of(s.p + i, s.n - i), &c);
 		if (n && !needs_escape(c)) {
 			i += n;
@@ -121,8 +123,36 @@ void jsonw_end_array(struct jsonw *w)
 	close_with(w, ']');
 }
 
+/* ,"key":"value" in one go, when nothing in it needs an escape. */
+static bool put_plain(struct jsonw *w, const char *key, struct slice v)
+{
+	size_t n = strlen(key);
+	uint8_t *p;
+
+	if (skip_plain(v, 0) < v.n)
+		return false;
+	p = buf_reserve(w->b, n + v.n + 6);
+	if (!p)
+		return true; /* the buffer has failed, which is what it says */
+	if (w->comma)
+		*p++ = ',';
+	*p++ = '"';
+	memcpy(p, key, n);
+	p += n;
+	memcpy(p, "\":\"", 3);
+	p += 3;
+	if (v.n)
+		memcpy(p, v.p, v.n);
+	p[v.n] = '"';
+	w->b->n = (size_t)(p - w->b->p) + v.n + 1;
+	w->comma = true;
+	return true;
+}
+
 void jsonw_slice(struct jsonw *w, const char *key, struct slice v)
 {
+	if (key && put_plain(w, key, v))
+		return;
 	put_key(w, key);
 	put_quoted(w->b, v);
 }
