@@ -104,8 +104,10 @@ static size_t on_header(char *p, size_t size, size_t n, void *user)
 	size_t len = size * n;
 
 	f->header_bytes += len;
-	if (f->header_bytes > HEADERS_MAX)
-		return 0;
+	if (f->header_bytes > HEADERS_MAX) {
+		f->too_large = true;
+		return 0; /* ends the transfer */
+	}
 	if (len > sizeof name - 1 && strncasecmp(p, name, sizeof name - 1) == 0)
 		f->max_age_s = max_age_of(p + sizeof name - 1, len - (sizeof name - 1));
 	return len;

@@ -18,8 +18,10 @@ struct prefix4 {
 static const struct prefix4 prefixes4[] = {
 	{0x00000000, 8, ADDRESS_FORBIDDEN},   /* "this network"; 0.0.0.0 reaches loopback */
 	{0x0a000000, 8, ADDRESS_PRIVATE},     /* 10/8 */
+	{0x646464c8, 32, ADDRESS_FORBIDDEN},  /* 100.100.100.200, cloud metadata */
 	{0x64400000, 10, ADDRESS_PRIVATE},    /* 100.64/10, carrier NAT */
 	{0x7f000000, 8, ADDRESS_PRIVATE},     /* loopback */
+	{0xa83f8110, 32, ADDRESS_FORBIDDEN},  /* 168.63.129.16, a cloud's host agent */
 	{0xa9fe0000, 16, ADDRESS_FORBIDDEN},  /* 169.254/16: link-local, cloud metadata */
 	{0xac100000, 12, ADDRESS_PRIVATE},    /* 172.16/12 */
 	{0xc0000000, 24, ADDRESS_FORBIDDEN},  /* 192.0.0/24 */
@@ -50,7 +52,9 @@ static const struct prefix6 prefixes6[] = {
 	{{0x20, 0x02}, 16, ADDRESS_FORBIDDEN, 2},                       /* 6to4 */
 	{{0x20, 0x01}, 23, ADDRESS_FORBIDDEN, 0},                       /* Teredo and other protocols */
 	{{0x20, 0x01, 0x0d, 0xb8}, 32, ADDRESS_FORBIDDEN, 0},           /* documentation */
+	{{0x3f, 0xff}, 20, ADDRESS_FORBIDDEN, 0},                       /* documentation */
 	{{0xfd, 0x00, 0x0e, 0xc2}, 32, ADDRESS_FORBIDDEN, 0},           /* fd00:ec2::254, cloud metadata */
+	{{0xfd, 0x20, 0x00, 0xce}, 32, ADDRESS_FORBIDDEN, 0},           /* fd20:ce::254, cloud metadata */
 	{{0xfc}, 7, ADDRESS_PRIVATE, 0},                                /* unique local */
 	{{0xfe, 0x80}, 10, ADDRESS_FORBIDDEN, 0},                       /* link-local */
 	{{0xfe, 0xc0}, 10, ADDRESS_FORBIDDEN, 0},                       /* site-local, abandoned */
@@ -86,7 +90,7 @@ static enum address_class class6(const uint8_t *a)
 		if (same_prefix(a, p->net, p->bits))
 			return p->v4_at ? class4(read4(a + p->v4_at)) : p->class;
 	}
-	return ADDRESS_PUBLIC;
+	return a[0] >> 5 == 1 ? ADDRESS_PUBLIC : ADDRESS_FORBIDDEN; /* 2000::/3 is all that is assigned */
 }
 
 enum address_class fetch_address_class(const struct sockaddr *sa)

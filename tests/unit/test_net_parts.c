@@ -60,6 +60,13 @@ static void test_address_classes(void **state)
 		{"64:ff9b::a9fe:a9fe", ADDRESS_FORBIDDEN}, {"64:ff9b::7f00:1", ADDRESS_PRIVATE}, {"2002:a9fe:a9fe::1",
 		ADDRESS_FORBIDDEN},
 		{"2002:a00:1::1", ADDRESS_PRIVATE},
+		/* Metadata services and host agents outside 169.254/16, and their neighbours. */
+		{"100.100.100.200", ADDRESS_FORBIDDEN}, {"100.100.100.201", ADDRESS_PRIVATE}, {"168.63.129.16", ADDRESS_FORBIDDEN},
+		{"168.63.129.17", ADDRESS_PUBLIC}, {"::ffff:100.100.100.200", ADDRESS_FORBIDDEN}, {"192.0.0.192", ADDRESS_FORBIDDEN},
+		{"fd20:ce::254", ADDRESS_FORBIDDEN}, {"fd20:cf::254", ADDRESS_PRIVATE},
+		/* What is not assigned is nobody's. */
+		{"3fff::1", ADDRESS_FORBIDDEN}, {"3ffe::1", ADDRESS_PUBLIC}, {"4000::1", ADDRESS_FORBIDDEN}, {"5f00::1", ADDRESS_FORBIDDEN},
+		{"200::1", ADDRESS_FORBIDDEN}, {"::ffff:0:8.8.8.8", ADDRESS_FORBIDDEN}, {"64:ff9b:1::808:808", ADDRESS_FORBIDDEN},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
