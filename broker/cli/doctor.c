@@ -179,11 +179,11 @@ static void check_registered(struct report *r)
 /* The broker's own checks, as /readyz names them. */
 static const struct broker_check {
 	const char *check, *about, *fine;
-	bool warns; /* a remedy beside "ok" says what ends soon */
+	bool warns; /* a remedy beside "ok" says what ends soon, or is about to fail */
 } broker_checks[] = {
 	{"store", "Redis", "Redis answers all workers", false},
 	{"audit", "audit file", "the audit file can be written", false},
-	{"keys", "issuers' keys", "the issuers' keys are there", false},
+	{"keys", "issuers' keys", "the issuers' keys are there", true},
 	{"certificate", "the broker's certificate", "the broker's certificate is valid", true},
 	{"trust", "trust bundles and CRLs", "trust bundles and CRLs are valid", true},
 	{"listeners", "ports", "the ports are open", false},

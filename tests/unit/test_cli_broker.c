@@ -573,11 +573,12 @@ static void doctor_shows_the_brokers_own_checks(void **state)
 {
 	static const char ready[] = "{\"ready\":true,\"checks\":[{\"check\":\"store\",\"ok\":true,\"remedy\":\"other workers\"},"
 		"{\"check\":\"certificate\",\"ok\":true,\"remedy\":\"expires soon: replace it\"},{\"check\":\"trust\",\"ok\":true,"
-		"\"remedy\":\"\"}]}";
+		"\"remedy\":\"\"},{\"check\":\"keys\",\"ok\":true,\"remedy\":\"they serve 90 s more\"}]}";
 	static const char broken[] = "{\"ready\":false,\"checks\":[{\"check\":\"store\",\"ok\":false,\"remedy\":\"refused: start it\"},"
 		"{\"check\":\"audit\",\"ok\":true,\"remedy\":\"\"},{\"check\":\"moon\",\"ok\":false,\"remedy\":\"wait\"}]}";
 	static const char *const fine[] = {"broker store        ok      Redis answers", "readyz              ok",
-		"broker certificate  warn    the broker's certificate: expires soon: replace it", "broker trust        ok", NULL};
+		"broker certificate  warn    the broker's certificate: expires soon: replace it", "broker trust        ok",
+		"broker keys         warn    issuers' keys: they serve 90 s more", NULL};
 	static const char *const bad[] = {"readyz         FAIL", "broker store   FAIL    Redis: refused: start it\n",
 		"broker audit   ok", "broker moon    FAIL    newer than this baton: wait", NULL};
 	static const char *const other[] = {"readyz         FAIL", "broker store   skipped  Redis was not checked", NULL};
