@@ -216,6 +216,7 @@ const struct config_row config_rows[] = {
 	 .custom = read_algorithms},
 	{"issuers[].binding", KIND_SWITCH, I(binding), .def = "certificate", .choices = "certificate none"},
 	{"issuers[].max_lifetime", KIND_DURATION, I(max_lifetime_ms), .def = "1h", .min = SECOND, .max = 7 * DAY},
+	{"issuers[].keys_refresh", KIND_DURATION, I(keys_refresh_ms), .def = "5m", .min = SECOND, .max = DAY},
 	{"issuers[].keys_stale", KIND_DURATION, I(keys_stale_ms), .def = "15m", .min = SECOND, .max = 7 * DAY},
 	{.path = "issuers[].claims", .kind = KIND_SECTION},
 	{"issuers[].claims.tenant", KIND_TEXT, I(claim_tenant), .def = "tenant", .required = true,

@@ -1,26 +1,29 @@
-/* Where do issuers' keys come from, and when are they fetched again? */
+/* Where do issuers' keys come from, and when are they fetched again? See keyfeed.h. Who may cause a fetch is identity/keygate.c. */
 #include "app/keyfeed.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "identity/keygate.h"
 
-#define JWKS_MAX (256u << 10)
-#define FETCH_MS 5000
-#define AGAIN_MS 5000          /* at most one fetch in this time for unknown keys */
-#define REFRESH_MS (5 * 60000) /* keys are looked at anew this often, so that a removed one stops working */
+#define BODY_MAX (256u << 10)
+#define REMEDY_MAX (64u << 10)
+#define FETCH_MS 5000     /* both documents together */
+#define SPACING_MS 1000   /* between the beginnings of two fetches, whoever asks */
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
 
-/*      IDLE --due or wanted--> DISCOVERING --document--> FETCHING --JWKS--> IDLE
- *                                   \__________ any failure __________________/      */
-enum feed_state { FEED_IDLE, FEED_DISCOVERING, FEED_FETCHING };
+/*      IDLE --due--> DISCOVERING --document--> FETCHING --JWKS--> IDLE
+ *        \--wanted--> DUE --its turn--/   \______ any failure ______/      */
+enum feed_state { FEED_IDLE, FEED_DUE, FEED_DISCOVERING, FEED_FETCHING };
 
 struct feed {
 	struct keyfeed *of;
@@ -28,10 +31,14 @@ struct feed {
 	enum feed_state state;
 	char jwks_uri[1025];
 	int64_t backoff_ms;
+	int64_t fetched_ms;               /* monotonic: when the present keys came */
 	struct loop_timer *timer;
-	atomic_bool busy;              /* state != IDLE, or asked for */
-	_Atomic int64_t last_mono_ms;  /* when the last fetch began */
-	uint8_t digest[SHA256_BYTES];  /* of the JWKS that the keys came from */
+	struct keygate *gate;             /* under of->gates; so are the next two */
+	bool busy;                        /* a fetch is under way or will be; on_settled follows */
+	int64_t answered_ms;              /* monotonic: when the last fetch that is over began; INT64_MIN: none */
+	int64_t begun_ms;                 /* monotonic: when the last fetch began */
+	uint8_t digest[SHA256_BYTES];     /* of the JWKS that the keys came from */
+	char failure[200];                /* why the last fetch failed; "" when it did not */
 };
 
 struct keyfeed {
@@ -41,6 +48,7 @@ struct keyfeed {
 	struct feed *feeds;
 	size_t n;
 	uint64_t generation;
+	pthread_mutex_t gates;
 	atomic_uint posted; /* fetches that wait in the loop's queue */
 	bool closed;        /* freed by the last of them */
 };
@@ -50,79 +58,152 @@ static bool by_discovery(const struct issuer_rule *r)
 	return !r->jwks_file[0];
 }
 
+static struct issuer_entry *entry_of(const struct feed *f)
+{
+	return &f->of->entries[f->index];
+}
+
+/* ---- for how long keys serve ---- */
+
+static int64_t lifetime_ms(const struct issuer_rule *r)
+{
+	return r->keys_refresh_ms + r->keys_stale_ms;
+}
+
+/* How much longer they may be used, by the clock that steps least in their favour; 0: there are none. */
+static int64_t left_ms(const struct feed *f)
+{
+	const struct issuer_entry *e = entry_of(f);
+	int64_t mono = f->fetched_ms + lifetime_ms(&e->rule) - clock_mono_ms(), wall = e->keys_good_until_ms - clock_unix_ms();
+	int64_t left = mono < wall ? mono : wall;
+
+	return e->keys && left > 0 ? left : 0;
+}
+
+static void say_left(const struct feed *f, int64_t left, struct buf *out)
+{
+	const struct issuer_rule *r = &entry_of(f)->rule;
+	const char *and = out->n ? "; " : "";
+
+	if (left && f->failure[0])
+		buf_printf(out, "%sthe keys of issuer %s cannot be fetched (%s): the last ones serve %lld s more, then its tokens are refused",
+			   and, r->name, f->failure, (long long)(left / 1000));
+	else if (!left)
+		buf_printf(out, "%sthere are no keys of issuer %s, its tokens are refused (%s): see whether %s answers", and, r->name,
+			   f->failure[0] ? f->failure : "they are being fetched", r->url);
+}
+
+/* Ready as long as every issuer has keys that may be used. What is missing is said, else what will be. */
+static void tell(struct keyfeed *k)
+{
+	struct buf gone, soon;
+	struct buf *said;
+
+	buf_init(&gone, REMEDY_MAX);
+	buf_init(&soon, REMEDY_MAX);
+	for (size_t i = 0; i < k->n; i++) {
+		int64_t left = left_ms(&k->feeds[i]);
+
+		if (!by_discovery(&k->entries[i].rule))
+			continue;
+		say_left(&k->feeds[i], left, left ? &soon : &gone);
+		metrics_set(k->c.metrics, METRIC_KEYS_USABLE, k->entries[i].rule.name, NULL, left / 1000);
+	}
+	said = gone.n ? &gone : &soon;
+	health_set(k->c.health, HEALTH_KEYS, said == &soon, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
+	buf_clear(&gone);
+	buf_clear(&soon);
+}
+
+/* ---- a fetch: the discovery document, then the JWKS that it names ---- */
+
+static void begin(void *arg);
+
 static void set_state(struct feed *f, enum feed_state s)
 {
 	f->state = s;
-	atomic_store(&f->busy, s != FEED_IDLE);
+	pthread_mutex_lock(&f->of->gates);
+	f->busy = s != FEED_IDLE;
+	if (s == FEED_DISCOVERING)
+		f->begun_ms = clock_mono_ms();
+	if (s == FEED_IDLE)
+		f->answered_ms = f->begun_ms;
+	pthread_mutex_unlock(&f->of->gates);
 }
 
-/* Ready as long as every issuer has keys that may be used. */
-static void tell_health(struct keyfeed *k)
-{
-	int64_t now = clock_unix_ms();
-	char text[768] = "";
-
-	for (size_t i = 0; i < k->n; i++)
-		if (!k->entries[i].keys || now >= k->entries[i].keys_good_until_ms)
-			snprintf(text, sizeof text, "keys of issuer %s cannot be had: see whether %s answers", k->entries[i].rule.name,
-				 k->entries[i].rule.url);
-	health_set(k->c.health, HEALTH_KEYS, !text[0], text, now);
-}
-
-static void settle(struct feed *f, const char *failure)
+/* Workers have the new keys, if any, before they hear that it is over: else they would ask again for what is there. */
+static void settle(struct feed *f, int64_t next_ms)
 {
 	struct keyfeed *k = f->of;
-	const struct issuer_rule *r = &k->entries[f->index].rule;
 
 	set_state(f, FEED_IDLE);
-	metrics_add(k->c.metrics, METRIC_KEYS_FETCHES, r->name, failure ? "failed" : "ok", 1);
-	if (failure) {
-		log_event(LOG_WARN, "keys.fetch_failed", F_STR("issuer", r->name), F_STR("why", failure));
-		f->backoff_ms = f->backoff_ms ? f->backoff_ms * 2 : BACKOFF_MIN_MS;
-		if (f->backoff_ms > BACKOFF_MAX_MS)
-			f->backoff_ms = BACKOFF_MAX_MS;
-	} else {
-		f->backoff_ms = 0;
-	}
-	loop_timer_set(f->timer, failure ? f->backoff_ms : REFRESH_MS);
-	tell_health(k);
-	k->c.on_settled(k->c.arg, k->entries, k->n);
+	loop_timer_set(f->timer, next_ms);
+	tell(k);
+	k->c.on_settled(k->c.arg, f->index);
+}
+
+static void fail(struct feed *f, const char *why)
+{
+	struct keyfeed *k = f->of;
+	const char *name = entry_of(f)->rule.name, *document = f->state == FEED_FETCHING ? "jwks" : "discovery";
+
+	snprintf(f->failure, sizeof f->failure, "%s: %s", document, why);
+	metrics_add(k->c.metrics, METRIC_KEYS_FETCHES, name, "failed", 1);
+	log_event(LOG_WARN, "keys.fetch_failed", F_STR("issuer", name), F_STR("document", document), F_STR("why", why),
+		  F_INT("usable_s", left_ms(f) / 1000));
+	f->backoff_ms = f->backoff_ms ? f->backoff_ms * 2 : BACKOFF_MIN_MS;
+	if (f->backoff_ms > BACKOFF_MAX_MS)
+		f->backoff_ms = BACKOFF_MAX_MS;
+	settle(f, f->backoff_ms);
+}
+
+static void succeed(struct feed *f, int64_t max_age_s)
+{
+	struct keyfeed *k = f->of;
+	struct issuer_entry *e = entry_of(f);
+
+	f->failure[0] = '\0';
+	f->backoff_ms = 0;
+	f->fetched_ms = clock_mono_ms();
+	e->keys_good_until_ms = clock_unix_ms() + lifetime_ms(&e->rule);
+	metrics_add(k->c.metrics, METRIC_KEYS_FETCHES, e->rule.name, "ok", 1);
+	log_event(LOG_INFO, "keys.fetched", F_STR("issuer", e->rule.name), F_INT("keys", keyset_size(e->keys)));
+	k->c.on_keys(k->c.arg, k->entries, k->n);
+	settle(f, issuer_fresh_ms(&e->rule, max_age_s));
 }
 
 static void on_jwks(void *arg, const struct fetch_result *res)
 {
 	struct feed *f = arg;
 	struct keyfeed *k = f->of;
-	struct issuer_entry *e = &k->entries[f->index];
+	struct issuer_entry *e = entry_of(f);
 	uint8_t digest[SHA256_BYTES];
 	struct problem why = {""};
 	struct keyset *keys;
 
 	if (!res->ok) {
-		settle(f, res->why);
+		fail(f, res->why);
 		return;
 	}
 	sha256(res->body, digest);
 	if (!e->keys || memcmp(digest, f->digest, sizeof digest) != 0) {
 		keys = keyset_parse(res->body, e->rule.algorithms, ++k->generation, &why);
 		if (!keys) {
-			settle(f, why.text);
+			fail(f, why.text);
 			return;
 		}
 		keyset_unref(e->keys);
 		e->keys = keys;
 		memcpy(f->digest, digest, sizeof digest);
 	} /* the same bytes keep their generation, and with it the cache of verified tokens */
-	e->keys_good_until_ms = clock_unix_ms() + REFRESH_MS + e->rule.keys_stale_ms;
-	log_event(LOG_INFO, "keys.fetched", F_STR("issuer", e->rule.name), F_INT("keys", keyset_size(e->keys)));
-	settle(f, NULL);
+	succeed(f, res->max_age_s);
 }
 
 static bool get(struct feed *f, const char *url, void (*done)(void *, const struct fetch_result *))
 {
-	const struct issuer_rule *r = &f->of->entries[f->index].rule;
-	struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .max_body = JWKS_MAX, .timeout_ms = FETCH_MS,
-		.allow_private = r->allow_private};
+	const struct issuer_rule *r = &entry_of(f)->rule;
+	struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .max_body = BODY_MAX,
+		.timeout_ms = f->begun_ms + FETCH_MS - clock_mono_ms(), .allow_private = r->allow_private};
 
 	return fetch_get(f->of->fetcher, url, &rules, done, f) != 0;
 }
@@ -133,59 +214,125 @@ static void on_document(void *arg, const struct fetch_result *res)
 	struct problem why = {""};
 
 	if (!res->ok) {
-		settle(f, res->why);
+		fail(f, res->why);
 		return;
 	}
-	if (discovery_parse(res->body, f->of->entries[f->index].rule.url, f->jwks_uri, sizeof f->jwks_uri, &why) < 0) {
-		settle(f, why.text);
+	if (discovery_parse(res->body, entry_of(f)->rule.url, f->jwks_uri, sizeof f->jwks_uri, &why) < 0) {
+		fail(f, why.text);
 		return;
 	}
 	set_state(f, FEED_FETCHING);
 	if (!get(f, f->jwks_uri, on_jwks))
-		settle(f, "jwks_uri cannot be fetched");
+		fail(f, "it cannot be fetched in time");
 }
 
-static void fetch(void *arg)
+static void begin(void *arg)
 {
 	struct feed *f = arg;
-	const char *base = f->of->entries[f->index].rule.url;
+	const char *base = entry_of(f)->rule.url;
 	char url[640];
 	size_t n = strlen(base);
 
-	if (f->state != FEED_IDLE)
+	if (f->state == FEED_DISCOVERING || f->state == FEED_FETCHING)
 		return;
 	set_state(f, FEED_DISCOVERING);
-	atomic_store(&f->last_mono_ms, clock_mono_ms());
+	/* OIDC Discovery §4.1: a slash at the issuer's end is taken away first */
 	snprintf(url, sizeof url, "%.*s/.well-known/openid-configuration", (int)(n && base[n - 1] == '/' ? n - 1 : n), base);
 	if (!get(f, url, on_document))
-		settle(f, "the issuer's url cannot be fetched");
+		fail(f, "the issuer's url cannot be fetched");
 }
+
+/* Now, or when it is the issuer's turn again. */
+static void begin_in_turn(struct feed *f)
+{
+	int64_t wait = f->begun_ms + SPACING_MS - clock_mono_ms();
+
+	if (f->state != FEED_IDLE)
+		return;
+	if (wait <= 0) {
+		begin(f);
+		return;
+	}
+	set_state(f, FEED_DUE);
+	loop_timer_set(f->timer, wait);
+}
+
+/* ---- a worker asks ---- */
 
 static void keyfeed_end(struct keyfeed *k)
 {
+	for (size_t i = 0; k->feeds && i < k->n; i++)
+		keygate_free(k->feeds[i].gate);
+	pthread_mutex_destroy(&k->gates);
 	free(k->feeds);
 	free(k->entries);
 	free(k);
 }
 
-/* A worker asked. The feed may have been replaced meanwhile. */
-static void posted_fetch(void *arg)
+/* The feed may have been replaced meanwhile. */
+static void posted_begin(void *arg)
 {
 	struct feed *f = arg;
 	struct keyfeed *k = f->of;
 
 	if (!k->closed)
-		fetch(f);
+		begin_in_turn(f);
 	if (atomic_fetch_sub(&k->posted, 1) == 1 && k->closed)
 		keyfeed_end(k);
 }
+
+static bool post_begin(struct feed *f)
+{
+	struct keyfeed *k = f->of;
+
+	atomic_fetch_add(&k->posted, 1);
+	if (loop_post(k->c.loop, posted_begin, f))
+		return true;
+	atomic_fetch_sub(&k->posted, 1);
+	return false;
+}
+
+static enum keygate_answer ask(struct feed *f, const struct key_want *want)
+{
+	int64_t now = clock_mono_ms();
+	struct keygate_ask a = {.agent = want->agent, .kid = want->kid, .now_ms = now, .since_ms = want->since_ms ? want->since_ms : now};
+	enum keygate_answer answer;
+
+	pthread_mutex_lock(&f->of->gates);
+	a.under_way = f->busy;
+	a.answered_ms = f->answered_ms;
+	answer = keygate_ask(f->gate, &a);
+	if (answer == KEYGATE_BEGIN)
+		f->busy = true;
+	if (answer == KEYGATE_BEGIN && !post_begin(f)) {
+		f->busy = false;
+		answer = KEYGATE_SPENT;
+	}
+	pthread_mutex_unlock(&f->of->gates);
+	return answer;
+}
+
+bool keyfeed_want(struct keyfeed *k, const struct key_want *want)
+{
+	const struct issuer_rule *r;
+	enum keygate_answer answer;
+
+	if (want->issuer >= k->n || !by_discovery(&k->entries[want->issuer].rule))
+		return false;
+	r = &k->entries[want->issuer].rule;
+	answer = ask(&k->feeds[want->issuer], want);
+	metrics_add(k->c.metrics, METRIC_KEYS_LOOKUPS, r->name, keygate_answer_text(answer), 1);
+	return answer == KEYGATE_BEGIN || answer == KEYGATE_WAIT;
+}
+
+/* ---- the feed's own life ---- */
 
 static int read_file_keys(struct keyfeed *k, struct issuer_entry *e, struct problem *why)
 {
 	uint8_t *bytes = NULL;
 	size_t n = 0;
 
-	if (file_read(e->rule.jwks_file, JWKS_MAX, &bytes, &n, why) < 0)
+	if (file_read(e->rule.jwks_file, BODY_MAX, &bytes, &n, why) < 0)
 		return -1;
 	e->keys = keyset_parse(slice_of(bytes, n), e->rule.algorithms, ++k->generation, why);
 	e->keys_good_until_ms = INT64_MAX;
@@ -193,10 +340,27 @@ static int read_file_keys(struct keyfeed *k, struct issuer_entry *e, struct prob
 	return e->keys ? 0 : problem_prefix(why, "%s", e->rule.jwks_file);
 }
 
+static int feed_open(struct keyfeed *k, size_t i, struct problem *why)
+{
+	struct feed *f = &k->feeds[i];
+
+	f->of = k;
+	f->index = i;
+	f->answered_ms = INT64_MIN;
+	f->begun_ms = INT64_MIN / 2; /* long ago */
+	if (!by_discovery(&k->entries[i].rule))
+		return read_file_keys(k, &k->entries[i], why);
+	f->timer = loop_timer_new(k->c.loop, begin, f);
+	f->gate = keygate_new();
+	return f->timer && f->gate ? 0 : problem_set(why, "out of memory");
+}
+
 struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_rule *rules, size_t n, struct problem *why)
 {
 	struct keyfeed *k = calloc(1, sizeof *k);
 
+	if (k)
+		pthread_mutex_init(&k->gates, NULL);
 	if (!k || !(k->entries = calloc(n + 1, sizeof *k->entries)) || !(k->feeds = calloc(n + 1, sizeof *k->feeds)) ||
 	    !(k->fetcher = fetcher_new(c->loop))) {
 		problem_set(why, "out of memory");
@@ -206,13 +370,10 @@ struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_
 	k->c = *c;
 	k->n = n;
 	k->generation = (uint64_t)clock_unix_ms() << 8; /* never that of an earlier feed */
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		k->entries[i].rule = rules[i];
-		k->feeds[i].of = k;
-		k->feeds[i].index = i;
-		atomic_store(&k->feeds[i].last_mono_ms, INT64_MIN / 2);
-		k->feeds[i].timer = loop_timer_new(c->loop, fetch, &k->feeds[i]);
-		if (!by_discovery(&rules[i]) && read_file_keys(k, &k->entries[i], why) < 0) {
+	for (size_t i = 0; i < n; i++) {
+		if (feed_open(k, i, why) < 0) {
 			keyfeed_free(k);
 			return NULL;
 		}
@@ -227,30 +388,61 @@ static bool same_source(const struct issuer_rule *a, const struct issuer_rule *b
 	       a->allow_private == b->allow_private && a->algorithms == b->algorithms;
 }
 
+/* They are as old as they were, and live as long as the new rule says. */
+static void inherit(struct feed *f, const struct feed *old)
+{
+	struct issuer_entry *e = entry_of(f), *o = entry_of(old);
+
+	if (e->keys || !same_source(&e->rule, &o->rule))
+		return;
+	f->begun_ms = old->begun_ms; /* a reload is no reason to ask it sooner */
+	if (!o->keys)
+		return;
+	e->keys = keyset_ref(o->keys);
+	f->fetched_ms = old->fetched_ms;
+	e->keys_good_until_ms = o->keys_good_until_ms - lifetime_ms(&o->rule) + lifetime_ms(&e->rule);
+	memcpy(f->digest, old->digest, SHA256_BYTES);
+}
+
 void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old)
 {
-	for (size_t i = 0; i < k->n; i++) {
-		struct issuer_entry *e = &k->entries[i];
-		int64_t good_until = clock_unix_ms() + REFRESH_MS + e->rule.keys_stale_ms;
-
-		for (size_t j = 0; j < old->n && by_discovery(&e->rule) && !e->keys; j++) {
-			const struct issuer_entry *o = &old->entries[j];
-
-			if (!o->keys || !same_source(&e->rule, &o->rule))
-				continue;
-			e->keys = keyset_ref(o->keys);
-			e->keys_good_until_ms = good_until < o->keys_good_until_ms ? good_until : o->keys_good_until_ms;
-			memcpy(k->feeds[i].digest, old->feeds[j].digest, SHA256_BYTES);
-		}
-	}
+	for (size_t i = 0; i < k->n; i++)
+		for (size_t j = 0; j < old->n; j++)
+			inherit(&k->feeds[i], &old->feeds[j]);
 }
 
 void keyfeed_begin(struct keyfeed *k)
 {
-	tell_health(k);
+	tell(k);
 	for (size_t i = 0; i < k->n; i++)
 		if (by_discovery(&k->entries[i].rule))
-			fetch(&k->feeds[i]);
+			begin_in_turn(&k->feeds[i]);
+}
+
+/* Their time is over: nobody uses them again, whatever the clock says later. */
+static bool lapse(struct feed *f)
+{
+	struct issuer_entry *e = entry_of(f);
+
+	if (!e->keys || left_ms(f) > 0)
+		return false;
+	log_event(LOG_ERROR, "keys.lapsed", F_STR("issuer", e->rule.name), F_STR("why", f->failure));
+	keyset_unref(e->keys);
+	e->keys = NULL;
+	begin_in_turn(f);
+	return true;
+}
+
+void keyfeed_look(struct keyfeed *k)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < k->n; i++)
+		if (by_discovery(&k->entries[i].rule))
+			any |= lapse(&k->feeds[i]);
+	if (any)
+		k->c.on_keys(k->c.arg, k->entries, k->n);
+	tell(k);
 }
 
 void keyfeed_free(struct keyfeed *k)
@@ -271,26 +463,4 @@ const struct issuer_entry *keyfeed_entries(const struct keyfeed *k, size_t *n)
 {
 	*n = k->n;
 	return k->entries;
-}
-
-bool keyfeed_want(struct keyfeed *k, size_t issuer)
-{
-	struct feed *f;
-
-	if (issuer >= k->n || !by_discovery(&k->entries[issuer].rule))
-		return false;
-	f = &k->feeds[issuer];
-	if (atomic_load(&f->busy))
-		return true;
-	if (clock_mono_ms() - atomic_load(&f->last_mono_ms) < AGAIN_MS)
-		return false;
-	if (atomic_exchange(&f->busy, true))
-		return true;
-	atomic_fetch_add(&k->posted, 1);
-	if (!loop_post(k->c.loop, posted_fetch, f)) {
-		atomic_fetch_sub(&k->posted, 1);
-		atomic_store(&f->busy, false);
-		return false;
-	}
-	return true;
 }

@@ -1,5 +1,6 @@
 /* Where do issuers' keys come from, and when are they fetched again? From files at start, or from the issuer by OpenID discovery over https:
- * at start, before they grow old, and when a token names a key that is not known. One fetch at a time an issuer. */
+ * at start, before they grow old, and when a token names a key that is not known. One fetch at a time an issuer. All budgets stand in
+ * baton.yaml(5), under KEYS OF ISSUERS. */
 #ifndef BATON_APP_KEYFEED_H
 #define BATON_APP_KEYFEED_H
 
@@ -11,6 +12,7 @@
 #include "net/loop.h"
 #include "observe/health.h"
 #include "observe/metrics.h"
+#include "rpc/worker.h"
 
 struct keyfeed;
 
@@ -18,8 +20,10 @@ struct keyfeed_config {
 	struct loop *loop;           /* the control loop; every function but keyfeed_want() runs there */
 	struct metrics *metrics;
 	struct health *health;
-	/* A fetch ended: the present entries, in the rules' order (keys may be NULL). Called on the loop, also when nothing changed. */
-	void (*on_settled)(void *arg, const struct issuer_entry *entries, size_t n);
+	/* Keys came, or lapsed: the present entries, in the rules' order (keys may be NULL). When it returns, every worker has them. */
+	void (*on_keys)(void *arg, const struct issuer_entry *entries, size_t n);
+	/* A fetch ended, well or not; on_keys came before. */
+	void (*on_settled)(void *arg, size_t issuer);
 	void *arg;
 };
 
@@ -30,8 +34,10 @@ void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old);
 void keyfeed_begin(struct keyfeed *k);
 void keyfeed_free(struct keyfeed *k);
 const struct issuer_entry *keyfeed_entries(const struct keyfeed *k, size_t *n);
-/* From any thread: fetch this issuer's keys soon. True when a fetch is under way or was asked for, so that on_settled will follow; false when
- * it would be too soon after the last one, or the keys come from a file. */
-bool keyfeed_want(struct keyfeed *k, size_t issuer);
+/* Each second: takes away keys whose time is over, and tells health and metrics how long the others serve. */
+void keyfeed_look(struct keyfeed *k);
+/* From any thread: have this issuer's keys fetched soon. True when a fetch is under way or was asked for, so that on_settled will follow; false
+ * when it was looked for a moment ago, the agent's budget is used up, or the keys come from a file. */
+bool keyfeed_want(struct keyfeed *k, const struct key_want *want);
 
 #endif

@@ -207,6 +207,7 @@ static void control(void *arg)
 	struct node *n = arg;
 
 	expiry_look(n);
+	keyfeed_look(n->feed);
 	follow_files(n);
 	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
 		   clock_unix_ms());

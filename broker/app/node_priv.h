@@ -88,7 +88,7 @@ const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p)
 struct world *reload_make_world(struct node *n, const struct config *c, const struct keyfeed *feed, struct problem *why);
 int reload_make_trust(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
-/* Hands the present world to every worker. */
+/* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */
 void reload_spread_world(struct node *n);
 /* SIGHUP: all or nothing. */
 void reload_run(struct node *n);

@@ -95,15 +95,36 @@ static void set_world(void *arg, unsigned i)
 	struct node *n = arg;
 
 	rpc_worker_set_world(n->rpc[i], n->world);
-	rpc_worker_keys_settled(n->rpc[i]);
+}
+
+struct settled {
+	struct node *node;
+	size_t issuer;
+};
+
+static void settle(void *arg, unsigned i)
+{
+	const struct settled *s = arg;
+
+	rpc_worker_keys_settled(s->node->rpc[i], s->issuer);
+}
+
+static void on_settled(void *arg, size_t issuer)
+{
+	struct node *n = arg;
+	struct settled s = {n, issuer};
+
+	if (n->server)
+		server_each_worker(n->server, settle, &s);
 }
 
 void reload_spread_world(struct node *n)
 {
 	server_each_worker(n->server, set_world, n);
+	on_settled(n, KEYS_OF_ALL);
 }
 
-static void on_settled(void *arg, const struct issuer_entry *entries, size_t count)
+static void on_keys(void *arg, const struct issuer_entry *entries, size_t count)
 {
 	struct node *n = arg;
 	struct issuers *issuers;
@@ -119,12 +140,13 @@ static void on_settled(void *arg, const struct issuer_entry *entries, size_t cou
 	}
 	world_unref(n->world);
 	n->world = w;
-	reload_spread_world(n);
+	server_each_worker(n->server, set_world, n);
 }
 
 struct keyfeed *reload_make_feed(struct node *n, const struct config *c, struct problem *why)
 {
-	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_settled = on_settled, .arg = n};
+	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_keys = on_keys,
+		.on_settled = on_settled, .arg = n};
 
 	return keyfeed_new(&k, c->issuers, c->n_issuers, why);
 }

@@ -47,13 +47,13 @@ static void tick(void *arg)
 	loop_timer_set(w->timer, TICK_MS);
 }
 
-static bool want_keys(void *arg, size_t issuer)
+static bool want_keys(void *arg, const struct key_want *want)
 {
 	struct node_worker *w = arg;
 	bool coming;
 
 	pthread_mutex_lock(&w->node->feed_lock);
-	coming = keyfeed_want(w->node->feed, issuer);
+	coming = keyfeed_want(w->node->feed, want);
 	pthread_mutex_unlock(&w->node->feed_lock);
 	return coming;
 }

@@ -26,6 +26,16 @@ enum token_alg token_alg_from_text(struct slice text)
 	return ALG_NONE;
 }
 
+int64_t issuer_fresh_ms(const struct issuer_rule *r, int64_t max_age_s)
+{
+	int64_t asked;
+
+	if (max_age_s <= 0 || max_age_s >= r->keys_refresh_ms / 1000) /* no-store is no wish to be asked without end */
+		return r->keys_refresh_ms;
+	asked = max_age_s * 1000 > ISSUER_FRESH_MIN_MS ? max_age_s * 1000 : ISSUER_FRESH_MIN_MS;
+	return asked < r->keys_refresh_ms ? asked : r->keys_refresh_ms;
+}
+
 struct issuers *issuers_new(const struct issuer_entry *entries, size_t n)
 {
 	struct issuers *i = calloc(1, sizeof *i + n * sizeof *entries);

@@ -25,12 +25,18 @@ struct issuer_rule {
 	unsigned algorithms;        /* enum token_alg bits */
 	bool binding;               /* certificate (RFC 8705) demanded; default true */
 	int64_t max_lifetime_ms;    /* exp - iat */
-	int64_t keys_stale_ms;
+	int64_t keys_refresh_ms;    /* keys are fetched again this long after they were, at the latest */
+	int64_t keys_stale_ms;      /* and serve this much longer when that fails */
 	char claim_tenant[64], claim_client[64], claim_scope[64]; /* "tenant" "client_id" "scope" */
 	char user_claim[64];        /* a token with this claim speaks for a user; "" = when sub differs from the client */
 	char ca_file[1025];         /* for discovery; "" = the system's */
 	bool allow_private;         /* its address may be private or loopback */
 };
+
+/* How long the keys of an answer with this Cache-Control max-age (seconds; -1: none) are taken for fresh. A shorter time than keys_refresh_ms
+ * is the issuer's to choose, down to ISSUER_FRESH_MIN_MS; a longer one is not, so that a key that was taken away stops working in time. */
+#define ISSUER_FRESH_MIN_MS 5000
+int64_t issuer_fresh_ms(const struct issuer_rule *r, int64_t max_age_s);
 
 struct keyset;
 /* Reads a JWKS: unknown members and key types are skipped; `use`, `key_ops`, `alg` are honoured; `oct` and private keys are never loaded;

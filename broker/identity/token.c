@@ -170,6 +170,16 @@ static bool kid_fits(const struct jws_header *h, const struct jwk *key)
 	return !h->has_kid || (key->has_kid && slice_eq(slice_of(h->kid, h->kid_n), slice_of(key->kid, key->kid_n)));
 }
 
+static uint64_t kid_digest(const struct jws_header *h)
+{
+	uint8_t digest[SHA256_BYTES];
+	uint64_t short_one;
+
+	sha256(slice_of(h->kid, h->kid_n), digest);
+	memcpy(&short_one, digest, sizeof short_one);
+	return short_one;
+}
+
 /* Exactly one key must have the header's kid (or, without one, be there at all) and be for its algorithm. */
 static bool choose_key(struct check *k, size_t *at)
 {
@@ -188,8 +198,10 @@ static bool choose_key(struct check *k, size_t *at)
 	if (fit == 1)
 		return true;
 	if (h->has_kid && named == 0) {
-		if (!k->entry->rule.jwks_file[0])
+		if (!k->entry->rule.jwks_file[0]) {
 			k->out->want_keys = (int)k->issuer;
+			k->out->want_kid = kid_digest(h);
+		}
 		return refuse(k, REASON_INVALID_TOKEN, "kid",
 			      "no key of the issuer has the token's kid: if keys were rotated just now, try again");
 	}
@@ -297,6 +309,7 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 	memset(&out->claims, 0, sizeof out->claims);
 	out->have_claims = false;
 	out->want_keys = -1;
+	out->want_kid = 0;
 	if (token.n == 0) {
 		refuse(&k, REASON_MISSING_TOKEN, "",
 		       "send an access token: authorization: Bearer, or the request's access_token");

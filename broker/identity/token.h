@@ -44,6 +44,7 @@ struct token_answer {
 	bool have_claims;
 	int want_keys;              /* index of the issuer whose keys should be fetched (unknown kid, none yet): then the verdict is
 	                               keys_unavailable or invalid_token for now, and asking again after a fetch may help; -1 = no */
+	uint64_t want_kid;          /* which of its keys: a digest of the token's kid, which is hostile input; 0 = any */
 };
 
 /* Order: form (three canonical segments, allowed characters, ≤ 8 KiB) → header (alg, typ at+jwt, crit, duplicate members, b64) → iss is

@@ -23,6 +23,8 @@ enum metric {
 	METRIC_TOKEN_CACHE,            /* counter result: hit, miss */
 	METRIC_TOKEN_UNBOUND,          /* counter issuer: verified with binding: none */
 	METRIC_KEYS_FETCHES,           /* counter issuer, result */
+	METRIC_KEYS_LOOKUPS,           /* counter issuer, result: of a token whose key is not known */
+	METRIC_KEYS_USABLE,            /* gauge   issuer: seconds until its keys may no longer be used */
 	METRIC_STORE_CALLS,            /* counter function, result */
 	METRIC_STORE_ITEMS,            /* counter function: items in those calls */
 	METRIC_STORE_CONNECTED,        /* gauge */

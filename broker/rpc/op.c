@@ -8,7 +8,9 @@
 #include "base/log.h"
 #include "rpc/table.h"
 
-#define PARK_MS 6000
+#define PARK_MS 12000 /* two fetches, and the time between their beginnings */
+#define PARKS_MAX 3
+#define AGENT_SHARE 4
 
 static struct arena *arena_take(struct rpc_worker *w)
 {
@@ -132,39 +134,82 @@ void op_store_done(void *user, uint64_t id, const struct store_answer *a)
 		op->on_answer(op, a);
 }
 
-bool op_park(struct op *op, int64_t now_ms)
+/* ---- waiting for keys ---- */
+
+/* What of it is this agent's. */
+static struct parked_sum parked_by(const struct rpc_worker *w, uint64_t agent)
+{
+	struct parked_sum sum = {0, 0};
+
+	for (const struct op *op = w->parked; op; op = op->next_parked) {
+		if (op->agent->key != agent)
+			continue;
+		sum.n++;
+		sum.bytes += op->raw.n;
+	}
+	return sum;
+}
+
+static bool fits(struct parked_sum have, size_t bytes, unsigned share)
+{
+	return have.n < PARKED_MAX / share && (!have.n || have.bytes + bytes <= PARKED_BYTES_MAX / share);
+}
+
+bool op_may_park(const struct op *op, int64_t now_ms)
+{
+	if (op->parks && (op->parks == PARKS_MAX || now_ms - op->parked_ms >= PARK_MS))
+		return false;
+	return fits(op->w->parked_sum, op->raw.n, 1) && fits(parked_by(op->w, op->agent->key), op->raw.n, AGENT_SHARE);
+}
+
+bool op_park(struct op *op, size_t issuer, int64_t now_ms)
 {
 	struct rpc_worker *w = op->w;
 
-	if (op->retried || w->n_parked >= PARKED_MAX)
-		return false;
-	op->raw = op_keep(op, op->raw);
+	if (!op->parks) {
+		op->raw = op_keep(op, op->raw);
+		op->parked_ms = now_ms;
+	}
 	if (!op->raw.p)
 		return false;
-	op->retried = true;
-	op->parked_until_ms = now_ms + PARK_MS;
-	op->next_parked = w->parked;
-	w->parked = op;
-	w->n_parked++;
+	op->parks++;
+	op->parked_for = issuer;
+	op->next_parked = NULL;
+	*w->parked_tail = op;
+	w->parked_tail = &op->next_parked;
+	w->parked_sum.n++;
+	w->parked_sum.bytes += op->raw.n;
 	return true;
 }
 
-void op_unpark_all(struct rpc_worker *w, int64_t now_ms, bool only_late)
+static bool is_due(const struct op *op, int64_t now_ms, size_t issuer)
 {
-	struct op *op = w->parked;
+	return issuer == KEYS_OF_ALL || op->parked_for == issuer || now_ms - op->parked_ms >= PARK_MS;
+}
 
-	w->parked = NULL;
-	w->n_parked = 0;
-	while (op) {
-		struct op *next = op->next_parked;
+void op_unpark(struct rpc_worker *w, int64_t now_ms, size_t issuer)
+{
+	struct op *due = NULL, **due_tail = &due, **link = &w->parked;
 
-		if (only_late && now_ms < op->parked_until_ms) {
-			op->next_parked = w->parked;
-			w->parked = op;
-			w->n_parked++;
-		} else {
-			pipeline_again(op);
+	while (*link) {
+		struct op *op = *link;
+
+		if (!is_due(op, now_ms, issuer)) {
+			link = &op->next_parked;
+			continue;
 		}
-		op = next;
+		*link = op->next_parked;
+		w->parked_sum.n--;
+		w->parked_sum.bytes -= op->raw.n;
+		op->next_parked = NULL;
+		*due_tail = op;
+		due_tail = &op->next_parked;
+	}
+	w->parked_tail = link;
+	while (due) { /* each may wait again, at the end of the list */
+		struct op *op = due;
+
+		due = op->next_parked;
+		pipeline_again(op);
 	}
 }

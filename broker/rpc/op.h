@@ -29,7 +29,9 @@ struct op;
 #define ARENA_CAP (6 * MESSAGE_MAX) /* an op's. Get takes most: task, envelope, report and result are copies of copies */
 #define ARENA_POOL 256
 #define OPS_MAX 65536
-#define PARKED_MAX 1024
+#define PARKED_MAX 1024            /* requests of a worker that wait for keys; one agent's: a quarter of it, and of the bytes */
+#define PARKED_BYTES_MAX (64u << 20)
+#define KEYS_OF_NONE (SIZE_MAX - 1)
 
 /* Something that waits until the audit lines written before it are durable. */
 struct held {
@@ -49,8 +51,8 @@ struct rpc_worker {
 	struct arena *pool[ARENA_POOL];
 	size_t n_pool;
 	struct held *held_head, **held_tail;
-	struct op *parked;               /* wait for keys */
-	size_t n_parked;
+	struct op *parked, **parked_tail; /* wait for keys, in the order in which they came */
+	struct parked_sum { size_t n, bytes; } parked_sum;
 	size_t n_out;                    /* ops in the outboxes of all calls */
 	struct buf scratch;              /* for packing one message */
 	struct desk *desks;              /* routes served here: rpc/desk.h */
@@ -97,11 +99,12 @@ struct op {
 	struct slice raw;                /* the message's bytes; borrowed until the handler returns, then a copy when parked */
 	bool owes_window;                /* call_consumed() is still to be said */
 	bool owes_receipt;               /* counted in pipe_open */
-	bool retried;                    /* keys were waited for already */
 	struct trace_context trace;
 	struct audit_record audit;       /* filled in as more becomes known */
 	void (*on_answer)(struct op *op, const struct store_answer *a);
-	int64_t parked_until_ms;
+	int64_t parked_ms;               /* since when it waits for keys, on and off; 0: it never did */
+	size_t parked_for;               /* the issuer */
+	unsigned parks;                  /* how often it waited */
 	struct op *next_parked;
 	uint64_t out_next;               /* in its call's outbox */
 	void (*go)(struct rpc_call *rc, struct op *op);
@@ -120,9 +123,11 @@ void op_after_audit(struct op *op, uint64_t ticket, void (*release)(struct op *o
 uint64_t op_audit(struct op *op, const char *event);
 /* The store's answer for any op. */
 void op_store_done(void *user, uint64_t id, const struct store_answer *a);
-/* Puts the op aside until keys are settled; false when it may not wait (again). */
-bool op_park(struct op *op, int64_t now_ms);
-void op_unpark_all(struct rpc_worker *w, int64_t now_ms, bool only_late);
+/* May the op wait for keys (again)? Then op_park() puts it aside until those of the issuer are settled; false when memory is out. */
+bool op_may_park(const struct op *op, int64_t now_ms);
+bool op_park(struct op *op, size_t issuer, int64_t now_ms);
+/* Judges again what waits for this issuer's keys, or for anybody's with KEYS_OF_ALL, and what has waited too long. */
+void op_unpark(struct rpc_worker *w, int64_t now_ms, size_t issuer);
 void op_release_held(struct rpc_worker *w);
 /* Makes the slice outlive what it borrows from. */
 struct slice op_keep(struct op *op, struct slice s);

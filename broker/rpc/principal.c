@@ -60,12 +60,15 @@ static void audit_claims(struct op *op, const struct claims *c)
 	op->audit.scopes = joined_scopes(op, c);
 }
 
-/* Waits for keys when that may help and was not tried for this request before. */
+/* Waits for keys while that may help. */
 static bool wait_for_keys(struct op *op, const struct token_answer *a)
 {
-	if (a->want_keys < 0 || op->retried || !op->w->env.want_keys(op->w->env.arg, (size_t)a->want_keys))
-		return false;
-	return op_park(op, clock_mono_ms());
+	const struct key_want want = {.issuer = (size_t)a->want_keys, .agent = op->agent->key, .kid = a->want_kid,
+		.since_ms = op->parked_ms};
+	int64_t now = clock_mono_ms();
+
+	return a->want_keys >= 0 && op_may_park(op, now) && op->w->env.want_keys(op->w->env.arg, &want) &&
+	       op_park(op, want.issuer, now);
 }
 
 enum principal_result principal_verify(struct op *op, struct slice token, const struct profile *p, struct token_answer *out)

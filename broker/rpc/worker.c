@@ -43,6 +43,7 @@ struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world
 	w->ops = slots_new(OPS_MAX);
 	w->calls = slots_new(CALLS_MAX);
 	w->held_tail = &w->held_head;
+	w->parked_tail = &w->parked;
 	buf_init(&w->scratch, ANSWER_MAX);
 	if (!w->verifier || !w->ops || !w->calls) {
 		rpc_worker_free(w);
@@ -90,13 +91,14 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 
 	w->world = world_ref(world);
 	token_verifier_set_issuers(w->verifier, world->issuers);
+	if (!old || old->registry != world->registry) /* other keys alone take no right away from a stream */
+		revoke_streams(w);
 	world_unref(old);
-	revoke_streams(w);
 }
 
-void rpc_worker_keys_settled(struct rpc_worker *w)
+void rpc_worker_keys_settled(struct rpc_worker *w, size_t issuer)
 {
-	op_unpark_all(w, clock_mono_ms(), false);
+	op_unpark(w, clock_mono_ms(), issuer);
 }
 
 void rpc_worker_tail(struct rpc_worker *w)
@@ -209,7 +211,7 @@ void rpc_worker_tick(struct rpc_worker *w)
 {
 	int64_t now = clock_mono_ms();
 
-	op_unpark_all(w, now, true);
+	op_unpark(w, now, KEYS_OF_NONE);
 	holdings_tick(w, now);
 	health_poll(w);
 	reconcile_tick(w);
@@ -229,6 +231,7 @@ void rpc_worker_tick(struct rpc_worker *w)
 void rpc_worker_drain(struct rpc_worker *w)
 {
 	w->draining = true;
+	op_unpark(w, clock_mono_ms(), KEYS_OF_ALL);
 	subscribe_drain(w);
 	health_poll(w);
 }

@@ -16,6 +16,14 @@
 
 struct reconcile; /* rpc/reconcile.h */
 
+/* Keys that a token needs and that are not there. */
+struct key_want {
+	size_t issuer;               /* index among the world's */
+	uint64_t agent;              /* whose request it is: agent.key */
+	uint64_t kid;                /* token_answer.want_kid */
+	int64_t since_ms;            /* monotonic: the request waits since then; 0: it has not waited yet */
+};
+
 /* What app/ lends to a worker; all of it outlives the worker. */
 struct rpc_env {
 	unsigned index;              /* of this worker */
@@ -31,8 +39,9 @@ struct rpc_env {
 	const char *assertion_issuer;
 	struct shared *shared;
 	void (*ask_tail)(void *arg); /* have rpc_worker_tail() run at this tick's tail */
-	/* The keys of this issuer should be fetched. True: they are being fetched and rpc_worker_keys_settled() will follow. */
-	bool (*want_keys)(void *arg, size_t issuer);
+	/* These keys should be fetched. True: a fetch is under way or will be, and rpc_worker_keys_settled() will follow. False: it was looked
+	 * for already, or the agent has asked too often. */
+	bool (*want_keys)(void *arg, const struct key_want *want);
 	void (*peer_gone)(void *arg, const struct call_peer *p); /* a connection is over */
 	void *arg;
 	const char *node, *version;
@@ -48,8 +57,9 @@ const struct call_handler *rpc_worker_handler(struct rpc_worker *w);
 /* Takes a ref. Requests under way finish with what they began with; deliveries are judged by the new one, and leases and streams that it
  * no longer allows end. */
 void rpc_worker_set_world(struct rpc_worker *w, struct world *world);
-/* A fetch of keys ended, well or not: requests that waited for it are judged again, now without waiting. */
-void rpc_worker_keys_settled(struct rpc_worker *w);
+/* A fetch of this issuer's keys ended, well or not: requests that waited for it are judged again. */
+#define KEYS_OF_ALL SIZE_MAX
+void rpc_worker_keys_settled(struct rpc_worker *w, size_t issuer);
 /* Writes the audit lines of this tick and lets go the answers whose lines are durable. */
 void rpc_worker_tail(struct rpc_worker *w);
 /* Ten times a second: leases to renew, deadlines, watchers to look after; on worker 0 the store's housekeeping. */

@@ -55,16 +55,15 @@ test('I-2 the route takes this issuer and not the static one; the other route th
   await planner.submit({ route: 'statics' }, { token: await b.issuer.mint(planner) })
 })
 
-test('OIDC Core §10.1.1 a rotated key is fetched when its kid is first seen; a stranger\'s kid does not fetch without end', async () => {
+test('I-2 OIDC Core §10.1.1 a rotated key is fetched when its kid is first seen; a stranger\'s kid does not fetch without end', async () => {
   await sleep(1100)
   await idp.rotate()
   const fresh = await idp.token(planner)
   assert.equal(jose.decodeProtectedHeader(fresh).kid, 'idp-2')
-  await until('the new key to be known', () => planner.submit({}, { token: fresh }), 15000)
+  await planner.submit({}, { token: fresh })
   const before = idp.keyFetches
   for (let i = 0; i < 30; i++) {
     await denied(planner.submit({}, { token: await b.issuer.mint(planner, { iss: idp.url }, { header: { kid: `ghost-${i}` } }) }), 'invalid_token')
-      .catch(async () => denied(planner.submit({}, { token: await b.issuer.mint(planner, { iss: idp.url }, { header: { kid: `ghost-${i}` } }) }), 'keys_unavailable'))
   }
   assert.ok(idp.keyFetches - before <= 5, `${idp.keyFetches - before} fetches for 30 unknown kids`)
 })

@@ -143,6 +143,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->issuers[0].algorithms, ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256);
 	assert_true(c->issuers[0].binding);
 	assert_int_equal(c->issuers[0].max_lifetime_ms, 3600000);
+	assert_int_equal(c->issuers[0].keys_refresh_ms, 300000);
 	assert_int_equal(c->issuers[0].keys_stale_ms, 900000);
 	assert_string_equal(c->issuers[0].claim_tenant, "tenant");
 	assert_string_equal(c->issuers[0].claim_client, "client_id");
@@ -189,7 +190,7 @@ static void test_everything_set(void **state)
 		"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  crl_stale: deny\n  trust:\n"
 		"    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/acme.crl}\n    - {domain: b.example, bundle: %D/acme.pem}\n"
 		"issuers:\n  - {name: corp, url: \"https://login.example/\", jwks_file: %D/corp.jwks, tenants: [acme, umbrella], algorithms: [ES384, RS256],\n"
-		"     binding: none, max_lifetime: 10m, keys_stale: 1m, ca_file: %D/ca.pem, allow_private: true,\n"
+		"     binding: none, max_lifetime: 10m, keys_refresh: 30s, keys_stale: 1m, ca_file: %D/ca.pem, allow_private: true,\n"
 		"     claims: {tenant: org, client: azp, scope: scp, user: email}}\n"
 		"  - {name: other, url: \"https://other.example\", tenants: [acme]}\n"
 		"store: {url: \"rediss://redis.example:6379\", user: baton, password_file: %D/password, ca: %D/ca.pem, cert: %D/server.pem,\n"
@@ -222,6 +223,7 @@ static void test_everything_set(void **state)
 	assert_string_equal(c->issuers[0].url, "https://login.example/");
 	assert_false(c->issuers[0].binding);
 	assert_int_equal(c->issuers[0].max_lifetime_ms, 600000);
+	assert_int_equal(c->issuers[0].keys_refresh_ms, 30000);
 	assert_int_equal(c->issuers[0].keys_stale_ms, 60000);
 	assert_string_equal(c->issuers[0].claim_client, "azp");
 	assert_string_equal(c->issuers[0].user_claim, "email");

@@ -544,8 +544,10 @@ static void attack_13_kid_is_hostile_input_rfc8725_3_10(void **state)
 					  "\"' OR 1=1 --\"", "\"a2 \"", "\"A\"", "\"\""};
 	static const char *const not_text[] = {"7", "null", "[\"a\"]", "{\"a\":1}"};
 	char *longer = arena_zalloc(jwt_arena, 301);
+	uint64_t digests[sizeof bad / sizeof bad[0]];
 
 	assert_allowed(token_of(payload(NULL)));
+	assert_int_equal(answer.want_kid, 0);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_refused(jwt_sign(es, "ES256", arena_printf(jwt_arena,
 								  "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":%s}",
@@ -553,6 +555,9 @@ static void attack_13_kid_is_hostile_input_rfc8725_3_10(void **state)
 			       REASON_INVALID_TOKEN, "kid");
 		assert_int_equal(answer.want_keys, 0);
 		assert_null(strstr(answer.verdict.message, "evil"));
+		digests[i] = answer.want_kid; /* all that is told of it: one for each kid */
+		for (size_t j = 0; j < i; j++)
+			assert_true(digests[j] != digests[i]);
 	}
 	for (size_t i = 0; i < sizeof not_text / sizeof not_text[0]; i++) {
 		assert_refused(jwt_sign(es, "ES256", arena_printf(jwt_arena,
@@ -732,6 +737,7 @@ static void without_keys_the_answer_is_keys_unavailable(void **state)
 	set_world(v, no_keys);
 	assert_int_equal(verify_with(v, token, &cx), REASON_KEYS_UNAVAILABLE);
 	assert_int_equal(answer.want_keys, 0);
+	assert_int_equal(answer.want_kid, 0); /* any key at all */
 	set_world(v, stale_keys);
 	assert_int_equal(verify_with(v, token, &cx), REASON_KEYS_UNAVAILABLE);
 	assert_int_equal(answer.want_keys, 0);
