@@ -117,8 +117,6 @@ static void tell(struct keyfeed *k)
 
 /* ---- a fetch: the discovery document, then the JWKS that it names ---- */
 
-static void begin(void *arg);
-
 static void set_state(struct feed *f, enum feed_state s)
 {
 	f->state = s;
