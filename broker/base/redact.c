@@ -16,7 +16,7 @@ struct hit {
 /* Where a rule has looked in vain: it need not look again before that place. Keeps the scan linear. */
 struct scan {
 	struct slice s;
-	size_t dead_jwt, dead_url;
+	size_t dead_jwt, dead_url, dead_pem;
 };
 
 static bool is_b64url(uint8_t c)
@@ -89,7 +89,7 @@ static bool match_pem(struct scan *c, size_t i, struct hit *h)
 	struct slice label;
 	size_t end;
 
-	if (!has_at(c->s, i, begin))
+	if (i < c->dead_pem || !has_at(c->s, i, begin))
 		return false;
 	label = slice_of(c->s.p + i + strlen(begin), c->s.n - i - strlen(begin));
 	if (label.n > 64)
@@ -98,6 +98,7 @@ static bool match_pem(struct scan *c, size_t i, struct hit *h)
 	if (find(label, 0, kind) == label.n)
 		return false;
 	end = find(c->s, i + strlen(begin), "-----END ");
+	c->dead_pem = end; /* a block that begins before it ends where this one does */
 	if (end < c->s.n) {
 		end = find(c->s, end + strlen("-----END "), "-----");
 		end = end < c->s.n ? end + 5 : end;
@@ -162,37 +163,42 @@ static bool match_url(struct scan *c, size_t i, struct hit *h)
 	return true;
 }
 
+static bool match(struct scan *c, size_t i, struct hit *h)
+{
+	switch (c->s.p[i]) {
+	case 'e':
+		return match_jwt(c, i, h);
+	case '-':
+		return match_pem(c, i, h);
+	case 'b':
+	case 'B':
+		return match_bearer(c, i, h);
+	case ':':
+		return match_url(c, i, h);
+	default:
+		return false;
+	}
+}
+
 /* The first hit at or after i. */
 static bool find_hit(struct scan *c, size_t i, struct hit *h)
 {
 	static const bool begins[256] = {['e'] = true, ['-'] = true, ['b'] = true, ['B'] = true, [':'] = true};
 
-	for (; i < c->s.n; i++) {
-		if (!begins[c->s.p[i]])
-			continue;
-		switch (c->s.p[i]) {
-		case 'e':
-			if (match_jwt(c, i, h))
-				return true;
-			break;
-		case '-':
-			if (match_pem(c, i, h))
-				return true;
-			break;
-		case 'b':
-		case 'B':
-			if (match_bearer(c, i, h))
-				return true;
-			break;
-		case ':':
-			if (match_url(c, i, h))
-				return true;
-			break;
-		default:
-			break;
-		}
-	}
+	for (; i < c->s.n; i++)
+		if (begins[c->s.p[i]] && match(c, i, h))
+			return true;
 	return false;
+}
+
+/* A hit reaches as far as those that begin inside it: "Bearer Bearer x", "Bearer -----BEGIN PRIVATE KEY-----". */
+static void widen(struct scan *c, struct hit *h)
+{
+	struct hit inner;
+
+	for (size_t i = h->from; i < h->to && h->to < c->s.n; i++)
+		if (match(c, i, &inner) && inner.to > h->to)
+			h->to = inner.to;
 }
 
 bool redact_needed(struct slice text)
@@ -210,6 +216,7 @@ bool redact_copy(struct buf *b, struct slice text)
 	size_t done = 0;
 
 	while (find_hit(&c, done, &h)) {
+		widen(&c, &h);
 		buf_put(b, text.p + done, h.from - done);
 		buf_put_str(b, "[redacted]");
 		done = h.to;
