@@ -19,7 +19,8 @@ void client_status_init(struct client_status *s)
 	s->retry_after_ms = -1;
 }
 
-/* Copies what fits, with control characters as spaces, cut on a UTF-8 border. */
+/* Copies what fits, with control characters as spaces, cut on a UTF-8 border. What then is no text still, because it is no UTF-8 or has a
+ * control character of two bytes (C1, which terminals obey), keeps its ASCII alone. */
 static void copy_safe(struct slice in, char *out, size_t size)
 {
 	size_t n = in.n < size - 1 ? in.n : size - 1;
@@ -30,7 +31,7 @@ static void copy_safe(struct slice in, char *out, size_t size)
 	for (size_t i = 0; i < n; i++)
 		out[i] = in.p[i] < 0x20 || in.p[i] == 0x7F ? ' ' : (char)in.p[i];
 	out[n] = '\0';
-	if (!utf8_valid(slice_of(out, n)))
+	if (!utf8_is_text(slice_of(out, n)))
 		for (size_t i = 0; i < n; i++)
 			if ((unsigned char)out[i] >= 0x80)
 				out[i] = '?';

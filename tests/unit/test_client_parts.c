@@ -118,6 +118,9 @@ static void trailers_are_read_with_care(void **state)
 					{SLICE_LIT("grpc-message"), SLICE_LIT("a%1B[31mb%FF")},
 					{SLICE_LIT("baton-reason"), SLICE_LIT("no_such_reason")},
 					{SLICE_LIT("baton-retry-after-ms"), SLICE_LIT("-5")}};
+	const struct h2_header c1[] = {{SLICE_LIT("grpc-message"), SLICE_LIT("a%C2%9B31mb")},
+				       {SLICE_LIT("baton-handoff-id"), SLICE_LIT("x\xc2\x9by")}};
+	const struct h2_header honest[] = {{SLICE_LIT("grpc-message"), SLICE_LIT("gr%C3%B6\xc3\x9f""er")}};
 	const struct h2_header none[] = {{SLICE_LIT("x"), SLICE_LIT("y")}};
 
 	client_status_init(&s);
@@ -126,6 +129,11 @@ static void trailers_are_read_with_care(void **state)
 	assert_int_equal(s.reason, REASON_UNSPECIFIED);
 	assert_string_equal(s.message, "a [31mb?"); /* no escape sequence, no broken UTF-8 */
 	assert_int_equal(s.retry_after_ms, -1);
+	client_status_read(&s, c1, 2, 0);
+	assert_string_equal(s.message, "a??31mb"); /* U+009B begins a sequence too */
+	assert_string_equal(s.handoff_id, "x??y");
+	client_status_read(&s, honest, 1, 0);
+	assert_string_equal(s.message, "gr\xc3\xb6\xc3\x9f""er");
 	client_status_init(&s);
 	assert_false(client_status_read(&s, none, 1, 503));
 	assert_int_equal(s.code, GRPC_UNAVAILABLE);
