@@ -1,0 +1,149 @@
+/* What world do the fuzzers of rpc/ live in? See kit.h. */
+#include "kit.h"
+
+#include <openssl/evp.h>
+
+#include "base/encode.h"
+#include "fuzz.h"
+#include "policy/profile.h"
+
+#define FOREVER_MS (INT64_C(1) << 50)
+#define FAR_S "4102444800" /* 2100 */
+
+static const char refunds[] =
+	"{\"route\": \"refunds\", \"identity\": {\"allowed_issuers\": [\"https://i.example\"], \"required_audience\": \"baton\","
+	" \"required_scopes\": [\"a\", \"b\"]}, \"tools\": {\"allowed\": [\"look\", \"draft\"], \"spec\": {\"look\": {\"scopes\": [\"a\"],"
+	" \"side_effect\": \"read\"}, \"draft\": {\"scopes\": [\"b\"], \"side_effect\": \"draft\"}}},"
+	" \"delivery\": {\"kind\": \"queue\", \"lease_ms\": 30000, \"max_attempts\": 3, \"backoff_ms\": [1000, 60000]}}";
+static const char mail[] =
+	"{\"route\": \"mail\", \"identity\": {\"allowed_issuers\": [\"https://i.example\"], \"required_audience\": \"baton\","
+	" \"required_scopes\": [\"a\"]}, \"tools\": {\"allowed\": [\"write\"], \"approval_required\": [\"send\"], \"spec\": {"
+	"\"write\": {\"scopes\": [\"a\"], \"side_effect\": \"write\"}, \"send\": {\"scopes\": [\"a\"], \"side_effect\": \"external_send\"}}},"
+	" \"egress\": {\"classes\": {\"mail.example\": \"customer\"}},"
+	" \"sandbox\": {\"network\": {\"allowed_domains\": [\"mail.example\"]}}}";
+
+static void add_profile(struct registry *r, const char *json)
+{
+	struct problem why = {""};
+	struct profile *p = profile_parse(slice_str(json), &why, NULL);
+
+	if (!p || registry_add_profile(r, p, &why) != 0)
+		fprintf(stderr, "%s\n", why.text);
+	NEED(p && !why.text[0]);
+	profile_unref(p);
+}
+
+static void add_agent(struct registry *r, const char *name, bool calls, size_t routes)
+{
+	struct agent a = {.tenant = KIT_TENANT, .may_originate = calls, .max_in_flight = 8};
+	struct problem why = {""};
+
+	snprintf(a.name, sizeof a.name, "%s", name);
+	snprintf(a.client, sizeof a.client, "%s", name);
+	snprintf(a.spiffe_id, sizeof a.spiffe_id, KIT_SPIFFE("%s"), name);
+	snprintf(calls ? a.call[0] : a.serve[0], sizeof a.call[0], KIT_ROUTE);
+	snprintf(calls ? a.call[1] : a.serve[1], sizeof a.call[1], "mail");
+	*(calls ? &a.n_call : &a.n_serve) = routes;
+	a.key = store_agent_key(KIT_TENANT, name);
+	NEED(registry_add_agent(r, &a, &why) == 0);
+}
+
+static void be(struct identity_peer *p, const char *name)
+{
+	snprintf(p->spiffe_id, sizeof p->spiffe_id, KIT_SPIFFE("%s"), name);
+	sha256(slice_str(name), p->cert_sha256);
+	b64url_encode(p->cert_sha256, sizeof p->cert_sha256, p->x5t_s256);
+	p->not_after_ms = FOREVER_MS;
+}
+
+static void make_token(struct kit *k, EVP_PKEY *key)
+{
+	static const char header[] = "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"k\"}";
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	uint8_t signature[64];
+	size_t n = sizeof signature, at;
+	char payload[512];
+
+	snprintf(payload, sizeof payload, "{\"iss\":\"https://i.example\",\"sub\":\"" KIT_SENDER "\",\"client_id\":\"" KIT_SENDER
+		 "\",\"aud\":\"baton\",\"exp\":" FAR_S ",\"iat\":1700000000,\"jti\":\"j\",\"scope\":\"a b\",\"tenant\":\"" KIT_TENANT
+		 "\",\"cnf\":{\"x5t#S256\":\"%s\"}}", k->sender.x5t_s256);
+	b64url_encode(header, sizeof header - 1, k->token);
+	at = strlen(k->token);
+	k->token[at++] = '.';
+	b64url_encode(payload, strlen(payload), k->token + at);
+	at = strlen(k->token);
+	NEED(c && EVP_DigestSignInit(c, NULL, NULL, NULL, key) == 1);
+	NEED(EVP_DigestSign(c, signature, &n, (const uint8_t *)k->token, at) == 1);
+	EVP_MD_CTX_free(c);
+	k->token[at++] = '.';
+	b64url_encode(signature, n, k->token + at);
+}
+
+static struct keyset *make_keys(EVP_PKEY *key)
+{
+	char x[B64URL_LEN(32) + 1], jwks[256];
+	struct keyset *keys;
+	uint8_t raw[32];
+	size_t n = sizeof raw;
+
+	NEED(EVP_PKEY_get_raw_public_key(key, raw, &n) == 1);
+	b64url_encode(raw, n, x);
+	snprintf(jwks, sizeof jwks, "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"%s\"}]}", x);
+	keys = keyset_parse(slice_str(jwks), 31, 1, NULL);
+	NEED(keys);
+	return keys;
+}
+
+static struct registry *make_registry(size_t sender_routes, size_t worker_routes)
+{
+	struct registry *r = registry_new();
+
+	NEED(r);
+	add_profile(r, refunds);
+	add_profile(r, mail);
+	add_agent(r, KIT_SENDER, true, sender_routes);
+	if (worker_routes)
+		add_agent(r, KIT_WORKER, false, worker_routes);
+	return r;
+}
+
+static struct world *make_world(size_t sender_routes, size_t worker_routes, struct keyset *keys)
+{
+	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .n_tenants = 1, .algorithms = 31, .binding = true,
+					  .max_lifetime_ms = FOREVER_MS, .claim_tenant = "tenant", .claim_client = "client_id",
+					  .claim_scope = "scope"}, .keys = keys, .keys_good_until_ms = INT64_MAX};
+	const struct envelope_limits limits = {.window_ms = FOREVER_MS, .clock_skew_ms = FOREVER_MS, .max_payload = 4096};
+	struct world *w;
+
+	memcpy(e.rule.tenants[0], KIT_TENANT, sizeof KIT_TENANT);
+	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), &limits, true);
+	NEED(w);
+	return w;
+}
+
+void kit_make(struct kit *k)
+{
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	struct keyset *keys;
+
+	NEED(key);
+	be(&k->sender, KIT_SENDER);
+	be(&k->worker, KIT_WORKER);
+	be(&k->stranger, "stranger");
+	make_token(k, key);
+	keys = make_keys(key);
+	k->world = make_world(2, 2, keys);
+	k->fewer = make_world(1, 2, keys);
+	k->alone = make_world(2, 0, keys);
+	k->keyless = make_world(2, 2, NULL);
+	keyset_unref(keys);
+	EVP_PKEY_free(key);
+}
+
+void kit_free(struct kit *k)
+{
+	world_unref(k->world);
+	world_unref(k->fewer);
+	world_unref(k->alone);
+	world_unref(k->keyless);
+}
