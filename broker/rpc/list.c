@@ -139,6 +139,8 @@ static void put_blobs(struct op *op, struct listing *l, const struct store_answe
 	}
 	while (e < end && e->position >= a->next)
 		e++->read = true;
+	if (!merge_first(&l->merge, l->asked)->read)
+		l->failed = true; /* not a word of the first one: asking again could go on for ever */
 }
 
 static void go_on(struct op *op);
