@@ -13,10 +13,12 @@ struct hit {
 	size_t from, to;
 };
 
-/* Where a rule has looked in vain: it need not look again before that place. Keeps the scan linear. */
+/* Where a rule has looked in vain, or what it would find ends where its last hit did: it need not look again before that place. Keeps the scan
+ * linear. */
 struct scan {
 	struct slice s;
-	size_t dead_jwt, dead_url, dead_pem;
+	size_t dead_jwt, dead_pem;
+	size_t word_end, word_at; /* of the word that was looked at last: its end, and its last '@' */
 };
 
 static bool is_b64url(uint8_t c)
@@ -68,7 +70,10 @@ static bool match_jwt(struct scan *c, size_t i, struct hit *h)
 		end = skip_b64url(s, end + 1);
 	}
 	*h = (struct hit){i, end};
-	return parts >= 3 || (parts == 2 && json);
+	if (parts < 3 && !(parts == 2 && json))
+		return false;
+	c->dead_jwt = end;
+	return true;
 }
 
 static size_t find(struct slice s, size_t i, const char *word)
@@ -98,7 +103,7 @@ static bool match_pem(struct scan *c, size_t i, struct hit *h)
 	if (find(label, 0, kind) == label.n)
 		return false;
 	end = find(c->s, i + strlen(begin), "-----END ");
-	c->dead_pem = end; /* a block that begins before it ends where this one does */
+	c->dead_pem = end;
 	if (end < c->s.n) {
 		end = find(c->s, end + strlen("-----END "), "-----");
 		end = end < c->s.n ? end + 5 : end;
@@ -140,26 +145,33 @@ static bool is_port(struct slice s, size_t colon, size_t at)
 	return i > colon + 1 && i < at && (s.p[i] == '/' || s.p[i] == '?' || s.p[i] == '#');
 }
 
+static void find_word(struct scan *c, size_t i)
+{
+	c->word_at = 0;
+	for (; i < c->s.n && !is_url_end(c->s.p[i]); i++)
+		if (c->s.p[i] == '@')
+			c->word_at = i;
+	c->word_end = i;
+}
+
 /* RFC 3986 §3.2.1 userinfo with a colon. Reaches to the last '@' of the word: a password may hold what should have been
  * escaped. */
 static bool match_url(struct scan *c, size_t i, struct hit *h)
 {
 	struct slice s = c->s;
-	size_t k, at = 0, colon = 0;
+	size_t from = i + 3;
+	const uint8_t *colon;
 
-	if (i < c->dead_url || !has_at(s, i, "://"))
+	if (!has_at(s, i, "://"))
 		return false;
-	for (k = i + 3; k < s.n && !is_url_end(s.p[k]); k++) {
-		if (s.p[k] == '@')
-			at = k;
-		else if (s.p[k] == ':' && !colon)
-			colon = k;
-	}
-	if (!at)
-		c->dead_url = k;
-	if (!at || !colon || colon > at || is_port(s, colon, at))
+	if (i >= c->word_end)
+		find_word(c, from);
+	if (c->word_at < from)
 		return false;
-	*h = (struct hit){i + 3, at};
+	colon = memchr(s.p + from, ':', c->word_at - from);
+	if (!colon || is_port(s, (size_t)(colon - s.p), c->word_at))
+		return false;
+	*h = (struct hit){from, c->word_at};
 	return true;
 }
 
