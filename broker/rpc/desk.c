@@ -11,6 +11,7 @@
 #include "policy/profile.h"
 
 #define LEASE_BATCH 64
+#define BARREN_MAX 64 /* so often a store is believed that there is more though it gave nothing; then the poll asks, once a second */
 
 struct lease_ask {
 	uint64_t call;             /* the subscriber's rpc_call */
@@ -189,15 +190,19 @@ static void leased(struct op *op, const struct store_answer *a)
 	struct rpc_call *rc = slots_get(w->calls, ask->call);
 	struct subscriber *s = rc ? rc->subscriber : NULL;
 	struct desk *d = desk_find(w, ask->tenant, ask->route);
-	bool more = false;
+	bool more = false, brought = false, promised;
 
 	if (s)
 		give_credit_back(s, ask->asked);
-	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++)
+	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++) {
+		brought |= a->items[i].status == STORE_OK;
 		deliver_item(w, s, d, &a->items[i]);
+	}
 	if (d) {
-		more = d->again || (a->status == STORE_OK && (a->n_items >= ask->asked || a->next));
-		d->dry = !d->again && a->status == STORE_OK && !a->next;
+		promised = a->n_items >= ask->asked || a->next;
+		d->barren = promised && !brought ? d->barren + 1 : 0;
+		more = d->again || (a->status == STORE_OK && promised && d->barren < BARREN_MAX);
+		d->dry = a->status == STORE_OK && !more;
 		d->leasing = false;
 		d->again = false;
 	}

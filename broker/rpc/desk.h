@@ -59,6 +59,7 @@ struct desk {
 	bool again;                       /* something came meanwhile */
 	bool dry;                         /* nothing waited when the store was asked last, and nobody has said since that something does */
 	bool starved;                     /* found no credit because other desks' calls have asked for it */
+	unsigned barren;                  /* answers in a row that brought nothing */
 	UT_hash_handle hh;
 };
 
