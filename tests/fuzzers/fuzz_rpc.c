@@ -1,6 +1,7 @@
 /* Can an agent hurt the broker by what it asks, and in which order? The input is a script of calls: who opens which, the messages on it, its end,
- * time, a reload, a store that lies. All of rpc/ runs on it, in two workers over the in-memory store, with calls that have no connection and a clock that stands
- * until it is moved. Every answer is one that a client can read, and a call that has ended stays ended. The steps are in the table below. */
+ * time, a reload, a store that lies. All of rpc/ runs on it, in two workers over the in-memory store, with calls that have no connection and a
+ * clock that stands until it is moved. Every answer is one that a client can read and without the caller's token, and a call that has ended stays
+ * ended. The steps are in the table below. */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,11 +131,18 @@ void call_consumed(struct call *c)
 	NEED(c->open && ++c->consumed <= c->messages);
 }
 
+/* The sender's token stays where it is. */
+static void no_token(struct slice s)
+{
+	NEED(!s.n || !memmem(s.p, s.n, kit.token, strlen(kit.token)));
+}
+
 bool call_send(struct call *c, struct slice message)
 {
 	struct prescan_fault fault;
 
 	NEED(c->open);
+	no_token(message);
 	if (c->ended)
 		return true;
 	arena_reset(arena);
@@ -152,6 +160,9 @@ void call_end(struct call *c, enum grpc_status status, const char *message, cons
 	struct wirefmt_field f;
 
 	NEED(status <= GRPC_UNAUTHENTICATED && (status == GRPC_OK || (message && *message)));
+	no_token(slice_str(message));
+	for (size_t i = 0; i < n; i++)
+		no_token(t[i].value);
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(t[i].key, "grpc-status-details-bin") == 0)
 			for (struct slice in = t[i].value; in.n;)
@@ -169,6 +180,7 @@ struct audit_lane {
 uint64_t audit_put(struct audit_lane *l, const struct audit_record *r)
 {
 	NEED(r->event && r->at_ms >= BEGIN_MS);
+	no_token(r->message);
 	return l->broken ? 0 : ++l->put;
 }
 

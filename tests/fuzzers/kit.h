@@ -1,5 +1,5 @@
-/* What world do the fuzzers of rpc/ live in? One tenant with a sender, a worker and two routes, an issuer whose key is made at the start, and
- * windows of time so wide that an envelope of the corpus never grows old. */
+/* What world do the fuzzers of rpc/ live in? One tenant with a sender, a worker and two routes, an issuer whose key and
+ * token are always the same, and windows of time so wide that an envelope of the corpus never grows old. */
 #ifndef BATON_TESTS_FUZZ_KIT_H
 #define BATON_TESTS_FUZZ_KIT_H
 
