@@ -227,7 +227,7 @@ static void ask_tail(void *arg)
 	((struct script *)arg)->tail = true;
 }
 
-static bool want_keys(void *arg, size_t issuer)
+static bool want_keys(void *arg, const struct key_want *want)
 {
 	return true;
 }
@@ -463,7 +463,7 @@ static void step_reload(struct script *x, struct reader *r)
 static void step_keys(struct script *x, struct reader *r)
 {
 	for (unsigned w = 0; w < WORKERS; w++)
-		rpc_worker_keys_settled(x->rpc[w]);
+		rpc_worker_keys_settled(x->rpc[w], KEYS_OF_ALL);
 }
 
 static void step_drain(struct script *x, struct reader *r)
