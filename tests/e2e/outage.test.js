@@ -32,7 +32,7 @@ const FAULTS = {
   slash: [document((d) => ({ ...d, issuer: `${d.issuer}/` })), /another issuer/],
   nouri: [document(({ issuer }) => ({ issuer })), /has no jwks_uri/],
   plain: [jwksUri((p) => `http://localhost:${p.port}/jwks`), /no https address of the same host and port/],
-  abroad: [jwksUri(() => `https://localhost:${trap.port}/jwks`), /no https address of the same host and port/],
+  abroad: [jwksUri(() => `https://127.0.0.77:${trap.port}/jwks`), /no https address of the same host and port/],
   metadata: [jwksUri('https://169.254.169.254/latest/meta-data'), /no https address of the same host and port/],
   badjson: [keys((k) => JSON.stringify(k).slice(1)), /^not a JWKS/],
   empty: [keys(() => ({ keys: [] })), /no usable key/],
@@ -41,7 +41,7 @@ const FAULTS = {
   huge: [keys((k) => ({ ...k, more: 'x'.repeat(300 << 10) })), /^the answer is too large/],
   endless: [(p) => { p.discovery = (rq, rs) => endless(rs) }, /^the answer is too large/],
   inside: [(p) => { p.jwks = status(302, { location: '/jwks2' }) }, /^redirected/],
-  outside: [(p) => { p.discovery = status(307, { location: `https://localhost:${trap.port}/` }) }, /^redirected/]
+  outside: [(p) => { p.discovery = status(307, { location: `https://127.0.0.77:${trap.port}/` }) }, /^redirected/]
 }
 const SLOW = ['silent', 'drip']
 const providers = []
@@ -66,7 +66,7 @@ const b = new Broker({ idp: startProviders })
 async function startProviders (x) {
   const foreign = new Ca(x.path('pki'), 'strangers').leaf('stranger', { sans: ['DNS:localhost'], eku: 'serverAuth' })
   const listener = net.createServer((s) => { trap.hits++; s.destroy() })
-  await new Promise((done) => listener.listen(0, '127.0.0.1', done))
+  await new Promise((done) => listener.listen(0, '127.0.0.77', done)) // where no other test's client strays
   trap.port = listener.address().port
   for (const name of Object.keys(FAULTS)) {
     const p = new Provider({ name, server: x.server, file: x.path(`${name}.jwks`), options: ', keys_refresh: 2s, keys_stale: 6s' })
