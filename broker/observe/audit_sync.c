@@ -41,27 +41,27 @@ static void lanes_synced(struct audit *a, bool ok)
 	}
 }
 
-/* Called with the lock, which is given up while the disk works, so that workers go on writing. */
+/* Called with the lock, which is given up while the disk works, so that workers go on writing. The file that they write may be retired
+ * meanwhile, but it is closed here alone: no other descriptor is needed to hold it, and none may be left. */
 static void sync_once(struct audit *a)
 {
-	bool open = a->fd >= 0;
 	int fds[AUDIT_RETIRED_MAX + 1], rc = 0, error = 0;
 	unsigned i, n = a->n_retired;
 	struct audit_lane *l;
 
 	memcpy(fds, a->retired, n * sizeof fds[0]);
-	fds[n] = open ? dup(a->fd) : -1; /* closed by nobody while it is synced */
+	fds[n] = a->fd;
 	for (l = a->lanes; l; l = l->next)
 		l->mark = l->written;
 	a->dirty = false;
 	a->n_retired = 0;
 	pthread_mutex_unlock(&a->lock);
 	for (i = 0; i <= n; i++) {
-		if (fds[i] >= 0 ? sync_fd(fds[i]) < 0 : open) {
+		if (fds[i] >= 0 && sync_fd(fds[i]) < 0) {
 			error = errno;
 			rc = -1;
 		}
-		if (fds[i] >= 0)
+		if (i < n)
 			close(fds[i]);
 	}
 	pthread_mutex_lock(&a->lock);

@@ -452,6 +452,34 @@ static void reopening_follows_logrotate(void **state)
 	audit_close(a);
 }
 
+/* Descriptors are exhausted (by connections, say): lines are written and synced all the same; only another file cannot be opened. */
+static void no_descriptor_is_needed(void **state)
+{
+	struct bench *b = *state;
+	struct audit *a = open_audit(b, AUDIT_SYNC_ALWAYS);
+	struct audit_lane *l = audit_lane_new(a, on_wake, b);
+	struct rlimit before, none;
+	struct problem why = {""};
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){0, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(audit_reopen(a, &why), -1);
+	for (uint64_t i = 1; i <= 3; i++) {
+		assert_int_equal(put_one(l), i);
+		assert_int_equal(audit_flush(l), 0);
+		wait_settled(b, l, i);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_non_null(strstr(why.text, "Too many open files"));
+	assert_int_equal(audit_durable(l), 3);
+	assert_int_equal(audit_failed(l), 0);
+	assert_true(audit_healthy(a));
+	assert_int_equal(audit_reopen(a, &why), 0);
+	audit_lane_free(l);
+	audit_close(a);
+}
+
 /* Waits for the sync thread's next look. */
 static void wait_healthy(struct audit *a, bool ok)
 {
@@ -608,6 +636,7 @@ int main(void)
 		BENCHED(an_unseen_failure_is_not_overtaken),
 		BENCHED(a_full_lane_refuses),
 		BENCHED(reopening_follows_logrotate),
+		BENCHED(no_descriptor_is_needed),
 		BENCHED(a_file_that_is_gone_is_noticed),
 		BENCHED(what_cannot_be_an_audit_file_is_refused),
 		BENCHED(the_tail_is_a_window),
