@@ -2,7 +2,7 @@
 # Which Debian packages are needed, and how do they come? Sourced by deploy/quickstart and tests/run; installs only what is missing.
 
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake pkg-config libevent-dev libssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-compiler
-	protobuf-c-compiler libhiredis-dev libjansson-dev libcurl4-openssl-dev libyaml-dev uthash-dev redis-server redis-tools"
+	protobuf-c-compiler libhiredis-dev libjansson-dev libcurl4-openssl-dev libyaml-dev libseccomp-dev uthash-dev redis-server redis-tools"
 # prometheus brings promtool.
 TEST_PACKAGES="libcmocka-dev libcjose-dev openssl nodejs npm python3 python3-grpcio python3-protobuf protobuf-compiler-grpc prometheus shellcheck"
 
