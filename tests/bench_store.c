@@ -148,8 +148,8 @@ int main(int argc, char **argv)
 	if (!mkdtemp(dir))
 		return 1;
 	snprintf(keys, sizeof keys, "%s/keys", dir);
-	p = redis_private_start(dir, always, 0, &why);
-	if (!p || seal_keys_create(keys, &why) != 0 || !(c.keys = seal_keys_load(keys, &why)))
+	p = redis_private_new(&(struct redis_private_config){.dir = dir, .fsync_always = always}, &why);
+	if (!p || redis_private_start(p, &why) != 0 || seal_keys_create(keys, &why) != 0 || !(c.keys = seal_keys_load(keys, &why)))
 		goto out;
 	c.url = redis_private_url(p);
 	b.loop = loop_new();

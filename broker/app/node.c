@@ -23,17 +23,29 @@ static unsigned worker_count(const struct config *c)
 	return n < SHARED_WORKERS_MAX ? n : SHARED_WORKERS_MAX;
 }
 
-static int open_store(struct node *n, struct problem *why)
+/* On a thread of its own. */
+static void on_redis_lost(void *arg)
+{
+	struct node *n = arg;
+
+	atomic_store(&n->redis_lost, true);
+	loop_stop(n->loop);
+}
+
+/* Forks what supervises the private server: it shall have no secret of ours, and later nothing can be forked. */
+static int open_private_store(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
 	char dir[1200];
+	const struct redis_private_config p = {.dir = dir, .fsync_always = c->store_fsync_always, .max_memory = c->store_max_memory,
+		.seccomp = true, .landlock = true, .lost = on_redis_lost, .arg = n};
 
 	if (c->store_url[0]) {
 		snprintf(n->redis_url, sizeof n->redis_url, "%s", c->store_url);
 		return 0;
 	}
 	snprintf(dir, sizeof dir, "%s/redis", c->state_dir);
-	n->redis = redis_private_start(dir, c->store_fsync_always, c->store_max_memory, why);
+	n->redis = redis_private_new(&p, why);
 	if (!n->redis)
 		return -1;
 	snprintf(n->redis_url, sizeof n->redis_url, "%s", redis_private_url(n->redis));
@@ -112,13 +124,14 @@ static int open_parts(struct node *n, struct problem *why)
 {
 	struct config *c = n->config;
 
-	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_marker(n, why) < 0)
+	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
+	    open_marker(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
 		return -1;
 	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
-	if (!n->control_audit || open_secrets(n, why) < 0 || reload_make_trust(n, c, why) < 0)
+	if (!n->control_audit || reload_make_trust(n, c, why) < 0)
 		return -1;
 	n->tls = reload_make_tls(n, c, why);
 	n->feed = n->tls ? reload_make_feed(n, c, why) : NULL;
@@ -127,7 +140,7 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
 		return -1;
-	if (open_store(n, why) < 0)
+	if (n->redis && redis_private_start(n->redis, why) < 0)
 		return -1;
 	return open_server(n, why);
 }
@@ -279,10 +292,12 @@ int node_run(struct node *n)
 	if (n->config->listen_admin[0] || n->config->listen_admin_socket[0])
 		log_event(LOG_INFO, "admin.not_served", F_STR("why", "this version has no admin plane: listen.admin and listen.admin_socket are not opened"));
 	loop_run(n->loop);
+	if (atomic_load(&n->redis_lost))
+		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
 	drain(n);
 	note(n, "node.stopped");
 	n->clean = true;
-	return 0;
+	return atomic_load(&n->redis_lost);
 }
 
 void node_free(struct node *n)

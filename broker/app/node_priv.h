@@ -52,6 +52,7 @@ struct node {
 	struct assertion_key *assertion;
 	struct seal_keys *seal;
 	struct redis_private *redis;     /* NULL: the configured server is used */
+	atomic_bool redis_lost;          /* it cannot be started again: this node ends */
 	char redis_url[1200];
 	struct shared *shared;
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */

@@ -116,7 +116,7 @@ static void from_system(void *p, size_t n)
 #define POOL_BYTES 512
 
 /* Small requests are served from a pool of this thread's own, one system call for many; what was given out is wiped. A child that forks
- * would share it, so nothing forks and goes on running our code: children exec at once. */
+ * would share it, so none draws from it: it execs at once, or supervises redis-server and needs no randomness. */
 void random_bytes(void *p, size_t n)
 {
 	static _Thread_local struct {

@@ -260,12 +260,25 @@ struct store_redis_config {
 struct store *store_redis_new(struct loop *l, const struct store_redis_config *c, bool listens, struct problem *why);
 
 /* ---- the private server ---- */
-/* Starts and supervises redis-server under dir (0700): socket dir/redis.sock, appendonly. A thread of its own waits for it and
- * starts it again with backoff. AOF repair (redis-check-aof --fix on the manifest, a copy kept) before every start. */
+/* redis-server under dir (0700): socket dir/redis.sock, appendonly. A process of its own repairs its append-only file (redis-check-aof --fix
+ * on the manifest, a copy kept), starts it, waits for it and starts it again with backoff. None of them outlives the caller. */
 struct redis_private;
-struct redis_private *redis_private_start(const char *dir, bool fsync_always, uint64_t max_memory, struct problem *why);
+
+struct redis_private_config {
+	const char *dir;
+	bool fsync_always;
+	uint64_t max_memory;      /* bytes; 0 = no limit */
+	bool seccomp, landlock;   /* confine both processes: to dir, and to no network */
+	void (*lost)(void *arg);  /* on a thread of its own: the supervising process is gone, which cannot be mended; may be NULL */
+	void *arg;
+};
+
+/* Forks that process, which waits: call it before secrets are read, threads begin and executing is given up, on the main thread. NULL with why. */
+struct redis_private *redis_private_new(const struct redis_private_config *c, struct problem *why);
+/* Starts the server; waits for its first answer, at most 10 s. -1 with why: it ended at once. */
+int redis_private_start(struct redis_private *p, struct problem *why);
 const char *redis_private_url(const struct redis_private *p); /* unix://... */
-int redis_private_pid(const struct redis_private *p);
+int redis_private_pid(const struct redis_private *p); /* of the server; 0 = none */
 void redis_private_stop(struct redis_private *p); /* SHUTDOWN by SIGTERM, waits, then frees */
 
 #endif

@@ -620,10 +620,22 @@ static void append(const char *path, const char *text)
 	close(fd);
 }
 
+/* As batond starts it: confined. */
+static struct redis_private *private_up(const char *dir, struct problem *why)
+{
+	const struct redis_private_config c = {.dir = dir, .fsync_always = true, .seccomp = true, .landlock = true};
+	struct redis_private *p = redis_private_new(&c, why);
+
+	if (!p || redis_private_start(p, why) == 0)
+		return p;
+	redis_private_stop(p);
+	return NULL;
+}
+
 static struct redis_private *private_start(const char *dir, struct redis_server *s)
 {
 	struct problem why = {""};
-	struct redis_private *p = redis_private_start(dir, true, 0, &why);
+	struct redis_private *p = private_up(dir, &why);
 
 	if (!p)
 		fail_msg("%s", why.text);
@@ -661,8 +673,8 @@ static void private_server(void **state)
 	kit_wait_state(&k, true); /* started again, connected again */
 	assert_true(redis_private_pid(p) != pid);
 	assert_int_equal(kit_get(&k, &r.id, true)->status, STORE_OK);
-	assert_null(redis_private_start("relative", true, 0, &why));
-	assert_null(redis_private_start("/tmp/with\"quote", true, 0, &why));
+	assert_null(private_up("relative", &why));
+	assert_null(private_up("/tmp/with\"quote", &why));
 	kit_free(&k);
 	pid = redis_private_pid(p);
 	redis_private_stop(p);
@@ -725,7 +737,7 @@ static void damaged_middle(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, "garbage!", 8, 0), 8);
 	close(fd);
-	assert_null(redis_private_start(dir, true, 0, &why));
+	assert_null(private_up(dir, &why));
 	assert_true(why.text[0] != '\0');
 	kit_remove(base);
 }
@@ -738,7 +750,7 @@ static void private_missing(void **state)
 
 	kit_folder(base);
 	setenv("PATH", base, 1);
-	assert_null(redis_private_start(base, true, 0, &why));
+	assert_null(private_up(base, &why));
 	setenv("PATH", path, 1);
 	assert_non_null(strstr(why.text, "apt-get install redis-server"));
 	free(path);
