@@ -16,6 +16,7 @@
 #include "app/config.h"
 #include "app/node.h"
 #include "base/log.h"
+#include "confine/confine.h"
 
 static const char help[] =
 	"batond - hand work between agents over mutual TLS\n\n"
@@ -31,15 +32,10 @@ static const struct option options[] = {
 	{"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
 };
 
-/* No core file, no other process of this user reads our memory. */
-static void harden(void)
+static void raise_descriptors(void)
 {
-	const struct rlimit none = {0, 0};
 	struct rlimit files;
 
-	prctl(PR_SET_DUMPABLE, 0);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	setrlimit(RLIMIT_CORE, &none);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -83,7 +79,8 @@ static int serve(struct config *c, const char *path)
 	}
 	rc = node_run(n);
 	node_free(n);
-	prctl(PR_SET_DUMPABLE, 1); /* every secret is wiped by now: leak checkers may look */
+	if (SANITIZED)
+		prctl(PR_SET_DUMPABLE, 1); /* every secret is wiped by now: the leak checker may look */
 	return rc;
 }
 
@@ -95,6 +92,11 @@ int main(int argc, char **argv)
 	struct config *c;
 	int o;
 
+	confine_environment();
+	if (confine_process(&why) < 0) {
+		fprintf(stderr, "batond: %s\n", why.text);
+		return 1;
+	}
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case 'c':
@@ -119,7 +121,7 @@ int main(int argc, char **argv)
 		return EX_USAGE;
 	}
 	umask(077);
-	harden();
+	raise_descriptors();
 	keep_freed_memory();
 	json_object_seed(0); /* jansson would open a file for it at its first use */
 	c = config_load(path, &why);

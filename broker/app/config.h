@@ -61,6 +61,8 @@ struct config {
 	enum log_level log_level;
 	bool log_json;
 
+	bool hardening_seccomp, hardening_landlock;
+
 	const struct agent *agents;          /* key is set */
 	size_t n_agents;
 };
@@ -74,6 +76,10 @@ void config_free(struct config *c);
  * routes. One ref, or NULL with why (file and member). *warn: controls that profiles ask for and this version does
  * not carry out, "" when there are none. */
 struct registry *config_registry(const struct config *c, struct problem *why, struct problem *warn);
+
+/* Calls fn for each file and folder that must be there, with its key ("tls.trust[0].bundle"), until it answers otherwise than 0. Its answer. */
+typedef int config_file_visitor(void *arg, const char *key, const char *path, bool folder);
+int config_each_file(const struct config *c, config_file_visitor *fn, void *arg);
 
 struct store_slot_limits config_slot_limits(const struct config *c);
 

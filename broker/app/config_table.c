@@ -301,6 +301,10 @@ const struct config_row config_rows[] = {
 	{"log.level", KIND_CHOICE, C(log_level), .def = "info", .choices = "debug info warn error"},
 	{"log.format", KIND_SWITCH, C(log_json), .def = "json", .choices = "json text"},
 
+	{.path = "hardening", .kind = KIND_SECTION},
+	{"hardening.seccomp", KIND_SWITCH, C(hardening_seccomp), .def = "on", .choices = "on off"},
+	{"hardening.landlock", KIND_SWITCH, C(hardening_landlock), .def = "on", .choices = "on off"},
+
 	{"agents", KIND_LIST, C(agents), .size = sizeof(struct agent), .count = offsetof(struct config, n_agents),
 	 .max = 4096,
 	 .custom = fill_agent},

@@ -38,7 +38,7 @@ static int open_private_store(struct node *n, struct problem *why)
 	const struct config *c = n->config;
 	char dir[1200];
 	const struct redis_private_config p = {.dir = dir, .fsync_always = c->store_fsync_always, .max_memory = c->store_max_memory,
-		.seccomp = true, .landlock = true, .lost = on_redis_lost, .arg = n};
+		.seccomp = c->hardening_seccomp, .landlock = c->hardening_landlock, .lost = on_redis_lost, .arg = n};
 
 	if (c->store_url[0]) {
 		snprintf(n->redis_url, sizeof n->redis_url, "%s", c->store_url);
@@ -125,7 +125,7 @@ static int open_parts(struct node *n, struct problem *why)
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
-	    open_marker(n, why) < 0)
+	    bounds_files(n, why) < 0 || open_marker(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
@@ -140,9 +140,9 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
 		return -1;
-	if (n->redis && redis_private_start(n->redis, why) < 0)
+	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0)
 		return -1;
-	return open_server(n, why);
+	return bounds_calls(n, why);
 }
 
 struct node *node_new(struct config *c, const char *config_path, const char *version, struct problem *why)

@@ -11,6 +11,7 @@
 #include "app/keyfeed.h"
 #include "app/node.h"
 #include "app/pages.h"
+#include "confine/confine.h"
 #include "identity/assertion.h"
 #include "identity/peer.h"
 #include "net/server.h"
@@ -53,6 +54,7 @@ struct node {
 	struct seal_keys *seal;
 	struct redis_private *redis;     /* NULL: the configured server is used */
 	atomic_bool redis_lost;          /* it cannot be started again: this node ends */
+	int landlock;                    /* the ABI in force; 0 = none */
 	char redis_url[1200];
 	struct shared *shared;
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
@@ -74,6 +76,14 @@ struct node {
 };
 
 /* ---- node.c ---- */
+
+/* ---- bounds.c ---- */
+/* Before the first thread. Every file that is opened from now on lies in a folder that is known now. */
+int bounds_files(struct node *n, struct problem *why);
+/* When all ports are open. Says what is in force. */
+int bounds_calls(struct node *n, struct problem *why);
+/* Whether a new configuration stays inside. */
+int bounds_check(const struct node *n, const struct config *fresh, struct problem *why);
 
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */

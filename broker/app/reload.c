@@ -178,6 +178,8 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"assertion.key_file", strcmp(a->assertion_key_file, b->assertion_key_file) == 0},
 		{"assertion.issuer", strcmp(a->assertion_issuer, b->assertion_issuer) == 0},
 		{"audit.file", strcmp(a->audit_file, b->audit_file) == 0},
+		{"hardening.seccomp", a->hardening_seccomp == b->hardening_seccomp},
+		{"hardening.landlock", a->hardening_landlock == b->hardening_landlock},
 	};
 
 	for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
@@ -221,7 +223,7 @@ static void fresh_drop(struct fresh *f)
 static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 {
 	f->config = config_load(n->config_path, why);
-	if (!f->config || same_fixed(n->config, f->config, why) < 0)
+	if (!f->config || same_fixed(n->config, f->config, why) < 0 || bounds_check(n, f->config, why) < 0)
 		return -1;
 	f->feed = reload_make_feed(n, f->config, why);
 	if (f->feed)

@@ -51,6 +51,8 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(CRL_EXPIRY, GAUGE, "baton_crl_expiry_timestamp_seconds", "domain", NULL,
 	    "When a trust domain's CRL goes out of date, in seconds since 1970."),
 	ROW(RELOADS, COUNTER, "baton_reloads_total", "result", NULL, "Reloads of the configuration."),
+	ROW(CONFINEMENT, GAUGE, "baton_confinement", "part", NULL,
+	    "What confines this process: 1 for seccomp, the ABI for landlock; 0 = not in force."),
 	HISTOGRAM(ACCEPT_SECONDS, "baton_accept_duration_seconds", "route", "From arrival to receipt.",
 		  accept_bounds_us),
 	HISTOGRAM(CYCLE_SECONDS, "baton_cycle_duration_seconds", "route", "From a handoff's acceptance to its end.",

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 #include "app/config.h"
 #include "app/yaml_tree.h"
+#include "base/buf.h"
 #include "base/file.h"
 #include "policy/profile.h"
 
@@ -171,6 +173,7 @@ static void test_defaults(void **state)
 	assert_true(c->trace_sample > 0.0099 && c->trace_sample < 0.0101);
 	assert_int_equal(c->log_level, LOG_INFO);
 	assert_true(c->log_json);
+	assert_true(c->hardening_seccomp && c->hardening_landlock);
 	assert_int_equal(c->n_agents, 0);
 	s = config_slot_limits(c);
 	assert_int_equal(s.max_waiting, 100000);
@@ -179,6 +182,29 @@ static void test_defaults(void **state)
 	assert_int_equal(s.keep_finished_ms, 86400000);
 	config_free(c);
 	config_free(NULL);
+}
+
+/* Takes down "key name-of-the-file;". */
+static int note_file(void *arg, const char *key, const char *path, bool is_folder)
+{
+	struct buf *b = arg;
+
+	buf_printf(b, "%s %s%s;", key, strrchr(path, '/') + 1, is_folder ? "/" : "");
+	return b->failed;
+}
+
+/* Every file that the configuration names, and that must be there, is found by its key. */
+static void check_each_file(const struct config *c)
+{
+	struct buf b;
+
+	buf_init(&b, 4096);
+	assert_int_equal(config_each_file(c, note_file, &b), 0);
+	assert_true(slice_is(buf_slice(&b),
+		"tls.cert server.pem;tls.key server.key;tls.trust[0].bundle acme.pem;tls.trust[1].bundle acme.pem;tls.trust[0].crl acme.crl;"
+		"issuers[0].jwks_file corp.jwks;issuers[0].ca_file ca.pem;store.password_file password;store.ca ca.pem;store.cert server.pem;"
+		"store.key server.key;profiles profiles/;"));
+	buf_clear(&b);
 }
 
 static void test_everything_set(void **state)
@@ -199,7 +225,7 @@ static void test_everything_set(void **state)
 		"envelope: {window: 1m, clock_skew: 0s, max_payload: 16MiB}\n"
 		"limits: {connections: 1, connections_per_agent: 2, streams_per_connection: 3, handshakes_per_s: 4, waiting_per_route: 5, waiting_bytes: 2MiB}\n"
 		"audit: {file: %D/audit, when_unwritable: refuse, payloads: hash}\ntraces: {otlp: \"\", sample: 1, denials: always}\n"
-		"log: {level: debug, format: text}\n"
+		"log: {level: debug, format: text}\nhardening: {seccomp: off, landlock: \"off\"}\n"
 		"agents:\n"
 		"  - {name: planner, tenant: acme, id: \"spiffe://acme.example/planner\", call: [refunds, other]}\n"
 		"  - {name: worker, tenant: umbrella, id: \"spiffe://b.example/w\", serve: [refunds], max_in_flight: 8, client: w-client}\n"
@@ -251,6 +277,8 @@ static void test_everything_set(void **state)
 	assert_true(c->trace_sample == 1);
 	assert_int_equal(c->log_level, LOG_DEBUG);
 	assert_false(c->log_json);
+	assert_false(c->hardening_seccomp || c->hardening_landlock);
+	check_each_file(c);
 	assert_int_equal(c->n_agents, 4);
 	assert_string_equal(c->agents[0].client, "planner");
 	assert_int_equal(c->agents[0].n_call, 2);
@@ -368,6 +396,8 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "traces: {sample: 0}\n", NULL},
 	{LEAST "log: {level: verbose}\n", "log.level: \"verbose\" is none of debug, info, warn, error"},
 	{LEAST "log: {level: error}\n", NULL},
+	{LEAST "hardening: {seccomp: maybe}\n", "hardening.seccomp: \"maybe\" is none of on, off"},
+	{LEAST "hardening: {seccomp: \"on\"}\n", NULL},
 	{TLS ISSUER "    allow_private: yes\n" PROFILES, "issuers[0].allow_private: \"yes\" is none of true, false"},
 	{TLS ISSUER "    allow_private: true\n" PROFILES, NULL},
 	{TLS ISSUER "    binding: cert\n" PROFILES, "issuers[0].binding: \"cert\" is none of certificate, none"},
@@ -622,6 +652,32 @@ static void test_registry(void **state)
 	registry_unref(r);
 }
 
+/* Descriptors run out: no directory of routes at all, rather than one without them. */
+static void test_registry_without_descriptors(void **state)
+{
+	struct problem why = {""}, warn;
+	struct config *c = load(LEAST AGENTS, &why);
+	struct rlimit before, few;
+	struct registry *r;
+	int next;
+
+	(void)state;
+	assert_non_null(c);
+	next = dup(0);
+	assert_true(next >= 0 && getrlimit(RLIMIT_NOFILE, &before) == 0);
+	close(next);
+	few = (struct rlimit){(rlim_t)next, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_null(config_registry(c, &why, &warn));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_non_null(strstr(why.text, "Too many open files"));
+	r = config_registry(c, &why, &warn);
+	assert_non_null(r);
+	assert_non_null(registry_route(r, "acme", SLICE_LIT("refunds")));
+	registry_unref(r);
+	config_free(c);
+}
+
 static void test_registry_refusals(void **state)
 {
 	(void)state;
@@ -745,7 +801,7 @@ int main(void)
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything_set), cmocka_unit_test(test_table),
 			cmocka_unit_test(test_yaml),
 		cmocka_unit_test(test_missing_and_too_large), cmocka_unit_test(test_registry),
-			cmocka_unit_test(test_registry_refusals),
+			cmocka_unit_test(test_registry_refusals), cmocka_unit_test(test_registry_without_descriptors),
 		cmocka_unit_test(test_shipped_examples), cmocka_unit_test(test_commented_keys),
 	};
 

@@ -55,11 +55,11 @@ const AGENTS = [
 
 export class Broker {
   // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml;
-  // asan: more of AddressSanitizer's options
-  constructor ({ profiles, fsync = 'everysec', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '' } = {}) {
+  // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as
+  constructor ({ profiles, fsync = 'everysec', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as } = {}) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bt-'))
     for (const d of ['state', 'profiles', 'pki']) fs.mkdirSync(this.path(d), { mode: 0o700 })
-    Object.assign(this, { fsync, asan, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
+    Object.assign(this, { fsync, asan, wrap, env, as, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
     this.profiles = profiles || { [ROUTE]: profile(ROUTE) }
     this.agents = {}
   }
@@ -145,9 +145,10 @@ ${agents.join('\n')}
   async start () {
     if (!this.port) await this.prepare()
     const log = fs.openSync(this.path('batond.log'), 'a')
-    this.process = spawn(BATOND, ['--config', this.path('baton.yaml')], {
-      stdio: ['ignore', log, log], cwd: this.dir,
-      env: { PATH: process.env.PATH, ASAN_OPTIONS: `detect_leaks=1:abort_on_error=0:exitcode=99:${this.asan}`, UBSAN_OPTIONS: 'print_stacktrace=1' }
+    const [program, ...args] = [...this.wrap, this.as ? this.giveTo(this.as) : BATOND, '--config', this.path('baton.yaml')]
+    this.process = spawn(program, args, {
+      stdio: ['ignore', log, log], cwd: this.dir, uid: this.as, gid: this.as,
+      env: { PATH: process.env.PATH, ...this.env, ASAN_OPTIONS: `detect_leaks=1:abort_on_error=0:exitcode=99:${this.asan}`, UBSAN_OPTIONS: 'print_stacktrace=1' }
     })
     this.exited = new Promise((done) => this.process.on('exit', (code, signal) => { this.exit = { code, signal }; done(this.exit) }))
     this.exit = null
@@ -155,6 +156,14 @@ ${agents.join('\n')}
     await this.ready(30000)
     await sleep(SKEW_MS + 200) // what is stamped before the store's floor plus the skew is refused
     return this
+  }
+
+  // Its folder, with a copy of batond that it can reach, belongs to this uid from now on.
+  giveTo (uid) {
+    fs.copyFileSync(BATOND, this.path('batond'))
+    const give = (p) => { fs.chownSync(p, uid, uid); if (fs.statSync(p).isDirectory()) for (const e of fs.readdirSync(p)) give(path.join(p, e)) }
+    give(this.dir)
+    return this.path('batond')
   }
 
   async ready (ms = 20000) {

@@ -1,0 +1,61 @@
+/* Which files and folders does a configuration name? Every row of the table that is one, also inside lists. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/config_priv.h"
+
+static const struct config_row *list_of(const char *path)
+{
+	size_t n = strcspn(path, "[");
+
+	for (size_t i = 0; i < config_n_rows; i++)
+		if (config_rows[i].kind == KIND_LIST && strlen(config_rows[i].path) == n && !strncmp(config_rows[i].path, path, n))
+			return &config_rows[i];
+	return NULL;
+}
+
+static const char *text_of(const struct config_row *row, const void *base)
+{
+	const char *at = (const char *)base + row->offset;
+
+	return row->size ? at : *(const char *const *)at;
+}
+
+static int visit_list(const struct config *c, const struct config_row *row, config_file_visitor *fn, void *arg)
+{
+	const struct config_row *list = list_of(row->path);
+	const char *first = *(const char *const *)((const char *)c + list->offset);
+	size_t n = *(const size_t *)((const char *)c + list->count);
+	const char *path;
+	char key[96];
+	int rc = 0;
+
+	for (size_t i = 0; i < n && !rc; i++) {
+		snprintf(key, sizeof key, "%s[%zu]%s", list->path, i, strchr(row->path, ']') + 1);
+		path = text_of(row, first + i * list->size);
+		if (path && *path)
+			rc = fn(arg, key, path, row->kind == KIND_FOLDER);
+	}
+	return rc;
+}
+
+int config_each_file(const struct config *c, config_file_visitor *fn, void *arg)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < config_n_rows && !rc; i++) {
+		const struct config_row *row = &config_rows[i];
+		const char *path;
+
+		if (row->kind != KIND_FILE && row->kind != KIND_FOLDER)
+			continue;
+		if (strchr(row->path, '[')) {
+			rc = visit_list(c, row, fn, arg);
+			continue;
+		}
+		path = text_of(row, c);
+		if (path && *path)
+			rc = fn(arg, row->path, path, row->kind == KIND_FOLDER);
+	}
+	return rc;
+}
