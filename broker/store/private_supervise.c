@@ -175,11 +175,11 @@ static void live(const struct private_job *j, int channel)
 	int status = 0;
 	pid_t pid = -1;
 
-	tell(channel, PRIVATE_STARTING, 0, NULL);
 	if (private_repair_aof(j->checker, j->dir, j->log, &why) == 0)
 		pid = private_spawn(argv, -1, j->lock_fd, j->log, &why);
 	if (pid < 0)
 		goto out;
+	tell(channel, PRIVATE_STARTING, pid, NULL);
 	for (;;) {
 		if (ended(pid, &status))
 			break;

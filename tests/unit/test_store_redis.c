@@ -73,11 +73,12 @@ static void killed_under_load(void **state)
 			kit_sleep(&k, 1);
 	}
 	assert_true(some_answered(&k));
+	k.states_ok = 0;
 	server_kill(&server, SIGKILL);
 	kit_sleep(&k, 20);
 	server_begin(&server, NULL);
 	kit_turn(&k); /* every one is answered */
-	server_wait(&server);
+	kit_wait_state(&k, true);
 	for (size_t i = 0; i < LOAD; i++) {
 		struct answer a = load_answers[i], *x;
 
