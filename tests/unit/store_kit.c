@@ -396,7 +396,7 @@ struct store_accept kit_request(struct kit *k, const char *task)
 	char nonce[32];
 	struct store_accept r = {
 		.slot = k->slot, .sender = store_agent_key(k->slot.tenant, "sender"), .state = STATE_QUEUED,
-		.issued_at_ms = kit_now() + 100, .max_attempts = 3, .task = slice_str(task),
+		.issued_at_ms = kit_now() + 5000, .max_attempts = 3, .task = slice_str(task),
 		.owner = k->lease_to, .lease_ms = k->lease_to ? KIT_LEASE_MS : 0,
 	};
 	uint8_t h[SHA256_BYTES];
