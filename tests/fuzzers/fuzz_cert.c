@@ -15,6 +15,8 @@
 #define NOW_MS 1800000000000
 #define CHAIN_MAX 8
 
+unsigned fuzz_good;
+
 static X509 *root;
 static EVP_PKEY *key, *key_between;
 static struct trust *trust;
@@ -100,6 +102,7 @@ static void check(X509 *leaf, STACK_OF(X509) *sent)
 	p = identity_peer_verify(trust, ctx, NOW_MS, &why, &alert);
 	NEED((p == NULL) == (why != NULL) && (p == NULL) == (alert != -1));
 	if (p) {
+		fuzz_good++;
 		NEED(!spiffe_parse(slice_str(p->spiffe_id), &id) && slice_is(id.trust_domain, "acme.example"));
 		check_id(p->spiffe_id);
 		NEED(X509_check_ca(leaf) == 0 && (X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE));

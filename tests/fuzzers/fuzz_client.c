@@ -16,12 +16,6 @@
 #define SMALL 64
 #define PIECE 61
 
-static const struct h2_limits limits = {
-	.max_streams = 128, .header_bytes = 32 * 1024, .header_count = 64, .stream_window = 1024 * 1024, .connection_window = 4 * 1024 * 1024,
-	.max_frame = 16384, .send_high = 512 * 1024, .send_low = 64 * 1024, .reset_burst = 10000, .reset_rate = 1000,
-	.control_burst = 10000, .control_rate = 1000, .ping_burst = 1000, .ping_rate = 100,
-};
-
 struct user {
 	const ProtobufCMethodDescriptor *method;
 	struct client_call *call; /* NULL once ended */
@@ -29,6 +23,7 @@ struct user {
 };
 
 static struct arena *arena;
+unsigned fuzz_good;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -50,6 +45,7 @@ static void show(const ProtobufCMessage *m)
 	NEED(!b.failed && json_is_object(j));
 	json_decref(j);
 	buf_clear(&b);
+	fuzz_good++;
 }
 
 static void on_message(void *user, struct client_call *call, struct slice message)
@@ -110,6 +106,7 @@ static void begin(struct client *c, struct user *u, size_t max)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const ProtobufCServiceDescriptor *service = &baton__v1__handoff_service__descriptor;
+	struct h2_limits limits = h2_limits_default;
 	struct client *c = calloc(1, sizeof *c);
 	struct user users[CALLS] = {{0}};
 	bool good;
@@ -117,6 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	NEED(c);
 	if (!size)
 		goto out;
+	limits.header_bytes = 32 * 1024; /* as client/conn.c has it */
+	limits.stream_window = 1024 * 1024;
 	c->fd = -1;
 	c->state = CLIENT_READY;
 	snprintf(c->addr, sizeof c->addr, "broker.example:7443");

@@ -8,6 +8,8 @@
 #include "fuzz.h"
 
 
+unsigned fuzz_good;
+
 /* Every place lies inside the input, and a mapping's keys are texts. */
 static size_t walk(const struct yaml_node *n)
 {
@@ -44,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (c) {
 		struct registry *r = config_registry(c, &why, NULL);
 
+		fuzz_good++;
 		NEED(c->n_issuers && c->n_trust && c->node[0] && c->max_payload <= 16 << 20);
 		registry_unref(r);
 	}

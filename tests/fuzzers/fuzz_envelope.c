@@ -15,6 +15,8 @@
 #define PAYLOAD_MAX 1024
 #define TEXT_MAX 16384
 
+unsigned fuzz_good;
+
 static const struct envelope_limits limits = {.window_ms = 300000, .clock_skew_ms = 30000, .max_payload = PAYLOAD_MAX};
 
 /* ---- envelopes ---- */
@@ -111,6 +113,7 @@ static void try_envelope(struct slice bytes)
 		NEED(verdict_ok(&v) || (v.reason != REASON_ALLOWED && v.message[0] && v.field[0]));
 		check_audit(&e, &v);
 		if (verdict_ok(&v)) {
+			fuzz_good++;
 			check_taken(&e, &times);
 			check_print(e);
 			check_deadline(&e);

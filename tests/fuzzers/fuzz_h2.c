@@ -9,6 +9,8 @@
 #define STREAMS_MOST 64
 
 
+unsigned fuzz_good;
+
 struct user {
 	struct h2 *h;
 	int32_t open[STREAMS_MOST];
@@ -35,6 +37,7 @@ static void on_headers(void *user, int32_t stream, const struct h2_header *h, si
 
 	size_t bytes = 0;
 
+	fuzz_good++;
 	NEED(where(u, stream) == u->n_open && u->n_open < STREAMS_MOST);
 	for (size_t i = 0; i < n; i++) {
 		NEED(!h[i].name.p[h[i].name.n] && !h[i].value.p[h[i].value.n]);

@@ -6,10 +6,13 @@
 #include "fuzz.h"
 #include "identity/jwk.h"
 
+unsigned fuzz_good;
+
 static void check_key(const struct jwk *k)
 {
 	int bits = EVP_PKEY_get_bits(k->key);
 
+	fuzz_good++;
 	NEED(k->alg && (k->alg & (k->alg - 1)) == 0 && k->kid_n <= JWK_KID_MAX);
 	if (k->alg & (ALG_RS256 | ALG_PS256))
 		NEED(EVP_PKEY_get_base_id(k->key) == EVP_PKEY_RSA && bits >= 2048 && bits <= 8192);

@@ -30,6 +30,8 @@
 	"JnVBwphnwMlB+BERWbd1wc5Q+JJwNDcAmbhiOd1vlrnxnhn+otXw2Tk8\n" \
 	"-----END PRIVATE KEY-----\n"
 
+unsigned fuzz_good;
+
 static EVP_PKEY *ed, *ec, *own;
 static struct token_verifier *verifier;
 static struct assertion_key *assertion;
@@ -139,6 +141,7 @@ static void check(struct slice token, bool genuine)
 	NEED(genuine || !first.have_claims);
 	if (!verdict_ok(&first.verdict))
 		return;
+	fuzz_good++;
 	NEED(first.have_claims && first.claims.bound && strcmp(first.claims.client_id, "planner") == 0 &&
 	     strcmp(first.claims.audience, "baton") == 0);
 	NEED(first.claims.expires_at_ms > NOW_MS - 30000 && first.claims.issued_at_ms <= NOW_MS + 30000);

@@ -31,6 +31,8 @@ static const ProtobufCMessageDescriptor *const stored[] = {
 };
 #define N(array) (sizeof(array) / sizeof(array)[0])
 
+unsigned fuzz_good;
+
 /* The rules of the broker's own table, where it serves the method. */
 static const ProtobufCMessageDescriptor *pick(const uint8_t p[2], const struct prescan_rules **rules)
 {
@@ -236,6 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	NEED((passed == 0) == !fault.what[0]);
 	m = prescan_unpack(desc, bytes, rules, arena, &fault);
 	if (m) {
+		fuzz_good++;
 		NEED(passed == 0 && m->descriptor == desc);
 		same(m, bytes);
 		same_row(bytes);

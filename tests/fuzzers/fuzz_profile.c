@@ -5,6 +5,8 @@
 #include "policy/profile.h"
 
 
+unsigned fuzz_good;
+
 static void ask(const struct profile *p, struct slice text)
 {
 	struct agent agent = {.tenant = "acme", .name = "a", .n_call = 1};
@@ -50,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	profile_unref(q);
 	if (!p)
 		return 0;
+	fuzz_good++;
 	NEED(p->route[0] && p->n_tools && p->n_allowed_issuers && p->required_audience[0]);
 	ask(p, (struct slice){0});
 	for (size_t i = 0; i < p->n_domains && i < 8; i++)

@@ -20,6 +20,8 @@
 #define INPUT_MAX (1u << 16)
 #define OWNER 77
 
+unsigned fuzz_good;
+
 /* ---- a loop and connections without a system ---- */
 
 struct loop {
@@ -171,6 +173,7 @@ static void on_answer(void *user, uint64_t op, const struct store_answer *a)
 
 	touch(a->outcome);
 	NEED(op < x->n_calls && x->answers[op]++ == 0 && a->status <= STORE_UNAVAILABLE);
+	fuzz_good += a->status == STORE_OK;
 	check_record(&a->record);
 	for (size_t i = 0; i < a->n_items; i++) {
 		const struct store_item *item = &a->items[i];

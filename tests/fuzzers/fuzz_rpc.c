@@ -26,6 +26,8 @@
 #define POSTS_MAX 256
 #define BEGIN_MS 1764000001000
 
+unsigned fuzz_good;
+
 static struct kit kit;
 static struct metrics *metrics;
 static struct health *health;
@@ -147,6 +149,7 @@ bool call_send(struct call *c, struct slice message)
 		return true;
 	arena_reset(arena);
 	NEED(pb_unpack(c->answer, message, arena, &fault));
+	fuzz_good++;
 	return !c->full;
 }
 

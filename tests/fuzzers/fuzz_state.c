@@ -15,6 +15,8 @@
 
 #define INPUT_MAX (1u << 20)
 
+unsigned fuzz_good;
+
 static char folder[] = "/tmp/baton-fuzz-XXXXXX";
 
 static int drop(const char *path, const struct stat *st, int kind, struct FTW *at)
@@ -53,6 +55,7 @@ static void try_keys(struct slice text)
 
 	k = seal_keys_load(path, &why);
 	NEED((k == NULL) == (why.text[0] != '\0'));
+	fuzz_good += k != NULL;
 	NEED(!k || (k->n >= 1 && k->n <= SEAL_KEYS_MAX));
 	for (size_t i = 0; k && i < k->n; i++)
 		NEED(name_valid(slice_str(k->key[i].id)) && seal_keys_find(k, k->key[i].tag) == (int)i);

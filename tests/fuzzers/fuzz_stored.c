@@ -14,6 +14,8 @@
 #define EVENTS_MAX 16
 #define NOW_MS 1764000000000
 
+unsigned fuzz_good;
+
 static struct kit kit;
 static struct seal *seal, *other;
 static struct arena *arena;
@@ -99,6 +101,7 @@ static void show(const struct life_view *v, uint64_t cursor)
 
 	if (!e)
 		return;
+	fuzz_good++;
 	NEED(e->cursor == cursor && strcmp(e->trace_id, v->task->trace_id) == 0);
 	buf_init(&bytes, 1 << 20);
 	NEED(pb_pack(&bytes, &e->base));

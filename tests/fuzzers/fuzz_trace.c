@@ -6,6 +6,8 @@
 #include "observe/trace.h"
 
 
+unsigned fuzz_good;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
@@ -18,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	trace_child(&child, &t);
 	trace_format(&child, text);
 	trace_begin(&again, slice_str(text), slice_str(child.tracestate));
+	fuzz_good += t.parent_id[0] != '\0';
 	NEED(strlen(text) == 55 && trace_id_valid(slice_str(t.trace_id)) && strcmp(again.trace_id, t.trace_id) == 0);
 	NEED(strcmp(again.parent_id, child.span_id) == 0 && strcmp(child.parent_id, t.span_id) == 0);
 	NEED(again.flags == t.flags && strcmp(again.tracestate, t.tracestate) == 0);

@@ -162,10 +162,21 @@ static void lie_event(struct told *t, uint8_t how)
 	t->events[0].state = how & 32 ? STATE_LEASED : t->events[0].state;
 }
 
+/* To an accept: as if it had been leased to whom it was offered. */
+static void lie_leased(struct told *t, uint8_t how)
+{
+	if (t->a.n_items || t->a.status != STORE_OK)
+		return;
+	t->a.leased = true;
+	t->a.record.state = STATE_LEASED;
+	t->a.record.cursor = 2;
+	t->a.record.fence += how;
+}
+
 /* In this order for good: the corpus counts them. */
 static void (*const lies[])(struct told *t, uint8_t how) = {
 	lie_status, lie_next, lie_more, lie_cursor, lie_state, lie_fence, lie_owner, lie_position, lie_time, lie_attempt, lie_id, lie_drop,
-	lie_twice, lie_order, lie_event, lie_unsealable,
+	lie_twice, lie_order, lie_event, lie_unsealable, lie_leased,
 };
 
 static void tell_all(struct liar *l, struct told *t)

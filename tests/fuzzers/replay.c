@@ -2,6 +2,7 @@
  * (test_fuzz_h2: tests/fuzzers/corpus/h2) goes in once, as libFuzzer would give it. What a target finds, it says by abort(). */
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
 	const char *root = getenv("BATON_SRCDIR");
 	const char *name = strstr(program_invocation_short_name, PREFIX);
 	char folder[2048];
+	bool good;
 	int n;
 
 	if (!name)
@@ -74,6 +76,7 @@ int main(int argc, char **argv)
 		(void)LLVMFuzzerInitialize(&argc, &argv);
 	snprintf(folder, sizeof folder, "%s/tests/fuzzers/corpus/%s", root ? root : ".", name + strlen(PREFIX));
 	n = feed_all(folder);
-	printf("1..1\n%s 1 - %d inputs\n", n > 0 ? "ok" : "not ok", n > 0 ? n : 0);
-	return n > 0 ? 0 : 1;
+	good = n > 0 && fuzz_good > 0;
+	printf("1..1\n%s 1 - %d inputs, good ones: %u\n", good ? "ok" : "not ok", n > 0 ? n : 0, fuzz_good);
+	return good ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 
 #include "fuzz.h"
 
+unsigned fuzz_good;
 static void *volatile kept;
 
 static void misbehave(const char *how)
