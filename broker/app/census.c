@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
+
+#include "base/table.h"
 
 struct counted {
 	uint32_t n;
@@ -61,6 +62,10 @@ bool census_enter(struct census *c, const char *spiffe_id)
 	if (!a && (a = calloc(1, sizeof *a + n + 1))) {
 		memcpy(a->spiffe_id, spiffe_id, n);
 		HASH_ADD_KEYPTR(hh, c->agents, a->spiffe_id, n, a);
+		if (!TABLE_HAS(a, hh)) {
+			free(a);
+			a = NULL;
+		}
 	}
 	if (a && a->n < c->max) {
 		a->n++;

@@ -23,6 +23,7 @@ struct arena {
 	size_t taken; /* bytes of all blocks with their headers */
 	size_t used;  /* bytes handed out, alignment included */
 	struct block *last;
+	bool failed;
 };
 
 struct arena *arena_new(size_t cap)
@@ -58,6 +59,7 @@ void arena_reset(struct arena *a)
 	a->last = b;
 	a->used = 0;
 	a->taken = 0;
+	a->failed = false;
 	if (b) {
 		b->used = 0;
 		a->taken = sizeof *b + b->size;
@@ -95,14 +97,17 @@ void *arena_alloc(struct arena *a, size_t n)
 	void *p;
 
 	if (n > SIZE_MAX - align)
-		return NULL;
+		goto failed;
 	n = n ? (n + align - 1) / align * align : align;
 	if ((!b || n > b->size - b->used) && !(b = block_new(a, n)))
-		return NULL;
+		goto failed;
 	p = b->data + b->used;
 	b->used += n;
 	a->used += n;
 	return p;
+failed:
+	a->failed = true;
+	return NULL;
 }
 
 void *arena_zalloc(struct arena *a, size_t n)
@@ -114,7 +119,7 @@ void *arena_zalloc(struct arena *a, size_t n)
 
 char *arena_strndup(struct arena *a, const void *p, size_t n)
 {
-	char *s = n < SIZE_MAX ? arena_alloc(a, n + 1) : NULL;
+	char *s = arena_alloc(a, n < SIZE_MAX ? n + 1 : n);
 
 	if (!s)
 		return NULL;
@@ -150,4 +155,14 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 size_t arena_used(const struct arena *a)
 {
 	return a->used;
+}
+
+bool arena_failed(const struct arena *a)
+{
+	return a->failed;
+}
+
+void arena_forgive(struct arena *a)
+{
+	a->failed = false;
 }

@@ -2,6 +2,7 @@
 #ifndef BATON_BASE_ARENA_H
 #define BATON_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/slice.h"
@@ -21,5 +22,8 @@ char *arena_strndup(struct arena *a, const void *p, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 size_t arena_used(const struct arena *a);
+/* Something did not fit, or memory was out, since the last reset: what was built here may have holes. */
+bool arena_failed(const struct arena *a);
+void arena_forgive(struct arena *a); /* what had holes was thrown away */
 
 #endif

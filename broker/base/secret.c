@@ -3,6 +3,9 @@
  * it would be worse. Reading a secret's file is here too, because its rules are about the secret. */
 #include "config.h"
 
+/* OpenSSL 3 calls SHA256_Init() and its like deprecated; EVP takes memory for each digest, and so can fail. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "base/secret.h"
 
 #include <errno.h>
@@ -18,83 +21,53 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <openssl/sha.h>
 
 #include "base/file.h"
 
 #define NONCE_BYTES 12
 #define TAG_BYTES 16
 
-/* Fetched once: OpenSSL 3 looks an algorithm up by name, under a lock, at each use of EVP_sha256(). */
+/* Fetched once: OpenSSL 3 looks an algorithm up by name, under a lock, at each use of EVP_aes_256_gcm(). */
 static struct {
-	EVP_MD *sha256;
 	EVP_CIPHER *gcm;
 	EVP_KDF *hkdf;
-	pthread_key_t digest; /* a context a thread, kept: making one costs as much as a short digest */
 } algorithm;
 static pthread_once_t algorithm_once = PTHREAD_ONCE_INIT;
 
-static void digest_free(void *c)
-{
-	EVP_MD_CTX_free(c);
-}
-
 static void algorithm_fetch(void)
 {
-	algorithm.sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
 	algorithm.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	algorithm.hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-	if (!algorithm.sha256 || !algorithm.gcm || !algorithm.hkdf || pthread_key_create(&algorithm.digest, digest_free))
-		abort();
-}
-
-static EVP_MD_CTX *digest_begin(void)
-{
-	EVP_MD_CTX *c;
-
-	pthread_once(&algorithm_once, algorithm_fetch);
-	c = pthread_getspecific(algorithm.digest);
-	if (!c && (!(c = EVP_MD_CTX_new()) || pthread_setspecific(algorithm.digest, c)))
-		abort();
-	if (EVP_DigestInit_ex2(c, algorithm.sha256, NULL) != 1)
-		abort();
-	return c;
-}
-
-static void digest_add(EVP_MD_CTX *c, const void *p, size_t n)
-{
-	if (n && EVP_DigestUpdate(c, p, n) != 1)
-		abort();
-}
-
-static void digest_end(EVP_MD_CTX *c, uint8_t out[SHA256_BYTES])
-{
-	if (EVP_DigestFinal_ex(c, out, NULL) != 1)
+	if (!algorithm.gcm || !algorithm.hkdf)
 		abort();
 }
 
 void sha256(struct slice bytes, uint8_t out[SHA256_BYTES])
 {
-	EVP_MD_CTX *c = digest_begin();
+	SHA256_CTX c;
 
-	digest_add(c, bytes.p, bytes.n);
-	digest_end(c, out);
+	SHA256_Init(&c);
+	SHA256_Update(&c, bytes.p, bytes.n);
+	SHA256_Final(out, &c);
 }
 
 void sha256_parts(const struct slice *parts, size_t n, uint8_t out[SHA256_BYTES])
 {
-	EVP_MD_CTX *c = digest_begin();
+	SHA256_CTX c;
 	size_t i;
 
+	SHA256_Init(&c);
 	for (i = 0; i < n; i++) {
 		size_t len = parts[i].n;
 		uint8_t be[4] = {(uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len};
 
 		if (len > UINT32_MAX)
 			abort(); /* two lists could collide; nothing in the broker is that long */
-		digest_add(c, be, sizeof be);
-		digest_add(c, parts[i].p, len);
+		SHA256_Update(&c, be, sizeof be);
+		SHA256_Update(&c, parts[i].p, len);
 	}
-	digest_end(c, out);
+	SHA256_Final(out, &c);
 }
 
 static void from_system(void *p, size_t n)
@@ -208,29 +181,29 @@ int aead_open(struct aead *a, struct slice aad, struct slice sealed, uint8_t *ou
 	uint8_t tag[TAG_BYTES];
 	const uint8_t *text;
 	size_t size;
-	int n = 0;
+	int n = 0, rc = -2;
 
 	if (sealed.n < AEAD_OVERHEAD || sealed.n > INT32_MAX || aad.n > INT32_MAX)
 		return -1;
 	size = sealed.n - AEAD_OVERHEAD;
 	text = sealed.p + NONCE_BYTES;
 	memcpy(tag, text + size, TAG_BYTES);
-	if (EVP_DecryptInit_ex2(a->open, NULL, NULL, sealed.p, NULL) != 1 ||
-	    EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) != 1 ||
-	    (aad.n && EVP_DecryptUpdate(a->open, NULL, &n, aad.p, (int)aad.n) != 1) ||
-	    (size && EVP_DecryptUpdate(a->open, out, &n, text, (int)size) != 1) ||
-	    EVP_DecryptFinal_ex(a->open, out + size, &n) != 1) {
+	if (EVP_DecryptInit_ex2(a->open, NULL, NULL, sealed.p, NULL) == 1 &&
+	    EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) == 1 &&
+	    (!aad.n || EVP_DecryptUpdate(a->open, NULL, &n, aad.p, (int)aad.n) == 1) &&
+	    (!size || EVP_DecryptUpdate(a->open, out, &n, text, (int)size) == 1))
+		rc = EVP_DecryptFinal_ex(a->open, out + size, &n) == 1 ? 0 : -1; /* here alone the tag is compared */
+	if (rc < 0)
 		secret_wipe(out, size);
-		return -1;
-	}
-	return 0;
+	return rc;
 }
 
-void hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *out, size_t out_n)
+int hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *out, size_t out_n)
 {
 	static char digest[] = "SHA2-256";
 	static uint8_t nothing[1];
 	EVP_KDF_CTX *c;
+	int rc;
 	OSSL_PARAM p[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key, key_n),
@@ -240,9 +213,9 @@ void hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *o
 
 	pthread_once(&algorithm_once, algorithm_fetch);
 	c = EVP_KDF_CTX_new(algorithm.hkdf);
-	if (!c || EVP_KDF_derive(c, out, out_n, p) != 1)
-		abort();
+	rc = c && EVP_KDF_derive(c, out, out_n, p) == 1 ? 0 : -1;
 	EVP_KDF_CTX_free(c);
+	return rc;
 }
 
 static int secret_check(const char *path, const struct stat *st, struct problem *why)

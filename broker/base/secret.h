@@ -29,10 +29,10 @@ struct aead *aead_new(const uint8_t key[AEAD_KEY_BYTES]);
 void aead_free(struct aead *a); /* wipes */
 /* out has room for plain.n + AEAD_OVERHEAD. 0, or -1. */
 int aead_seal(struct aead *a, struct slice aad, struct slice plain, uint8_t *out);
-/* out has room for sealed.n - AEAD_OVERHEAD. 0, or -1 when it does not open; then out is wiped. */
+/* out has room for sealed.n - AEAD_OVERHEAD. 0, or -1 when it does not open, -2 when that cannot be told (memory is out); then out is wiped. */
 int aead_open(struct aead *a, struct slice aad, struct slice sealed, uint8_t *out);
-/* HKDF-SHA256 (RFC 5869) with an empty salt. */
-void hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *out, size_t out_n);
+/* HKDF-SHA256 (RFC 5869) with an empty salt. 0, or -1 when memory is out. */
+int hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *out, size_t out_n);
 
 /* Reads a file of at most `max` bytes that holds a secret: refused unless it is a regular file, owned by us or root,
  * and mode 0600 or tighter. Trailing newline dropped. The caller wipes and frees *out. */

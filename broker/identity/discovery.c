@@ -1,9 +1,10 @@
 /* Where does an OpenID provider keep its keys? Its discovery document says so (OIDC Discovery §4.3); it is believed
  * only when it speaks for the very issuer that is configured, and only about an address of that issuer's own origin. */
-#include <jansson.h>
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/json.h"
 #include "identity/issuer.h"
 
 #define DISCOVERY_MAX (64 * 1024)
@@ -99,7 +100,9 @@ int discovery_parse(struct slice json, const char *url, char *out, size_t size, 
 	out[0] = '\0';
 	if (json.n > DISCOVERY_MAX)
 		return problem_set(why, "a discovery document is at most 64 KiB");
-	root = json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, &e);
+	root = json_read(json, &e);
+	if (!root && errno == ENOMEM)
+		return problem_set(why, "out of memory");
 	if (!root)
 		return problem_set(why, "not a discovery document: JSON is wrong at line %d column %d", e.line,
 				   e.column);

@@ -1,8 +1,10 @@
 /* Which keys does an issuer publish? The usable ones of a JWKS (RFC 7517 §5), imported once and shared by all
  * workers. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "base/secret.h"
 #include "identity/jwk.h"
 
@@ -27,9 +29,12 @@ static json_t *load(struct slice json, struct problem *why)
 		problem_set(why, "a JWKS is at most 256 KiB");
 		return NULL;
 	}
-	root = json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, &e);
+	root = json_read(json, &e);
 	if (!root) {
-		problem_set(why, "not a JWKS: JSON is wrong at line %d column %d", e.line, e.column);
+		if (errno == ENOMEM)
+			problem_set(why, "out of memory");
+		else
+			problem_set(why, "not a JWKS: JSON is wrong at line %d column %d", e.line, e.column);
 		return NULL;
 	}
 	list = json_object_get(root, "keys");
@@ -58,6 +63,7 @@ struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t gen
 	k->generation = generation;
 	k->algorithms = algorithms;
 	sha256(json, k->digest);
+	errno = 0;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		fault = jwk_read(json_array_get(list, i), algorithms, &k->keys[k->n]);
 		if (fault)
@@ -65,11 +71,14 @@ struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t gen
 		else
 			k->n++;
 	}
-	if (k->n == 0) {
+	if (k->n && errno != ENOMEM)
+		goto out;
+	if (errno == ENOMEM) /* then a key that is left out may have been a good one */
+		problem_set(why, "out of memory");
+	else
 		problem_set(why, "the JWKS has no usable key (the last one: %s)", last);
-		keyset_unref(k);
-		k = NULL;
-	}
+	keyset_unref(k);
+	k = NULL;
 out:
 	json_decref(root);
 	return k;

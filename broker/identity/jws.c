@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/encode.h"
+#include "base/json.h"
 
 /* RFC 7515 §2: one canonical segment that is not empty. b64url_decode() knows the alphabet, so nothing outside it gets
  * any further. */
@@ -59,8 +60,7 @@ const char *jws_split(struct slice token, struct jws *out)
 
 json_t *jws_read_json(struct slice json)
 {
-	json_error_t e;
-	json_t *root = json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, &e);
+	json_t *root = json_read(json, NULL);
 
 	if (root && !json_is_object(root)) {
 		json_decref(root);

@@ -27,7 +27,7 @@ struct jws_header {
 const char *jws_split(struct slice token, struct jws *out);
 /* typ: the media type without "application/" that is demanded. *field: which member is at fault. */
 const char *jws_read_header(const struct jws *j, const char *typ, struct jws_header *out, const char **field);
-/* Owned; NULL when it is no JSON object or holds a member twice. */
+/* Owned; NULL when it is no JSON object or holds a member twice; or, with errno ENOMEM, when memory is out. */
 json_t *jws_read_json(struct slice json);
 
 /* A key made ready to verify many times, by one thread. */

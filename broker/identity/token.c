@@ -3,6 +3,7 @@
  * nothing of the payload is used but `iss`, and that only to choose whose keys are tried. */
 #include "identity/token.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,7 +87,7 @@ static uint64_t epoch_for(struct token_verifier *v, const struct issuer_entry *e
 	return ++v->epochs;
 }
 
-/* NULL when memory is out: then every token is answered keys_unavailable. */
+/* NULL when memory is out: then a token is answered keys_unavailable, and the next one tries again. */
 static struct live *live_new(struct token_verifier *v, const struct issuers *issuers)
 {
 	size_t n = issuers_count(issuers);
@@ -319,6 +320,8 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 		refuse(&k, REASON_INVALID_TOKEN, "", "a token has at most 8192 bytes");
 		return;
 	}
+	if (!v->live && v->issuers)
+		v->live = live_new(v, v->issuers);
 	if (!v->live) {
 		refuse(&k, REASON_KEYS_UNAVAILABLE, "iss", "the broker has no issuers at hand: try again");
 		return;
@@ -332,7 +335,10 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 		return;
 	}
 	v->misses++;
+	errno = 0;
 	f = verify(&k, token);
+	if (!f && errno == ENOMEM) /* jansson and OpenSSL do not say so, malloc() did: the token is not at fault */
+		out_of_memory(&k);
 	if (!f)
 		return;
 	judge(&k, f, arena);

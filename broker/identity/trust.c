@@ -4,6 +4,7 @@
 
 #include "identity/trust_priv.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -67,11 +68,11 @@ bool trust_signature_is_strong(X509 *cert)
 	return md == NID_sha256 || md == NID_sha384 || md == NID_sha512 || key == NID_ED25519;
 }
 
-/* True when the file simply had no more PEM blocks. */
-static bool at_end_of_pem(void)
+/* True when the file simply had no more PEM blocks. OpenSSL says the same when memory ran out on the way to the next one. */
+static bool at_end_of_pem(BIO *bio)
 {
 	unsigned long e = ERR_peek_last_error();
-	bool end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+	bool end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE && BIO_eof(bio) && errno != ENOMEM;
 
 	ERR_clear_error();
 	return end;
@@ -105,7 +106,7 @@ static int add_anchors(struct trust_domain *d, BIO *bio, struct problem *why)
 		if (rc < 0)
 			return rc;
 	}
-	return at_end_of_pem() ? 0 : problem_set(why, "certificate %zu cannot be read", d->n_anchors + 1);
+	return at_end_of_pem(bio) ? 0 : problem_set(why, "certificate %zu cannot be read", d->n_anchors + 1);
 }
 
 static int add_crl(struct trust_domain *d, X509_CRL *crl, struct problem *why)
@@ -132,7 +133,7 @@ static int add_crls(struct trust_domain *d, BIO *bio, struct problem *why)
 		if (rc < 0)
 			return rc;
 	}
-	if (!at_end_of_pem())
+	if (!at_end_of_pem(bio))
 		return problem_set(why, "CRL %d cannot be read", n + 1);
 	return n ? 0 : problem_set(why, "no CRL is in it");
 }
@@ -149,6 +150,7 @@ static int load_pem(struct trust_domain *d, const char *file, size_t max,
 	if (file_read(file, max, &pem, &n, why) < 0)
 		return -1;
 	bio = BIO_new_mem_buf(n ? pem : (const void *)"", (int)n);
+	errno = 0;
 	rc = bio ? add(d, bio, why) : problem_set(why, "out of memory");
 	BIO_free(bio);
 	free(pem);

@@ -11,12 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define uthash_fatal(msg) abort()
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/bucket.h"
+#include "base/table.h"
 
 #define REMEMBERED_MAX 65536 /* addresses without a connection */
 #define REMEMBERED_MS 2000   /* an empty budget is whole again: it holds two seconds' worth */
@@ -93,7 +91,7 @@ static struct source *add(struct sources *s, const struct source_key *k, uint32_
 	e->key = *k;
 	bucket_fill(&e->budget, BURST_S * per_s, now_ms);
 	HASH_ADD(hh, s->table, key, sizeof e->key, e);
-	if (e->hh.tbl)
+	if (TABLE_HAS(e, hh))
 		return e;
 	free(e);
 	return NULL;

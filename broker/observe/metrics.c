@@ -138,7 +138,7 @@ static struct series *series_add(struct metrics *m, enum metric id, const char *
 		s = series_new(&metric_infos[id], key, n, l1, l2);
 		if (s)
 			HASH_ADD_KEYPTR(hh, f->table, s->key, s->key_n, s);
-		if (s && !s->hh.tbl) { /* out of memory */
+		if (s && !TABLE_HAS(s, hh)) { /* out of memory */
 			series_free(s);
 			s = NULL;
 		}

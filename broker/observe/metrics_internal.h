@@ -5,8 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include "base/table.h"
 
 #include "observe/metrics.h"
 

@@ -8,9 +8,11 @@
  * tools.spec.*.input_schema. */
 #include "policy/profile.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/encode.h"
+#include "base/json.h"
 #include "base/secret.h"
 #include "policy/destination.h"
 #include "policy/profile_priv.h"
@@ -285,8 +287,10 @@ static json_t *parse_json(struct slice json, struct problem *why)
 		problem_set(why, "%zu bytes, and a profile has at most %d", json.n, PROFILE_MAX);
 		return NULL;
 	}
-	root = json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, &error);
-	if (!root)
+	root = json_read(json, &error);
+	if (!root && errno == ENOMEM)
+		problem_set(why, "out of memory");
+	else if (!root)
 		problem_set(why, "line %d, column %d: %s", error.line, error.column, error.text);
 	return root;
 }

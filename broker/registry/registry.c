@@ -5,8 +5,8 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <uthash.h>
 
+#include "base/table.h"
 #include "base/words.h"
 #include "policy/profile.h"
 
@@ -134,7 +134,10 @@ static int add_tenant(struct registry *r, const char *name)
 		return -1;
 	slice_copy_str(slice_str(name), t->name, sizeof t->name);
 	HASH_ADD_STR(r->tenants, name, t);
-	return 0;
+	if (TABLE_HAS(t, hh))
+		return 0;
+	free(t);
+	return -1;
 }
 
 static int sealed(const struct registry *r, struct problem *why)
@@ -144,31 +147,51 @@ static int sealed(const struct registry *r, struct problem *why)
 	return 0;
 }
 
+/* Takes e. What could not be added is freed with the registry. */
+static int index_agent(struct registry *r, struct agent_entry *e)
+{
+	HASH_ADD_KEYPTR(by_name, r->by_name, e->name_key, strlen(e->name_key), e);
+	if (!TABLE_HAS(e, by_name)) {
+		free(e);
+		return -1;
+	}
+	HASH_ADD_KEYPTR(by_spiffe, r->by_spiffe, e->agent.spiffe_id, strlen(e->agent.spiffe_id), e);
+	return TABLE_HAS(e, by_spiffe) ? 0 : -1;
+}
+
+static int index_key(struct registry *r, const struct agent *a)
+{
+	struct key_entry *k;
+
+	if (!a->key)
+		return 0;
+	k = calloc(1, sizeof *k);
+	if (!k)
+		return -1;
+	k->id = tenant_key(a->tenant, a->key);
+	k->agent = a;
+	HASH_ADD(hh, r->by_key, id, sizeof k->id, k);
+	if (TABLE_HAS(k, hh))
+		return 0;
+	free(k);
+	return -1;
+}
+
 int registry_add_agent(struct registry *r, const struct agent *a, struct problem *why)
 {
 	struct agent_entry *e = NULL;
-	struct key_entry *k = NULL;
 
 	if (sealed(r, why) || check_agent(r, a, why))
 		return -1;
 	e = calloc(1, sizeof *e);
-	k = calloc(1, sizeof *k);
-	if (!e || !k || add_tenant(r, a->tenant)) {
+	if (!e || add_tenant(r, a->tenant)) {
 		free(e);
-		free(k);
 		return problem_set(why, "out of memory");
 	}
 	e->agent = *a;
 	make_key(a->tenant, slice_str(a->name), e->name_key);
-	HASH_ADD_KEYPTR(by_spiffe, r->by_spiffe, e->agent.spiffe_id, strlen(e->agent.spiffe_id), e);
-	HASH_ADD_KEYPTR(by_name, r->by_name, e->name_key, strlen(e->name_key), e);
-	if (!a->key) {
-		free(k);
-		return 0;
-	}
-	k->id = tenant_key(a->tenant, a->key);
-	k->agent = &e->agent;
-	HASH_ADD(hh, r->by_key, id, sizeof k->id, k);
+	if (index_agent(r, e) || index_key(r, &e->agent))
+		return problem_set(why, "out of memory");
 	return 0;
 }
 
@@ -210,7 +233,11 @@ static int add_route(struct registry *r, const char *tenant, struct profile *p, 
 	slice_copy_str(slice_str(tenant), e->tenant, sizeof e->tenant);
 	e->profile = profile_ref(p);
 	HASH_ADD_STR(r->routes, key, e);
-	return 0;
+	if (TABLE_HAS(e, hh))
+		return 0;
+	profile_unref(e->profile);
+	free(e);
+	return problem_set(why, "out of memory");
 }
 
 int registry_add_profile(struct registry *r, struct profile *p, struct problem *why)

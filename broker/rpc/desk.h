@@ -3,8 +3,7 @@
 #ifndef BATON_RPC_DESK_H
 #define BATON_RPC_DESK_H
 
-#include <uthash.h>
-
+#include "base/table.h"
 #include "rpc/op.h"
 #include "rpc/task.h"
 

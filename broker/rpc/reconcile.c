@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -86,6 +85,8 @@ void reconcile_seen(void *arg, struct slice event, struct slice handoff_id, enum
 		return;
 	}
 	HASH_ADD_STR(r->seen, key, s);
+	if (!TABLE_HAS(s, hh))
+		free(s); /* its line is written once more */
 }
 
 void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms)

@@ -5,7 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
+
+#include "base/table.h"
 
 #define ROUTES_MAX 65536
 #define FOLLOWED_MAX (1u << 20)
@@ -74,6 +75,10 @@ struct shared_route *shared_route(struct shared *s, const char *tenant, const ch
 	if (!r && HASH_COUNT(s->routes) < ROUTES_MAX && (r = calloc(1, sizeof *r))) {
 		memcpy(r->key, key, t + 1 + n + 1);
 		HASH_ADD_STR(s->routes, key, r);
+		if (!TABLE_HAS(r, hh)) {
+			free(r);
+			r = NULL;
+		}
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
@@ -100,7 +105,12 @@ bool shared_follow(struct shared *s, const struct handoff_id *id, unsigned worke
 	if (!f && HASH_COUNT(s->followed) < FOLLOWED_MAX && (f = calloc(1, sizeof *f))) {
 		memcpy(f->id, id->b, HANDOFF_ID_BYTES);
 		HASH_ADD(hh, s->followed, id, HANDOFF_ID_BYTES, f);
-		atomic_fetch_add(&s->n_followed, 1);
+		if (TABLE_HAS(f, hh)) {
+			atomic_fetch_add(&s->n_followed, 1);
+		} else {
+			free(f);
+			f = NULL;
+		}
 	}
 	if (f) {
 		f->workers |= UINT64_C(1) << worker;

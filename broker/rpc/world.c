@@ -40,6 +40,10 @@ static void index_route(void *arg, const char *tenant, const struct profile *p)
 		return;
 	}
 	HASH_ADD(hh, x->world->routes, key, sizeof r->key, r);
+	if (TABLE_HAS(r, hh))
+		return;
+	x->failed = true;
+	free(r);
 }
 
 struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, bool audit_payload_hash)

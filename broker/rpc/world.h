@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <uthash.h>
 
+#include "base/table.h"
 #include "identity/issuer.h"
 #include "messaging/envelope.h"
 #include "registry/registry.h"

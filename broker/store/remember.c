@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,11 +11,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <uthash.h>
-
 #include "base/file.h"
+#include "base/json.h"
 #include "base/jsonw.h"
 #include "base/log.h"
+#include "base/table.h"
 #include "base/words.h"
 
 #define WORKERS_MAX 64
@@ -62,7 +61,10 @@ static struct entry *entry_of(struct remember *m, const char *name)
 		return NULL;
 	}
 	HASH_ADD_STR(m->entries, name, e);
-	return e;
+	if (TABLE_HAS(e, hh))
+		return e;
+	free(e);
+	return NULL;
 }
 
 struct remembered *remember_slot(struct remember *m, const char *tenant, const char *route)
@@ -107,7 +109,7 @@ static int read_one(struct remember *m, int number, struct problem *why)
 		return 0;
 	if (file_read(path, FILE_MAX, &text, &n, why) != 0)
 		return -1;
-	doc = json_loadb((const char *)text, n, JSON_REJECT_DUPLICATES, NULL);
+	doc = json_read(slice_of(text, n), NULL);
 	slots = json_object_get(doc, "slots");
 	if (!json_is_object(slots))
 		r = problem_set(why, "%s: not what Baton wrote; remove it if it cannot be restored", path);

@@ -96,8 +96,15 @@ static void arena_keeps_its_cap(void **state)
 	arena_reset(a);
 	assert_int_equal(arena_used(a), 0);
 	assert_non_null(arena_alloc(a, 100));
+	assert_false(arena_failed(a));
 	assert_null(arena_alloc(a, SIZE_MAX));
+	assert_true(arena_failed(a));
+	arena_forgive(a);
 	assert_null(arena_strndup(a, "", SIZE_MAX));
+	assert_non_null(arena_alloc(a, 100));
+	assert_true(arena_failed(a)); /* what does fit does not fill the hole */
+	arena_reset(a);
+	assert_false(arena_failed(a));
 	arena_free(a);
 	arena_free(NULL);
 }

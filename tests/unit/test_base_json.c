@@ -1,0 +1,71 @@
+/* Is JSON read wholly or not at all, also when memory runs out at any moment of it? The linker puts fail_malloc() before malloc(). */
+#include "base/json.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static long left = -1; /* allocations until one fails; -1: none */
+
+void *__real_malloc(size_t n);
+void *__wrap_malloc(size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+	if (left >= 0 && left-- == 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return __real_malloc(n);
+}
+
+static const char text[] =
+	"{\"iss\":\"https://issuer.example/a/realm/that/is/long/enough/to/grow/a/buffer\",\"exp\":1795700000,\"n\":1.5,"
+	"\"aud\":[\"one\",\"the other one, which is long as well\"],\"cnf\":{\"x5t#S256\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}";
+
+/* jansson alone leaves a character out when it cannot grow the buffer of a text, and reports success. */
+static void test_no_memory(void **state)
+{
+	json_t *whole = json_read(slice_str(text), NULL), *got;
+	unsigned refused = 0;
+
+	assert_non_null(whole);
+	for (long i = 0;; i++) {
+		left = i;
+		got = json_read(slice_str(text), NULL);
+		if (left >= 0)
+			break; /* it did not come so far */
+		left = -1;
+		assert_null(got);
+		assert_int_equal(errno, ENOMEM);
+		refused++;
+	}
+	left = -1;
+	assert_true(json_equal(whole, got));
+	assert_true(refused > 20);
+	json_decref(got);
+	json_decref(whole);
+}
+
+static void test_what_is_no_json(void **state)
+{
+	static const char *const bad[] = {"", "{", "{\"a\":1,\"a\":2}", "{\"a\":1} x", "[1,]"};
+	json_error_t e;
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		assert_null(json_read(slice_str(bad[i]), &e));
+		assert_int_equal(errno, 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_memory), cmocka_unit_test(test_what_is_no_json)};
+
+	return cmocka_run_group_tests_name("base/json", tests, NULL, NULL);
+}
