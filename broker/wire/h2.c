@@ -54,6 +54,7 @@ static int h2_open_session(struct h2 *h)
 {
 	nghttp2_session_callbacks *cbs = NULL;
 	nghttp2_option *o = h2_options(&h->limits);
+	nghttp2_mem mem = h2_memory(h);
 	int rc = -1;
 
 	if (!o || nghttp2_session_callbacks_new(&cbs) != 0)
@@ -61,9 +62,9 @@ static int h2_open_session(struct h2 *h)
 	h2_recv_callbacks(cbs);
 	h2_send_callbacks(cbs);
 	if (h->server)
-		rc = nghttp2_session_server_new2(&h->ng, cbs, h, o);
+		rc = nghttp2_session_server_new3(&h->ng, cbs, h, o, &mem);
 	else
-		rc = nghttp2_session_client_new2(&h->ng, cbs, h, o);
+		rc = nghttp2_session_client_new3(&h->ng, cbs, h, o, &mem);
 out:
 	nghttp2_session_callbacks_del(cbs);
 	nghttp2_option_del(o);
@@ -104,9 +105,12 @@ void h2_free(struct h2 *h)
 	if (!h)
 		return;
 	assert(!h->busy);
-	nghttp2_session_del(h->ng); /* calls nothing back */
-	h2_table_clear(&h->streams, h2_stream_free);
 	h2_block_free(h->block);
+	if (h->no_memory)
+		h2_memory_free(h);
+	else
+		nghttp2_session_del(h->ng); /* calls nothing back */
+	h2_table_clear(&h->streams, h2_stream_free);
 	free(h);
 }
 
@@ -119,6 +123,11 @@ int h2_fail(struct h2 *h, uint32_t code, const char *why)
 	(void)nghttp2_submit_goaway(h->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->ng), code,
 				    (const uint8_t *)why, strlen(why));
 	return -1;
+}
+
+struct h2_stream *h2_find(const struct h2 *h, int32_t stream)
+{
+	return h->no_memory ? NULL : h2_table_find(&h->streams, stream);
 }
 
 /* ---- bytes ---- */
@@ -175,29 +184,31 @@ static int h2_pull_more(struct h2 *h)
 int h2_pull(struct h2 *h, struct buf *out, size_t max)
 {
 	assert(!h->busy);
+	if (h->no_memory)
+		return -1;
 	h->busy = true;
 	h->out = out;
 	h->out_end = max > SIZE_MAX - out->n ? SIZE_MAX : out->n + max;
 	(void)h2_pull_more(h);
 	(void)h2_send_round(h);
+	h->out = NULL;
+	h->busy = false;
 	/* nghttp2 found a fault and said so to the peer: it reads no more. */
 	if (!h->over && h->goaway_sent != NGHTTP2_NO_ERROR && !nghttp2_session_want_read(h->ng)) {
 		h->over = true;
 		h->error = nghttp2_http2_strerror(h->goaway_sent);
 	}
-	h->out = NULL;
-	h->busy = false;
 	return h->over ? -1 : 0;
 }
 
 bool h2_wants_write(const struct h2 *h)
 {
-	return h->left_n || nghttp2_session_want_write(h->ng);
+	return !h->no_memory && (h->left_n || nghttp2_session_want_write(h->ng));
 }
 
 bool h2_done(const struct h2 *h)
 {
-	return !h->left_n && !nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng);
+	return h->no_memory || (!h->left_n && !nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng));
 }
 
 const char *h2_error(const struct h2 *h)

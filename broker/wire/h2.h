@@ -106,14 +106,14 @@ const char *h2_error(const struct h2 *h); /* static text, "" when fine */
 /* Client: opens a stream; its id, or -1 (GOAWAY seen, the server's limit of streams). end: no body. */
 int32_t h2_request(struct h2 *h, const struct h2_header *headers, size_t n, bool end);
 /* Server: response headers; once a stream. end: they end the stream (trailers-only). 0, or -1 when the stream is
- * gone. */
+ * gone, or is reset now because they cannot be sent (too large, out of memory). */
 int h2_respond(struct h2 *h, int32_t stream, const struct h2_header *headers, size_t n, bool end);
 enum h2_send_result { H2_SENT, H2_FULL /* taken, but stop until on_writable */, H2_GONE };
 /* H2_GONE: the stream is closed, reset, finished or not answered yet; or whoever called went on after H2_FULL until
  * three times send_high more was queued, or the connection's queue is over its cap: then the stream is reset. */
 /* Queues a copy of two pieces as one run (a frame's head and its body; the second may be empty). */
 enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, struct slice body);
-/* After everything queued: trailers that end the stream (server), or END_STREAM alone (n = 0). */
+/* After everything queued: trailers that end the stream (server), or END_STREAM alone (n = 0). 0, or -1 as above. */
 int h2_finish(struct h2 *h, int32_t stream, const struct h2_header *trailers, size_t n);
 int h2_reset(struct h2 *h, int32_t stream, uint32_t code);
 void h2_consume(struct h2 *h, int32_t stream, size_t n);

@@ -1,5 +1,6 @@
 /* What do the files of wire/h2 share? The session, its streams and the token buckets. h2.c has the session's life,
- * h2_recv.c what the peer sends, h2_send.c what is sent to it, h2_budget.c the buckets, h2_table.c the streams by id.
+ * h2_recv.c what the peer sends, h2_send.c what is sent to it, h2_budget.c the buckets, h2_table.c the streams by id, h2_memory.c nghttp2's
+ * allocations.
  */
 #ifndef BATON_WIRE_H2_PRIV_H
 #define BATON_WIRE_H2_PRIV_H
@@ -46,6 +47,7 @@ struct h2_table {
 
 struct h2 {
 	nghttp2_session *ng;
+	struct h2_piece *pieces; /* all its memory */
 	const struct h2_events *ev;
 	void *user;
 	struct h2_limits limits;
@@ -65,6 +67,7 @@ struct h2 {
 	const char *error;
 	bool server;
 	bool over;
+	bool no_memory; /* over, and nghttp2 must not be called again */
 	uint32_t goaway_sent; /* code of our last GOAWAY */
 	bool goaway_seen;     /* the peer sent one */
 	bool busy; /* inside h2_feed or h2_pull */
@@ -90,6 +93,12 @@ void h2_budget_sent(struct h2 *h, bool data); /* HEADERS or DATA of ours */
 
 /* h2.c: ends the session with GOAWAY. why: static. Returns -1. */
 int h2_fail(struct h2 *h, uint32_t code, const char *why);
+/* NULL too when the session may not be asked for anything more. */
+struct h2_stream *h2_find(const struct h2 *h, int32_t stream);
+
+/* h2_memory.c */
+nghttp2_mem h2_memory(struct h2 *h);
+void h2_memory_free(struct h2 *h);
 
 /* h2_recv.c */
 void h2_recv_callbacks(nghttp2_session_callbacks *cbs);

@@ -93,12 +93,13 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *a
 
 	h2_block_drop(h);
 	h->block = calloc(1, sizeof *h->block);
-	if (!h->block)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	h->block->stream = f->hd.stream_id;
-	if (request && !h2_table_add(&h->streams, f->hd.stream_id))
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	return 0;
+	if (h->block)
+		h->block->stream = f->hd.stream_id;
+	if (h->block && (!request || h2_table_add(&h->streams, f->hd.stream_id)))
+		return 0;
+	/* Nothing of it was looked at: safe to try again (RFC 9113 §8.7). */
+	(void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 static int on_header(nghttp2_session *ng, const nghttp2_frame *f, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
@@ -190,7 +191,7 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t stream, con
 
 void h2_consume(struct h2 *h, int32_t stream, size_t n)
 {
-	struct h2_stream *s = h2_table_find(&h->streams, stream);
+	struct h2_stream *s = h2_find(h, stream);
 
 	if (!s)
 		return;
@@ -256,7 +257,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 static int on_stream_close(nghttp2_session *ng, int32_t stream, uint32_t code, void *arg)
 {
 	struct h2 *h = arg;
-	struct h2_stream *s = h2_table_find(&h->streams, stream);
+	struct h2_stream *s = h2_find(h, stream);
 
 	if (s)
 		h2_stream_closed(h, s, code);

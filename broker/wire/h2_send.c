@@ -152,7 +152,7 @@ static bool h2_may_queue(const struct h2 *h, struct h2_stream *s, size_t n)
 
 enum h2_send_result h2_send(struct h2 *h, int32_t stream, struct slice head, struct slice body)
 {
-	struct h2_stream *s = h2_table_find(&h->streams, stream);
+	struct h2_stream *s = h2_find(h, stream);
 	size_t n = head.n + body.n;
 
 	if (!s || s->reset || s->finished || (h->server && !s->answered))
@@ -233,6 +233,8 @@ bool h2_send_round(struct h2 *h)
 	bool any = h->yielded || h->writable;
 	struct h2_stream *s;
 
+	if (h->no_memory)
+		return false;
 	while ((s = h->yielded)) {
 		h->yielded = s->next_yielded;
 		s->waits = false;
@@ -359,17 +361,26 @@ int32_t h2_request(struct h2 *h, const struct h2_header *headers, size_t n, bool
 	return id;
 }
 
+/* The answer, or its end, cannot be sent: whoever waits for it must hear that. */
+static int h2_mute(struct h2 *h, int32_t stream)
+{
+	(void)h2_reset(h, stream, NGHTTP2_INTERNAL_ERROR);
+	return -1;
+}
+
 int h2_respond(struct h2 *h, int32_t stream, const struct h2_header *headers, size_t n, bool end)
 {
 	nghttp2_nv nv[SEND_HEADERS_MAX];
-	struct h2_stream *s = h2_table_find(&h->streams, stream);
+	struct h2_stream *s = h2_find(h, stream);
 
-	if (!s || !h->server || s->reset || s->answered || !h2_headers_fit(headers, n))
+	if (!s || !h->server || s->reset || s->answered)
 		return -1;
+	if (!h2_headers_fit(headers, n))
+		return h2_mute(h, stream);
 	h2_nvs(nv, headers, n);
 	nghttp2_data_provider body = {.source.ptr = s, .read_callback = on_read};
 	if (nghttp2_submit_response(h->ng, stream, nv, n, end ? NULL : &body) != 0)
-		return -1;
+		return h2_mute(h, stream);
 	s->answered = true;
 	s->finished = end;
 	return 0;
@@ -399,14 +410,14 @@ static struct h2_trailers *h2_trailers_copy(const struct h2_header *h, size_t n)
 
 int h2_finish(struct h2 *h, int32_t stream, const struct h2_header *trailers, size_t n)
 {
-	struct h2_stream *s = h2_table_find(&h->streams, stream);
+	struct h2_stream *s = h2_find(h, stream);
 
-	if (!s || s->reset || s->finished || (h->server && !s->answered) || !h2_headers_fit(trailers, n))
+	if (!s || s->reset || s->finished || (h->server && !s->answered))
 		return -1;
 	if (n) {
-		s->trailers = h2_trailers_copy(trailers, n);
+		s->trailers = h2_headers_fit(trailers, n) ? h2_trailers_copy(trailers, n) : NULL;
 		if (!s->trailers)
-			return -1;
+			return h2_mute(h, stream);
 	}
 	s->finished = true;
 	h2_wake(h, s);
@@ -415,7 +426,7 @@ int h2_finish(struct h2 *h, int32_t stream, const struct h2_header *trailers, si
 
 int h2_reset(struct h2 *h, int32_t stream, uint32_t code)
 {
-	struct h2_stream *s = h2_table_find(&h->streams, stream);
+	struct h2_stream *s = h2_find(h, stream);
 
 	if (!s || s->reset)
 		return -1;
