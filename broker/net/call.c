@@ -16,7 +16,7 @@
 #include "net/trailers.h"
 #include "net/worker.h"
 
-enum { H2_NO_ERROR = 0, H2_CANCEL = 8 };
+enum { H2_NO_ERROR = 0, H2_REFUSED_STREAM = 7, H2_CANCEL = 8 };
 
 static struct call **bucket_of(struct conn *c, int32_t stream)
 {
@@ -177,8 +177,8 @@ void call_on_headers(struct conn *c, int32_t stream, const struct h2_header *h, 
 	struct request r;
 	struct call *call = conn_live(c) ? call_new(c, stream, h, n) : NULL;
 
-	if (!call) {
-		h2_reset(c->h2, stream, H2_CANCEL);
+	if (!call) { /* nothing of it was looked at: safe to try again (RFC 9113 §8.7) */
+		h2_reset(c->h2, stream, H2_REFUSED_STREAM);
 		return;
 	}
 	if (request_read(h, n, &r) < 0)

@@ -242,7 +242,7 @@ static void *lookup_thread(void *arg)
 		lookup_store(q, list);
 		freeaddrinfo(list);
 	}
-	if (!loop_post(q->loop, lookup_done, q))
+	if (!loop_post_sure(q->loop, lookup_done, q))
 		lookup_free(q); /* the loop has gone */
 	return NULL;
 }

@@ -111,6 +111,7 @@ struct http *http_listen(struct loop *l, const char *address, const struct http_
 {
 	struct http *h = calloc(1, sizeof *h);
 
+	loop_be_patient(); /* what serves pages has time */
 	if (!h || !(h->server = evhttp_new(loop_base(l)))) {
 		problem_set(why, "out of memory");
 		goto out;

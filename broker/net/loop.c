@@ -16,8 +16,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define TAIL_ROUNDS 8
 #define POSTED_KEPT 1024 /* entries of the queue's memory that are kept for the next burst */
+#define MEMORY_WAIT_US 1000 /* before memory that was not there is asked for again */
+#define PATIENCE 10000      /* how often */
 
 struct posted {
 	void (*fn)(void *arg);
@@ -52,9 +56,21 @@ struct loop {
 	struct tail_list tails[LOOP_STAGES];
 	struct tail_list running; /* the stage under way: loop_defer_cancel() looks here too */
 	struct loop_signal *signals;
+	struct loop_timer *late;  /* set, but libevent had no memory for them: tried again each turn */
+};
+
+struct loop_timer {
+	struct loop *loop;
+	struct event *ev;
+	void (*fn)(void *arg);
+	void *arg;
+	int64_t due_ms;
+	bool late;
+	struct loop_timer *late_next;
 };
 
 static _Thread_local struct loop *current;
+static _Thread_local bool patient; /* loop_be_patient() */
 
 static void tails_init(struct tail_list *t)
 {
@@ -166,6 +182,35 @@ static void ignore_sigpipe(void)
 	sigaction(SIGPIPE, &sa, NULL);
 }
 
+/* ---- libevent's memory ---- */
+
+static void *event_realloc(void *p, size_t n)
+{
+	void *q = realloc(p, n);
+
+	for (int i = 0; !q && n && patient && i < PATIENCE; i++) {
+		usleep(MEMORY_WAIT_US);
+		q = realloc(p, n);
+	}
+	return q;
+}
+
+static void *event_malloc(size_t n)
+{
+	return event_realloc(NULL, n);
+}
+
+static void begin_process(void)
+{
+	event_set_mem_functions(event_malloc, event_realloc, free); /* before any other call of libevent */
+	ignore_sigpipe();
+}
+
+void loop_be_patient(void)
+{
+	patient = true;
+}
+
 static struct event_base *make_base(void)
 {
 	struct event_config *c = event_config_new();
@@ -186,7 +231,7 @@ struct loop *loop_new(void)
 
 	if (!l)
 		return NULL;
-	pthread_once(&once, ignore_sigpipe);
+	pthread_once(&once, begin_process);
 	atomic_init(&l->refs, 1);
 	atomic_init(&l->stop, false);
 	pthread_mutex_init(&l->lock, NULL);
@@ -269,6 +314,48 @@ struct event_base *loop_base(struct loop *l)
 	return l->base;
 }
 
+/* Puts a timer on the base; one that memory is missing for waits among the late ones. */
+static void timer_add(struct loop_timer *t)
+{
+	int64_t ms = t->due_ms - clock_mono_ms();
+	struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	if (ms < 0)
+		tv = (struct timeval){0, 0};
+	if (evtimer_add(t->ev, &tv) == 0)
+		return;
+	t->late = true;
+	t->late_next = t->loop->late;
+	t->loop->late = t;
+}
+
+static void timer_not_late(struct loop_timer *t)
+{
+	struct loop_timer **at = &t->loop->late;
+
+	if (!t->late)
+		return;
+	while (*at != t)
+		at = &(*at)->late_next;
+	*at = t->late_next;
+	t->late = false;
+}
+
+static void try_late(struct loop *l)
+{
+	struct loop_timer *t = l->late, *next;
+
+	if (!t)
+		return;
+	usleep(MEMORY_WAIT_US);
+	l->late = NULL;
+	for (; t; t = next) {
+		next = t->late_next;
+		t->late = false;
+		timer_add(t);
+	}
+}
+
 void loop_run(struct loop *l)
 {
 	struct loop *before = current;
@@ -276,9 +363,10 @@ void loop_run(struct loop *l)
 	current = l;
 	run_tails(l);
 	while (!atomic_load(&l->stop)) {
-		/* Tails that are still waiting after their rounds must not wait for an event. */
-		event_base_loop(l->base, EVLOOP_ONCE | (tails_waiting(l) ? EVLOOP_NONBLOCK : 0));
+		/* Tails that are still waiting after their rounds, and late timers, must not wait for an event. */
+		event_base_loop(l->base, EVLOOP_ONCE | (tails_waiting(l) || l->late ? EVLOOP_NONBLOCK : 0));
 		run_tails(l);
+		try_late(l);
 	}
 	atomic_store(&l->stop, false);
 	current = before;
@@ -307,20 +395,37 @@ static bool posted_grow(struct post_queue *q)
 	return true;
 }
 
-bool loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
+static enum post_result { POST_OK, POST_CLOSED, POST_MEMORY } post(struct loop *l, void (*fn)(void *arg), void *arg)
 {
-	bool ok = false, was_empty = false;
+	enum post_result rc = POST_MEMORY;
+	bool was_empty = false;
 
 	pthread_mutex_lock(&l->lock);
-	if (!l->closed && (l->posted.n < l->posted.size || posted_grow(&l->posted))) {
+	if (l->closed) {
+		rc = POST_CLOSED;
+	} else if (l->posted.n < l->posted.size || posted_grow(&l->posted)) {
 		was_empty = l->posted.n == 0;
 		l->posted.v[l->posted.n++] = (struct posted){fn, arg};
-		ok = true;
+		rc = POST_OK;
 	}
 	pthread_mutex_unlock(&l->lock);
 	if (was_empty)
 		wake(l);
-	return ok;
+	return rc;
+}
+
+bool loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	return post(l, fn, arg) == POST_OK;
+}
+
+bool loop_post_sure(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	enum post_result rc;
+
+	while ((rc = post(l, fn, arg)) == POST_MEMORY)
+		usleep(MEMORY_WAIT_US);
+	return rc == POST_OK;
 }
 
 void loop_defer(struct loop *l, struct loop_tail *t)
@@ -345,12 +450,6 @@ void loop_defer_cancel(struct loop *l, struct loop_tail *t)
 	t->next = NULL;
 }
 
-struct loop_timer {
-	struct event *ev;
-	void (*fn)(void *arg);
-	void *arg;
-};
-
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_timer *t = arg;
@@ -364,6 +463,7 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *arg), void *a
 
 	if (!t)
 		return NULL;
+	t->loop = l;
 	t->fn = fn;
 	t->arg = arg;
 	t->ev = evtimer_new(l->base, on_timer, t);
@@ -376,23 +476,24 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *arg), void *a
 
 void loop_timer_set(struct loop_timer *t, int64_t ms)
 {
-	if (ms < 0)
-		ms = 0;
-	struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	evtimer_add(t->ev, &tv);
+	timer_not_late(t);
+	t->due_ms = clock_mono_ms() + (ms > 0 ? ms : 0);
+	timer_add(t);
 }
 
 void loop_timer_stop(struct loop_timer *t)
 {
-	if (t)
-		evtimer_del(t->ev);
+	if (!t)
+		return;
+	timer_not_late(t);
+	evtimer_del(t->ev);
 }
 
 void loop_timer_free(struct loop_timer *t)
 {
 	if (!t)
 		return;
+	timer_not_late(t);
 	event_free(t->ev);
 	free(t);
 }
@@ -423,11 +524,15 @@ struct loop_fd *loop_fd_new(struct loop *l, int fd, void (*fn)(void *arg, int wh
 	if (!f)
 		return NULL;
 	*f = (struct loop_fd){.loop = l, .fd = fd, .fn = fn, .arg = arg};
-	f->ev = event_new(l->base, fd, EV_PERSIST, on_fd, f);
-	if (!f->ev) {
+	f->ev = event_new(l->base, fd, EV_READ | EV_PERSIST, on_fd, f);
+	/* The first event_add() for a descriptor takes memory, later ones take none: after this one loop_fd_want() cannot fail. */
+	if (!f->ev || event_add(f->ev, NULL) < 0) {
+		if (f->ev)
+			event_free(f->ev);
 		free(f);
 		return NULL;
 	}
+	event_del(f->ev);
 	return f;
 }
 

@@ -8,6 +8,8 @@
 struct event_base;
 
 struct event_base *loop_base(struct loop *l);
+/* From now on libevent waits for memory on this thread, ten seconds at most: its evhttp does not outlive a connection that it has none for. */
+void loop_be_patient(void);
 /* Keeps the struct (not the base) alive, so that loop_post() from another thread stays safe; it says false once
  * freed. */
 struct loop *loop_ref(struct loop *l);

@@ -150,7 +150,7 @@ static void post_all(struct server *s, void (*fn)(void *arg))
 {
 	for (unsigned i = 0; i < s->config.workers; i++)
 		if (s->workers[i].started)
-			loop_post(s->workers[i].loop, fn, &s->workers[i]);
+			loop_post_sure(s->workers[i].loop, fn, &s->workers[i]);
 }
 
 void server_worker_ready(struct server *s, bool ok)
@@ -233,20 +233,17 @@ void server_each_worker(struct server *s, void (*fn)(void *arg, unsigned i), voi
 {
 	unsigned n = s->config.workers;
 	struct round r = {s, fn, arg, n};
-	struct round_one *ones = calloc(n, sizeof *ones);
+	struct round_one ones[WORKERS_MAX];
 
-	if (!ones)
-		abort(); /* a step that some workers have not taken must not be taken for done */
 	for (unsigned i = 0; i < n; i++) {
 		ones[i] = (struct round_one){&r, i};
-		if (!s->workers[i].started || !loop_post(s->workers[i].loop, round_run, &ones[i]))
+		if (!s->workers[i].started || !loop_post_sure(s->workers[i].loop, round_run, &ones[i]))
 			round_done(&r);
 	}
 	pthread_mutex_lock(&s->lock);
 	while (r.left)
 		pthread_cond_wait(&s->cond, &s->lock);
 	pthread_mutex_unlock(&s->lock);
-	free(ones);
 }
 
 unsigned server_close_peers(struct server *s, unsigned i, bool (*pick)(void *arg, const struct call_peer *p), void *arg,

@@ -5,6 +5,7 @@
 
 #include "net/tls.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdatomic.h>
@@ -73,9 +74,11 @@ static int load_key(SSL_CTX *ctx, const char *file, struct problem *why)
 
 static int load_chain(SSL_CTX *ctx, BIO *bio, struct problem *why)
 {
-	X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL);
+	X509 *cert;
 	int rc, extra = 0;
 
+	errno = 0;
+	cert = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL);
 	if (!cert)
 		return openssl_problem(why, "not a PEM certificate");
 	rc = SSL_CTX_use_certificate(ctx, cert);
@@ -88,7 +91,8 @@ static int load_chain(SSL_CTX *ctx, BIO *bio, struct problem *why)
 			return problem_set(why, "more than %d certificates in the chain", CHAIN_MAX);
 		}
 	}
-	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+	/* OpenSSL says that it found no more also when memory ran out on the way. */
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE || !BIO_eof(bio) || errno == ENOMEM)
 		return openssl_problem(why, "a certificate of the chain cannot be read");
 	ERR_clear_error();
 	return 0;
