@@ -222,7 +222,7 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		if (!f || !fetch_begin(f, i, &a))
 			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
 		else if (!fetch_add_outcome(f, &e.record))
-			log_event(LOG_ERROR, "store.memory", F_STR("what", "outcome of a duplicate"));
+			fetch_give_up(f);
 	}
 	if (f)
 		fetch_start(s, b->slot, f);
@@ -257,8 +257,8 @@ static void on_leased(struct redis *s, struct batch *b, struct slice text, const
 			fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
 			break;
 		}
-		if (!lease_records(s, b->slot, f, text.p + at + 2, n))
-			log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", "not a record"));
+		if (!lease_records(s, b->slot, f, text.p + at + 2, n)) /* the others' leases lapse by themselves */
+			log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", "not a record, or out of memory"));
 		at += 2 + n * LEASED_BYTES;
 	}
 	fetch_start(s, b->slot, f);
@@ -288,8 +288,11 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 		bool good = entry_decode(b->slot, text.p + at, &e);
 
 		if (many) {
-			if (!good || !fetch_add(f, &e.record, i->blobs, i->blobs))
-				log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", "not a record"));
+			if (good && fetch_add(f, &e.record, i->blobs, i->blobs))
+				continue;
+			log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", good ? "out of memory" : "not a record"));
+			if (good && b->kind == KIND_LIST)
+				fetch_give_up(f); /* a list that hides something would be believed */
 			continue;
 		}
 		i = items_take(&b->items);
@@ -301,7 +304,7 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 		else if (!fetch_begin(f, i, &ok))
 			item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
 		else if (!fetch_add(f, &e.record, i->blobs, i->blobs))
-			log_event(LOG_ERROR, "store.memory", F_STR("what", "get"));
+			fetch_give_up(f);
 	}
 	fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
 	fetch_start(s, b->slot, f);

@@ -9,6 +9,7 @@ struct result {
 	struct store_answer a;
 	size_t first, n;    /* of fetch.items */
 	bool outcome_alone; /* accept: items[first].outcome belongs to the answer itself */
+	bool given_up;      /* no items: they are not all there */
 };
 
 struct want {
@@ -82,41 +83,50 @@ bool fetch_begin(struct fetch *f, struct item *i, const struct store_answer *a)
 	return true;
 }
 
-static bool add_want(struct fetch *f, const struct record *r, bool outcome)
+/* There is room. */
+static void add_want(struct fetch *f, const struct record *r, bool outcome)
 {
-	struct want *w;
+	struct want *w = &f->wants[f->n_wants++];
 
-	if (!grow(&f->wants, &f->wants_size, f->n_wants, sizeof f->wants[0]))
-		return false;
-	w = &f->wants[f->n_wants++];
 	*w = (struct want){
 		.item = f->n_items - 1, .outcome = outcome, .size = outcome ? r->outcome_size : r->task_size};
 	memcpy(w->token, outcome ? r->outcome_token : r->task_token, TOKEN_BYTES);
-	return true;
 }
 
+/* With all its blobs, or not at all: a task without its bytes would be taken for one that is empty. */
 bool fetch_add(struct fetch *f, const struct record *r, bool task, bool outcome)
 {
-	if (!grow(&f->items, &f->items_size, f->n_items, sizeof f->items[0]))
+	if (!grow(&f->items, &f->items_size, f->n_items, sizeof f->items[0])
+		|| !grow(&f->wants, &f->wants_size, f->n_wants + 1, sizeof f->wants[0]))
 		return false;
 	f->items[f->n_items++] = (struct store_item){.status = STORE_OK, .record = r->r};
 	f->results[f->n_results - 1].n++;
-	if (task && !add_want(f, r, false))
-		return false;
-	return !outcome || !r->outcome_size || add_want(f, r, true);
+	if (task)
+		add_want(f, r, false);
+	if (outcome && r->outcome_size)
+		add_want(f, r, true);
+	return true;
 }
 
 bool fetch_add_outcome(struct fetch *f, const struct record *r)
 {
-	f->results[f->n_results - 1].outcome_alone = true;
-	return fetch_add(f, r, false, true);
+	return f->results[f->n_results - 1].outcome_alone = fetch_add(f, r, false, true);
+}
+
+void fetch_give_up(struct fetch *f)
+{
+	struct result *r = &f->results[f->n_results - 1];
+
+	r->a = (struct store_answer){.status = STORE_UNAVAILABLE, .retry_after_ms = r->a.retry_after_ms};
+	r->outcome_alone = false;
+	r->given_up = true;
 }
 
 static void deliver_one(struct redis *s, struct fetch *f, struct result *r)
 {
-	const struct store_item *first = f->items ? &f->items[r->first] : NULL;
+	const struct store_item *first = r->n && !r->given_up ? &f->items[r->first] : NULL;
 
-	if (r->n && (r->item->kind == KIND_GET || r->outcome_alone)) {
+	if (first && (r->item->kind == KIND_GET || r->outcome_alone)) {
 		r->a.record = first->record;
 		if (first->status != STORE_OK)
 			r->a.status = first->status;
@@ -124,8 +134,8 @@ static void deliver_one(struct redis *s, struct fetch *f, struct result *r)
 	if (r->outcome_alone) {
 		r->a.outcome = first->outcome;
 	} else {
-		r->a.items = r->n ? first : NULL;
-		r->a.n_items = r->n;
+		r->a.items = first;
+		r->a.n_items = first ? r->n : 0;
 	}
 	item_answer(s, r->item, &r->a);
 }
@@ -216,6 +226,10 @@ static size_t open_blob(struct redis *s, const struct slot *slot, struct fetch *
 	const struct seal_name name = {w->outcome ? seal_kind_of(i->record.state) : SEAL_TASK, slot->tenant, slot->route, i->record.id.b, w->token};
 	long n = sealed.p ? seal_open(s->seal, &name, sealed, out) : -1;
 
+	if (n == SEAL_NO_MEMORY) {
+		f->broken = true;
+		return 0;
+	}
 	if (n < 0 || i->status != STORE_OK) {
 		spoil(f, i);
 		return 0;
@@ -322,20 +336,20 @@ struct event_list {
 	uint8_t *plain;
 };
 
-static bool open_event(struct redis *s, const struct slot *slot, const struct record *r, struct store_event *e,
+static enum store_status open_event(struct redis *s, const struct slot *slot, const struct record *r, struct store_event *e,
 		       const uint8_t *token, uint8_t *out, size_t *used)
 {
 	const struct seal_name name = {seal_kind_of(e->state), slot->tenant, slot->route, r->r.id.b, token};
 	long n;
 
 	if (!e->body.n)
-		return true;
+		return STORE_OK;
 	n = seal_open(s->seal, &name, e->body, out);
 	if (n < 0)
-		return false;
+		return n == SEAL_NO_MEMORY ? STORE_UNAVAILABLE : STORE_UNSEALABLE;
 	e->body = slice_of(out, (size_t)n);
 	*used += (size_t)n;
-	return true;
+	return STORE_OK;
 }
 
 /* STORE_OK, STORE_UNSEALABLE or STORE_UNAVAILABLE. */
@@ -353,10 +367,11 @@ static enum store_status open_events(struct redis *s, const struct slot *slot, c
 		return STORE_UNAVAILABLE;
 	for (size_t i = 1; i < reply->elements; i++) {
 		struct store_event *e = &l->v[l->n];
+		bool good = record_event_decode(resp_bytes(reply->element[i]), e, &token);
+		enum store_status rc = good ? open_event(s, slot, r, e, token, l->plain + used, &used) : STORE_UNSEALABLE;
 
-		if (!record_event_decode(resp_bytes(reply->element[i]), e, &token)
-			|| !open_event(s, slot, r, e, token, l->plain + used, &used))
-			return STORE_UNSEALABLE;
+		if (rc != STORE_OK)
+			return rc;
 		l->n++;
 	}
 	return STORE_OK;

@@ -9,8 +9,7 @@
 #ifndef BATON_STORE_REDIS_PRIV_H
 #define BATON_STORE_REDIS_PRIV_H
 
-#include <uthash.h>
-
+#include "base/table.h"
 #include "store/record.h"
 #include "store/redis_conn.h"
 #include "store/remember.h"
@@ -173,10 +172,12 @@ struct fetch *fetch_new(void);
 void fetch_free(struct fetch *f);
 /* Begins the answer of an item; what is added next belongs to it. Takes i. false: out of memory, i is still the caller's. */
 bool fetch_begin(struct fetch *f, struct item *i, const struct store_answer *a);
-/* Adds a record to it, and asks for its blobs. */
+/* Adds a record to it, and asks for its blobs. false: out of memory, nothing was added. */
 bool fetch_add(struct fetch *f, const struct record *r, bool task, bool outcome);
 /* For an accept whose first handoff has an outcome. */
 bool fetch_add_outcome(struct fetch *f, const struct record *r);
+/* The answer under way becomes STORE_UNAVAILABLE: what belongs to it could not be added. */
+void fetch_give_up(struct fetch *f);
 /* Takes f: sends for the blobs, or answers at once when there are none to fetch. */
 void fetch_start(struct redis *s, struct slot *slot, struct fetch *f);
 size_t fetch_write(struct redis *s, struct batch *b, struct buf *out); /* commands written, 0 = failed */

@@ -64,7 +64,10 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 	for (int k = 0; k < KIND_QUEUED; k++)
 		items_init(&slot->queue[k]);
 	HASH_ADD_STR(s->slots, name, slot);
-	return slot;
+	if (TABLE_HAS(slot, hh))
+		return slot;
+	free(slot);
+	return NULL;
 }
 
 /* Names are the caller's to check; here they are checked again, because they become keys. */

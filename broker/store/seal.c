@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#include <uthash.h>
-
+#include "base/table.h"
 #include "store/seal_keys.h"
 
 #define TENANTS_MAX 1024 /* expanded key sets kept; at the cap all are dropped and derived anew as they are needed */
@@ -90,6 +89,10 @@ static struct tenant_keys *tenant_keys(struct seal *s, const char *tenant)
 			return NULL;
 		}
 		HASH_ADD_STR(s->tenants, tenant, t);
+		if (!TABLE_HAS(t, hh)) {
+			free(t);
+			return NULL;
+		}
 	}
 	s->last = t;
 	return t;
@@ -107,8 +110,8 @@ static struct aead *key_for(struct seal *s, const char *tenant, size_t which)
 	n = strlen(t->tenant);
 	memcpy(info, label, sizeof label); /* its NUL parts label and tenant */
 	memcpy(info + sizeof label, t->tenant, n);
-	hkdf_sha256(s->keys->key[which].bytes, SEAL_KEY_BYTES, slice_of(info, sizeof label + n), key, sizeof key);
-	t->aead[which] = aead_new(key);
+	if (hkdf_sha256(s->keys->key[which].bytes, SEAL_KEY_BYTES, slice_of(info, sizeof label + n), key, sizeof key) == 0)
+		t->aead[which] = aead_new(key);
 	secret_wipe(key, sizeof key);
 	return t->aead[which];
 }
@@ -164,7 +167,7 @@ long seal_open(struct seal *s, const struct seal_name *name, struct slice sealed
 {
 	uint8_t a[AAD_MAX];
 	struct aead *k;
-	int which;
+	int which, rc;
 
 	if (!s) {
 		if (sealed.n)
@@ -174,8 +177,9 @@ long seal_open(struct seal *s, const struct seal_name *name, struct slice sealed
 	if (sealed.n < SEAL_OVERHEAD || sealed.p[0] != FORMAT)
 		return -1;
 	which = seal_keys_find(s->keys, sealed.p + 1);
-	k = which < 0 ? NULL : key_for(s, name->tenant, (size_t)which);
-	if (!k || aead_open(k, aad(name, a), slice_of(sealed.p + 5, sealed.n - 5), out) != 0)
+	if (which < 0)
 		return -1;
-	return (long)(sealed.n - SEAL_OVERHEAD);
+	k = key_for(s, name->tenant, (size_t)which);
+	rc = k ? aead_open(k, aad(name, a), slice_of(sealed.p + 5, sealed.n - 5), out) : SEAL_NO_MEMORY;
+	return rc < 0 ? rc : (long)(sealed.n - SEAL_OVERHEAD);
 }

@@ -40,7 +40,8 @@ void seal_free(struct seal *s);
 size_t seal_overhead(const struct seal *s);
 /* out has room for plain.n + seal_overhead(s). 0, or -1. */
 int seal_put(struct seal *s, const struct seal_name *name, struct slice plain, uint8_t *out);
-/* out has room for sealed.n. Returns the length of what was opened, or -1: too short, unknown key, changed, or another's. */
+#define SEAL_NO_MEMORY (-2) /* nothing is known of the bytes */
+/* out has room for sealed.n. Returns the length of what was opened, SEAL_NO_MEMORY, or -1: too short, unknown key, changed, or another's. */
 long seal_open(struct seal *s, const struct seal_name *name, struct slice sealed, uint8_t *out);
 
 #endif
