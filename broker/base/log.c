@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -121,6 +122,17 @@ static void line_write(struct slice line)
 	pthread_mutex_unlock(&sink.lock);
 }
 
+/* What happened at least, when memory is out. */
+static void line_bare(const char *at, enum log_level level, const char *event, bool json)
+{
+	char text[256];
+	int n = snprintf(text, sizeof text, json ? "{\"at\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"cut\":\"out of memory\"}\n"
+						: "%s %-5s %s cut=\"out of memory\"\n", at, level_texts[level], event);
+
+	if (n > 0 && (size_t)n < sizeof text)
+		line_write(slice_of(text, (size_t)n));
+}
+
 void log_fields(enum log_level level, const char *event, const struct log_field *f, size_t n)
 {
 	struct buf line, scratch;
@@ -139,7 +151,10 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
 		buf_reset(&line);
 		form(&line, &scratch, at, level, event, &cut, 1);
 	}
-	line_write(buf_slice(&line));
+	if (line.failed)
+		line_bare(at, level, event, form == line_json);
+	else
+		line_write(buf_slice(&line));
 	buf_clear(&line);
 	buf_clear(&scratch);
 }

@@ -55,15 +55,14 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 	return slice_of(frame, (size_t)(p - frame) + n + envelope.n);
 }
 
-/* Nobody has seen it: it costs no attempt. */
-static void take_back(struct op *op, struct holding *h, const char *note)
+/* Back to the queue, as if it had never been leased. */
+static void take_back(struct rpc_worker *w, struct holding *h, const char *note)
 {
-	struct delivery *d = op->state;
-	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = d->id, .fence = d->fence, .owner = h->subscriber->key,
+	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
 		.kind = FINISH_RELEASE, .delay_ms = LATER_MS, .note = note};
 
-	finish_alone(op->w, &f);
-	holding_drop(op->w, h);
+	finish_alone(w, &f);
+	holding_drop(w, h);
 }
 
 /* The configuration may have changed while it waited. False: it was taken back. */
@@ -76,7 +75,7 @@ static bool still_allowed(struct op *op, struct holding *h)
 	if (!d->task && (d->task = task_unpack(op->arena, d->stored)))
 		d->envelope = task_unpack_envelope(op->arena, d->task);
 	if (!d->envelope) {
-		take_back(op, h, "out of memory");
+		take_back(op->w, h, "out of memory");
 		return false;
 	}
 	return holding_task_stands(op->w, h, op->arena, d->task, d->envelope);
@@ -88,10 +87,14 @@ static void send_frame(struct rpc_call *rc, struct op *op)
 	struct delivery *d = op->state;
 	struct holding *h = holding_find(op->w, &d->id, d->fence);
 
-	if (!h || !h->unsent || !still_allowed(op, h))
+	if (!h || !h->unsent)
 		return;
-	h->unsent = false;
-	call_send(rc->c, d->frame);
+	if (still_allowed(op, h)) {
+		h->unsent = false;
+		call_send(rc->c, d->frame);
+	} else if (arena_failed(op->arena)) {
+		take_back(op->w, h, "out of memory");
+	}
 }
 
 static void release(struct op *op, bool durable)
@@ -106,7 +109,7 @@ static void release(struct op *op, bool durable)
 		return;
 	}
 	if (h)
-		take_back(op, h, "the audit file could not be written");
+		take_back(w, h, "the audit file could not be written");
 	op_end(op);
 }
 
@@ -210,7 +213,7 @@ static bool send_it(struct context *x)
 		}
 	}
 	state->frame = frame_pack(x->op->arena, &d, slice_of(x->task->envelope.data, x->task->envelope.len));
-	if (!state->frame.n) {
+	if (!state->frame.n || arena_failed(x->op->arena)) {
 		holding_drop(x->op->w, h);
 		return false;
 	}
@@ -259,38 +262,29 @@ static void note_change(struct rpc_worker *w, struct desk *d, const struct store
 	change_publish(w, &item->record.id);
 }
 
-/* Whether it may go to s, and s may have it. Else it went back, or aside. */
-static bool judged(struct context *x, bool task_too)
+/* Today's answer to: may this work go to this subscriber? Then it goes; else back, or aside. Takes x->op. */
+static void deliver(struct context *x, bool judge_task)
 {
 	struct rpc_worker *w = x->op->w;
 	struct verdict v = subscriber_judge(x->s, x->desk);
 
-	if (!verdict_ok(&v)) {
-		give_back(w, x->desk, x->record, FINISH_RELEASE, v.reason, v.message, x->task->trace_id);
-		return false;
-	}
-	if (!task_too)
-		return true;
-	v = task_judge(x->op->arena, x->op->world, x->task, x->envelope, clock_unix_ms());
-	if (!verdict_ok(&v))
-		refuse(w, x->desk, x->record, &v, x->task->trace_id);
-	return verdict_ok(&v);
-}
-
-/* Takes x->op. */
-static void deliver(struct context *x, bool judge_task)
-{
-	struct rpc_worker *w = x->op->w;
-
 	x->receiver = registry_by_name(w->world->registry, x->s->tenant, slice_str(x->s->agent));
 	x->profile = registry_route(w->world->registry, x->desk->tenant, slice_str(x->desk->route));
-	if (judged(x, judge_task)) {
-		if (send_it(x))
-			return;
+	if (!verdict_ok(&v)) {
+		give_back(w, x->desk, x->record, FINISH_RELEASE, v.reason, v.message, x->task->trace_id);
+		op_end(x->op);
+		return;
+	}
+	if (judge_task)
+		v = task_judge(x->op->arena, x->op->world, x->task, x->envelope, clock_unix_ms());
+	if (arena_failed(x->op->arena) || (verdict_ok(&v) && !send_it(x))) {
 		/* costs an attempt: what never fits must not come back for ever */
 		give_back(w, x->desk, x->record, FINISH_RETRY, REASON_UNSPECIFIED, "out of memory", x->task->trace_id);
+		op_end(x->op);
+	} else if (!verdict_ok(&v)) {
+		refuse(w, x->desk, x->record, &v, x->task->trace_id);
+		op_end(x->op);
 	}
-	op_end(x->op);
 }
 
 static struct op *op_for(struct rpc_worker *w, struct subscriber *s, struct desk *d, const struct store_record *r)
@@ -318,6 +312,9 @@ void deliver_item(struct rpc_worker *w, struct subscriber *s, struct desk *d, co
 	x.envelope = x.task ? task_unpack_envelope(x.op->arena, x.task) : NULL;
 	if (x.envelope) {
 		deliver(&x, true);
+	} else if (arena_failed(x.op->arena)) {
+		give_back(w, d, r, FINISH_RETRY, REASON_UNSPECIFIED, "out of memory", NULL);
+		op_end(x.op);
 	} else {
 		struct verdict v = verdict_deny(REASON_MALFORMED_ENVELOPE, "", "the stored record cannot be read");
 

@@ -50,7 +50,10 @@ struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *rout
 	slice_copy_str(slice_str(tenant), d->tenant, sizeof d->tenant);
 	slice_copy_str(slice_str(route), d->route, sizeof d->route);
 	HASH_ADD_STR(w->desks, key, d);
-	return d;
+	if (TABLE_HAS(d, hh))
+		return d;
+	free(d);
+	return NULL;
 }
 
 void desks_free(struct rpc_worker *w)

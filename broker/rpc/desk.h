@@ -99,7 +99,8 @@ void holding_stop(struct rpc_worker *w, struct holding *h, enum reason why);
 /* Is its holder still allowed to keep it, by today's policy? False: it was taken away (the subscriber is told to stop, REVOKED) and the work
  * went back to the queue. */
 bool holding_may_stay(struct rpc_worker *w, struct holding *h);
-/* Would its task still be delivered, by today's policy? False: it was taken away as above, and the work ended or went into quarantine. */
+/* Would its task still be delivered, by today's policy? False: it was taken away as above, and the work ended or went into quarantine; or
+ * memory was out (arena_failed()), and it is as it was. */
 bool holding_task_stands(struct rpc_worker *w, struct holding *h, struct arena *a, const pb_task *t, const pb_envelope *e);
 /* Takes away what today's policy no longer lets its holder keep. */
 void holdings_judge(struct rpc_worker *w);

@@ -154,6 +154,10 @@ static void got(struct op *op, const struct store_answer *a)
 		deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
 		return;
 	}
+	if (!t && arena_failed(op->arena)) {
+		deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory: ask again");
+		return;
+	}
 	if (!t || !lookup_visible(op, &k->viewer, &item->record, t, k->kind != ASK_CANCEL)) {
 		deny(op, REASON_NOT_FOUND, "", "");
 		return;
@@ -185,6 +189,8 @@ static void begin(struct rpc_call *rc, struct op *op, struct ask ask, const char
 		*k = ask;
 		if (lookup_begin(rc, op, id_text, &k->id, &k->viewer, &v) == PRINCIPAL_PARKED)
 			return;
+		if (arena_failed(op->arena))
+			v = pipeline_no_memory();
 	}
 	if (!verdict_ok(&v)) {
 		pipeline_deny(op, &v);

@@ -30,11 +30,16 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 	h->desk = d;
 	h->assert_at_ms = INT64_MAX;
 	h->since_us = clock_mono_us();
-	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
+	HASH_ADD(hh, w->holdings, id.b, HANDOFF_ID_BYTES, h);
+	if (!TABLE_HAS(h, hh)) {
 		free(h);
 		return NULL;
 	}
-	HASH_ADD(hh, w->holdings, id.b, HANDOFF_ID_BYTES, h);
+	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
+		HASH_DEL(w->holdings, h);
+		free(h);
+		return NULL;
+	}
 	DL_APPEND2(s->holdings, h, sub_prev, sub_next);
 	s->in_flight++;
 	metrics_add(w->env.metrics, METRIC_IN_FLIGHT, d->route, NULL, 1);
@@ -210,6 +215,8 @@ bool holding_task_stands(struct rpc_worker *w, struct holding *h, struct arena *
 {
 	struct verdict v = task_judge(a, w->world, t, e, clock_unix_ms());
 
+	if (arena_failed(a))
+		return false; /* not judged: nothing is taken away for that */
 	if (!verdict_ok(&v))
 		revoke(w, h, v.reason == REASON_DEADLINE_EXCEEDED ? FINISH_EXPIRED : FINISH_QUARANTINED, &v);
 	return verdict_ok(&v);

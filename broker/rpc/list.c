@@ -99,7 +99,7 @@ static bool is_asked_for(struct op *op, const struct listing *l, const struct st
 	return lookup_visible(op, &l->viewers[l->asked], &item->record, t, true) && (!*l->trace_id || strcmp(l->trace_id, t->trace_id) == 0);
 }
 
-/* False: memory is out. */
+/* False: memory is out; then what was read of it has holes. */
 static bool read_item(struct op *op, const struct listing *l, const struct store_item *item, struct merge_entry *e)
 {
 	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, item->task) : NULL;
@@ -109,10 +109,10 @@ static bool read_item(struct op *op, const struct listing *l, const struct store
 		e->item = get_handoff(op, item, t, false);
 		e->read = e->item != NULL;
 	}
-	return e->read;
+	return e->read && !arena_failed(op->arena);
 }
 
-/* One that was asked for. What does not fit waits for the next page, unless it had this one for itself. */
+/* One that was asked for. What does not fit waits for the next page; had it this one for itself, the page is refused. */
 static bool put_blob(struct op *op, struct listing *l, const struct store_item *item, struct merge_entry *e)
 {
 	bool alone = !l->settled && e == merge_first(&l->merge, l->asked);
@@ -121,6 +121,8 @@ static bool put_blob(struct op *op, struct listing *l, const struct store_item *
 		return false;
 	l->full = !read_item(op, l, item, e) && !alone;
 	e->read = !l->full;
+	if (l->full)
+		arena_forgive(op->arena);
 	return e->read;
 }
 

@@ -14,6 +14,7 @@
 
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
 #define STRANGER_MAX (64u << 10)
+#define NO_MEMORY_RETRY_MS 1000
 
 static void free_secret(char *s)
 {
@@ -197,8 +198,22 @@ static void answer_release(struct op *op, bool durable)
 	op_end(op);
 }
 
+struct verdict pipeline_no_memory(void)
+{
+	struct verdict v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory: try again");
+
+	v.retry_after_ms = NO_MEMORY_RETRY_MS;
+	return v;
+}
+
 void pipeline_answer(struct op *op, ProtobufCMessage *m)
 {
+	struct verdict v = pipeline_no_memory();
+
+	if (arena_failed(op->arena)) { /* half an answer is none */
+		pipeline_deny(op, &v);
+		return;
+	}
 	op->msg = m;
 	op->audit.outcome = OUTCOME_ALLOW;
 	op_after_audit(op, op_audit(op, op->row->event), answer_release);
@@ -212,6 +227,8 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 	if (!op->agent && rc->row->peer == PEER_REGISTERED)
 		return verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered agent: add it under `agents`", op->spiffe_id);
 	op->msg = prescan_unpack(rc->row->request, op->raw, rc->row->rules, op->arena, &fault);
+	if (!op->msg && arena_failed(op->arena))
+		return pipeline_no_memory();
 	if (!op->msg)
 		return verdict_deny(REASON_MALFORMED_ENVELOPE, fault.field, "%s%s%s", fault.field, *fault.field ? ": " : "", fault.what);
 	if (rc->row->replay_checked && op->w->draining)
@@ -233,7 +250,7 @@ static void run(struct op *op)
 		rc->agent_key = op->agent->key;
 	v = gates(op, rc);
 	if (!verdict_ok(&v)) {
-		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : 0;
+		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : v.retry_after_ms;
 		if (rc->row->on_refused)
 			rc->row->on_refused(rc, op, &v);
 		else

@@ -15,9 +15,12 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why);
 void pipeline_deny(struct op *op, const struct verdict *v);
 /* The same for a call between its messages. */
 void pipeline_end(struct rpc_call *rc, const struct verdict *v);
+/* The verdict on what memory is missing for: nothing was done. */
+struct verdict pipeline_no_memory(void);
 /* A receipt that was owed on a Pipe is on its way: after the last one the stream may end. */
 void pipeline_receipt_sent(struct rpc_call *rc);
-/* The answer of a unary call, m in the op's arena: writes the row's event, sends when it is durable, ends call and op. */
+/* The answer of a unary call, m in the op's arena: writes the row's event, sends when it is durable, ends call and op. When the arena had
+ * not room for all of it, it is refused as pipeline_no_memory() says. */
 void pipeline_answer(struct op *op, ProtobufCMessage *m);
 
 #endif

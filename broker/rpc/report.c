@@ -240,13 +240,14 @@ static void end_delivery(struct op *op, struct report *r, struct finish *f)
 	f->owner = op->agent->key;
 	r->finish = f->kind;
 	op->on_answer = finished;
-	if (!finish_send(op, f)) {
-		op->on_answer = NULL;
-		settle(op, REASON_QUOTA_EXCEEDED);
-		return;
-	}
 	if (h)
 		h->settling = true;
+	if (arena_failed(op->arena) || !finish_send(op, f)) { /* a result with holes is not sent: the worker sends it again */
+		if (h)
+			h->settling = false;
+		op->on_answer = NULL;
+		settle(op, REASON_STORE_UNAVAILABLE);
+	}
 }
 
 static void complete(struct op *op, struct report *r)
@@ -335,6 +336,10 @@ static void note(struct op *op, struct report *r)
 	}
 	if (body.n)
 		rq.body = pack(op, &e.base);
+	if (arena_failed(op->arena)) {
+		settle(op, REASON_STORE_UNAVAILABLE);
+		return;
+	}
 	op->on_answer = noted;
 	op->w->env.store->ops->event(op->w->env.store, &rq, op_store_done, op->w, op->id);
 }

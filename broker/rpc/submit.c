@@ -114,7 +114,7 @@ static void accepted(struct op *op, const struct store_answer *a, struct subscri
 	struct submit *s = op->state;
 
 	s->receipt = receipt_new(op, s, a->leased ? STATE_QUEUED : a->record.state);
-	if (s->receipt) {
+	if (s->receipt && !arena_failed(op->arena)) {
 		s->receipt->accepted_at_ms = a->record.accepted_at_ms;
 		conclude(op);
 	} else {
@@ -134,15 +134,15 @@ static void duplicate(struct op *op, const struct store_answer *a)
 	handoff_route_tag(op->agent->tenant, s->d.profile->route, s->id.tag);
 	handoff_id_format(&s->id, s->id_text);
 	s->receipt = receipt_new(op, s, a->record.state);
-	if (!s->receipt) {
-		deny(op, verdict_deny(REASON_STORE_UNAVAILABLE, "", "out of memory"));
+	if (s->receipt && a->record.state == STATE_COMPLETED)
+		s->receipt->result = stored_result(op, a->outcome);
+	if (!s->receipt || arena_failed(op->arena)) {
+		deny(op, verdict_deny(REASON_STORE_UNAVAILABLE, "", "out of memory: send the same bytes again"));
 		return;
 	}
 	s->receipt->duplicate = true;
 	s->receipt->accepted_at_ms = a->record.accepted_at_ms;
 	s->receipt->deadline_ms = a->record.deadline_ms;
-	if (a->record.state == STATE_COMPLETED)
-		s->receipt->result = stored_result(op, a->outcome);
 	conclude(op);
 }
 
@@ -242,7 +242,7 @@ static void store_it(struct op *op)
 	s->task = task_make(op, envelope, &s->d);
 	a.task = s->stored = s->task ? task_pack(op, s->task) : slice_of(NULL, 0);
 	if (!a.task.n) {
-		deny(op, verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory"));
+		deny(op, pipeline_no_memory());
 		return;
 	}
 	if (state == STATE_QUEUED)
@@ -257,7 +257,7 @@ static void begin(struct rpc_call *rc, struct op *op, const Baton__V1__SubmitReq
 	struct submit *s = arena_zalloc(op->arena, sizeof *s);
 
 	if (!s) {
-		struct verdict v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
+		struct verdict v = pipeline_no_memory();
 
 		pipeline_deny(op, &v);
 		return;
@@ -267,12 +267,14 @@ static void begin(struct rpc_call *rc, struct op *op, const Baton__V1__SubmitReq
 	s->ref = rq->ref;
 	s->dry_run = rq->dry_run;
 	s->d.policy_version = "";
-	if (!rq->envelope || !task_envelope(op->arena, rq->envelope, &s->e)) {
+	if (!rq->envelope) {
 		deny(op, verdict_deny(REASON_MALFORMED_ENVELOPE, "envelope", "the request has no envelope"));
 		return;
 	}
-	if (decide(rc, op, rq, &s->e, &s->d) == PRINCIPAL_PARKED)
+	if (task_envelope(op->arena, rq->envelope, &s->e) && decide(rc, op, rq, &s->e, &s->d) == PRINCIPAL_PARKED)
 		return;
+	if (arena_failed(op->arena)) /* whatever was decided on half of it */
+		s->d.verdict = pipeline_no_memory();
 	if (s->d.verdict.outcome == OUTCOME_DENY) {
 		deny(op, s->d.verdict);
 	} else if (s->dry_run) {

@@ -56,13 +56,17 @@ static struct subscriber *subscriber_new(struct rpc_call *rc, const struct op *o
 	s->key = store_agent_key(s->tenant, s->agent);
 	s->window = window_of(op->agent, o->max_in_flight ? o->max_in_flight : 1);
 	for (size_t i = 0; i < o->n_routes; i++) {
-		struct desk *d = desk_get(rc->w, s->tenant, o->routes[i]);
+		if (!desk_get(rc->w, s->tenant, o->routes[i])) {
+			free(s);
+			return NULL;
+		}
+	}
+	for (size_t i = 0; i < o->n_routes; i++) {
+		struct desk *d = desk_find(rc->w, s->tenant, o->routes[i]);
 
 		s->routes[i].subscriber = s;
-		if (d) {
-			desk_join(d, &s->routes[i]);
-			metrics_add(rc->w->env.metrics, METRIC_SUBSCRIBERS, d->route, NULL, 1);
-		}
+		desk_join(d, &s->routes[i]);
+		metrics_add(rc->w->env.metrics, METRIC_SUBSCRIBERS, d->route, NULL, 1);
 	}
 	s->n_routes = o->n_routes;
 	rc->subscriber = s;
@@ -124,6 +128,11 @@ static void opened_release(struct op *op, bool durable)
 		handoff_id_format(&g->id[i], l->handoff_id);
 		l->fencing_token = g->fence[i];
 		leases[o.n_resumed++] = l;
+	}
+	if (arena_failed(op->arena)) { /* leases that are kept would not be named: the call's end lets them lapse */
+		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		op_end(op);
+		return;
 	}
 	o.resumed = leases;
 	o.node = (char *)op->w->env.node;

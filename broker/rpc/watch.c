@@ -55,7 +55,7 @@ static void send_new(struct watch *w, struct op *op, const struct store_answer *
 	while (w->cursor < r->record.cursor && !w->blocked) {
 		Baton__V1__HandoffEvent *ev = life_event_at(op->arena, &v, w->cursor + 1);
 
-		if (!ev)
+		if (!ev || arena_failed(op->arena)) /* never an event without what belongs to it */
 			break;
 		w->cursor++;
 		w->blocked = !reply_send(w->rc, &ev->base);
@@ -165,11 +165,16 @@ static struct follower *follower_of(struct rpc_worker *w, const struct handoff_i
 	if (!f)
 		return NULL;
 	f->id = *id;
-	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
+	HASH_ADD(hh, w->followers, id.b, HANDOFF_ID_BYTES, f);
+	if (!TABLE_HAS(f, hh)) {
 		free(f);
 		return NULL;
 	}
-	HASH_ADD(hh, w->followers, id.b, HANDOFF_ID_BYTES, f);
+	if (w->env.workers > 1 && !shared_follow(w->env.shared, id, w->env.index)) {
+		HASH_DEL(w->followers, f);
+		free(f);
+		return NULL;
+	}
 	return f;
 }
 
@@ -192,9 +197,10 @@ void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, con
 
 	if (!may_begin(rc, route))
 		return;
-	f = follower_of(rc->w, id);
-	w = f ? calloc(1, sizeof *w) : NULL;
-	if (!w) {
+	w = calloc(1, sizeof *w);
+	f = w ? follower_of(rc->w, id) : NULL;
+	if (!f) {
+		free(w);
 		reply_error(rc, REASON_QUOTA_EXCEEDED, "", "too many watchers on this node");
 		return;
 	}

@@ -148,7 +148,7 @@ ${agents.join('\n')}
     const [program, ...args] = [...this.wrap, this.as ? this.giveTo(this.as) : BATOND, '--config', this.path('baton.yaml')]
     this.process = spawn(program, args, {
       stdio: ['ignore', log, log], cwd: this.dir, uid: this.as, gid: this.as,
-      env: { PATH: process.env.PATH, ...this.env, ASAN_OPTIONS: `detect_leaks=1:abort_on_error=0:exitcode=99:${this.asan}`, UBSAN_OPTIONS: 'print_stacktrace=1' }
+      env: { PATH: process.env.PATH, ASAN_OPTIONS: `detect_leaks=1:abort_on_error=0:exitcode=99:${this.asan}`, UBSAN_OPTIONS: 'print_stacktrace=1', TSAN_OPTIONS: 'exitcode=99', ...this.env }
     })
     this.exited = new Promise((done) => this.process.on('exit', (code, signal) => { this.exit = { code, signal }; done(this.exit) }))
     this.exit = null

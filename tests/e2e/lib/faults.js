@@ -1,0 +1,61 @@
+// How do tests make memory run out in a running batond, or its clock step? By libraries of tests/preload, which a page of memory that is shared
+// through a file tells what to do.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { BUILD, ROOT } from './wire.js'
+
+class Page {
+  constructor (library, variable) {
+    this.file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'bt-page-')), 'page')
+    fs.writeFileSync(this.file, Buffer.alloc(4096), { mode: 0o600 })
+    this.fd = fs.openSync(this.file, 'r+')
+    // for `new Broker()`; a sanitizer's library wants to be the first otherwise
+    this.broker = { env: { LD_PRELOAD: path.join(BUILD, library), [variable]: this.file }, asan: 'verify_asan_link_order=0:' }
+  }
+
+  put (at, bytes) { fs.writeSync(this.fd, bytes, 0, bytes.length, at) }
+  take (at, n) { const b = Buffer.alloc(n); fs.readSync(this.fd, b, 0, n, at); return b }
+
+  remove () {
+    fs.closeSync(this.fd)
+    fs.rmSync(path.dirname(this.file), { recursive: true })
+  }
+}
+
+const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32LE(n); return b }
+const ARMED = 0; const PASS = 4; const THEN = 8; const EACH = 12; const FAILED = 16; const TEXT = 20
+
+// See tests/preload/failalloc.c.
+export class FailAlloc extends Page {
+  constructor () { super('failalloc.so', 'BATON_FAILALLOC') }
+
+  // The next allocation at a place that has not failed `each` times fails, after `pass` of them; and `then` more of the same thread.
+  arm ({ pass = 0, then = 0, each = 1 } = {}) {
+    this.before = this.failed()
+    this.put(PASS, Buffer.concat([u32(pass), u32(then), u32(each)]))
+    this.put(ARMED, u32(1))
+  }
+
+  disarm () { this.put(ARMED, Buffer.alloc(12)) }
+  failed () { return this.take(FAILED, 4).readUInt32LE() }
+  fired () { return this.failed() > this.before }
+
+  // Where the last one failed: batond's own functions, innermost first.
+  place () {
+    const frames = this.take(TEXT, 2000).toString('latin1').split('\0')[0].trim().split('\n').map((l) => l.split('+'))
+    return frames.filter(([object]) => object.endsWith('batond')).map(([object, offset]) => {
+      const r = spawnSync('addr2line', ['-fpe', object, `0x${(Number(offset) - 1).toString(16)}`], { encoding: 'utf8' })
+      return (r.stdout || offset).trim().replace(`${ROOT}/broker/`, '')
+    }).join(' < ')
+  }
+}
+
+// See tests/preload/stepclock.c.
+export class StepClock extends Page {
+  constructor () { super('stepclock.so', 'BATON_STEPCLOCK') }
+
+  // batond's wall clock is this far ahead of the true one, or behind it.
+  set (seconds) { const b = Buffer.alloc(8); b.writeBigInt64LE(BigInt(seconds)); this.put(0, b) }
+}

@@ -1,0 +1,73 @@
+/* What if somebody sets the clock? Preloaded into batond by the tests, it adds to the wall clock what the page of memory says that it shares
+ * with the test; the monotonic clock goes on as ever, as it does when a machine's clock is set. The page is a file, named by BATON_STEPCLOCK;
+ * all is as ever when there is none, and in every other program. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* lib/faults.js knows this layout. */
+struct page {
+	_Atomic int64_t seconds; /* that the clock is ahead */
+};
+
+static struct page *page;
+
+__attribute__((constructor)) static void open_page(void)
+{
+	const char *path = getenv("BATON_STEPCLOCK");
+	int fd;
+
+	if (!path || strcmp(program_invocation_short_name, "batond") != 0)
+		return;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (page == MAP_FAILED)
+		page = NULL;
+}
+
+static time_t ahead(void)
+{
+	return page ? (time_t)atomic_load(&page->seconds) : 0;
+}
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, t);
+
+	if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+		t->tv_sec += ahead();
+	return rc;
+}
+
+int gettimeofday(struct timeval *restrict t, void *restrict zone)
+{
+	struct timespec now;
+
+	(void)zone;
+	clock_gettime(CLOCK_REALTIME, &now);
+	t->tv_sec = now.tv_sec;
+	t->tv_usec = now.tv_nsec / 1000;
+	return 0;
+}
+
+time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (out)
+		*out = now.tv_sec;
+	return now.tv_sec;
+}
