@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -36,6 +37,7 @@ static void raise_descriptors(void)
 {
 	struct rlimit files;
 
+	signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is an error like a full disk, not the end */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 
 #define DRAIN_MS 10000
 #define CONTROL_MS 1000
+#define DESCRIPTORS_KEPT 64 /* for the store, the audit, the files of a reload, keys that are fetched, pages */
+#define DESCRIPTORS_A_WORKER 8
 
 static unsigned worker_count(const struct config *c)
 {
@@ -88,10 +91,27 @@ static void on_closed(void *arg, const char *listener, const char *why)
 	metrics_add(n->metrics, METRIC_CONNECTIONS_CLOSED, listener, why, 1);
 }
 
+struct server_limits node_limits(const struct node *n, const struct config *c)
+{
+	rlim_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_A_WORKER * n->n_workers, most;
+	struct server_limits l = c->server;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return l;
+	most = r.rlim_cur > 2 * kept ? r.rlim_cur - kept : r.rlim_cur / 2;
+	if (l.connections > most) {
+		l.connections = (uint32_t)most;
+		log_event(LOG_WARN, "limits.lowered", F_STR("key", "limits.connections"), F_INT("to", l.connections),
+			  F_STR("remedy", "more need more descriptors: raise LimitNOFILE, or lower the key"));
+	}
+	return l;
+}
+
 static int open_server(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
-	struct server_config s = {.workers = n->n_workers, .limits = c->server,
+	struct server_config s = {.workers = n->n_workers, .limits = node_limits(n, c),
 		.observer = {.on_connection = on_connection, .on_handshake = on_handshake, .on_closed = on_closed, .arg = n},
 		.worker_start = node_worker_start, .worker_stop = node_worker_stop, .admit = node_worker_admit, .arg = n};
 

@@ -96,6 +96,8 @@ const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p)
 
 /* ---- reload.c ---- */
 /* Builds a world out of configuration and keys; warnings are logged. NULL with why. */
+/* The configured limits, with no more connections than there are descriptors for. */
+struct server_limits node_limits(const struct node *n, const struct config *c);
 struct world *reload_make_world(struct node *n, const struct config *c, const struct keyfeed *feed, struct problem *why);
 int reload_make_trust(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);

@@ -238,6 +238,7 @@ void reload_run(struct node *n)
 	struct fresh f = {NULL, NULL, NULL, NULL};
 	struct problem why = {""};
 	struct keyfeed *old_feed;
+	struct server_limits limits;
 	struct config *old_config = n->config;
 
 	if (fresh_make(n, &f, &why) < 0) {
@@ -255,7 +256,8 @@ void reload_run(struct node *n)
 	n->tls = f.tls;
 	n->config = f.config;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
-	server_set_limits(n->server, &n->config->server);
+	limits = node_limits(n, n->config);
+	server_set_limits(n->server, &limits);
 	census_set_max(n->census, n->config->connections_per_agent);
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
