@@ -39,6 +39,7 @@ struct holding {
 	struct desk *desk;
 	int64_t renew_at_ms;
 	int64_t deadline_ms, run_deadline_ms; /* Unix: of the work, of this delivery; the latter is never later */
+	int64_t run_until_ms;             /* how long it may run, on the clock that never steps */
 	int64_t assert_at_ms;             /* Unix: a fresh assertion is due; INT64_MAX: never */
 	int64_t since_us;                 /* clock_mono_us(): when this stream got it */
 	uint32_t lease_ms, renew_ms, attempt;

@@ -60,6 +60,7 @@ void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_
 
 	h->deadline_ms = deadline_ms;
 	h->run_deadline_ms = run_until < deadline_ms ? run_until : deadline_ms;
+	h->run_until_ms = p->max_runtime_ms ? clock_mono_ms() + p->max_runtime_ms : INT64_MAX;
 }
 
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence)
@@ -185,10 +186,8 @@ static void finish_it(struct rpc_worker *w, const struct holding *h, enum store_
 }
 
 /* The work's own deadline ends it; a delivery that ran too long is tried again while attempts last. */
-static void expire(struct rpc_worker *w, struct holding *h)
+static void expire(struct rpc_worker *w, struct holding *h, bool over)
 {
-	bool over = h->run_deadline_ms >= h->deadline_ms;
-
 	finish_it(w, h, over ? FINISH_EXPIRED : FINISH_RETRY, REASON_DEADLINE_EXCEEDED,
 		  over ? "its deadline passed while it was worked on" : "it ran longer than the profile's max_runtime_ms");
 	holding_stop(w, h, REASON_DEADLINE_EXCEEDED);
@@ -239,8 +238,8 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 	HASH_ITER(hh, w->holdings, h, t) {
 		if (h->settling)
 			continue;
-		if (unix_ms >= h->run_deadline_ms) {
-			expire(w, h);
+		if (unix_ms >= h->deadline_ms || now_ms >= h->run_until_ms) {
+			expire(w, h, unix_ms >= h->deadline_ms);
 			continue;
 		}
 		if (!h->renewing && now_ms >= h->renew_at_ms) {
