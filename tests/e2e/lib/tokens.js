@@ -24,6 +24,10 @@ export class StaticIssuer {
     return this
   }
 
+  // One key, for another process that mints with it.
+  async tell (kid = 'es') { return { kid, alg: this.keys[kid].alg, jwk: await jose.exportJWK(this.keys[kid].privateKey) } }
+  async recall ({ kid, alg, jwk }) { this.keys[kid] = { alg, privateKey: await jose.importJWK(jwk, alg) } }
+
   publish (kids = Object.keys(this.keys)) {
     fs.writeFileSync(this.file, JSON.stringify({ keys: kids.map((k) => this.keys[k].jwk) }, null, 1))
   }
