@@ -88,7 +88,7 @@ test('attack 17: no descriptors are left: nobody new gets in, who is in is serve
 }, 120000)
 
 test('Descriptors: a flood of connections leaves enough for a reload, Redis and the audit', async () => {
-  const b = new Broker({ under: ['prlimit', '--nofile=200:200'], config: (t) => `${t}limits: {handshake_timeout: 1m}\n` })
+  const b = new Broker({ wrap: ['prlimit', '--nofile=200:200'], config: (t) => `${t}limits: {handshake_timeout: 1m}\n` })
   const flood = []
   try {
     const [planner] = await b.startWith('planner')
