@@ -450,6 +450,10 @@ bool call_send(struct call *call, struct slice message)
 
 	if (call->ended || call->gone || !conn_live(c))
 		return true;
+	if (!h2_has_room(c->h2, sizeof head + message.n)) {
+		call_end(call, GRPC_RESOURCE_EXHAUSTED, "too many bytes wait on this connection for its peer to take them", NULL, 0);
+		return true;
+	}
 	respond(call);
 	grpc_head(head, message.n);
 	call->sent += sizeof head + message.n;

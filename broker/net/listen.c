@@ -14,6 +14,7 @@
 #include "net/worker.h"
 
 #define ACCEPTS_A_TICK 64
+#define LEAST_SHAKING 64
 #define PAUSE_MS 100 /* when there are no descriptors */
 
 static void pause_for(struct acceptor *a, int64_t ms)
@@ -58,9 +59,10 @@ static void out_of_descriptors(struct acceptor *a)
 
 static unsigned most_shaking(const struct worker *w)
 {
-	unsigned share = w->limits.handshakes_open / w->server->config.workers;
+	unsigned all = w->limits.handshakes_open, share = all / w->server->config.workers;
+	unsigned least = all < LEAST_SHAKING ? all : LEAST_SHAKING; /* a burst falls on one worker now and then */
 
-	return share ? share : 1;
+	return share > least ? share : least;
 }
 
 /* Under the caps, or closed. One that no handshake is begun with takes none of the others'. */

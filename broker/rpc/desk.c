@@ -298,9 +298,8 @@ void desk_announce(struct rpc_worker *w, const char *tenant, const char *route)
 
 	if (!d)
 		return;
-	if (d->ring)
-		desk_wake(w, d);
-	hungry = shared_route_take_hungry(d->shared);
+	hungry = shared_route_take_hungry(d->shared); /* before this desk asks, which says anew that it is */
+	desk_wake(w, d);
 	for (unsigned i = 0; hungry && i < w->env.workers; i++)
 		if ((hungry >> i & 1) && i != w->env.index)
 			wake_other(w, i, tenant, route);

@@ -107,7 +107,7 @@ void reconcile_line(struct reconcile *r, bool written)
 	report(r);
 }
 
-static void compare(struct op *op, struct reconcile *r, const struct slot_name *slot, const struct store_record *rec)
+static void compare_one(struct op *op, struct reconcile *r, const struct slot_name *slot, const struct store_record *rec)
 {
 	char text[HANDOFF_ID_TEXT + 1], key[HANDOFF_ID_TEXT + 2];
 	struct seen *known = NULL;
@@ -120,6 +120,20 @@ static void compare(struct op *op, struct reconcile *r, const struct slot_name *
 	if (known)
 		return;
 	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), true);
+}
+
+/* What was leased as it was accepted went through two states in one step. */
+static void compare(struct op *op, struct reconcile *r, const struct slot_name *slot, const struct store_record *rec)
+{
+	struct store_record accepted = *rec;
+
+	if (rec->state == STATE_LEASED && rec->cursor == 2 && rec->first_leased_at_ms == rec->accepted_at_ms) {
+		accepted.state = STATE_QUEUED;
+		accepted.attempt = 0;
+		accepted.fence = accepted.owner = 0;
+		compare_one(op, r, slot, &accepted);
+	}
+	compare_one(op, r, slot, rec);
 }
 
 static void next(struct op *op);

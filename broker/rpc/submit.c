@@ -245,7 +245,8 @@ static void store_it(struct op *op)
 		deny(op, pipeline_no_memory());
 		return;
 	}
-	if (state == STATE_QUEUED)
+	/* A lease whose answer is lost costs an attempt: the only one is not risked. */
+	if (state == STATE_QUEUED && s->d.profile->max_attempts > 1)
 		s->offered = desk_offer(op->w, op->agent->tenant, s->d.profile->route, &a.owner);
 	a.lease_ms = s->d.profile->lease_ms;
 	op->on_answer = store_answered;

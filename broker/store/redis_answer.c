@@ -181,23 +181,25 @@ static bool wants_outcome(const struct item *i, const struct entry *e)
 	return i->kind == KIND_ACCEPT && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
 }
 
-/* One entry an item: accept, extend, event, finish, cancel. Most are answered at once; a duplicate that is done takes its outcome
- * along, which must be fetched. */
 /* By this accept, also when it is asked again: nothing has happened to the record since, and the token says whose submission it was. */
-static bool leased_at_once(const struct item *i, const struct entry *e)
+static bool leased_at_once(const struct item *i, const struct entry *e, int64_t now_ms)
 {
 	const struct record *r = &e->record;
 
-	return i->kind == KIND_ACCEPT && e->status == STORE_OK && r->r.state == STATE_LEASED && r->r.cursor == 2
+	return i->kind == KIND_ACCEPT && e->status == STORE_OK && r->r.state == STATE_LEASED && r->r.cursor == 2 && r->r.lease_until_ms > now_ms
 		&& r->r.owner == be_get(i->request + ACCEPT_AT_OWNER, 8) && memcmp(r->outcome_token, r->task_token, TOKEN_BYTES) == 0;
 }
 
+/* One entry an item: accept, extend, event, finish, cancel. Most are answered at once; a duplicate that is done takes its outcome
+ * along, which must be fetched. */
 static void on_entries(struct redis *s, struct batch *b, struct slice text)
 {
 	struct fetch *f = NULL;
 	const uint8_t *p = text.p + HEAD_BYTES;
+	struct record_head h = {0};
 	struct item *i;
 
+	record_head_decode(text, &h);
 	for (; (i = items_take(&b->items)); p += ENTRY_BYTES) {
 		struct store_answer a = {0};
 		struct entry e;
@@ -211,7 +213,7 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		a.status = e.status;
 		a.same_bytes = e.flag;
 		a.record = e.record.r;
-		a.leased = leased_at_once(i, &e);
+		a.leased = leased_at_once(i, &e, h.now_ms);
 		a.retry_after_ms = e.status == STORE_QUOTA && i->kind == KIND_ACCEPT ? RETRY_MS : 0;
 		if (!wants_outcome(i, &e)) {
 			item_answer(s, i, &a);

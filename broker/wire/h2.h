@@ -118,6 +118,7 @@ int h2_finish(struct h2 *h, int32_t stream, const struct h2_header *trailers, si
 int h2_reset(struct h2 *h, int32_t stream, uint32_t code);
 void h2_consume(struct h2 *h, int32_t stream, size_t n);
 size_t h2_queued(const struct h2 *h, int32_t stream);
+bool h2_has_room(const struct h2 *h, size_t n); /* for n more bytes in the queues of all streams */
 size_t h2_streams(const struct h2 *h); /* open ones */
 /* final = false: GOAWAY with the highest id, so that calls under way on the wire still get in; true: with the last
  * one served. debug: opaque text, e.g. "draining"; sent with the final one only. May be NULL. */

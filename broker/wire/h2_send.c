@@ -134,11 +134,16 @@ static void h2_wake(struct h2 *h, struct h2_stream *s)
 	(void)nghttp2_session_resume_data(h->ng, s->id);
 }
 
+bool h2_has_room(const struct h2 *h, size_t n)
+{
+	return n <= h->limits.connection_queue && h->queued <= h->limits.connection_queue - n;
+}
+
 /* What counts is what was added to a full queue: one large message may fill it many times over, and small ones that cannot wait must
  * still have room behind it. */
 static bool h2_may_queue(const struct h2 *h, struct h2_stream *s, size_t n)
 {
-	if (h->queued + n > h->limits.connection_queue)
+	if (!h2_has_room(h, n))
 		return false;
 	if (h2_stream_queued(s) < h->limits.send_high) {
 		s->over = 0;

@@ -431,6 +431,36 @@ static void test_stalled_stream(void **state)
 	client_close(&c);
 }
 
+/* More answers at once than the connection may queue: those that are too many end with a reason, the others come whole. */
+static void test_connection_queue(void **state)
+{
+	struct client_stream *all[8];
+	unsigned whole = 0, refused = 0;
+
+	limits.h2.connection_queue = 512 << 10;
+	enter();
+	c.hold = true;
+	for (int i = 0; i < 8; i++) {
+		all[i] = client_call(&c, "/test/Stream", NULL, 0, false);
+		client_send(&c, all[i], "4 120000", 8, true);
+	}
+	client_run_for(&c, 300);
+	c.hold = false;
+	for (int i = 0; i < 8; i++) {
+		h2_consume(c.h2, all[i]->id, all[i]->held);
+		all[i]->held = 0;
+	}
+	for (int i = 0; i < 8; i++) {
+		assert_true(client_finish(&c, all[i]));
+		whole += all[i]->status == GRPC_OK && all[i]->messages == 4;
+		refused += all[i]->status == GRPC_RESOURCE_EXHAUSTED;
+	}
+	assert_int_equal(whole + refused, 8);
+	assert_in_range(refused, 1, 7);
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	client_close(&c);
+}
+
 static void open_window(struct client_stream *s, size_t n)
 {
 	h2_consume(c.h2, s->id, n);
@@ -699,7 +729,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_handshake_timeout), T(test_garbage_before_the_handshake), T(test_hello_too_large),
 		T(test_hello_that_ends), T(test_half_handshakes_give_way), T(test_half_handshakes_of_one_source),
-		T(test_one_source_comes_too_fast), T(test_trickle), T(test_chain_too_large),
+		T(test_one_source_comes_too_fast), T(test_trickle), T(test_connection_queue), T(test_chain_too_large),
 		T(test_handshakes_take_turns_with_others), T(test_preface_timeout),
 		T(test_headers_timeout),
 		T(test_whole_headers_have_no_timeout), T(test_message_timeout),
