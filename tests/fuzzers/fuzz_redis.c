@@ -174,6 +174,7 @@ static void on_answer(void *user, uint64_t op, const struct store_answer *a)
 	touch(a->outcome);
 	NEED(op < x->n_calls && x->answers[op]++ == 0 && a->status <= STORE_UNAVAILABLE);
 	fuzz_good += a->status == STORE_OK;
+	NEED(!a->leased || (a->status == STORE_OK && a->record.state == STATE_LEASED));
 	check_record(&a->record);
 	for (size_t i = 0; i < a->n_items; i++) {
 		const struct store_item *item = &a->items[i];
@@ -283,7 +284,8 @@ static void ask(struct script *x, uint8_t what)
 	struct store *s = x->store;
 	uint64_t op = x->n_calls;
 	struct store_accept accept = {.slot = x->slot, .sender = OWNER, .has_idempotency = what == 'A', .state = STATE_QUEUED,
-				      .issued_at_ms = 1, .priority = 5, .max_attempts = 3, .task = SLICE_LIT("task")};
+				      .issued_at_ms = 1, .priority = 5, .max_attempts = 3, .task = SLICE_LIT("task"), .owner = what == 'A' ? OWNER : 0,
+				      .lease_ms = 1000};
 	struct store_lease lease = {.slot = x->slot, .max = 3, .owner = OWNER, .lease_ms = 1000};
 	struct store_extend extend = {.slot = x->slot, .fence = 1, .owner = OWNER, .lease_ms = 1000};
 	struct store_event_put event = {.slot = x->slot, .fence = 1, .owner = OWNER, .state = STATE_WORKING, .max_events = 1000,
