@@ -62,7 +62,8 @@ test('attack 17: no descriptors are left: nobody new gets in, who is in is serve
     assert.ok(cpuTicks(b.process.pid) - ticks < 120, 'it waits, and does not spin') // of more than 150 a core and second
     assert.ok(!/audit\.unwritable/.test(b.log()))
 
-    // Rotated away, it would be lost with its file: then nothing is acknowledged.
+    // Rotated away, it would be lost with its file: then nothing is acknowledged. Not even a number that somebody gives up may be had.
+    prlimit(b.process.pid, '--nofile=3:')
     fs.renameSync(b.path('audit.jsonl'), b.path('audit.1'))
     await until('a refusal', async () => (await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')).reason)
     const redis = Number(/process_id:(\d+)/.exec(spawnSync('redis-cli', ['-s', b.socket(), 'info', 'server'], { encoding: 'utf8' }).stdout)[1])
