@@ -192,9 +192,9 @@ test('attack 11: calls cancelled, connections cut and reloads while a fetch hang
   const rogue = await b.agent('planner')
   const ask = (agent, kid) => from.issuer.mint(agent, {}, { header: { kid } }).then((t) => submit(agent, t))
   for (const end of ['answers', 'fails']) {
+    const before = await lookups(from, 'waited')
     const go = from.hold()
     const all = Array.from({ length: 40 }, (_, i) => ask(i % 2 ? rogue : planner, `lost-${end}-${i}`).then(() => assert.fail('accepted'), () => {}))
-    const before = await lookups(from, 'waited')
     const runs = await Promise.all(Array.from({ length: 20 }, async (_, i) => planner.run(read(ROUTE), { token: await ghost(from, planner, `run-${i}`) })))
     await until('most to wait', async () => await lookups(from, 'waited') - before >= 55)
     for (const r of runs) r.call.cancel()
