@@ -37,11 +37,26 @@ static int check_keys(const struct issuer_rule *r, struct problem *why)
 	return 0;
 }
 
+static int check_socket(const char *path, struct problem *why)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[1024];
+	struct stat st;
+
+	if (!slash || !slice_copy_str(slice_of(path, (size_t)(slash - path) + (slash == path)), folder, sizeof folder))
+		return 0;
+	if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	return problem_set(why, "listen.admin_socket: there is no folder %s: make it, name another path, or close the socket with \"\"", folder);
+}
+
 /* What start refuses, and what nobody could use. */
 static int check_usable(const struct config *c, const struct trust *t, struct problem *why, struct problem *warn)
 {
 	struct stat st;
 
+	if (check_socket(c->listen_admin_socket, why) < 0)
+		return -1;
 	if (stat(c->state_dir, &st) == 0 && file_check_dir(c->state_dir, 0700, why) < 0)
 		return problem_prefix(why, "state_dir");
 	for (size_t i = 0; i < trust_count(t) && !warn->text[0]; i++)

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "net/local.h"
 
 #define DRAIN_MS 10000
 #define CONTROL_MS 1000
@@ -108,6 +109,28 @@ struct server_limits node_limits(const struct node *n, const struct config *c)
 	return l;
 }
 
+/* Whoever the kernel vouches for: there is no certificate that could end. */
+static const struct identity_peer local_operator = {.not_after_ms = INT64_MAX};
+
+/* Before this process is confined to its folders. */
+static int open_admin(struct node *n, struct problem *why)
+{
+	const char *path = n->config->listen_admin_socket;
+
+	if (!path[0])
+		return 0;
+	n->admin_fd = local_listen(path, why);
+	return n->admin_fd < 0 ? problem_prefix(why, "listen.admin_socket") : 0;
+}
+
+static int serve_admin(struct node *n, struct problem *why)
+{
+	int fd = n->admin_fd;
+
+	n->admin_fd = -1;
+	return fd < 0 ? 0 : server_listen_local(n->server, RPC_LISTENER_ADMIN, fd, &local_operator, why);
+}
+
 static int open_server(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
@@ -118,7 +141,7 @@ static int open_server(struct node *n, struct problem *why)
 	n->server = server_new(&s, why);
 	if (!n->server)
 		return -1;
-	return server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why);
+	return server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why) < 0 ? -1 : serve_admin(n, why);
 }
 
 /* A marker in the state folder stands while a node runs: one that stands already tells of a crash. */
@@ -145,7 +168,7 @@ static int open_parts(struct node *n, struct problem *why)
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
-	    bounds_files(n, why) < 0 || open_marker(n, why) < 0)
+	    open_admin(n, why) < 0 || bounds_files(n, why) < 0 || open_marker(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
@@ -179,6 +202,7 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->version = version;
 	n->n_workers = worker_count(c);
 	n->expiry_looked_ms = INT64_MIN;
+	n->admin_fd = -1;
 	pthread_mutex_init(&n->feed_lock, NULL);
 	pthread_mutex_init(&n->trust_lock, NULL);
 	n->loop = loop_new();
@@ -309,8 +333,8 @@ int node_run(struct node *n)
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),
 		  F_STR("certificate", tls_server_fingerprint(n->tls)));
-	if (n->config->listen_admin[0] || n->config->listen_admin_socket[0])
-		log_event(LOG_INFO, "admin.not_served", F_STR("why", "this version has no admin plane: listen.admin and listen.admin_socket are not opened"));
+	if (n->config->listen_admin[0])
+		log_event(LOG_INFO, "admin.not_served", F_STR("why", "this version serves operators on listen.admin_socket alone: listen.admin is not opened"));
 	loop_run(n->loop);
 	if (atomic_load(&n->redis_lost))
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
@@ -326,6 +350,8 @@ void node_free(struct node *n)
 		return;
 	if (n->server)
 		server_free(n->server);
+	if (n->admin_fd >= 0)
+		close(n->admin_fd);
 	redis_private_stop(n->redis);
 	pages_free(n->pages);
 	keyfeed_free(n->feed);

@@ -61,6 +61,7 @@ struct node {
 	pthread_mutex_t trust_lock;
 	struct tls_server *tls;
 	struct server *server;
+	int admin_fd;                    /* the admin socket until the server has it; -1 = none */
 	struct world *world;             /* the present one; control thread */
 	struct node_worker workers[SHARED_WORKERS_MAX];
 	struct call_worker *calls[SHARED_WORKERS_MAX];

@@ -69,12 +69,18 @@ static void audit_peer(struct node_worker *w, const char *event, const struct ca
 	loop_defer(w->loop, &w->tail);
 }
 
+static bool is_agent(const struct call_peer *p)
+{
+	return strcmp(p->listener, NODE_LISTENER) == 0;
+}
+
 static void peer_gone(void *arg, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node_worker *w = arg;
 
-	census_leave(w->node->census, peer->spiffe_id);
+	if (is_agent(p))
+		census_leave(w->node->census, peer->spiffe_id);
 	audit_peer(w, "peer.closed", p, NULL);
 }
 
@@ -208,7 +214,7 @@ const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node *n = arg;
-	const char *why = census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
+	const char *why = !is_agent(p) || census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
 
 	audit_peer(&n->workers[i], why ? "peer.refused" : "peer.connected", p, why);
 	return why;

@@ -21,7 +21,7 @@ struct verb;
 
 /* Where the broker is and who we are; "" = not known. */
 struct settings {
-	char addr[300], ca[SETTING_MAX], cert[SETTING_MAX], key[SETTING_MAX], token_file[SETTING_MAX], metrics[300];
+	char addr[300], ca[SETTING_MAX], cert[SETTING_MAX], key[SETTING_MAX], token_file[SETTING_MAX], metrics[300], admin_addr[300];
 };
 
 struct cli {
@@ -35,6 +35,7 @@ struct cli {
 	struct client_creds *creds;
 	struct client *conn;
 	bool submitting;          /* an envelope was sent and no receipt has come */
+	const char *lists;        /* advice for what is not found; NULL: the agents' */
 	const char *following;    /* id of a handoff that goes on when this command fails; NULL = none */
 };
 
@@ -103,6 +104,16 @@ int cmd_handoff_cancel(struct cli *c);
 int cmd_serve(struct cli *c);
 int cmd_whoami(struct cli *c);
 int cmd_doctor(struct cli *c);
+int cmd_route_list(struct cli *c);
+int cmd_route_show(struct cli *c);
+int cmd_route_pause(struct cli *c);
+int cmd_route_resume(struct cli *c);
+int cmd_route_drain(struct cli *c);
+int cmd_route_disable(struct cli *c);
+int cmd_dlq_list(struct cli *c);
+int cmd_dlq_show(struct cli *c);
+int cmd_dlq_replay(struct cli *c);
+int cmd_dlq_purge(struct cli *c);
 int cmd_token_verify(struct cli *c);
 int cmd_token_show(struct cli *c);
 int cmd_help(struct cli *c);

@@ -191,6 +191,8 @@ static void explain_here(const struct cli *c, const struct client_status *s)
 		explain_scope(c);
 	else if (c->submitting && (s->reason == REASON_STORE_UNAVAILABLE || (s->local && !s->refused)))
 		explain_unknown(c);
+	else if (s->reason == REASON_NOT_FOUND && c->lists)
+		indented(c->err, c->lists);
 	else
 		indented(c->err, advice_for_reason(s->reason));
 }

@@ -265,7 +265,7 @@ static int write_config(const struct devset *d, struct problem *why)
 		   "  agents: 127.0.0.1:%d\n"
 		   "  http1: \"off\"\n"
 		   "  admin: \"off\"\n"
-		   "  admin_socket: \"\"\n"
+		   "  admin_socket: %s/admin.sock\n"
 		   "  metrics: 127.0.0.1:%d\n"
 		   "tls:\n"
 		   "  cert: %s/tls/server.pem\n"
@@ -290,7 +290,7 @@ static int write_config(const struct devset *d, struct problem *why)
 		   "audit:\n"
 		   "  file: %s/audit.jsonl\n"
 		   "agents:\n",
-		   d->dir, d->workers, d->agents_port, d->metrics_port, d->dir, d->dir, d->dir, d->dir, d->fsync, d->dir, d->dir);
+		   d->dir, d->workers, d->agents_port, d->dir, d->metrics_port, d->dir, d->dir, d->dir, d->dir, d->fsync, d->dir, d->dir);
 	for (size_t i = 0; i < N_AGENTS; i++) {
 		buf_printf(&b, "  - {name: %s, tenant: " DEVSET_TENANT ", id: \"spiffe://" DEVPKI_DOMAIN "/%s\", %s: [" DEVSET_ROUTE "]",
 			   agents[i].name, agents[i].name, agents[i].rights);
@@ -315,8 +315,8 @@ static int write_env(const struct devset *d, const char *agent, const char *file
 	buf_init(&b, CONFIG_MAX);
 	buf_printf(&b,
 		   "BATON_ADDR=127.0.0.1:%d\nBATON_CA=%s/ca.pem\nBATON_CERT=%s/agents/%s.pem\nBATON_KEY=%s/agents/%s.key\n"
-		   "BATON_TOKEN_FILE=%s/agents/%s.token\nBATON_METRICS=127.0.0.1:%d\n",
-		   d->agents_port, d->dir, d->dir, agent, d->dir, agent, d->dir, agent, d->metrics_port);
+		   "BATON_TOKEN_FILE=%s/agents/%s.token\nBATON_METRICS=127.0.0.1:%d\nBATON_ADMIN_ADDR=unix:%s/admin.sock\n",
+		   d->agents_port, d->dir, d->dir, agent, d->dir, agent, d->dir, agent, d->metrics_port, d->dir);
 	rc = b.failed ? problem_set(why, "the folder's name is too long") : file_write_atomic(in(d, &p, file, ""),
 		buf_slice(&b), 0600, why);
 	buf_clear(&b);

@@ -8,6 +8,7 @@
 #include "base/words.h"
 #include "cli/cli.h"
 #include "cli/events.h"
+#include "cli/handoff.h"
 #include "cli/pbjson.h"
 #include "cli/table.h"
 #include "cli/text.h"
@@ -88,7 +89,7 @@ static void print_result(const struct cli *c, const Baton__V1__Result *r)
 	line_payload(c, "result:", slice_of(r->payload.data, r->payload.len));
 }
 
-static void print_block(const struct cli *c, const Baton__V1__Handoff *h)
+void handoff_print(const struct cli *c, const Baton__V1__Handoff *h)
 {
 	char text[700];
 
@@ -105,6 +106,7 @@ static void print_block(const struct cli *c, const Baton__V1__Handoff *h)
 	line_time(c, "deadline:", h->deadline_ms);
 	line(c, "trace:", h->trace_id);
 	line(c, "parent:", h->parent_handoff_id);
+	line(c, "replay of:", h->replay_of);
 	line(c, "approval:", h->approval_id);
 	if (h->decision) {
 		snprintf(text, sizeof text, "%s (%s) %s", outcome_text((enum outcome)h->decision->outcome),
@@ -157,7 +159,7 @@ int cmd_handoff_get(struct cli *c)
 	} else if (cli_output(c) == OUTPUT_NAME) {
 		fprintf(c->out, "%s\n", h->handoff_id);
 	} else {
-		print_block(c, h);
+		handoff_print(c, h);
 		if (h->cursor) {
 			fputs("\nEVENTS\n", c->out);
 			slice_copy_str(slice_str(h->handoff_id), f.id, sizeof f.id);

@@ -21,6 +21,7 @@
 
 static const struct option_row rows[] = {
 	TEXT(OPT_ADDR, "addr", "HOST:PORT", "BATON_ADDR", NULL, "the broker's port for agents"),
+	TEXT(OPT_ADMIN_ADDR, "admin-addr", "unix:PATH", "BATON_ADMIN_ADDR", NULL, "the broker's admin socket (unix:/run/baton/admin.sock)"),
 	TEXT(OPT_CA, "ca", "FILE", "BATON_CA", NULL, "CA certificates that vouch for the broker, PEM"),
 	TEXT(OPT_CERT, "cert", "FILE", "BATON_CERT", NULL, "this agent's certificate, PEM, leaf first"),
 	TEXT(OPT_KEY, "key", "FILE", "BATON_KEY", NULL, "its private key, PEM, mode 0600"),
@@ -76,6 +77,8 @@ static const struct option_row rows[] = {
 	TEXT(OPT_TRACE, "trace", "ID", NULL, NULL, "only handoffs of this trace"),
 	NUMBER(OPT_LIMIT, "limit", 1, 100000, "50", "at most this many"),
 	TEXT(OPT_REASON, "reason", "TEXT", NULL, NULL, "why, for people"),
+	TEXT(OPT_TENANT, "tenant", "T", NULL, NULL, "of this tenant alone"),
+	SWITCH(OPT_ALL, "all", 0, "all of the route"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
 	TEXT(OPT_RESULT_TYPE, "content-type", "TYPE", NULL, NULL,
@@ -296,7 +299,6 @@ static const struct { const char *name, *env, *why; } refused[] = {
 	{"token", NULL, "there is no --token: a command line is public (ps). Put the token in a file, mode 0600, and name it with --token-file, "
 		  "or set BATON_TOKEN"},
 	{"context", "BATON_CONTEXT", NO_CONTEXT},
-	{"admin-addr", NULL, "--admin-addr is not in this version"},
 	{"cascade", NULL, "--cascade is not in this version: a handoff has no children yet"},
 };
 

@@ -17,6 +17,7 @@
 
 #define ENV_FILE_MAX 65536
 #define TOKEN_FILE_MAX 8192
+#define ADMIN_ADDR_DEFAULT ADDR_LOCAL "/run/baton/admin.sock"
 
 struct field {
 	const char *env;
@@ -28,7 +29,7 @@ struct field {
 static const struct field fields[] = {
 	FIELD("BATON_ADDR", OPT_ADDR, addr), FIELD("BATON_CA", OPT_CA, ca), FIELD("BATON_CERT", OPT_CERT, cert),
 	FIELD("BATON_KEY", OPT_KEY, key), FIELD("BATON_TOKEN_FILE", OPT_TOKEN_FILE, token_file),
-	FIELD("BATON_METRICS", OPT_METRICS, metrics),
+	FIELD("BATON_METRICS", OPT_METRICS, metrics), FIELD("BATON_ADMIN_ADDR", OPT_ADMIN_ADDR, admin_addr),
 };
 #define N_FIELDS (sizeof fields / sizeof fields[0])
 
@@ -154,6 +155,8 @@ int settings_resolve(struct cli *c)
 		    (size_t)snprintf(place(&c->set, &fields[i]), fields[i].size, "%s", c->args.text[fields[i].opt]) >= fields[i].size)
 			return complain_usage(c, "%s: too long", fields[i].env);
 	take_dev(c, dir);
+	if (!c->set.admin_addr[0])
+		snprintf(c->set.admin_addr, sizeof c->set.admin_addr, "%s", ADMIN_ADDR_DEFAULT);
 	code = check_addr(c, c->set.addr);
 	return !code && c->args.given[OPT_METRICS] ? check_addr(c, c->set.metrics) : code;
 }

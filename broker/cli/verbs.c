@@ -23,6 +23,20 @@ const struct verb verbs[] = {
 	{"handoff", "list", "", "handoffs that this agent sent or is assigned to, newest first",
 	 OPTS(OPT_ROUTE, OPT_STATE, OPT_TRACE, OPT_LIMIT), 0, 0, false, cmd_handoff_list},
 	{"handoff", "cancel", "ID", "stop one", OPTS(OPT_REASON), 1, 1, false, cmd_handoff_cancel},
+	{"route", "list", "", "routes, whether they take and hand out work, and what waits", OPTS(OPT_TENANT), 0, 0, false, cmd_route_list},
+	{"route", "show", "ROUTE", "one of them", OPTS(OPT_TENANT), 1, 1, false, cmd_route_show},
+	{"route", "pause", "ROUTE", "work is accepted, none is handed out", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false, cmd_route_pause},
+	{"route", "resume", "ROUTE", "take and hand out work again", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false, cmd_route_resume},
+	{"route", "drain", "ROUTE", "no new work is accepted, what waits is handed out", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false, cmd_route_drain},
+	{"route", "disable", "ROUTE", "neither: no work is accepted, none is handed out", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false,
+		cmd_route_disable},
+	{"route", "enable", "ROUTE", "the same as resume", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false, cmd_route_resume},
+	{"dlq", "list", "", "dead-lettered work, the last first", OPTS(OPT_ROUTE, OPT_TENANT, OPT_LIMIT), 0, 0, false, cmd_dlq_list},
+	{"dlq", "show", "ID", "one of it: its last failure, its attempts", OPTS(), 1, 1, false, cmd_dlq_show},
+	{"dlq", "replay", "[ID...]", "put new work in its place; or all of a route's", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
+		cmd_dlq_replay},
+	{"dlq", "purge", "[ID...]", "let go of it: it goes when finished work goes", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
+		cmd_dlq_purge},
 	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
 	 OPTS(OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
@@ -54,7 +68,7 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 static const struct { const char *noun, *words; } later[] = {
 	{"handoff", "tree"}, {"attach", NULL}, {"agent",
 		"register list show update quarantine release retire history enroll-token"},
-	{"enroll", NULL}, {"renew", NULL}, {"route", "list show pause resume disable enable drain"},
+	{"enroll", NULL}, {"renew", NULL},
 	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add list show test refresh remove"},
 	{"trust", "add list remove"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"}, {"apply", NULL},
 		{"diff", NULL},
@@ -63,7 +77,7 @@ static const struct { const char *noun, *words; } later[] = {
 		"search tail verify export"},
 	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"store", "check"}, {"top", NULL}, {"check",
 		NULL},
-	{"dlq", "list show replay purge"}, {"admin", "init"}, {"context", "use list add show remove"},
+	{"admin", "init"}, {"context", "use list add show remove"},
 };
 
 bool verb_is_noun(const char *word)

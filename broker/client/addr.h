@@ -8,6 +8,7 @@
 #include "base/problem.h"
 
 #define ADDR_MAX 280
+#define ADDR_LOCAL "unix:" /* before the path of a socket */
 #define ADDR_ADVICE "Write host:port, e.g. broker.acme.example:7443 or [::1]:7443."
 
 struct addr {

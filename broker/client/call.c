@@ -247,7 +247,7 @@ struct client_call *client_call_start(struct client *c, const struct client_call
 	n = put(h, n, ":method", "POST");
 	n = put(h, n, ":scheme", "https");
 	n = put(h, n, ":path", spec->path);
-	n = put(h, n, ":authority", c->addr);
+	n = put(h, n, ":authority", c->local ? c->host : c->addr);
 	n = put(h, n, "te", "trailers");
 	n = put(h, n, "content-type", "application/grpc+proto");
 	n = put(h, n, "user-agent", "baton/" PACKAGE_VERSION);

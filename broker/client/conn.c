@@ -16,11 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "client/addr.h"
 #include "client/conn_priv.h"
+#include "client/transport.h"
 
 #define READ_CHUNK 16384
 #define READS_A_ROUND 16
@@ -42,7 +44,7 @@ static const struct h2_limits client_limits = {
 	.ping_burst = 1000, .ping_rate = 100,
 };
 
-static void set_closed(struct client *c)
+void client_set_closed(struct client *c)
 {
 	if (c->state == CLIENT_CLOSED)
 		return;
@@ -95,15 +97,38 @@ static void try_next_address(struct client *c, int error)
 	client_error_set(&c->why, CLIENT_FAULT_UNREACHABLE, "cannot connect to %s: %s", c->addr, strerror(error));
 	if (error == ECONNREFUSED)
 		client_error_todo(&c->why, "Is batond running there, and is this the port of listen.agents?");
-	set_closed(c);
+	client_set_closed(c);
 }
 
-struct client *client_new(const struct client_creds *creds, const char *addr, struct client_error *why)
+static void local_failed(struct client *c, int error)
 {
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	client_error_set(&c->why, CLIENT_FAULT_UNREACHABLE, "cannot connect to %s: %s", c->addr, strerror(error));
+	client_error_todo(&c->why, error == EACCES || error == EPERM ? "The socket is for root and the user that batond runs as."
+		: "Is batond running here, and is this its listen.admin_socket?");
+	client_set_closed(c);
+}
+
+/* No TLS: whoever may open the socket is who he is by the kernel's word. */
+static void local_begin(struct client *c, const char *path)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	c->local = true;
+	snprintf(c->addr, sizeof c->addr, ADDR_LOCAL "%.*s", (int)sizeof sa.sun_path, path);
+	snprintf(c->host, sizeof c->host, "localhost");
+	c->h2 = h2_new_client(&client_limits, &client_call_h2_events, c);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (!slice_copy_str(slice_str(path), sa.sun_path, sizeof sa.sun_path))
+		local_failed(c, ENAMETOOLONG);
+	else if (!c->h2 || c->fd < 0)
+		local_failed(c, errno ? errno : ENOMEM);
+	else if (connect(c->fd, (struct sockaddr *)&sa, sizeof sa) != 0)
+		local_failed(c, errno);
+}
+
+static struct client *blank(const struct client_creds *creds, struct client_error *why)
+{
 	struct client *c = calloc(1, sizeof *c);
-	struct addr a;
-	int rc;
 
 	if (!c) {
 		client_error_set(why, CLIENT_FAULT_CONFIG, "out of memory");
@@ -112,6 +137,32 @@ struct client *client_new(const struct client_creds *creds, const char *addr, st
 	c->fd = -1;
 	c->creds = creds;
 	buf_init(&c->out, OUT_CAP);
+	return c;
+}
+
+struct client *client_new_local(const char *path, struct client_error *why)
+{
+	struct client *c = blank(NULL, why);
+
+	if (!c)
+		return NULL;
+	local_begin(c, path);
+	if (c->state != CLIENT_CLOSED)
+		return c;
+	*why = c->why;
+	client_free(c);
+	return NULL;
+}
+
+struct client *client_new(const struct client_creds *creds, const char *addr, struct client_error *why)
+{
+	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct client *c = blank(creds, why);
+	struct addr a;
+	int rc;
+
+	if (!c)
+		return NULL;
 	if (take_addr(c, addr, &a, why))
 		goto fail;
 	rc = getaddrinfo(c->host, a.port, &hints, &c->found);
@@ -161,17 +212,6 @@ void client_free(struct client *c)
 	free(c);
 }
 
-static void tls_failed(struct client *c, int rc, bool opening)
-{
-	int e = SSL_get_error(c->ssl, rc);
-
-	if (c->goaway) /* it has said why already */
-		ERR_clear_error();
-	else
-		client_explain_tls(&c->why, c->ssl, e, c->addr, opening, c->creds);
-	set_closed(c);
-}
-
 static void on_connected(struct client *c)
 {
 	int error = 0;
@@ -179,14 +219,22 @@ static void on_connected(struct client *c)
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
 		error = errno;
+	if (error && c->local) {
+		local_failed(c, error);
+		return;
+	}
 	if (error) {
 		c->trying = c->trying->ai_next;
 		try_next_address(c, error);
 		return;
 	}
+	if (c->local) {
+		c->state = CLIENT_OPENING;
+		return;
+	}
 	if (SSL_set_fd(c->ssl, c->fd) != 1) {
 		client_error_set(&c->why, CLIENT_FAULT_CONFIG, "out of memory");
-		set_closed(c);
+		client_set_closed(c);
 		return;
 	}
 	c->state = CLIENT_HANDSHAKE;
@@ -206,7 +254,7 @@ static void on_handshake(struct client *c)
 
 		c->handshake_writes = e == SSL_ERROR_WANT_WRITE;
 		if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
-			tls_failed(c, rc, true);
+			transport_tls_failed(c, rc, true);
 		return;
 	}
 	SSL_get0_alpn_selected(c->ssl, &alpn, &n);
@@ -214,7 +262,7 @@ static void on_handshake(struct client *c)
 		client_error_set(&c->why, CLIENT_FAULT_PROTOCOL, "cannot connect to %s: the peer does not offer HTTP/2 (no ALPN h2)",
 			c->addr);
 		client_error_todo(&c->why, "Use the port of listen.agents (7443 by default).");
-		set_closed(c);
+		client_set_closed(c);
 		return;
 	}
 	c->state = CLIENT_OPENING;
@@ -224,7 +272,7 @@ static void bad_session(struct client *c)
 {
 	client_error_set(&c->why, CLIENT_FAULT_PROTOCOL, "the peer at %s broke HTTP/2: %s", c->addr, h2_error(c->h2));
 	client_flush(c);
-	set_closed(c);
+	client_set_closed(c);
 }
 
 static void read_some(struct client *c)
@@ -233,18 +281,10 @@ static void read_some(struct client *c)
 
 	c->more = false;
 	for (int i = 0; i < READS_A_ROUND && c->state != CLIENT_CLOSED; i++) {
-		int n;
+		long n = transport_read(c, chunk, sizeof chunk);
 
-		ERR_clear_error();
-		errno = 0;
-		n = SSL_read(c->ssl, chunk, sizeof chunk);
-		if (n <= 0) {
-			int e = SSL_get_error(c->ssl, n);
-
-			if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
-				tls_failed(c, n, c->state == CLIENT_OPENING);
+		if (n <= 0)
 			return;
-		}
 		c->state = CLIENT_READY;
 		if (h2_feed(c->h2, slice_of(chunk, (size_t)n)) != 0) {
 			bad_session(c);
@@ -258,7 +298,7 @@ static void write_some(struct client *c)
 {
 	c->blocked = false;
 	while (c->state == CLIENT_OPENING || c->state == CLIENT_READY) {
-		int n;
+		long n;
 
 		if (c->out_at == c->out.n) {
 			buf_reset(&c->out);
@@ -267,21 +307,9 @@ static void write_some(struct client *c)
 			if (c->out.n == 0)
 				return;
 		}
-		ERR_clear_error();
-		errno = 0;
-		n = SSL_write(c->ssl, c->out.p + c->out_at, (int)(c->out.n - c->out_at));
-		if (n <= 0) {
-			int e = SSL_get_error(c->ssl, n);
-
-			if (e == SSL_ERROR_WANT_WRITE || e == SSL_ERROR_WANT_READ)
-				c->blocked = e == SSL_ERROR_WANT_WRITE;
-			else
-				c->more = true; /* the reason, an alert, stands in what can still be read */
-			if (e == SSL_ERROR_SSL || e == SSL_ERROR_ZERO_RETURN)
-				tls_failed(c, n, c->state == CLIENT_OPENING);
-			ERR_clear_error();
+		n = transport_write(c, c->out.p + c->out_at, c->out.n - c->out_at);
+		if (n <= 0)
 			return;
-		}
 		c->out_at += (size_t)n;
 	}
 }
@@ -306,7 +334,7 @@ void client_io(struct client *c)
 	if (c->state == CLIENT_OPENING || c->state == CLIENT_READY)
 		client_flush(c);
 	if (c->state == CLIENT_READY && h2_done(c->h2))
-		set_closed(c);
+		client_set_closed(c);
 	c->depth--;
 	client_calls_reap(c);
 }
@@ -343,7 +371,7 @@ short client_events(const struct client *c)
 
 bool client_pending(const struct client *c)
 {
-	return c->state == CLIENT_CLOSED ? false : c->more || (c->state >= CLIENT_OPENING && SSL_has_pending(c->ssl));
+	return c->state == CLIENT_CLOSED ? false : c->more || (c->state >= CLIENT_OPENING && c->ssl && SSL_has_pending(c->ssl));
 }
 
 bool client_wait(struct client *c, int64_t deadline_mono_ms)
@@ -383,6 +411,8 @@ const char *client_tls_text(const struct client *c)
 {
 	static char text[128];
 
+	if (!c->ssl)
+		return "a local socket";
 	snprintf(text, sizeof text, "%s %s", SSL_get_version(c->ssl), SSL_get_cipher_name(c->ssl));
 	return text;
 }

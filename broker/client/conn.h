@@ -21,6 +21,8 @@ enum client_state { CLIENT_CONNECTING, CLIENT_HANDSHAKE, CLIENT_OPENING, CLIENT_
 
 /* addr: host:port or [v6]:port; names are resolved here, and that blocks. Borrows creds for its life. NULL with why. */
 struct client *client_new(const struct client_creds *creds, const char *addr, struct client_error *why);
+/* The same over the unix socket of listen.admin_socket, without TLS. */
+struct client *client_new_local(const char *path, struct client_error *why);
 /* Ends the calls without telling their owners. */
 void client_free(struct client *c);
 enum client_state client_state(const struct client *c);

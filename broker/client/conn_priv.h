@@ -41,6 +41,7 @@ struct client {
 	bool handshake_writes;
 	bool more;                /* reading stopped before the socket was empty */
 	bool goaway;
+	bool local;               /* a unix socket, bare */
 	struct client_error why;
 	struct client_call *calls[CALL_BUCKETS];
 	struct client_call *dead;
@@ -52,5 +53,6 @@ extern const struct h2_events client_call_h2_events;
 /* Ends every call: the connection is over. */
 void client_calls_fail(struct client *c);
 void client_calls_reap(struct client *c);
+void client_set_closed(struct client *c);
 
 #endif

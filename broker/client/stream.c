@@ -56,7 +56,7 @@ struct client_stream *client_stream_open(struct client *c, const char *method, c
 
 	if (!s)
 		return NULL;
-	snprintf(path, sizeof path, CLIENT_SERVICE "%s", method);
+	snprintf(path, sizeof path, "%s%s", *method == '/' ? "" : CLIENT_SERVICE, method);
 	s->c = c;
 	buf_init(&s->queue, QUEUE_CAP);
 	s->call = client_call_start(c, &spec);

@@ -15,7 +15,7 @@ struct client_stream;
 
 enum client_got { CLIENT_GOT_MESSAGE, CLIENT_GOT_END, CLIENT_GOT_TIMEOUT };
 
-/* method: "Watch". token may be NULL. timeout_ms: told to the broker; 0 = none. NULL when the connection takes no
+/* method: "Watch", or with another service "/baton.v1.OperateService/ListRoutes". token may be NULL. timeout_ms: told to the broker; 0 = none. NULL when the connection takes no
  * call. */
 struct client_stream *client_stream_open(struct client *c, const char *method, const char *token, int64_t timeout_ms);
 void client_stream_free(struct client_stream *s); /* cancels when it has not ended */

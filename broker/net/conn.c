@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "net/address.h"
 #include "net/hello.h"
+#include "net/local.h"
 #include "net/worker.h"
 
 #define PENDING_CAP (256 * 1024)
@@ -137,6 +138,41 @@ static void prepare_socket(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &hello, sizeof hello);
 }
 
+static void admit(struct conn *c)
+{
+	const struct server_config *cfg = &c->worker->server->config;
+	const char *why = cfg->admit ? cfg->admit(cfg->arg, c->worker->index, &c->peer) : NULL;
+
+	if (why) {
+		conn_close(c, 0, why);
+		return;
+	}
+	c->admitted = true;
+	say_connection(c, 1);
+	if (c->worker->draining)
+		conn_close(c, 0, "draining");
+}
+
+static void handshake_done(struct conn *c)
+{
+	struct worker *w = c->worker;
+	int64_t now = clock_mono_ms();
+
+	say_handshake(c, "ok");
+	c->peer.identity = c->tls ? tls_io_identity(c->tls) : c->listener->local;
+	c->expires_unix_ms = c->tls ? tls_io_identity_not_after_ms(c->tls) : INT64_MAX;
+	c->h2 = h2_new_server(&w->limits.h2, &events, c);
+	if (!c->h2) {
+		conn_abort(c, "out_of_memory");
+		return;
+	}
+	c->since_ms = c->read_ms = c->idle_since_ms = now;
+	conn_set_state(c, CONN_PREFACE);
+	conn_check_by(c, now);
+	conn_touch(c); /* our SETTINGS */
+	admit(c);
+}
+
 void conn_new(struct worker *w, struct listener *l, int fd, const struct sockaddr *sa, const struct source_key *source)
 {
 	struct conn *c = calloc(1, sizeof *c);
@@ -158,10 +194,14 @@ void conn_new(struct worker *w, struct listener *l, int fd, const struct sockadd
 	c->recheck = w->recheck;
 	c->peer.connection = atomic_fetch_add(&w->server->next_connection, 1) + 1;
 	c->peer.listener = l->name;
-	address_format(sa, c->peer.remote);
+	if (l->local)
+		local_peer_format(fd, c->peer.remote);
+	else
+		address_format(sa, c->peer.remote);
 	buf_init(&c->pending, PENDING_CAP);
 	link_conn(w, c);
-	prepare_socket(fd);
+	if (!l->local)
+		prepare_socket(fd);
 	c->watch = loop_fd_new(w->loop, fd, conn_on_ready, c);
 	if (!c->watch) {
 		conn_abort(c, "out_of_memory");
@@ -169,6 +209,8 @@ void conn_new(struct worker *w, struct listener *l, int fd, const struct sockadd
 	}
 	conn_check_by(c, c->since_ms + w->limits.handshake_ms);
 	loop_fd_want(c->watch, LOOP_READ);
+	if (l->local)
+		handshake_done(c);
 }
 
 void conn_touch(struct conn *c)
@@ -246,41 +288,6 @@ void conn_handshake_timeout(struct conn *c)
 void conn_evict(struct conn *c)
 {
 	turned_away(c, "evicted");
-}
-
-static void admit(struct conn *c)
-{
-	const struct server_config *cfg = &c->worker->server->config;
-	const char *why = cfg->admit ? cfg->admit(cfg->arg, c->worker->index, &c->peer) : NULL;
-
-	if (why) {
-		conn_close(c, 0, why);
-		return;
-	}
-	c->admitted = true;
-	say_connection(c, 1);
-	if (c->worker->draining)
-		conn_close(c, 0, "draining");
-}
-
-static void handshake_done(struct conn *c)
-{
-	struct worker *w = c->worker;
-	int64_t now = clock_mono_ms();
-
-	say_handshake(c, "ok");
-	c->peer.identity = tls_io_identity(c->tls);
-	c->expires_unix_ms = tls_io_identity_not_after_ms(c->tls);
-	c->h2 = h2_new_server(&w->limits.h2, &events, c);
-	if (!c->h2) {
-		conn_abort(c, "out_of_memory");
-		return;
-	}
-	c->since_ms = c->read_ms = c->idle_since_ms = now;
-	conn_set_state(c, CONN_PREFACE);
-	conn_check_by(c, now);
-	conn_touch(c); /* our SETTINGS */
-	admit(c);
 }
 
 void conn_shake(struct conn *c)
@@ -361,7 +368,7 @@ void conn_finish(struct conn *c)
 	c->since_ms = clock_mono_ms();
 	h2_free(c->h2);
 	c->h2 = NULL;
-	if (c->mute || !c->watch || !c->tls) {
+	if (c->mute || !c->watch || !(c->tls || c->listener->local)) {
 		conn_die(c);
 		return;
 	}

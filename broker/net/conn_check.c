@@ -40,7 +40,7 @@ static int64_t check_trust(struct conn *c, int64_t now)
 	if (c->recheck == c->worker->recheck)
 		return NEVER;
 	c->recheck = c->worker->recheck;
-	why = tls_io_recheck(c->tls);
+	why = c->tls ? tls_io_recheck(c->tls) : NULL;
 	if (why)
 		conn_close(c, H2_NO_ERROR, server_certificate_label(c->worker->server, why));
 	return NEVER;

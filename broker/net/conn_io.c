@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "net/link.h"
 #include "net/worker.h"
 
 #define RECORDS_A_TICK 16           /* read from one connection before the others have their turn */
@@ -44,7 +45,7 @@ static size_t write_some(struct conn *c, const struct buf *b, enum tls_step *ste
 
 	*step = TLS_DONE;
 	while (done < b->n && *step == TLS_DONE) {
-		*step = tls_io_write(c->tls, b->p + done, b->n - done, &n);
+		*step = link_write(c->fd, c->tls, b->p + done, b->n - done, &n);
 		done += n;
 	}
 	if (done)
@@ -190,7 +191,7 @@ static void read_all(struct conn *c)
 	w->now_ms = clock_mono_ms();
 	c->barren++;
 	for (int i = 0; i < RECORDS_A_TICK && step == TLS_DONE && conn_live(c); i++) {
-		step = tls_io_read(c->tls, w->read_buffer, TLS_RECORD_BYTES, &n);
+		step = link_read(c->fd, c->tls, w->read_buffer, TLS_RECORD_BYTES, &n);
 		if (step == TLS_DONE)
 			take(c, slice_of(w->read_buffer, n));
 	}
@@ -221,8 +222,7 @@ void conn_linger(struct conn *c)
 	}
 	if (!c->said_bye) {
 		c->said_bye = true;
-		tls_io_shutdown(c->tls);
-		shutdown(c->fd, SHUT_WR);
+		link_shutdown(c->fd, c->tls);
 	}
 	loop_fd_want(c->watch, LOOP_READ);
 	n = recv(c->fd, waste, sizeof waste, 0);

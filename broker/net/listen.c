@@ -11,10 +11,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/local.h"
 #include "net/worker.h"
 
 #define ACCEPTS_A_TICK 64
 #define LEAST_SHAKING 64
+static const struct source_caps local_caps = {.connections = 64, .handshakes = 64, .per_s = 250};
 #define PAUSE_MS 100 /* when there are no descriptors */
 
 static void pause_for(struct acceptor *a, int64_t ms)
@@ -65,30 +67,48 @@ static unsigned most_shaking(const struct worker *w)
 	return share > least ? share : least;
 }
 
+/* Whoever is in charge of this machine gets in, however many agents there are and come. */
+static int64_t take_handshake(const struct acceptor *a)
+{
+	return a->listener->local ? 0 : server_take_handshake(a->worker->server, a->worker->limits.handshakes_per_s);
+}
+
+static void return_handshake(const struct acceptor *a)
+{
+	if (!a->listener->local)
+		server_return_handshake(a->worker->server);
+}
+
+/* Counts the connection in any case. NULL, or why it is closed. */
+static const char *refused(const struct acceptor *a, int fd)
+{
+	unsigned n = atomic_fetch_add(&a->worker->server->connections, 1);
+
+	if (a->listener->local)
+		return local_peer_allowed(fd) ? NULL : "local_user";
+	return n >= a->worker->limits.connections ? "connection_limit" : NULL;
+}
+
 /* Under the caps, or closed. One that no handshake is begun with takes none of the others'. */
 static void let_in(struct acceptor *a, int fd, const struct sockaddr *sa)
 {
 	struct worker *w = a->worker;
 	struct server *s = w->server;
 	const struct server_limits *l = &w->limits;
-	const struct source_caps caps = {l->connections_per_source, l->handshakes_open_per_source, l->connections_per_source_per_s};
+	const struct source_caps caps = a->listener->local ? local_caps :
+		(struct source_caps){l->connections_per_source, l->handshakes_open_per_source, l->connections_per_source_per_s};
 	struct source_key k = source_key(sa);
-	const char *why;
+	const char *why = refused(a, fd);
 
-	if (atomic_fetch_add(&s->connections, 1) >= w->limits.connections) {
-		atomic_fetch_sub(&s->connections, 1);
-		server_return_handshake(s);
-		refuse(a, fd, "connection_limit");
-		return;
-	}
-	why = sources_enter(s->sources, &k, &caps, clock_mono_ms());
+	if (!why)
+		why = sources_enter(s->sources, &k, &caps, clock_mono_ms());
 	if (why) {
 		atomic_fetch_sub(&s->connections, 1);
-		server_return_handshake(s);
+		return_handshake(a);
 		refuse(a, fd, why);
 		return;
 	}
-	if (w->n_shaking >= most_shaking(w))
+	if (!a->listener->local && w->n_shaking >= most_shaking(w))
 		conn_evict(w->shaking);
 	conn_new(w, a->listener, fd, sa, &k);
 }
@@ -109,7 +129,7 @@ static void on_acceptable(void *arg, int what)
 	int fd;
 
 	for (int i = 0; i < ACCEPTS_A_TICK; i++) {
-		wait = server_take_handshake(a->worker->server, a->worker->limits.handshakes_per_s);
+		wait = take_handshake(a);
 		if (wait) {
 			pause_for(a, wait);
 			return;
@@ -120,7 +140,7 @@ static void on_acceptable(void *arg, int what)
 			let_in(a, fd, (struct sockaddr *)&sa);
 			continue;
 		}
-		server_return_handshake(a->worker->server);
+		return_handshake(a);
 		if (accept_failed(a))
 			return;
 	}

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "net/address.h"
@@ -133,6 +134,25 @@ int server_listen(struct server *s, const char *listener, const char *address, s
 	l->name = listener;
 	pthread_mutex_init(&l->lock, NULL);
 	l->tls = tls_server_ref(tls);
+	s->n_listeners++;
+	return 0;
+}
+
+int server_listen_local(struct server *s, const char *listener, int fd, const void *identity, struct problem *why)
+{
+	struct listener *l = &s->listeners[s->n_listeners];
+	struct worker *w = &s->workers[0];
+
+	if (s->started || s->n_listeners == LISTENERS_MAX || find_listener(s, listener)) {
+		close(fd);
+		return problem_set(why, "listener %s: started already, one too many, or named twice", listener);
+	}
+	w->acceptors[w->n_acceptors++] = (struct acceptor){.worker = w, .listener = l, .fd = fd};
+	l->server = s;
+	l->name = listener;
+	l->local = identity;
+	l->port = -1;
+	pthread_mutex_init(&l->lock, NULL);
 	s->n_listeners++;
 	return 0;
 }

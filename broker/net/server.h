@@ -60,6 +60,9 @@ struct server_config {
 struct server *server_new(const struct server_config *c, struct problem *why);
 /* "0.0.0.0:7443", "[::1]:0". Before server_start. listener is borrowed: it must outlive the server. The port that was bound: server_port(). tls is ref'd. */
 int server_listen(struct server *s, const char *listener, const char *address, struct tls_server *tls, struct problem *why);
+/* A unix socket that listens (net/local.h), without TLS, served by the first worker. Owns fd from here on, also when it fails. identity: what each
+ * connection's call_peer has; borrowed. */
+int server_listen_local(struct server *s, const char *listener, int fd, const void *identity, struct problem *why);
 int server_port(const struct server *s, const char *listener);
 int server_start(struct server *s, struct problem *why);
 /* New connections use it from now on; from any thread. */

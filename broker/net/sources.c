@@ -47,6 +47,8 @@ struct source_key source_key(const struct sockaddr *sa)
 		const struct in6_addr *a = &((const struct sockaddr_in6 *)sa)->sin6_addr;
 
 		memcpy(k.bytes, a, IN6_IS_ADDR_V4MAPPED(a) ? 16 : 8);
+	} else {
+		memset(k.bytes, 0xff, sizeof k.bytes); /* this machine, by a unix socket: no host has that address */
 	}
 	return k;
 }

@@ -20,7 +20,7 @@
 
 #include "base/clock.h"
 #include "net/dial.h"
-#include "net/tls_io.h"
+#include "net/link.h"
 
 #define READ_CHUNK 65536
 #define OUT_KEPT (1u << 20) /* bytes of an empty write buffer's memory that stay allocated */
@@ -108,39 +108,6 @@ static void want(struct stream *s)
 		loop_fd_want(s->watch, LOOP_READ | (s->blocked || s->read_blocked ? LOOP_WRITE : 0));
 }
 
-/* TLS_DONE with *n, or what stands in the way. */
-static enum tls_step transport_read(struct stream *s, void *p, size_t size, size_t *n)
-{
-	ssize_t r;
-
-	if (s->tls)
-		return tls_io_read(s->tls, p, size, n);
-	do
-		r = recv(s->fd, p, size, 0);
-	while (r < 0 && errno == EINTR);
-	*n = r > 0 ? (size_t)r : 0;
-	if (r > 0)
-		return TLS_DONE;
-	if (r == 0)
-		return TLS_EOF;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? TLS_WANT_READ : TLS_FAILED;
-}
-
-static enum tls_step transport_write(struct stream *s, const void *p, size_t size, size_t *n)
-{
-	ssize_t r;
-
-	if (s->tls)
-		return tls_io_write(s->tls, p, size, n);
-	do
-		r = send(s->fd, p, size, MSG_NOSIGNAL);
-	while (r < 0 && errno == EINTR);
-	*n = r > 0 ? (size_t)r : 0;
-	if (r >= 0)
-		return TLS_DONE;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? TLS_WANT_WRITE : TLS_FAILED;
-}
-
 static void flush(void *arg)
 {
 	struct stream *s = arg;
@@ -154,7 +121,7 @@ static void flush(void *arg)
 		return;
 	}
 	while (done < s->out.n && step == TLS_DONE) {
-		step = transport_write(s, s->out.p + done, s->out.n - done, &n);
+		step = link_write(s->fd, s->tls, s->out.p + done, s->out.n - done, &n);
 		done += n;
 	}
 	if (step == TLS_FAILED || step == TLS_EOF) {
@@ -206,7 +173,7 @@ static void pump(struct stream *s)
 	size_t n;
 
 	for (int i = 0; i < READS_A_TICK && step == TLS_DONE; i++) {
-		step = transport_read(s, chunk, sizeof chunk, &n);
+		step = link_read(s->fd, s->tls, chunk, sizeof chunk, &n);
 		if (step == TLS_DONE && !show(s, slice_of(chunk, n)))
 			return;
 		if (!s->tls && n < sizeof chunk)

@@ -92,7 +92,7 @@ struct conn {
 	struct source_key source;
 	int fd;
 	struct loop_fd *watch;
-	struct tls_io *tls;             /* NULL until a ClientHello has begun */
+	struct tls_io *tls;             /* NULL until a ClientHello has begun, and on a local listener */
 	struct h2 *h2;
 	bool admitted;                  /* on_connection(+1) was said, on_peer_gone is owed */
 	bool said;                      /* on_closed was said */
@@ -224,6 +224,7 @@ struct listener {
 	struct sockaddr_storage sa;
 	socklen_t sa_n;
 	int port;
+	const void *local;      /* a unix socket: the identity of all who come in; NULL: TLS */
 	pthread_mutex_t lock;   /* guards tls */
 	struct tls_server *tls;
 };

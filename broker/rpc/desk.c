@@ -9,6 +9,7 @@
 
 #include "policy/authorize.h"
 #include "policy/profile.h"
+#include "rpc/subscribe.h"
 
 #define LEASE_BATCH 64
 #define BARREN_MAX 64 /* so often a store is believed that there is more though it gave nothing; then the poll asks, once a second */
@@ -185,6 +186,19 @@ struct subscriber *desk_offer_over(struct rpc_worker *w, uint64_t call)
 	return rc->subscriber;
 }
 
+/* Subscribers are told of it when it changes. */
+static void desk_paused(struct desk *d, const struct store_answer *a)
+{
+	struct subscription *s;
+
+	if (a->status != STORE_OK || d->paused == a->paused)
+		return;
+	d->paused = a->paused;
+	DL_FOREACH(d->ring, s)
+		if (s->subscriber->open)
+			subscribe_paused(s->subscriber->rc, d);
+}
+
 /* Answers of the store: each item goes to the subscriber that it was leased for, or is given back. */
 static void leased(struct op *op, const struct store_answer *a)
 {
@@ -203,6 +217,7 @@ static void leased(struct op *op, const struct store_answer *a)
 	}
 	if (d) {
 		promised = a->n_items >= ask->asked || a->next;
+		desk_paused(d, a);
 		d->barren = promised && !brought ? d->barren + 1 : 0;
 		more = d->again || (a->status == STORE_OK && promised && d->barren < BARREN_MAX);
 		d->dry = a->status == STORE_OK && !more;

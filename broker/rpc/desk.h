@@ -58,6 +58,7 @@ struct desk {
 	bool leasing;                     /* a lease call is under way */
 	bool again;                       /* something came meanwhile */
 	bool dry;                         /* nothing waited when the store was asked last, and nobody has said since that something does */
+	bool paused;                      /* the store said so when it was asked last */
 	bool starved;                     /* found no credit because other desks' calls have asked for it */
 	unsigned barren;                  /* answers in a row that brought nothing */
 	UT_hash_handle hh;

@@ -74,6 +74,7 @@ Baton__V1__Handoff *get_handoff(struct op *op, const struct store_item *item, co
 	h->result = o.result;
 	h->failure = o.failure;
 	h->cursor = item->record.cursor;
+	h->replay_of = t->replay_of;
 	h->envelope = with_envelope ? e : NULL;
 	return copy_labels(a, h, e) ? h : NULL;
 }

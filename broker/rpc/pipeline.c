@@ -36,7 +36,7 @@ static size_t message_max(const struct rpc_worker *w, const struct rpc_row *row,
 size_t pipeline_on_open(void *user, struct call *c, struct slice path)
 {
 	struct rpc_worker *w = user;
-	const struct rpc_row *row = rpc_row_find(path);
+	const struct rpc_row *row = rpc_row_find(path, call_peer(c)->listener);
 	struct rpc_call *rc;
 	char text[160];
 

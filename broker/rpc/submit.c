@@ -191,6 +191,9 @@ static void store_answered(struct op *op, const struct store_answer *a)
 	case STORE_CONFLICT:
 		refused(op, REASON_IDEMPOTENCY_CONFLICT, "idempotency_key", "this key was used for a different request: use a new one", 0);
 		break;
+	case STORE_CLOSED:
+		refused(op, REASON_ROUTE_DISABLED, "route", "the route takes no new work: its operator has closed it", 0);
+		break;
 	case STORE_QUOTA:
 		refused(op, REASON_QUOTA_EXCEEDED, "route", "too much work waits on this route: try again later",
 			a->retry_after_ms ? a->retry_after_ms : 1000);

@@ -2,6 +2,7 @@
  * Reports in the stream are report.c's. */
 #include "rpc/subscribe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -141,6 +142,9 @@ static void opened_release(struct op *op, bool durable)
 	f.opened = &o;
 	reply_send(rc, &f.base);
 	rc->subscriber->open = true;
+	for (size_t i = 0; i < rc->subscriber->n_routes; i++)
+		if (rc->subscriber->routes[i].desk && rc->subscriber->routes[i].desk->paused)
+			subscribe_paused(rc, rc->subscriber->routes[i].desk);
 	assert_resumed(op->w, g);
 	subscriber_pump(rc->subscriber);
 	op_end(op);
@@ -336,6 +340,14 @@ void subscribe_revoked(struct rpc_call *rc)
 {
 	rc->subscriber->open = false;
 	notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_REVOKED, "this agent is no longer registered: the stream closes next");
+}
+
+void subscribe_paused(struct rpc_call *rc, const struct desk *d)
+{
+	char text[160];
+
+	snprintf(text, sizeof text, d->paused ? "route %s is paused: nothing is handed out until it is resumed" : "route %s is resumed", d->route);
+	notice(rc, d->paused ? BATON__V1__NOTICE_KIND__NOTICE_KIND_ROUTE_PAUSED : BATON__V1__NOTICE_KIND__NOTICE_KIND_ROUTE_RESUMED, text);
 }
 
 void subscribe_drain(struct rpc_worker *w)

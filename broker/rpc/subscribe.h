@@ -4,6 +4,8 @@
 
 #include "rpc/op.h"
 
+struct desk;
+
 void subscribe_on_message(struct rpc_call *rc, struct op *op);
 void subscribe_on_half_close(struct rpc_call *rc);
 void subscribe_on_writable(struct rpc_call *rc);
@@ -11,6 +13,8 @@ void subscribe_on_gone(struct rpc_call *rc);
 void report_on_message(struct rpc_call *rc, struct op *op);
 /* The stream's agent is gone: it is told so, and ended next by the caller. rc->subscriber is there. */
 void subscribe_revoked(struct rpc_call *rc);
+/* Tells a stream whether this route of it is paused. */
+void subscribe_paused(struct rpc_call *rc, const struct desk *d);
 /* Tells every subscriber of the worker that this node goes away. */
 void subscribe_drain(struct rpc_worker *w);
 

@@ -8,11 +8,14 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "rpc/get.h"
 #include "rpc/follow.h"
+#include "rpc/operator.h"
 #include "rpc/submit.h"
 #include "rpc/subscribe.h"
 #include "rpc/whoami.h"
 
 #define HANDOFF(method) "/baton.v1.HandoffService/" method, method
+#define OPERATE(method) "/baton.v1.OperateService/" method, method
+#define CONTAIN(method) "/baton.v1.ContainmentService/" method, method
 #define KIB 1024u
 #define SMALL (64 * KIB)
 
@@ -44,16 +47,33 @@ static const struct rpc_row rows[] = {
 	 SMALL, cancel_on_message, NULL, NULL, NULL, NULL},
 	{HANDOFF("WhoAmI"), &baton__v1__who_am_irequest__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
 	 SMALL, whoami_on_message, NULL, NULL, NULL, NULL},
+	{OPERATE("ListRoutes"), &baton__v1__list_routes_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, routes_on_list, NULL, NULL, NULL, NULL},
+	{CONTAIN("SetRouteState"), &baton__v1__set_route_state_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "route.state",
+	 SMALL, routes_on_set, NULL, NULL, NULL, NULL},
+	{OPERATE("GetHandoff"), &baton__v1__get_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, letters_on_get, NULL, NULL, NULL, NULL},
+	{OPERATE("ListDeadLetters"), &baton__v1__list_dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, letters_on_list, NULL, NULL, NULL, NULL},
+	{OPERATE("ReplayDeadLetters"), &baton__v1__dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, letters_on_replay, NULL, NULL, NULL, NULL},
+	{OPERATE("PurgeDeadLetters"), &baton__v1__dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, letters_on_purge, NULL, NULL, NULL, NULL},
 	{"/grpc.health.v1.Health/Check", "HealthCheck", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
 	 STREAM_UNARY, false, NULL, SMALL, health_check_on_message, NULL, NULL, NULL, NULL},
 	{"/grpc.health.v1.Health/Watch", "HealthWatch", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
 	 STREAM_UNARY, false, NULL, SMALL, health_watch_on_message, NULL, NULL, NULL, NULL},
 };
 
-const struct rpc_row *rpc_row_find(struct slice path)
+static bool served(const struct rpc_row *r, const char *listener)
+{
+	return r->peer == PEER_ANY || (r->peer == PEER_OPERATOR) == (strcmp(listener, RPC_LISTENER_ADMIN) == 0);
+}
+
+const struct rpc_row *rpc_row_find(struct slice path, const char *listener)
 {
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (slice_is(path, rows[i].path))
-			return &rows[i];
+			return served(&rows[i], listener) ? &rows[i] : NULL;
 	return NULL;
 }

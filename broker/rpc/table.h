@@ -9,6 +9,7 @@
 enum row_peer {
 	PEER_ANY,        /* any valid certificate */
 	PEER_REGISTERED, /* a registered, active agent: else unknown_peer */
+	PEER_OPERATOR,   /* whoever reaches the admin listener; nobody else finds the call */
 };
 
 enum row_stream { STREAM_UNARY, STREAM_IN /* many messages from the client */ };
@@ -38,7 +39,7 @@ static inline bool rpc_row_lives_on(const struct rpc_row *r)
 	return r->peer == PEER_REGISTERED && (r->stream == STREAM_IN || r->on_writable);
 }
 
-/* NULL when there is no such call here. */
-const struct rpc_row *rpc_row_find(struct slice path);
+/* NULL when there is no such call on this listener. */
+const struct rpc_row *rpc_row_find(struct slice path, const char *listener);
 
 #endif

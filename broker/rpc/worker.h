@@ -51,6 +51,9 @@ struct rpc_env {
 
 struct rpc_worker;
 
+/* The listener whose peers are operators: the name that app/ opens it under. */
+#define RPC_LISTENER_ADMIN "admin"
+
 struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world);
 void rpc_worker_free(struct rpc_worker *w);
 const struct call_handler *rpc_worker_handler(struct rpc_worker *w);

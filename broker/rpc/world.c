@@ -104,3 +104,17 @@ const struct world_route *world_route_of(const struct world *w, const char *tena
 	HASH_FIND(hh, w->routes, key, sizeof key, r);
 	return r;
 }
+
+const struct world_route *world_route_by_tag(const struct world *w, const char *tenant, const struct handoff_id *id)
+{
+	const struct world_route *found = NULL;
+
+	for (const struct world_route *r = w->routes; r; r = r->hh.next) {
+		if (memcmp(r->key, id->tag, sizeof id->tag) != 0 || (*tenant && strcmp(r->tenant, tenant) != 0))
+			continue;
+		if (found)
+			return NULL;
+		found = r;
+	}
+	return found;
+}

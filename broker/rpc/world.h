@@ -37,6 +37,8 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
+/* The route that an id's tag names in any tenant, or in this one when tenant is not ""; NULL: none, or more than one. */
+const struct world_route *world_route_by_tag(const struct world *w, const char *tenant, const struct handoff_id *id);
 /* The route that an id's tag names inside the tenant, or NULL. */
 const struct world_route *world_route_of(const struct world *w, const char *tenant, const struct handoff_id *id);
 

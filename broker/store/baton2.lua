@@ -1,6 +1,7 @@
 #!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
--- what its parts share, and how work gets in and out (open, accept, lease); then baton2_report.lua, baton2_read.lua, baton2_tick.lua.
+-- what its parts share, and how work gets in and out (open, accept, lease); then baton2_report.lua, baton2_read.lua, baton2_operate.lua,
+-- baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
@@ -28,7 +29,7 @@ local NONE, ZERO6, ZERO8, INIT, MARK
 
 local QUEUED, LEASED, INPUT, QUARANTINED, SCHEDULED, HELD = 3, 4, 6, 7, 2, 1
 local CANCELLED, EXPIRED, DEAD = 13, 14, 15
-local OK, REPLAYED, DUPLICATE, CONFLICT, QUOTA, STALE, LOST, NOT_FOUND, WRONG = 0, 1, 2, 3, 4, 5, 6, 7, 8
+local OK, REPLAYED, DUPLICATE, CONFLICT, QUOTA, STALE, LOST, NOT_FOUND, WRONG, CLOSED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 local FINISH_STATE = {[0] = 10, [1] = 11, [2] = 12, [6] = 14}
 local RETRY, RELEASE, QUARANTINE = 3, 4, 5
 
@@ -210,11 +211,12 @@ end
 
 -- m s i z q0 q1 q2 n f h l · incarnation, node, max waiting, max bytes, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
--- What would be queued while nothing waits is leased at once to its item's owner, if it has one: first in, first out holds.
+-- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
+-- first out holds.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[6]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence')
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / ITEM, {}, {}, {}
@@ -243,7 +245,7 @@ local function accept(k, a)
 	local max_w, max_wb = tonumber(a[3]), tonumber(a[4])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
-	local at_once = m[9] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
+	local at_once = m[9] and not m[11] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
 	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
 	local fence = fences
 	for j = 1, n do
@@ -284,6 +286,8 @@ local function accept(k, a)
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1], order[#order + 2], f[#f + 1] = seq, id, id
+			elseif m[10] then
+				status = CLOSED
 			elseif w >= max_w or wb + size > max_wb then
 				status = QUOTA
 			else
@@ -344,16 +348,16 @@ local function accept(k, a)
 end
 
 -- m s l q2 q1 q0 f · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
--- extra = 0 when the queues are empty now. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased.
+-- extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]
-	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep')
+	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
 	local now, fence, w, wb = clock(m[5]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
-	local left = call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
+	local left = m[8] and 0 or call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
 	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
@@ -409,5 +413,5 @@ local function lease(k, a)
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then
 		call('HSET', km, 'arm', (m[6] and m[6] .. ' ' or '') .. a[2])
 	end
-	return head(now, w, dry and 0 or 1, m[7]) .. concat(out)
+	return head(now, w, m[8] and 2 or dry and 0 or 1, m[7]) .. concat(out)
 end

@@ -200,12 +200,13 @@ local function forget_dead(t, k, keep)
 	end
 end
 
--- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good). extra = 1 when more is due now. The entries are
+-- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), incarnation: a slot is opened soon after Redis came
+-- back, not when its first envelope comes, which would be refused. extra = 1 when more is due now. The entries are
 -- the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep')
-	if not m[6] then return 'O' end
+	if m[6] ~= a[4] or not fresh(a[4]) then return 'O' end
 	probe('hhhzzlllzlzz', k)
 	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), more = 0, moved = false,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, seen = {}}
@@ -230,7 +231,11 @@ add('event', event, 'allow-oom')
 add('finish', finish, 'allow-oom')
 add('cancel', cancel, 'allow-oom')
 add('quarantine', quarantine, 'allow-oom')
+add('route', route, 'allow-oom')
+add('drop', drop, 'allow-oom')
+add('replay', replay)
 add('tick', tick, 'allow-oom')
 add('get', get, 'no-writes')
 add('events', events, 'no-writes')
 add('list', list, 'no-writes')
+add('dead', dead, 'no-writes')

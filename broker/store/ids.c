@@ -68,6 +68,7 @@ const char *store_status_text(enum store_status s)
 		[STORE_LOST] = "lost",
 		[STORE_NOT_FOUND] = "not_found",
 		[STORE_WRONG_STATE] = "wrong_state",
+		[STORE_CLOSED] = "closed",
 		[STORE_UNSEALABLE] = "unsealable",
 		[STORE_UNAVAILABLE] = "unavailable",
 	};

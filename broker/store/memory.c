@@ -13,6 +13,7 @@ struct mem_answer {
 	void *user;
 	uint64_t op;
 	struct store_answer a;
+	struct store_route route;
 	struct store_item *items;
 	size_t items_size;
 	struct store_event *events;
@@ -142,7 +143,7 @@ static bool leases_at_once(const struct mem_slot *s, const struct store_accept *
 	for (int c = 0; c < 3; c++)
 		if (s->queue[c].head < s->queue[c].n)
 			return false;
-	return r->owner && r->state == STATE_QUEUED && (r->deadline_ms <= 0 || r->deadline_ms > now);
+	return r->owner && !s->paused && r->state == STATE_QUEUED && (r->deadline_ms <= 0 || r->deadline_ms > now);
 }
 
 /* Whether it was leased at once. */
@@ -210,6 +211,8 @@ static enum store_status decide(struct memory *m, struct mem_slot *s, const stru
 	*first = k ? mem_find_exact(s, k->id) : NULL;
 	if (*first)
 		return memcmp(k->print, r->idempotency_print, sizeof k->print) == 0 ? STORE_DUPLICATE : STORE_CONFLICT;
+	if (s->closed)
+		return STORE_CLOSED;
 	if (s->waiting >= l->max_waiting || s->waiting_bytes + r->task.n + seal_overhead(m->seal) > l->max_waiting_bytes)
 		return STORE_QUOTA;
 	return STORE_OK;
@@ -288,7 +291,8 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 	struct mem_handoff *h;
 	int64_t now = s ? mem_now(m, s) : 0;
 
-	for (uint32_t n = 0; s && n < r->max && (h = pop(s));) {
+	x->a.paused = s && s->paused;
+	for (uint32_t n = 0; s && !s->paused && n < r->max && (h = pop(s));) {
 		mem_waiting(s, h, -1);
 		if (h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now) {
 			mem_move(s, h, STATE_EXPIRED, now);
@@ -436,6 +440,101 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 	x->a.next = pos > s->all.head ? pos + 1 : 0;
 }
 
+/* ---- what operators ask ---- */
+
+static void op_route(struct store *st, struct store_slot at, bool set, bool paused, bool closed, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+
+	if (!s)
+		return;
+	if (set) {
+		s->paused = paused;
+		s->closed = closed;
+	}
+	mem_view(s, &x->route);
+	x->a.route = &x->route;
+}
+
+static void op_dead(struct store *st, struct store_slot at, const struct handoff_id *after, int64_t after_ms, uint32_t max, bool blobs,
+		    store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	struct mem_handoff *h;
+
+	if (!s)
+		return;
+	for (h = mem_next_dead(s, after ? after->b : NULL, after_ms); h && x->a.n_items < max; h = mem_next_dead(s, h->id, 0))
+		answer_item(m, x, s, h, blobs, blobs);
+	x->a.more = h != NULL;
+}
+
+static void op_drop(struct store *st, struct store_slot at, const struct handoff_id *id, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_handoff *h = s ? mem_find_exact(s, id->b) : NULL;
+	enum store_status status = !s ? STORE_UNAVAILABLE : mem_drop(s, h, mem_now(m, s));
+
+	report_done(m, s, h, status, done, user, op);
+}
+
+/* The key now names what stands in the dead one's place. */
+static void take_key(struct mem_slot *s, struct mem_handoff *h, const struct mem_handoff *old)
+{
+	struct mem_key *k = NULL;
+
+	if (!old->has_idempotency)
+		return;
+	h->has_idempotency = true;
+	memcpy(h->idempotency, old->idempotency, sizeof h->idempotency);
+	HASH_FIND(hh, s->keys, h->idempotency, sizeof h->idempotency, k);
+	if (k && memcmp(k->id, old->id, sizeof k->id) == 0)
+		memcpy(k->id, h->id, sizeof k->id);
+}
+
+static enum store_status replay(struct memory *m, struct mem_slot *s, struct store_accept r, const uint8_t *dead, struct mem_handoff **out)
+{
+	struct mem_handoff *old = *out = mem_find_exact(s, dead);
+	const struct store_slot_limits *l = &m->config.limits;
+	struct mem_bytes task;
+	uint8_t token[TOKEN_BYTES];
+
+	if (!old || old->alias)
+		return STORE_NOT_FOUND;
+	if (old->r.r.state != STATE_DEAD_LETTERED || old->let_go)
+		return STORE_WRONG_STATE;
+	mem_token(m, token);
+	task = mem_seal(m, s, SEAL_TASK, r.id.b, token, r.task);
+	if (!task.p)
+		abort();
+	if (s->waiting >= l->max_waiting || s->waiting_bytes + task.n > l->max_waiting_bytes) {
+		free(task.p);
+		return STORE_QUOTA;
+	}
+	r.has_idempotency = false;
+	r.owner = 0;
+	add_record(m, s, &r, token, task, mem_now(m, s));
+	*out = mem_find_exact(s, r.id.b);
+	take_key(s, *out, old);
+	return mem_drop(s, old, mem_now(m, s));
+}
+
+static void op_replay(struct store *st, const struct store_accept *r, const struct handoff_id *dead, store_done *done, void *user,
+		      uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, r->slot, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? replay(m, s, *r, dead->b, &h) : STORE_UNAVAILABLE;
+
+	report_done(m, s, h, status, done, user, op);
+}
+
 struct ticked {
 	struct memory *m;
 	struct mem_slot *s;
@@ -528,6 +627,10 @@ static const struct store_ops memory_ops = {
 	.get = op_get,
 	.events = op_events,
 	.list = op_list,
+	.route = op_route,
+	.dead = op_dead,
+	.drop = op_drop,
+	.replay = op_replay,
 	.tick = op_tick,
 	.flush = op_flush,
 	.available = op_available,

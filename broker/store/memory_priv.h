@@ -25,6 +25,7 @@ struct mem_handoff {
 	uint8_t bytes_print[8];
 	struct record r;
 	bool has_idempotency, given_back;
+	bool let_go;                     /* dead-lettered, and kept no longer than what has finished */
 	uint8_t idempotency[16];
 	int64_t due_ms;                  /* start, or end of backing off; 0 = none */
 	struct mem_bytes task, outcome;
@@ -55,6 +56,7 @@ struct mem_slot {
 	uint64_t all_base;       /* positions before all.v[0] */
 	uint64_t fence, waiting, waiting_bytes;
 	int64_t floor_ms, last_ms;
+	bool paused, closed;
 	UT_hash_handle hh;
 };
 
@@ -103,6 +105,12 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 /* Calls changed() for every record that changed, or whose backing off ended. */
 void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limits *l,
 	      void (*changed)(void *arg, struct mem_handoff *h), void *arg);
+
+/* memory_operate.c */
+void mem_view(struct mem_slot *s, struct store_route *out);
+/* The dead-lettered one that comes after this id, the last one first; NULL: the first, or no more. after_ms: when that one died, should it be gone. */
+struct mem_handoff *mem_next_dead(struct mem_slot *s, const uint8_t *after, int64_t after_ms);
+enum store_status mem_drop(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 
 /* For tests: the slot behaves as after another incarnation; a stored task is spoilt, or put in another's place. */
 void store_memory_reopen(struct store *s, struct store_slot at);

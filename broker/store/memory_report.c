@@ -178,7 +178,7 @@ static void purge(struct mem_slot *s, const struct store_slot_limits *l, int64_t
 	struct mem_handoff *h, *next;
 
 	HASH_ITER(hh, s->handoffs, h, next) {
-		bool dead = !h->alias && h->r.r.state == STATE_DEAD_LETTERED;
+		bool dead = !h->alias && h->r.r.state == STATE_DEAD_LETTERED && !h->let_go;
 		int64_t keep = dead ? l->keep_dead_ms : l->keep_finished_ms;
 
 		if (h->finished_ms && h->finished_ms + keep <= now && !(dead && !keep))

@@ -65,6 +65,20 @@ bool record_head_decode(struct slice answer, struct record_head *out)
 	return true;
 }
 
+bool record_route_decode(struct slice answer, const struct record_head *h, struct store_route *out)
+{
+	const uint8_t *p = answer.p + HEAD_BYTES;
+
+	if (answer.n != ROUTE_VIEW_BYTES)
+		return false;
+	*out = (struct store_route){
+		.paused = h->extra & 1, .closed = h->extra & 2, .waiting = h->waiting, .waiting_bytes = be_get(p, 6),
+		.oldest_ms = (int64_t)be_get(p + 6, 6), .queued = be_get(p + 12, 6), .delayed = be_get(p + 18, 6),
+		.held = be_get(p + 24, 6), .dead = be_get(p + 30, 6), .quarantined = be_get(p + 36, 6),
+	};
+	return true;
+}
+
 bool record_event_decode(struct slice entry, struct store_event *out, const uint8_t **token)
 {
 	const uint8_t *p = entry.p;

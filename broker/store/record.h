@@ -12,6 +12,7 @@ enum {
 	ENTRY_BYTES = 2 + HANDOFF_ID_BYTES + RECORD_BYTES, /* status, flags, id, record */
 	LEASED_BYTES = HANDOFF_ID_BYTES + RECORD_BYTES,
 	HEAD_BYTES = 1 + 6 + 6 + 6 + 4,
+	ROUTE_VIEW_BYTES = HEAD_BYTES + 7 * 6,
 	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 40,
 	EVENT_HEAD_BYTES = 4 + 6 + 1 + 1 + 8 + 8,
 	/* requests */
@@ -21,7 +22,10 @@ enum {
 	EVENT_BYTES = 46,
 	FINISH_BYTES = 50,
 	CANCEL_BYTES = 29,
-	REQUEST_MAX_BYTES = 111,
+	ROUTE_BYTES = 2,
+	DEAD_BYTES = HANDOFF_ID_BYTES + 8 + 4,
+	REPLAY_BYTES = ACCEPT_BYTES + HANDOFF_ID_BYTES,
+	REQUEST_MAX_BYTES = REPLAY_BYTES,
 };
 
 /* What a record holds besides struct store_record. */
@@ -44,6 +48,8 @@ uint64_t be_get(const uint8_t *p, unsigned width);
 bool record_decode(const uint8_t tag[4], const uint8_t *id, const uint8_t *p, struct record *out);
 /* false: too short or another letter than 'K'. */
 bool record_head_decode(struct slice answer, struct record_head *out);
+/* The rest of what the Function route says. false: not of that form. */
+bool record_route_decode(struct slice answer, const struct record_head *h, struct store_route *out);
 /* body of out still sealed; *token points into entry. */
 bool record_event_decode(struct slice entry, struct store_event *out, const uint8_t **token);
 

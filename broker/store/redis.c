@@ -290,6 +290,62 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 	item_queue(s, i);
 }
 
+static void op_route(struct store *st, struct store_slot at, bool set, bool paused, bool closed, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_ROUTE, at, done, user, op);
+
+	if (!i)
+		return;
+	i->request[0] = set;
+	i->request[1] = (uint8_t)(paused + 2 * closed);
+	item_queue(s, i);
+}
+
+static void op_dead(struct store *st, struct store_slot at, const struct handoff_id *after, int64_t after_ms, uint32_t max, bool blobs,
+		    store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_DEAD, at, done, user, op);
+
+	if (!i)
+		return;
+	if (after)
+		memcpy(i->request, after->b, HANDOFF_ID_BYTES);
+	be_put(i->request + 16, 8, (uint64_t)after_ms);
+	be_put(i->request + 24, 4, max < 256 ? max : 256);
+	i->blobs = blobs;
+	item_queue(s, i);
+}
+
+static void op_drop(struct store *st, struct store_slot at, const struct handoff_id *id, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_DROP, at, done, user, op);
+
+	if (!i)
+		return;
+	memcpy(i->request, id->b, HANDOFF_ID_BYTES);
+	item_queue(s, i);
+}
+
+static void op_replay(struct store *st, const struct store_accept *r, const struct handoff_id *dead, store_done *done, void *user,
+		      uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_REPLAY, r->slot, done, user, op);
+	uint8_t token[TOKEN_BYTES];
+
+	if (!i)
+		return;
+	redis_token(s, token);
+	if (!item_seal(s, i, SEAL_TASK, &r->id, token, r->task))
+		return;
+	request_accept(r, token, i->body_n, i->request);
+	memcpy(i->request + ACCEPT_BYTES, dead->b, HANDOFF_ID_BYTES);
+	item_queue(s, i);
+}
+
 static void op_tick(struct store *st, struct store_slot at, const struct store_slot_limits *limits, store_done *done, void *user,
 		    uint64_t op)
 {
@@ -552,6 +608,10 @@ static const struct store_ops redis_ops = {
 	.get = op_get,
 	.events = op_events,
 	.list = op_list,
+	.route = op_route,
+	.dead = op_dead,
+	.drop = op_drop,
+	.replay = op_replay,
 	.tick = op_tick,
 	.flush = op_flush,
 	.available = op_available,

@@ -91,14 +91,14 @@ static void refuse_accepts(struct redis *s, struct batch *b)
 
 static void on_error(struct redis *s, struct batch *b, const char *error, bool blobs_written)
 {
-	bool oom = starts(error, "OOM");
+	bool oom = starts(error, "OOM"), admits = b->kind == KIND_ACCEPT || b->kind == KIND_REPLAY;
 
 	redis_counted(s, b, "error");
 	log_event(LOG_WARN, "store.refused", F_STR("function", kind_rows[b->kind].function ? kind_rows[b->kind].function : ""),
 		F_STR("error", error));
-	if (oom && b->exec && b->kind != KIND_ACCEPT)
+	if (oom && b->exec && !admits)
 		send_inline(s, b);
-	else if (oom && b->kind == KIND_ACCEPT)
+	else if (oom && admits)
 		refuse_accepts(s, b);
 	else if (blobs_written)
 		unlink_blobs(s, b);
@@ -243,7 +243,7 @@ static bool lease_records(struct redis *s, struct slot *slot, struct fetch *f, c
 static void on_leased(struct redis *s, struct batch *b, struct slice text, const struct record_head *h)
 {
 	struct fetch *f = fetch_new();
-	const struct store_answer ok = {.status = STORE_OK, .next = h->extra};
+	const struct store_answer ok = {.status = STORE_OK, .next = h->extra == 1, .paused = h->extra == 2};
 	size_t at = HEAD_BYTES;
 	struct item *i;
 
@@ -266,7 +266,19 @@ static void on_leased(struct redis *s, struct batch *b, struct slice text, const
 	fetch_start(s, b->slot, f);
 }
 
-/* get: one entry an item; list and tick: many for the only item. */
+static void on_route(struct redis *s, struct batch *b, struct slice text, const struct record_head *h)
+{
+	struct item *i = items_take(&b->items);
+	struct store_route view;
+	const struct store_answer a = {.status = STORE_OK, .route = &view};
+
+	if (record_route_decode(text, h, &view))
+		item_answer(s, i, &a);
+	else
+		item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+}
+
+/* get: one entry an item; list, dead and tick: many for the only item. */
 static void on_records(struct redis *s, struct batch *b, struct slice text, const struct record_head *h)
 {
 	bool many = b->kind != KIND_GET;
@@ -293,7 +305,7 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 			if (good && fetch_add(f, &e.record, i->blobs, i->blobs))
 				continue;
 			log_event(LOG_ERROR, "store.record", F_STR("slot", b->slot->name), F_STR("why", good ? "out of memory" : "not a record"));
-			if (good && b->kind == KIND_LIST)
+			if (good && b->kind != KIND_TICK)
 				fetch_give_up(f); /* a list that hides something would be believed */
 			continue;
 		}
@@ -333,6 +345,8 @@ static bool answer_fits(const struct batch *b, struct slice text)
 	case KIND_FINISH:
 	case KIND_CANCEL:
 	case KIND_GET:
+	case KIND_DROP:
+	case KIND_REPLAY:
 		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
 	case KIND_EVENTS:
 		return false; /* these come as an array */
@@ -363,7 +377,11 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 	case KIND_GET:
 	case KIND_LIST:
 	case KIND_TICK:
+	case KIND_DEAD:
 		on_records(s, b, text, &h);
+		break;
+	case KIND_ROUTE:
+		on_route(s, b, text, &h);
 		break;
 	case KIND_QUARANTINE:
 		fetch_on_quarantined(s, b, slice_of(text.p + HEAD_BYTES, text.n - HEAD_BYTES));

@@ -27,6 +27,7 @@
 /* The order is the order of sending within a slot: reports of progress before the report that ends. */
 enum kind {
 	KIND_ACCEPT, KIND_EXTEND, KIND_EVENT, KIND_FINISH, KIND_CANCEL, KIND_LEASE, KIND_GET, KIND_EVENTS, KIND_LIST, KIND_TICK,
+	KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY,
 	KIND_QUEUED, /* number of kinds that callers queue */
 	KIND_OPEN = KIND_QUEUED, KIND_QUARANTINE, KIND_FETCH, KIND_MEMORY, KIND_UNLINK,
 	KINDS,
@@ -51,7 +52,7 @@ struct item {
 	uint64_t op;
 	int64_t deadline_ms; /* monotonic */
 	uint8_t kind, tries, opens;
-	bool blobs;          /* get, list: wanted */
+	bool blobs;          /* get, list, dead: wanted */
 	enum store_status failed; /* answered without Redis: queued for the tick's tail */
 	uint32_t retry_after_ms;
 	uint8_t request[REQUEST_MAX_BYTES];

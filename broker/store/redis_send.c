@@ -18,6 +18,10 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false},
 	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false},
 	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", 16, 1, true},
+	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true},
+	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false},
+	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false},
+	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true},
 	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false},
 	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false},
 };
@@ -96,7 +100,7 @@ static size_t place_of(const struct item *i)
 
 static bool beside(const struct item *i)
 {
-	if (i->kind == KIND_ACCEPT)
+	if (i->kind == KIND_ACCEPT || i->kind == KIND_REPLAY)
 		return true;
 	return (i->kind == KIND_FINISH || i->kind == KIND_CANCEL) && i->request[place_of(i)] == BODY_BESIDE;
 }
@@ -105,6 +109,7 @@ static const uint8_t *token_of(const struct item *i)
 {
 	switch (i->kind) {
 	case KIND_ACCEPT:
+	case KIND_REPLAY:
 		return i->request + ACCEPT_AT_TOKEN;
 	case KIND_FINISH:
 		return i->request + FINISH_AT_TOKEN;
@@ -154,6 +159,7 @@ static void arg_own(struct call *c)
 		break;
 	case KIND_EXTEND:
 	case KIND_GET:
+	case KIND_DROP:
 		arg(c, requests);
 		break;
 	case KIND_EVENTS:
@@ -172,6 +178,25 @@ static void arg_own(struct call *c)
 		arg(c, slice_str(s->config.node));
 		arg_number(c, be_get(requests.p, 8));
 		arg_number(c, be_get(requests.p + 8, 8));
+		arg(c, slice_str(s->replid));
+		break;
+	case KIND_ROUTE:
+		if (requests.p[0])
+			arg_number(c, requests.p[1]);
+		else
+			arg(c, SLICE_LIT(""));
+		break;
+	case KIND_DEAD:
+		arg(c, slice_of(requests.p, HANDOFF_ID_BYTES));
+		arg_number(c, be_get(requests.p + 16, 8));
+		arg_number(c, be_get(requests.p + 24, 4));
+		arg_number(c, first->blobs ? LEASE_BUDGET : UINT32_MAX);
+		break;
+	case KIND_REPLAY:
+		arg(c, slice_str(s->replid));
+		arg(c, slice_str(s->max_waiting));
+		arg(c, slice_str(s->max_waiting_bytes));
+		arg(c, requests);
 		break;
 	case KIND_OPEN:
 		arg_number(c, c->b->slot->seen->epoch);
@@ -357,6 +382,7 @@ static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store
 
 void redis_flush(struct redis *s)
 {
+	static const enum kind admitting[] = {KIND_ACCEPT, KIND_REPLAY};
 	struct slot *slot = s->dirty_first, *next;
 	bool ready = redis_conn_ready(s->conn);
 
@@ -366,7 +392,8 @@ void redis_flush(struct redis *s)
 		next = slot->next_dirty;
 		slot->dirty = false;
 		if (s->memory_full)
-			fail_now(s, slot, KIND_ACCEPT, STORE_QUOTA, 1000);
+			for (size_t n = 0; n < 2; n++)
+				fail_now(s, slot, admitting[n], STORE_QUOTA, 1000);
 		for (int k = 0; k < KIND_QUEUED; k++) {
 			if (!ready && s->unreachable)
 				fail_now(s, slot, (enum kind)k, STORE_UNAVAILABLE, 1000);

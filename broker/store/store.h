@@ -45,6 +45,7 @@ enum store_status {
 	STORE_LOST,         /* extend, event, finish: the fence is not the current one */
 	STORE_NOT_FOUND,    /* no such record (purged, or never was) */
 	STORE_WRONG_STATE,  /* cancel of a terminal one, ... : `state` says which */
+	STORE_CLOSED,       /* accept: an operator closed the route to new work */
 	STORE_UNSEALABLE,   /* what is stored does not open: quarantined */
 	STORE_UNAVAILABLE,  /* no connection, time-out, read-only, loading, out of memory: the outcome may be unknown */
 };
@@ -87,9 +88,21 @@ struct store_item {
 	struct slice outcome;      /* opened last blob; get of a terminal one, "" when it has none */
 };
 
+/* What an operator sees of a slot. */
+struct store_route {
+	bool paused;               /* nothing is leased */
+	bool closed;               /* nothing new is accepted */
+	uint64_t waiting, waiting_bytes; /* queued, scheduled, backing off, held */
+	uint64_t queued;           /* of them, ready to be leased; cancelled ones count until they are skipped */
+	uint64_t delayed;          /* scheduled, backing off, and held ones that have a deadline */
+	uint64_t held, dead, quarantined;
+	int64_t oldest_ms;         /* when the oldest that is ready was accepted; 0 = none is */
+};
+
 struct store_answer {
 	enum store_status status;
 	bool same_bytes;           /* REPLAYED */
+	bool paused;               /* lease: the route is paused, nothing was leased */
 	bool leased;               /* accept: it was leased to the owner that was named; the record has the fence */
 	struct store_record record;/* accept, event, finish, cancel, get: as it is now (for DUPLICATE: the first one's) */
 	const struct store_item *items; /* lease, get (one), list; borrowed for the callback */
@@ -97,8 +110,9 @@ struct store_answer {
 	const struct store_event *events; /* events */
 	size_t n_events;
 	struct slice outcome;      /* accept: DUPLICATE whose first is terminal: its outcome blob if kept */
+	const struct store_route *route; /* route */
 	uint64_t next;             /* list: position to go on from; 0 = the end */
-	bool more;                 /* events: not all of them came, ask again after the last one's cursor. tick: more is due now */
+	bool more;                 /* events, dead: not all of them came, ask again after the last one. tick: more is due now */
 	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
 };
 
@@ -194,6 +208,19 @@ struct store_ops {
 	 * state when not UNSPECIFIED. No blobs when `blobs` is false. */
 	void (*list)(struct store *s, struct store_slot slot, uint64_t agent, enum handoff_state state, uint64_t before,
 		     uint32_t max, bool blobs, store_done *done, void *user, uint64_t op);
+	/* ---- what operators ask ---- */
+	/* Sets which of the two hold (paused, closed), when `set`; the answer's route says how it is now. */
+	void (*route)(struct store *s, struct store_slot slot, bool set, bool paused, bool closed, store_done *done, void *user, uint64_t op);
+	/* Dead-lettered ones, the last one first; after (and when that was): of the last one known, NULL = from the newest. The answer's
+	 * items, at most max (≤ 256). */
+	void (*dead)(struct store *s, struct store_slot slot, const struct handoff_id *after, int64_t after_ms, uint32_t max, bool blobs,
+		     store_done *done, void *user, uint64_t op);
+	/* Puts new work in the place of a dead-lettered one: r as for accept, of state QUEUED, with an id that is new; the idempotency key is taken
+	 * over, r's is not looked at. OK; NOT_FOUND, WRONG_STATE: the dead one is not there, or no longer among the dead; QUOTA. */
+	void (*replay)(struct store *s, const struct store_accept *r, const struct handoff_id *dead, store_done *done, void *user, uint64_t op);
+	/* Lets go of a dead-lettered one: it is kept no longer than what has finished. OK also when it was let go of before; NOT_FOUND,
+	 * WRONG_STATE: it is not there, or not dead-lettered. */
+	void (*drop)(struct store *s, struct store_slot slot, const struct handoff_id *id, store_done *done, void *user, uint64_t op);
 	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
 	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
 	 * state by it (for audit and watchers). */

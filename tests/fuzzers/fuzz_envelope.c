@@ -98,7 +98,7 @@ static void check_audit(const struct envelope *e, const struct verdict *v)
 
 static void try_envelope(struct slice bytes)
 {
-	const struct rpc_row *row = rpc_row_find(SLICE_LIT("/baton.v1.HandoffService/Submit"));
+	const struct rpc_row *row = rpc_row_find(SLICE_LIT("/baton.v1.HandoffService/Submit"), "agents");
 	struct arena *arena = arena_new(4 << 20);
 	struct prescan_fault fault;
 	struct envelope_times times;

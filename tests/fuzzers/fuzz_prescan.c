@@ -48,7 +48,9 @@ static const ProtobufCMessageDescriptor *pick(const uint8_t p[2], const struct p
 	if (p[0] & ANSWER)
 		return method->output;
 	snprintf(path, sizeof path, "/%s/%s", services[at]->name, method->name);
-	row = rpc_row_find(slice_str(path));
+	row = rpc_row_find(slice_str(path), "agents");
+	if (!row)
+		row = rpc_row_find(slice_str(path), RPC_LISTENER_ADMIN);
 	NEED(!row || row->request == method->input);
 	*rules = row ? row->rules : NULL;
 	return method->input;

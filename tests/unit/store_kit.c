@@ -354,9 +354,11 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	struct answer *out = user;
 
 	assert_false(out->done); /* exactly once */
-	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .record = a->record, .next = a->next,
+	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .paused = a->paused, .record = a->record, .next = a->next,
 				.more = a->more};
 	slice_copy_str(a->outcome, out->outcome, sizeof out->outcome);
+	if (a->route)
+		out->route = *a->route;
 	out->n_items = a->n_items;
 	for (size_t i = 0; i < a->n_items && i < KIT_ITEMS; i++) {
 		out->items[i].status = a->items[i].status;
@@ -478,6 +480,41 @@ struct answer *kit_list(struct kit *k, uint64_t agent, enum handoff_state state,
 {
 	begin(k);
 	k->store->ops->list(k->store, k->slot, agent, state, before, max, blobs, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_look(struct kit *k)
+{
+	begin(k);
+	k->store->ops->route(k->store, k->slot, false, false, false, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_set(struct kit *k, bool paused, bool closed)
+{
+	begin(k);
+	k->store->ops->route(k->store, k->slot, true, paused, closed, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_dead(struct kit *k, const struct store_record *after, uint32_t max, bool blobs)
+{
+	begin(k);
+	k->store->ops->dead(k->store, k->slot, after ? &after->id : NULL, after ? after->updated_at_ms : 0, max, blobs, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_replay(struct kit *k, const struct store_accept *r, const struct handoff_id *dead)
+{
+	begin(k);
+	k->store->ops->replay(k->store, r, dead, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_drop(struct kit *k, const struct handoff_id *id)
+{
+	begin(k);
+	k->store->ops->drop(k->store, k->slot, id, kit_note, &last, 1);
 	return end(k);
 }
 

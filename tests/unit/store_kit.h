@@ -26,11 +26,12 @@ struct kit_event {
 struct answer {
 	bool done;
 	enum store_status status;
-	bool same_bytes, leased;
+	bool same_bytes, leased, paused;
 	struct store_record record;
 	uint64_t next;
 	bool more;
 	char outcome[128];
+	struct store_route route;
 	size_t n_items, n_events;
 	struct kit_item items[KIT_ITEMS];
 	struct kit_event events[KIT_ITEMS];
@@ -98,6 +99,11 @@ struct answer *kit_cancel(struct kit *k, const struct handoff_id *id, const char
 struct answer *kit_get(struct kit *k, const struct handoff_id *id, bool blobs);
 struct answer *kit_events(struct kit *k, const struct handoff_id *id, uint64_t after, uint32_t max);
 struct answer *kit_list(struct kit *k, uint64_t agent, enum handoff_state state, uint64_t before, uint32_t max, bool blobs);
+struct answer *kit_look(struct kit *k); /* at the route */
+struct answer *kit_set(struct kit *k, bool paused, bool closed);
+struct answer *kit_dead(struct kit *k, const struct store_record *after, uint32_t max, bool blobs);
+struct answer *kit_replay(struct kit *k, const struct store_accept *r, const struct handoff_id *dead);
+struct answer *kit_drop(struct kit *k, const struct handoff_id *id);
 struct answer *kit_tick(struct kit *k);
 struct answer *kit_tick_until(struct kit *k, size_t items); /* ticks until so many records changed in one */
 void kit_note(void *user, uint64_t op, const struct store_answer *a); /* store_done: op is a struct answer */

@@ -108,6 +108,7 @@ export class Agent {
     this.client = new api.baton.v1.HandoffService(addr, creds, opts)
     this.health = new api.grpc.health.v1.Health(addr, creds, opts)
     this.admin = new api.baton.v1.ContainmentService(addr, creds, opts)
+    this.operate = new api.baton.v1.OperateService(addr, creds, opts)
   }
 
   meta ({ token = this.token, metadata = {} } = {}) {

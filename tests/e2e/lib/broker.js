@@ -65,6 +65,7 @@ export class Broker {
   }
 
   path (...p) { return path.join(this.dir, ...p) }
+  get adminSocket () { return this.path('admin.sock') }
 
   async prepare () {
     this.acme = new Ca(this.path('pki'), 'acme', { uri: 'spiffe://acme.example' })
@@ -111,6 +112,7 @@ listen:
   agents: ${this.addr}
   http1: "off"
   admin: "off"
+  admin_socket: ${q(this.adminSocket)}
   metrics: 127.0.0.1:${this.metricsPort}
 tls:
   cert: ${q(this.server.cert)}

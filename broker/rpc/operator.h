@@ -1,0 +1,23 @@
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c. Private to rpc/. */
+#ifndef BATON_RPC_OPERATOR_H
+#define BATON_RPC_OPERATOR_H
+
+#include "baton/v1/admin.pb-c.h"
+#include "rpc/op.h"
+
+void routes_on_list(struct rpc_call *rc, struct op *op);
+void routes_on_set(struct rpc_call *rc, struct op *op);
+void letters_on_list(struct rpc_call *rc, struct op *op);
+void letters_on_get(struct rpc_call *rc, struct op *op);
+void letters_on_replay(struct rpc_call *rc, struct op *op);
+void letters_on_purge(struct rpc_call *rc, struct op *op);
+
+/* ---- what they share: routes.c ---- */
+/* The world's routes by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. */
+const struct world_route **operator_routes(struct op *op, const char *tenant, const char *route, size_t *n);
+/* Ends the op with a denial; the store's silence carries a time to wait. */
+void operator_deny(struct op *op, enum reason r, const char *field, const char *message);
+/* A reason that somebody gives for what he does: there, and at most 512 bytes of one line. */
+bool operator_reason(struct op *op, const char *reason);
+
+#endif

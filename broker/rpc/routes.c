@@ -1,0 +1,314 @@
+/* How do the routes do, and do they take and hand out work? ListRoutes and SetRouteState, of the admin listener. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/profile.h"
+#include "rpc/operator.h"
+#include "rpc/pipeline.h"
+
+#define PAGE_DEFAULT 100
+#define PAGE_MAX 200
+#define REASON_MAX 512
+
+void operator_deny(struct op *op, enum reason r, const char *field, const char *message)
+{
+	struct verdict v = verdict_deny(r, field, "%s", message);
+
+	v.retry_after_ms = r == REASON_STORE_UNAVAILABLE ? 500 : 0;
+	pipeline_deny(op, &v);
+}
+
+bool operator_reason(struct op *op, const char *reason)
+{
+	size_t n = strlen(reason);
+
+	if (n && n <= REASON_MAX && !strpbrk(reason, "\n\r\t"))
+		return true;
+	operator_deny(op, REASON_MALFORMED_ENVELOPE, "reason", n ? "reason: one line of at most 512 bytes" : "reason: say why, it is written down");
+	return false;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct world_route *x = *(const struct world_route *const *)a, *y = *(const struct world_route *const *)b;
+	int rc = strcmp(x->tenant, y->tenant);
+
+	return rc ? rc : strcmp(x->route, y->route);
+}
+
+const struct world_route **operator_routes(struct op *op, const char *tenant, const char *route, size_t *n)
+{
+	const struct world_route **v = arena_alloc(op->arena, (HASH_COUNT(op->world->routes) + 1) * sizeof *v);
+
+	*n = 0;
+	for (const struct world_route *r = op->world->routes; v && r; r = r->hh.next)
+		if ((!*tenant || strcmp(r->tenant, tenant) == 0) && (!*route || strcmp(r->route, route) == 0))
+			v[(*n)++] = r;
+	if (v)
+		qsort(v, *n, sizeof *v, by_name);
+	return v;
+}
+
+static Baton__V1__Route *describe(struct arena *a, const struct world_route *r, const struct store_route *now)
+{
+	/* paused + 2 × closed */
+	static const Baton__V1__RouteState states[] = {BATON__V1__ROUTE_STATE__ROUTE_STATE_RUNNING, BATON__V1__ROUTE_STATE__ROUTE_STATE_PAUSED,
+		BATON__V1__ROUTE_STATE__ROUTE_STATE_DRAINING, BATON__V1__ROUTE_STATE__ROUTE_STATE_DISABLED};
+	Baton__V1__Route *m = arena_alloc(a, sizeof *m);
+
+	if (!m)
+		return NULL;
+	baton__v1__route__init(m);
+	m->tenant = (char *)r->tenant;
+	m->name = m->profile = (char *)r->route;
+	m->kind = BATON__V1__ROUTE_KIND__ROUTE_KIND_QUEUE;
+	m->state = states[now->paused + 2 * now->closed];
+	m->max_attempts = r->profile->max_attempts;
+	m->lease_ms = r->profile->lease_ms;
+	return m;
+}
+
+/* ---- how they do ---- */
+
+struct listing {
+	const struct world_route **routes;
+	size_t n, at, page;
+	Baton__V1__ListRoutesResponse *answer;
+};
+
+static void ask_next(struct op *op);
+
+static bool add(struct op *op, struct listing *l, const struct store_route *now)
+{
+	const struct world_route *r = l->routes[l->at];
+	Baton__V1__RouteStatus *s = arena_alloc(op->arena, sizeof *s);
+
+	if (!s)
+		return false;
+	baton__v1__route_status__init(s);
+	s->route = describe(op->arena, r, now);
+	s->waiting = now->waiting;
+	s->waiting_bytes = now->waiting_bytes;
+	s->oldest_at_ms = now->oldest_ms;
+	s->queued = now->queued;
+	s->delayed = now->delayed;
+	s->held = now->held;
+	s->dead_lettered = now->dead;
+	s->quarantined = now->quarantined;
+	s->policy_version = (char *)r->profile->version;
+	l->answer->routes[l->answer->n_routes++] = s;
+	return s->route;
+}
+
+static void on_looked(struct op *op, const struct store_answer *a)
+{
+	struct listing *l = op->state;
+
+	if (a->status != STORE_OK) {
+		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		return;
+	}
+	if (!add(op, l, a->route)) {
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		return;
+	}
+	l->at++;
+	ask_next(op);
+}
+
+/* "tenant/route", the last one of the page. */
+static char *page_token(struct op *op, const struct world_route *r)
+{
+	size_t n = strlen(r->tenant) + strlen(r->route) + 2;
+	char *text = arena_alloc(op->arena, n);
+
+	if (text)
+		snprintf(text, n, "%s/%s", r->tenant, r->route);
+	return text;
+}
+
+static void ask_next(struct op *op)
+{
+	struct listing *l = op->state;
+	const struct world_route *r;
+
+	if (!op_call(op)) {
+		op_end(op);
+		return;
+	}
+	if (l->at < l->n && l->answer->n_routes == l->page)
+		l->answer->next_page_token = page_token(op, l->routes[l->at - 1]);
+	if (l->at == l->n || l->answer->n_routes == l->page) {
+		if (l->answer->next_page_token)
+			pipeline_answer(op, &l->answer->base);
+		else
+			operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		return;
+	}
+	r = l->routes[l->at];
+	op->on_answer = on_looked;
+	op->w->env.store->ops->route(op->w->env.store, (struct store_slot){r->tenant, r->route}, false, false, false, op_store_done, op->w, op->id);
+}
+
+/* Behind the one that the token names, be it there or not. */
+static size_t place_after(const struct listing *l, const char *token)
+{
+	char name[2 * 64 + 2];
+	size_t i = 0;
+
+	for (; *token && i < l->n; i++) {
+		snprintf(name, sizeof name, "%s/%s", l->routes[i]->tenant, l->routes[i]->route);
+		if (strcmp(name, token) > 0)
+			break;
+	}
+	return i;
+}
+
+void routes_on_list(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__ListRoutesRequest *m = (const Baton__V1__ListRoutesRequest *)op->msg;
+	struct listing *l = arena_zalloc(op->arena, sizeof *l);
+
+	(void)rc;
+	if (m->page_size > PAGE_MAX) {
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_size", "page_size: at most 200");
+		return;
+	}
+	if (l) {
+		l->page = m->page_size ? m->page_size : PAGE_DEFAULT;
+		l->routes = operator_routes(op, m->tenant, m->route, &l->n);
+		l->answer = arena_alloc(op->arena, sizeof *l->answer);
+	}
+	if (!l || !l->routes || !l->answer) {
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		return;
+	}
+	baton__v1__list_routes_response__init(l->answer);
+	l->answer->routes = arena_alloc(op->arena, (l->page + 1) * sizeof *l->answer->routes);
+	l->at = place_after(l, m->page_token);
+	op->state = l;
+	if (!l->answer->routes)
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+	else
+		ask_next(op);
+}
+
+/* ---- what they take and hand out ---- */
+
+struct setting {
+	const struct world_route *route;
+	bool paused, closed, was_known;
+	struct store_route was;
+	const char *reason;
+};
+
+static const char *const words[] = {"running", "paused", "draining", "disabled"};
+
+static const char *word_of(const struct store_route *r)
+{
+	return words[r->paused + 2 * r->closed];
+}
+
+static void answer_set(struct op *op, const struct setting *s, const struct store_route *now)
+{
+	Baton__V1__Resource *m = arena_alloc(op->arena, sizeof *m);
+	size_t n = strlen(s->reason) + 64;
+	char *text = arena_alloc(op->arena, n);
+
+	if (!m || !text) {
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory: the route's state was set");
+		return;
+	}
+	baton__v1__resource__init(m);
+	m->spec_case = BATON__V1__RESOURCE__SPEC_ROUTE;
+	m->route = describe(op->arena, s->route, now);
+	snprintf(text, n, "%s, was %s: %s", word_of(now), word_of(&s->was), s->reason);
+	op->audit.message = slice_str(text);
+	pipeline_answer(op, &m->base);
+}
+
+static void send_set(struct op *op, struct setting *s, bool set);
+
+static void on_set(struct op *op, const struct store_answer *a)
+{
+	struct setting *s = op->state;
+
+	if (a->status != STORE_OK) {
+		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		return;
+	}
+	if (s->was_known) {
+		answer_set(op, s, a->route);
+		return;
+	}
+	s->was = *a->route;
+	s->was_known = true;
+	send_set(op, s, true);
+}
+
+/* First a look: what was before is written down too. */
+static void send_set(struct op *op, struct setting *s, bool set)
+{
+	op->on_answer = on_set;
+	op->w->env.store->ops->route(op->w->env.store, (struct store_slot){s->route->tenant, s->route->route}, set, s->paused, s->closed, op_store_done,
+				     op->w, op->id);
+}
+
+/* The route, by its name and, where more than one tenant has it, the tenant. */
+static const struct world_route *named(struct op *op, const Baton__V1__ResourceRef *ref)
+{
+	const struct world_route **v;
+	size_t n = 0;
+
+	if (!ref || !*ref->name) {
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "route.name", "route.name: which route?");
+		return NULL;
+	}
+	v = operator_routes(op, ref->tenant, ref->name, &n);
+	if (v && n == 1)
+		return v[0];
+	if (!v)
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+	else if (n)
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "route.tenant", "route.tenant: more than one tenant has this route: name one");
+	else
+		operator_deny(op, REASON_NOT_FOUND, "route", "no such route");
+	return NULL;
+}
+
+void routes_on_set(struct rpc_call *rc, struct op *op)
+{
+	static const struct { Baton__V1__RouteState state; bool paused, closed; } table[] = {
+		{BATON__V1__ROUTE_STATE__ROUTE_STATE_RUNNING, false, false}, {BATON__V1__ROUTE_STATE__ROUTE_STATE_PAUSED, true, false},
+		{BATON__V1__ROUTE_STATE__ROUTE_STATE_DRAINING, false, true}, {BATON__V1__ROUTE_STATE__ROUTE_STATE_DISABLED, true, true},
+	};
+	const Baton__V1__SetRouteStateRequest *m = (const Baton__V1__SetRouteStateRequest *)op->msg;
+	struct setting *s;
+	size_t i = 0;
+
+	(void)rc;
+	while (i < sizeof table / sizeof table[0] && table[i].state != m->state)
+		i++;
+	if (i == sizeof table / sizeof table[0]) {
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "state", "state: one of RUNNING, PAUSED, DRAINING, DISABLED");
+		return;
+	}
+	if (!operator_reason(op, m->reason))
+		return;
+	s = arena_zalloc(op->arena, sizeof *s);
+	if (!s) {
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		return;
+	}
+	s->route = named(op, m->route);
+	if (!s->route)
+		return;
+	s->paused = table[i].paused;
+	s->closed = table[i].closed;
+	s->reason = m->reason;
+	op->state = s;
+	op->audit.tenant = slice_str(s->route->tenant);
+	op->audit.route = slice_str(s->route->route);
+	send_set(op, s, false);
+}

@@ -1,0 +1,19 @@
+// Who is in charge of the machine that the broker runs on? A real grpc-js client on the admin socket, without a certificate.
+import { api, grpc } from './wire.js'
+
+export class Operator {
+  constructor (socket) {
+    const creds = grpc.credentials.createInsecure()
+    const opts = { 'grpc.use_local_subchannel_pool': 1 }
+    this.clients = ['OperateService', 'ContainmentService', 'HandoffService'].map((s) => new api.baton.v1[s](`unix:${socket}`, creds, opts))
+  }
+
+  call (method, request = {}, timeout = 10000) {
+    const client = this.clients.find((c) => c[method])
+    return new Promise((yes, no) => client[method](request, new grpc.Metadata(), { deadline: Date.now() + timeout }, (e, r) => (e ? no(e) : yes(r))))
+  }
+
+  set (route, state, more = {}) { return this.call('SetRouteState', { route: { name: route, ...more }, state: `ROUTE_STATE_${state}`, reason: 'a test' }) }
+  async route (name) { return (await this.call('ListRoutes', { route: name })).routes[0] }
+  close () { for (const c of this.clients) c.close() }
+}
