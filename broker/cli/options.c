@@ -78,6 +78,7 @@ static const struct option_row rows[] = {
 	NUMBER(OPT_LIMIT, "limit", 1, 100000, "50", "at most this many"),
 	TEXT(OPT_REASON, "reason", "TEXT", NULL, NULL, "why, for people"),
 	TEXT(OPT_TENANT, "tenant", "T", NULL, NULL, "of this tenant alone"),
+	TEXT(OPT_SENDER, "sender", "AGENT", NULL, NULL, "only what this agent sent (for operators)"),
 	SWITCH(OPT_ALL, "all", 0, "all of the route"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),

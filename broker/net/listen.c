@@ -16,7 +16,7 @@
 
 #define ACCEPTS_A_TICK 64
 #define LEAST_SHAKING 64
-static const struct source_caps local_caps = {.connections = 64, .handshakes = 64, .per_s = 250};
+static const struct source_caps local_caps = {.connections = 16, .handshakes = 16, .per_s = 250};
 #define PAUSE_MS 100 /* when there are no descriptors */
 
 static void pause_for(struct acceptor *a, int64_t ms)

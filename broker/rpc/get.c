@@ -79,6 +79,15 @@ Baton__V1__Handoff *get_handoff(struct op *op, const struct store_item *item, co
 	return copy_labels(a, h, e) ? h : NULL;
 }
 
+Baton__V1__Handoff *get_handoff_bare(struct op *op, const struct store_item *item, const pb_task *t)
+{
+	Baton__V1__Handoff *h = get_handoff(op, item, t, false);
+
+	if (h && h->result)
+		h->result->payload = (ProtobufCBinaryData){0};
+	return h;
+}
+
 static void got(struct op *op, const struct store_answer *a);
 
 static void cancelled(struct op *op, const struct store_answer *a)

@@ -34,15 +34,12 @@ static const char *id_text(struct op *op, const struct handoff_id *id)
 	return text;
 }
 
-/* What operators see of an item: all but what agents said to each other. NULL: it does not open, or memory is out. */
+/* What operators see of an item. NULL: it does not open, or memory is out. */
 static Baton__V1__Handoff *shown(struct op *op, const struct store_item *item)
 {
 	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, item->task) : NULL;
-	Baton__V1__Handoff *h = t ? get_handoff(op, item, t, false) : NULL;
 
-	if (h && h->result)
-		h->result->payload = (ProtobufCBinaryData){0};
-	return h;
+	return t ? get_handoff_bare(op, item, t) : NULL;
 }
 
 /* ---- list ---- */

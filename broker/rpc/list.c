@@ -1,4 +1,4 @@
-/* Which handoffs did the caller send, or serve? Newest first over all its routes, one bounded page at a time. Which one is the newest is known from
+/* Which handoffs did the caller send, or serve; or, for an operator, which are there in a tenant? Newest first over all routes, one bounded page at a time. Which one is the newest is known from
  * records alone (merge.c); blobs, which say whether the caller may see it, are read of those that are next. A page may be short or empty and still
  * have a successor, but each gets further: its first handoff is read whatever that takes. */
 #include <string.h>
@@ -6,6 +6,7 @@
 #include "rpc/get.h"
 #include "rpc/lookup.h"
 #include "rpc/merge.h"
+#include "rpc/operator.h"
 #include "rpc/pipeline.h"
 
 #define PAGE_DEFAULT 50
@@ -14,6 +15,10 @@
 #define LOOKS_BEYOND 16       /* a page looks for records once a route, and so often again; 500 handoffs take 8 */
 
 struct listing {
+	const char *tenant;
+	uint64_t agent;             /* whose; 0: everybody's */
+	bool operators;             /* asked for by one: he sees all but what agents said to each other */
+	const char *sender;         /* "" = any */
 	const char *routes[MERGE_ROUTES_MAX];
 	size_t n_routes;
 	struct viewer *viewers;     /* by route */
@@ -96,7 +101,9 @@ static void settle(struct listing *l)
 
 static bool is_asked_for(struct op *op, const struct listing *l, const struct store_item *item, const pb_task *t)
 {
-	return lookup_visible(op, &l->viewers[l->asked], &item->record, t, true) && (!*l->trace_id || strcmp(l->trace_id, t->trace_id) == 0);
+	if (!l->operators && !lookup_visible(op, &l->viewers[l->asked], &item->record, t, true))
+		return false;
+	return (!*l->trace_id || strcmp(l->trace_id, t->trace_id) == 0) && (!*l->sender || strcmp(l->sender, t->sender) == 0);
 }
 
 /* False: memory is out; then what was read of it has holes. */
@@ -106,7 +113,7 @@ static bool read_item(struct op *op, const struct listing *l, const struct store
 
 	e->read = item->status != STORE_OK || t;
 	if (t && is_asked_for(op, l, item, t)) {
-		e->item = get_handoff(op, item, t, false);
+		e->item = l->operators ? get_handoff_bare(op, item, t) : get_handoff(op, item, t, false);
 		e->read = e->item != NULL;
 	}
 	return e->read && !arena_failed(op->arena);
@@ -168,8 +175,7 @@ static void ask(struct op *op, struct listing *l, uint64_t before, size_t max, b
 
 	l->waiting = l->asking = true;
 	op->on_answer = answered;
-	s->ops->list(s, (struct store_slot){op->agent->tenant, l->routes[l->asked]}, op->agent->key,
-		     l->state, before, (uint32_t)max, blobs, op_store_done, op->w, op->id);
+	s->ops->list(s, (struct store_slot){l->tenant, l->routes[l->asked]}, l->agent, l->state, before, (uint32_t)max, blobs, op_store_done, op->w, op->id);
 	l->asking = false;
 }
 
@@ -242,18 +248,19 @@ static enum principal_result judge(struct rpc_call *rc, struct op *op, struct li
 	return PRINCIPAL_JUDGED;
 }
 
-static struct listing *listing_new(struct op *op, const Baton__V1__ListRequest *m)
+/* Of this route only, when it is not "". */
+static struct listing *listing_new(struct op *op, const Baton__V1__ListRequest *m, struct listing base)
 {
 	struct listing *l = arena_zalloc(op->arena, sizeof *l);
 
 	if (!l)
 		return NULL;
+	*l = base;
 	l->page = m->page_size ? m->page_size : PAGE_DEFAULT;
 	l->state = (enum handoff_state)m->state;
 	l->trace_id = m->trace_id;
 	l->refused = verdict_allow();
-	add_routes(l, op->agent, m->route);
-	l->viewers = arena_zalloc(op->arena, l->n_routes * sizeof *l->viewers);
+	l->viewers = arena_zalloc(op->arena, (l->n_routes + 1) * sizeof *l->viewers);
 	l->answer = arena_alloc(op->arena, sizeof *l->answer);
 	if (!l->viewers || !l->answer || !merge_init(&l->merge, op->arena, l->n_routes))
 		return NULL;
@@ -262,24 +269,73 @@ static struct listing *listing_new(struct op *op, const Baton__V1__ListRequest *
 	return l->answer->handoffs ? l : NULL;
 }
 
-void list_on_message(struct rpc_call *rc, struct op *op)
+static struct verdict check(const Baton__V1__ListRequest *m, struct listing *l)
 {
-	const Baton__V1__ListRequest *m = (const Baton__V1__ListRequest *)op->msg;
-	struct listing *l = listing_new(op, m);
-	struct verdict v = verdict_allow();
-
 	if (!l)
-		v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
-	else if (l->page > PAGE_MAX)
-		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_size", "page_size is %u: at most %d", l->page, PAGE_MAX);
-	else if (!merge_parse(&l->merge, m->page_token))
-		v = verdict_deny(REASON_MALFORMED_ENVELOPE, "page_token", "not one that List gave");
-	else if (judge(rc, op, l, &v) == PRINCIPAL_PARKED)
-		return;
-	if (!verdict_ok(&v)) {
-		pipeline_deny(op, &v);
+		return verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
+	if (l->page > PAGE_MAX)
+		return verdict_deny(REASON_MALFORMED_ENVELOPE, "page_size", "page_size is %u: at most %d", l->page, PAGE_MAX);
+	if (!merge_parse(&l->merge, m->page_token))
+		return verdict_deny(REASON_MALFORMED_ENVELOPE, "page_token", "not one that List gave");
+	return verdict_allow();
+}
+
+static void begin(struct op *op, struct listing *l, const struct verdict *v)
+{
+	if (!verdict_ok(v)) {
+		pipeline_deny(op, v);
 		return;
 	}
 	op->state = l;
 	go_on(op);
+}
+
+void list_on_message(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__ListRequest *m = (const Baton__V1__ListRequest *)op->msg;
+	struct listing base = {.tenant = op->agent->tenant, .agent = op->agent->key, .sender = ""}, *l;
+	struct verdict v;
+
+	add_routes(&base, op->agent, m->route);
+	l = listing_new(op, m, base);
+	v = check(m, l);
+	if (verdict_ok(&v) && judge(rc, op, l, &v) == PRINCIPAL_PARKED)
+		return;
+	begin(op, l, &v);
+}
+
+/* The tenant and its routes; a verdict that is not ALLOW says what is missing. */
+static struct verdict choose(struct op *op, const Baton__V1__AdminListRequest *m, struct listing *base)
+{
+	size_t n = 0;
+	const struct world_route **v = operator_routes(op, m->tenant, m->filter ? m->filter->route : "", &n);
+
+	if (!v)
+		return verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory");
+	if (!n)
+		return verdict_deny(REASON_NOT_FOUND, "route", "no such route, or no such tenant");
+	if (strcmp(v[0]->tenant, v[n - 1]->tenant) != 0)
+		return verdict_deny(REASON_MALFORMED_ENVELOPE, "tenant", "tenant: there is more than one: name it");
+	if (n > MERGE_ROUTES_MAX)
+		return verdict_deny(REASON_MALFORMED_ENVELOPE, "filter.route", "filter.route: more than %d routes: name one", MERGE_ROUTES_MAX);
+	base->tenant = v[0]->tenant;
+	for (size_t i = 0; i < n; i++)
+		base->routes[base->n_routes++] = v[i]->route;
+	base->agent = *m->sender ? store_agent_key(base->tenant, m->sender) : 0;
+	return verdict_allow();
+}
+
+void list_all_on_message(struct rpc_call *rc, struct op *op)
+{
+	static Baton__V1__ListRequest any = BATON__V1__LIST_REQUEST__INIT;
+	const Baton__V1__AdminListRequest *m = (const Baton__V1__AdminListRequest *)op->msg;
+	struct listing base = {.operators = true, .sender = m->sender}, *l = NULL;
+	struct verdict v = choose(op, m, &base);
+
+	(void)rc;
+	if (verdict_ok(&v)) {
+		l = listing_new(op, m->filter ? m->filter : &any, base);
+		v = check(m->filter ? m->filter : &any, l);
+	}
+	begin(op, l, &v);
 }

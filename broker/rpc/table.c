@@ -51,6 +51,8 @@ static const struct rpc_row rows[] = {
 	 SMALL, routes_on_list, NULL, NULL, NULL, NULL},
 	{CONTAIN("SetRouteState"), &baton__v1__set_route_state_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "route.state",
 	 SMALL, routes_on_set, NULL, NULL, NULL, NULL},
+	{OPERATE("ListHandoffs"), &baton__v1__admin_list_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, list_all_on_message, NULL, NULL, NULL, NULL},
 	{OPERATE("GetHandoff"), &baton__v1__get_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, letters_on_get, NULL, NULL, NULL, NULL},
 	{OPERATE("ListDeadLetters"), &baton__v1__list_dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",

@@ -6,7 +6,7 @@ import { Broker, BATON, BATOND, profile } from './lib/broker.js'
 import { Operator } from './lib/operator.js'
 import { denied, read, refused } from './lib/agent.js'
 
-const names = ['door', 'paused', 'late', 'drained', 'disabled', 'shared', 'letters', 'again', 'gone', 'many', 'full', 'shown', 'cli']
+const names = ['door', 'paused', 'late', 'drained', 'disabled', 'shared', 'letters', 'again', 'gone', 'many', 'full', 'shown', 'listed', 'cli']
 const acme = { identity: { ...profile('x').identity, tenants: ['acme'] } }
 const once = { ...acme, delivery: { ...profile('x').delivery, max_attempts: 1 } }
 const b = new Broker({
@@ -228,6 +228,37 @@ test('Many are dealt with in one call, each by itself; purged ones are let go of
   assert.match((await refused(op.call('PurgeDeadLetters', { handoff_ids: [mine] }))).message, /reason: say why/)
 })
 
+test('An operator lists a tenant\'s handoffs by state, route, sender and trace, page by page, without payloads; an agent still sees its own only', async () => {
+  const auditor = await b.agent('auditor')
+  const secret = 'said-between-agents'
+  const s = await serve('listed')
+  for (let i = 0; i < 3; i++) await send('listed', { payload: Buffer.from(JSON.stringify({ secret })) })
+  const theirs = (await auditor.submit(read('listed'))).handoff_id
+  const done = await s.delivery()
+  await s.complete(done, { secret })
+  const all = async (filter, more = {}) => {
+    const found = []
+    for (let page_token = ''; ;) {
+      const page = await op.call('ListHandoffs', { filter: { route: 'listed', page_size: 2, page_token, ...filter }, tenant: 'acme', ...more })
+      assert.ok(!JSON.stringify(page).includes(secret) && !JSON.stringify(page).includes(Buffer.from(secret).toString('base64').slice(0, 20)))
+      found.push(...page.handoffs)
+      page_token = page.next_page_token
+      if (!page_token) return found
+    }
+  }
+  assert.equal((await all()).length, 4)
+  assert.deepEqual((await all({}, { sender: 'auditor' })).map((h) => h.handoff_id), [theirs])
+  assert.deepEqual((await all({ state: 'HANDOFF_STATE_COMPLETED' })).map((h) => h.handoff_id), [done.lease.handoff_id])
+  const { trace_id } = await auditor.get(theirs)
+  assert.deepEqual((await all({ trace_id })).map((h) => h.handoff_id), [theirs])
+  assert.deepEqual(await all({}, { sender: 'nobody' }), [])
+  assert.match((await refused(op.call('ListHandoffs'))).message, /tenant: there is more than one: name it/)
+  assert.equal((await refused(op.call('ListHandoffs', { tenant: 'nowhere' }))).reason, 'not_found')
+  assert.deepEqual((await auditor.list({ route: 'listed' })).handoffs.map((h) => h.handoff_id), [theirs])
+  for (let i = 0; i < 3; i++) await s.complete(await s.delivery())
+  await s.leave()
+})
+
 test('baton route and baton dlq do all this from the command line, with the exit codes that they promise', async () => {
   const run = (...args) => spawnSync(BATON, args, { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
   const baton = (code, ...args) => {
@@ -251,6 +282,7 @@ test('baton route and baton dlq do all this from the command line, with the exit
   assert.equal(baton(0, 'dlq', 'purge', ids[1], '--reason', 'x', '--yes').stdout, `${ids[1]} purged\n`)
   baton(0, 'dlq', 'replay', '--route', 'cli', '--all', '--reason', 'mended')
   assert.equal(baton(0, 'dlq', 'list', '--route', 'cli', '-o', 'json').stdout.trim(), '[]')
+  assert.equal(baton(0, 'handoff', 'list', '--tenant', 'acme', '--route', 'cli', '--sender', 'planner', '--state', 'dead_lettered', '-o', 'name').stdout.split('\n').length, 4)
   assert.match(baton(64, 'dlq', 'replay', '--all', '--reason', 'x').stderr, /name it with --route/)
   assert.match(baton(69, 'route', 'list', '--admin-addr', 'unix:/nonexistent/admin.sock').stderr, /cannot connect to unix:\/nonexistent/)
   assert.match(baton(64, 'route', 'list', '--admin-addr', '127.0.0.1:7444').stderr, /must begin with unix:/)
