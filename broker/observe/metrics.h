@@ -19,7 +19,10 @@ enum metric {
 	METRIC_REDELIVERIES,           /* counter route */
 	METRIC_SUBSCRIBERS,            /* gauge   route */
 	METRIC_IN_FLIGHT,              /* gauge   route */
-	METRIC_WAITING,                /* gauge   route */
+	METRIC_WAITING,                /* gauge   tenant, route */
+	METRIC_OLDEST,                 /* gauge   tenant, route: when the oldest that is ready was accepted, seconds since 1970; 0 = none is */
+	METRIC_DEAD_LETTERS,           /* gauge   tenant, route */
+	METRIC_ROUTE_STATE,            /* gauge   tenant, route: 1 paused + 2 closed */
 	METRIC_TOKEN_CACHE,            /* counter result: hit, miss */
 	METRIC_TOKEN_UNBOUND,          /* counter issuer: verified with binding: none */
 	METRIC_KEYS_FETCHES,           /* counter issuer, result */

@@ -59,6 +59,7 @@ struct rpc_worker {
 	struct holding *holdings;        /* leases held by streams here */
 	struct follower *followers;      /* watchers here */
 	int64_t next_housekeeping_ms, next_poll_ms;
+	unsigned rounds;                 /* of housekeeping */
 	uint64_t seen_hits, seen_misses; /* of the token cache, already counted */
 	bool draining, last_ready;
 };

@@ -19,6 +19,7 @@
 #define CALLS_MAX (1u << 20)
 #define ANSWER_MAX (36u << 20) /* a handoff with its envelope and its result */
 #define HOUSEKEEPING_MS 500
+#define LOOKS_APART 10 /* rounds of housekeeping between two looks at what the gauges say */
 #define KEEP_CALLS_MAX 32 /* of one route in one round of housekeeping */
 #define POLL_MS 1000
 
@@ -166,24 +167,58 @@ static void keep(struct op *op)
 	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &w->env.slot_limits, op_store_done, w, op->id);
 }
 
-static void keep_route(void *arg, const char *tenant, const struct profile *p)
+/* What operators want to be told of before they ask. */
+static void looked(struct op *op, const struct store_answer *a)
 {
-	struct rpc_worker *w = arg;
+	const struct keeping *k = op->state;
+	struct metrics *m = op->w->env.metrics;
+
+	if (a->status == STORE_OK && a->route) {
+		metrics_set(m, METRIC_OLDEST, k->tenant, k->route, a->route->oldest_ms / 1000);
+		metrics_set(m, METRIC_DEAD_LETTERS, k->tenant, k->route, (int64_t)a->route->dead);
+		metrics_set(m, METRIC_ROUTE_STATE, k->tenant, k->route, a->route->paused + 2 * a->route->closed);
+	}
+	op_end(op);
+}
+
+static struct op *keeping_new(struct rpc_worker *w, const char *tenant, const char *route)
+{
 	struct op *op = op_new(w, NULL);
 	struct keeping *k = op ? arena_zalloc(op->arena, sizeof *k) : NULL;
-	struct store_slot slot;
 
 	if (!k) {
 		if (op)
 			op_end(op);
-		return;
+		return NULL;
 	}
 	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
-	slice_copy_str(slice_str(p->route), k->route, sizeof k->route);
-	slot = (struct store_slot){k->tenant, k->route};
+	slice_copy_str(slice_str(route), k->route, sizeof k->route);
 	op->state = k;
-	keep(op);
-	metrics_set(w->env.metrics, METRIC_WAITING, p->route, NULL, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
+	return op;
+}
+
+static void look_at_route(void *arg, const char *tenant, const struct profile *p)
+{
+	struct rpc_worker *w = arg;
+	struct op *op = keeping_new(w, tenant, p->route);
+	struct keeping *k;
+
+	if (!op)
+		return;
+	k = op->state;
+	op->on_answer = looked;
+	w->env.store->ops->route(w->env.store, (struct store_slot){k->tenant, k->route}, false, false, false, op_store_done, w, op->id);
+}
+
+static void keep_route(void *arg, const char *tenant, const struct profile *p)
+{
+	struct rpc_worker *w = arg;
+	struct op *op = keeping_new(w, tenant, p->route);
+	const struct store_slot slot = {tenant, p->route};
+
+	if (op)
+		keep(op);
+	metrics_set(w->env.metrics, METRIC_WAITING, tenant, p->route, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
 }
 
 static void poll_desks(struct rpc_worker *w)
@@ -224,6 +259,8 @@ void rpc_worker_tick(struct rpc_worker *w)
 	if (w->env.index == 0 && now >= w->next_housekeeping_ms) {
 		w->next_housekeeping_ms = now + HOUSEKEEPING_MS;
 		registry_each_route(w->world->registry, keep_route, w);
+		if (w->rounds++ % LOOKS_APART == 0)
+			registry_each_route(w->world->registry, look_at_route, w);
 	}
 	rpc_worker_tail(w);
 }

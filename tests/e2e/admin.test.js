@@ -73,6 +73,7 @@ test('A paused route takes work and hands out none, subscribers are told; resume
   assert.match((await notice(s, 'PAUSED')).notice.message, /route paused is paused/)
   await sleep(1500) // longer than a poll
   assert.deepEqual(s.deliveries(), [])
+  await until('the gauges', async () => /baton_route_state\{tenant="acme",route="paused"\} 1\n/.test((await b.http('/metrics')).body), 15000)
   assert.deepEqual([(await op.route('paused')).route.state, Number((await op.route('paused')).waiting)], ['ROUTE_STATE_PAUSED', 1])
   assert.equal((await op.set('paused', 'RUNNING')).route.state, 'ROUTE_STATE_RUNNING')
   const d = await s.delivery()
@@ -157,6 +158,7 @@ test('A dead letter keeps failure, attempts and sender, and no operator is shown
   const id = await kill('shown', { payload: Buffer.from(JSON.stringify({ secret })) })
   const [h] = (await op.call('ListDeadLetters', { route: 'shown', tenant: 'acme' })).handoffs
   assert.deepEqual([h.handoff_id, h.state, h.attempt, h.failure.code, h.sender.name, h.route], [id, 'HANDOFF_STATE_DEAD_LETTERED', 1, 'broken', 'planner', 'shown'])
+  await until('the gauge', async () => /baton_dead_letters\{tenant="acme",route="shown"\} 1\n/.test((await b.http('/metrics')).body), 15000)
   const one = await op.call('GetHandoff', { handoff_id: id })
   for (const m of [h, one]) assert.ok(!JSON.stringify(m).includes(Buffer.from(secret).toString('base64')) && !JSON.stringify(m).includes(secret) && !m.envelope)
   assert.match((await refused(op.call('GetHandoff', { handoff_id: id, with_envelope: true }))).message, /operators are not shown payloads/)

@@ -59,8 +59,8 @@ static void metrics_print_each_type(void **state)
 	metrics_add(m, METRIC_DECISIONS, "refunds", "allowed", 2);
 	metrics_add(m, METRIC_DECISIONS, "refunds", "allowed", 1);
 	metrics_add(m, METRIC_DECISIONS, "refunds", NULL, 5);
-	metrics_set(m, METRIC_WAITING, "refunds", NULL, 7);
-	metrics_add(m, METRIC_WAITING, "refunds", NULL, -3);
+	metrics_set(m, METRIC_WAITING, "acme", "refunds", 7);
+	metrics_add(m, METRIC_WAITING, "acme", "refunds", -3);
 	metrics_observe_us(m, METRIC_ACCEPT_SECONDS, "refunds", 500);
 	metrics_observe_us(m, METRIC_ACCEPT_SECONDS, "refunds", 501);
 	metrics_observe_us(m, METRIC_ACCEPT_SECONDS, "refunds", 99000000);
@@ -70,7 +70,7 @@ static void metrics_print_each_type(void **state)
 	assert_has(text, "# TYPE baton_decisions_total counter\n");
 	assert_has(text, "\nbaton_decisions_total{route=\"refunds\",reason=\"allowed\"} 3\n");
 	assert_has(text, "\nbaton_decisions_total{route=\"refunds\",reason=\"\"} 5\n");
-	assert_has(text, "\nbaton_handoffs_waiting{route=\"refunds\"} 4\n");
+	assert_has(text, "\nbaton_handoffs_waiting{tenant=\"acme\",route=\"refunds\"} 4\n");
 	assert_has(text, "\nbaton_accept_duration_seconds_bucket{route=\"refunds\",le=\"0.00025\"} 1\n");
 	assert_has(text, "\nbaton_accept_duration_seconds_bucket{route=\"refunds\",le=\"0.0005\"} 2\n");
 	assert_has(text, "\nbaton_accept_duration_seconds_bucket{route=\"refunds\",le=\"0.001\"} 3\n");
