@@ -135,7 +135,7 @@ test('Redis killed: nothing hangs, it comes back by itself, what was acknowledge
   await b.ready()
 })
 
-test('Redis that does not answer: store_unavailable in time, not ready, no half acceptance; then the same bytes are one handoff', async () => {
+test('attack 32: Redis that does not answer: store_unavailable in time, not ready, no half acceptance; then the same bytes are one handoff', async () => {
   const pid = await b.redisPid()
   const bytes = bytesOf()
   process.kill(pid, 'SIGSTOP')
@@ -204,7 +204,7 @@ test('An external Redis as durable as demanded is used', () => external(GOOD, as
   assert.equal((await p.get(handoff_id)).state, 'HANDOFF_STATE_QUEUED')
 }))
 
-test('An external Redis that is weaker, or may evict, is refused: not ready, nothing accepted, the remedy said', async () => {
+test('attack 32: an external Redis that is weaker, or may evict, is refused: not ready, nothing accepted, the remedy said', async () => {
   const weak = [['--appendonly', 'no'], ['--appendfsync', 'everysec'], ['--maxmemory-policy', 'allkeys-lru']]
   for (const change of weak) {
     await external([...GOOD, ...change], async (ext) => {
