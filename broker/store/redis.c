@@ -301,6 +301,8 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 		return;
 	be_put(i->request, 8, (uint64_t)l->keep_finished_ms);
 	be_put(i->request + 8, 8, (uint64_t)l->keep_dead_ms);
+	be_put(i->request + 16, 4, l->backoff_min_ms);
+	be_put(i->request + 20, 4, l->backoff_max_ms);
 	item_queue(s, i);
 }
 

@@ -17,7 +17,7 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false},
 	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false},
 	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false},
-	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", 16, 1, true},
+	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true},
 	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false},
 	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false},
 };
@@ -172,6 +172,8 @@ static void arg_own(struct call *c)
 		arg(c, slice_str(s->config.node));
 		arg_number(c, be_get(requests.p, 8));
 		arg_number(c, be_get(requests.p + 8, 8));
+		arg_number(c, be_get(requests.p + 16, 4));
+		arg_number(c, be_get(requests.p + 20, 4));
 		break;
 	case KIND_OPEN:
 		arg_number(c, c->b->slot->seen->epoch);

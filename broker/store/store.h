@@ -135,6 +135,7 @@ struct store_extend {
 	uint64_t fence;
 	uint64_t owner;
 	uint32_t lease_ms;
+	int64_t shorten_ms;        /* not 0: only a lease that ends then (lease_until_ms) is touched, and never prolonged */
 };
 
 struct store_event_put {
@@ -144,6 +145,7 @@ struct store_event_put {
 	enum handoff_state state;  /* WORKING; UNSPECIFIED = as it is */
 	struct slice body;         /* sealed; "" for a change of state alone */
 	uint32_t max_events;       /* at it STORE_QUOTA; 1000 */
+	uint32_t lease_ms;         /* not 0: the lease lasts so long from now, or longer; at max_events too */
 };
 
 enum store_finish_kind {
@@ -169,6 +171,7 @@ struct store_slot_limits {
 	uint32_t clock_skew_ms;
 	int64_t keep_finished_ms;  /* retention of finished records: at least window + skew */
 	int64_t keep_dead_ms;      /* of dead-lettered ones; 0 = until an operator drops them */
+	uint32_t backoff_min_ms, backoff_max_ms; /* not 0: a lapse backs off, and takes the fence; else it queues at once, and a late finish counts */
 };
 
 struct store;

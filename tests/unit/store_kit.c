@@ -437,7 +437,7 @@ struct answer *kit_finish(struct kit *k, const struct store_record *r, enum stor
 struct answer *kit_event(struct kit *k, const struct store_record *r, enum handoff_state state, uint32_t max, const char *text)
 {
 	struct store_event_put e = {.slot = k->slot, .id = r->id, .fence = r->fence, .owner = r->owner, .state = state,
-				    .max_events = max, .body = slice_str(text)};
+				    .max_events = max, .lease_ms = k->word_ms, .body = slice_str(text)};
 
 	begin(k);
 	k->store->ops->event(k->store, &e, kit_note, &last, 1);
@@ -446,7 +446,12 @@ struct answer *kit_event(struct kit *k, const struct store_record *r, enum hando
 
 struct answer *kit_extend(struct kit *k, const struct store_record *r, uint32_t ms)
 {
-	struct store_extend e = {.slot = k->slot, .id = r->id, .fence = r->fence, .owner = r->owner, .lease_ms = ms};
+	return kit_shorten(k, r, ms, 0);
+}
+
+struct answer *kit_shorten(struct kit *k, const struct store_record *r, uint32_t ms, int64_t if_until)
+{
+	struct store_extend e = {.slot = k->slot, .id = r->id, .fence = r->fence, .owner = r->owner, .lease_ms = ms, .shorten_ms = if_until};
 
 	begin(k);
 	k->store->ops->extend(k->store, &e, kit_note, &last, 1);
@@ -604,6 +609,7 @@ static void run_on(struct kit *k, const struct kit_scenario *s)
 	k->slot = (struct store_slot){"acme", s->name};
 	s->run(k);
 	k->limits = limits;
+	k->word_ms = 0;
 }
 
 static void on_memory(void **state)
