@@ -261,6 +261,7 @@ static void fill(struct profile *p, const struct profile_draft *d)
 	p->backoff_max_ms = d->backoff_ms[1];
 	p->default_deadline_ms = d->default_deadline_ms;
 	p->max_deadline_ms = d->max_deadline_ms;
+	p->renew_by_progress = d->keepalive != 0;
 	p->assertion = d->assertion != 0;
 	p->min_trust = (enum content_trust)d->min_trust;
 	if (d->retention_days)

@@ -111,6 +111,7 @@ void rpc_worker_tail(struct rpc_worker *w)
 
 struct keeping {
 	char tenant[64], route[64];
+	struct store_slot_limits limits;
 	unsigned calls;
 };
 
@@ -163,7 +164,7 @@ static void keep(struct op *op)
 
 	k->calls++;
 	op->on_answer = kept;
-	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &w->env.slot_limits, op_store_done, w, op->id);
+	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &k->limits, op_store_done, w, op->id);
 }
 
 static void keep_route(void *arg, const char *tenant, const struct profile *p)
@@ -180,6 +181,11 @@ static void keep_route(void *arg, const char *tenant, const struct profile *p)
 	}
 	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
 	slice_copy_str(slice_str(p->route), k->route, sizeof k->route);
+	k->limits = w->env.slot_limits;
+	if (p->renew_by_progress) { /* who fell silent has lost it, also with a profile that backs off for no time */
+		k->limits.backoff_min_ms = p->backoff_min_ms;
+		k->limits.backoff_max_ms = p->backoff_max_ms ? p->backoff_max_ms : 1;
+	}
 	slot = (struct store_slot){k->tenant, k->route};
 	op->state = k;
 	keep(op);
