@@ -374,6 +374,14 @@ const struct profile_tool *profile_tool(const struct profile *p, struct slice na
 	return NULL;
 }
 
+const struct profile_tool *profile_first_effect(const struct profile *p)
+{
+	for (size_t i = 0; i < p->n_tools; i++)
+		if (p->tools[i].side_effect != SIDE_EFFECT_READ)
+			return &p->tools[i];
+	return NULL;
+}
+
 static const struct profile_domain *find_domain(const struct profile *p, const char *pattern)
 {
 	size_t low = 0, high = p->n_domains;

@@ -84,6 +84,8 @@ struct profile *profile_ref(struct profile *p);
 void profile_unref(struct profile *p);
 
 const struct profile_tool *profile_tool(const struct profile *p, struct slice name);
+/* The first of its tools, held ones too, that does more than read; NULL: none. */
+const struct profile_tool *profile_first_effect(const struct profile *p);
 /* host, host:port or https URL → lower-case host and its class. false: not well formed, an IP literal in a private
  * range, http with require_tls, user info, ... (*why static). An unlisted host is CLASS_UNKNOWN. */
 bool profile_classify(const struct profile *p, struct slice destination, char host[254], enum destination_class *cls,
