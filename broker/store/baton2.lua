@@ -160,9 +160,17 @@ local function recount(k)
 	return w, wb
 end
 
--- m s n q0 q1 q2 z h · remembered epoch, remembered sequence. Answer: 'K' header with extra = sequence, then changed 1, lost 6,
--- floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts the fences. Who asks later and
--- remembers more than the first did hears of the rest that is lost, once.
+-- While `paused` is '1' nothing is leased; an operator takes it away. 2: it was set, because too many are lost.
+local function pause_if(km, lost, limit)
+	if lost <= tonumber(limit) then return 0 end
+	call('HSET', km, 'paused', '1')
+	return 2
+end
+
+-- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost. Answer: 'K' header with extra = sequence, then flags 1
+-- (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts
+-- the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once. Is more lost than may be, the slot
+-- is paused: what came back may be an old copy, in which finished work waits.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
@@ -178,7 +186,7 @@ local function open(k, a)
 	if m[1] == inc and marked then
 		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
 		if lost > tonumber(m[10] or 0) then call('HSET', km, 'lost', lost) else lost = 0 end
-		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, lost, base, fence) .. inc
+		return head(now, w, seq, epoch) .. pack('>BI6I6I8', pause_if(km, lost, a[3]), lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
@@ -192,7 +200,7 @@ local function open(k, a)
 	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
 		'found', seq, 'lost', lost)
 	call('HSET', ks, '.', '1')
-	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
+	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
 end
 
 -- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
@@ -210,11 +218,12 @@ end
 
 -- m s i z q0 q1 q2 n f h l · incarnation, node, max waiting, max bytes, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
--- What would be queued while nothing waits is leased at once to its item's owner, if it has one: first in, first out holds.
+-- What would be queued while nothing waits is leased at once to its item's owner, if it has one: first in, first out holds. Not while the
+-- slot is paused.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[6]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence')
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'paused')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / ITEM, {}, {}, {}
@@ -243,7 +252,7 @@ local function accept(k, a)
 	local max_w, max_wb = tonumber(a[3]), tonumber(a[4])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
-	local at_once = m[9] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
+	local at_once = m[9] and m[10] ~= '1' and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
 	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
 	local fence = fences
 	for j = 1, n do
@@ -344,12 +353,13 @@ local function accept(k, a)
 end
 
 -- m s l q2 q1 q0 f · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
--- extra = 0 when the queues are empty now. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased.
+-- extra = 0 when the queues are empty now, or the slot is paused. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]
-	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep')
+	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
+	if m[8] == '1' then return head(clock(m[5]), tonumber(m[3]), 0, m[7]) .. rep('\0\0', #asked / 14) end
 	local now, fence, w, wb = clock(m[5]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0

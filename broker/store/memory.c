@@ -142,7 +142,7 @@ static bool leases_at_once(const struct mem_slot *s, const struct store_accept *
 	for (int c = 0; c < 3; c++)
 		if (s->queue[c].head < s->queue[c].n)
 			return false;
-	return r->owner && r->state == STATE_QUEUED && (r->deadline_ms <= 0 || r->deadline_ms > now);
+	return !s->paused && r->owner && r->state == STATE_QUEUED && (r->deadline_ms <= 0 || r->deadline_ms > now);
 }
 
 /* Whether it was leased at once. */
@@ -288,7 +288,7 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 	struct mem_handoff *h;
 	int64_t now = s ? mem_now(m, s) : 0;
 
-	for (uint32_t n = 0; s && n < r->max && (h = pop(s));) {
+	for (uint32_t n = 0; s && !s->paused && n < r->max && (h = pop(s));) {
 		mem_waiting(s, h, -1);
 		if (h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now) {
 			mem_move(s, h, STATE_EXPIRED, now);
@@ -556,13 +556,15 @@ struct store *store_memory_new(const struct store_memory_config *c)
 
 /* ---- for tests ---- */
 
-void store_memory_reopen(struct store *st, struct store_slot at)
+void store_memory_reopen(struct store *st, struct store_slot at, uint64_t lost)
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
 
-	if (s)
-		s->floor_ms = mem_now(m, s);
+	if (!s)
+		return;
+	s->floor_ms = mem_now(m, s);
+	s->paused |= lost > m->config.limits.max_lost;
 }
 
 bool store_memory_spoil(struct store *st, struct store_slot at, const struct handoff_id *id)

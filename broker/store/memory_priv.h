@@ -55,6 +55,7 @@ struct mem_slot {
 	uint64_t all_base;       /* positions before all.v[0] */
 	uint64_t fence, waiting, waiting_bytes;
 	int64_t floor_ms, last_ms;
+	bool paused;             /* nothing is leased */
 	UT_hash_handle hh;
 };
 
@@ -104,8 +105,8 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limits *l,
 	      void (*changed)(void *arg, struct mem_handoff *h), void *arg);
 
-/* For tests: the slot behaves as after another incarnation; a stored task is spoilt, or put in another's place. */
-void store_memory_reopen(struct store *s, struct store_slot at);
+/* For tests: the slot behaves as after another incarnation that lacks so many; a stored task is spoilt, or put in another's place. */
+void store_memory_reopen(struct store *s, struct store_slot at, uint64_t lost);
 bool store_memory_spoil(struct store *s, struct store_slot at, const struct handoff_id *id);
 bool store_memory_swap(struct store *s, struct store_slot at, const struct handoff_id *a, const struct handoff_id *b);
 

@@ -25,6 +25,8 @@ enum {
 	REQUEST_MAX_BYTES = 111,
 };
 
+enum { OPENED_ANEW = 1, OPENED_PAUSED = 2 }; /* flags of an answer of open */
+
 /* What a record holds besides struct store_record. */
 struct record {
 	struct store_record r;

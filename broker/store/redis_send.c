@@ -178,6 +178,7 @@ static void arg_own(struct call *c)
 	case KIND_OPEN:
 		arg_number(c, c->b->slot->seen->epoch);
 		arg_number(c, c->b->slot->seen->seq);
+		arg_number(c, s->config.limits.max_lost);
 		break;
 	default:
 		break;

@@ -489,7 +489,7 @@ static void step_spoil(struct script *x, struct reader *r)
 
 static void step_reopen(struct script *x, struct reader *r)
 {
-	store_memory_reopen(x->truth, (struct store_slot){KIT_TENANT, KIT_ROUTE});
+	store_memory_reopen(x->truth, (struct store_slot){KIT_TENANT, KIT_ROUTE}, 0);
 }
 
 /* a: the audit cannot be written any more, or can again. */

@@ -202,12 +202,13 @@ static void on_state(void *user, bool ok, const char *why, const char *remedy)
 	loop_stop(k->loop);
 }
 
-static void on_incarnation(void *user, const char *tenant, const char *route, uint64_t lost)
+static void on_incarnation(void *user, const char *tenant, const char *route, uint64_t lost, bool paused)
 {
 	struct kit *k = user;
 
 	k->incarnations++;
 	k->lost = lost;
+	k->paused = paused;
 }
 
 static void prepare(struct kit *k)
@@ -219,7 +220,7 @@ static void prepare(struct kit *k)
 		k->slot = (struct store_slot){"acme", "refunds"};
 	if (!k->limits.max_waiting)
 		k->limits = (struct store_slot_limits){
-			.max_waiting = 100000, .max_waiting_bytes = 1u << 30, .keep_finished_ms = 3600000};
+			.max_waiting = 100000, .max_waiting_bytes = 1u << 30, .keep_finished_ms = 3600000, .max_lost = 100};
 	if (!k->dir[0])
 		kit_folder(k->dir);
 	if (k->keys)
@@ -587,14 +588,33 @@ void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id
 
 void kit_reopen(struct kit *k)
 {
+	kit_lose(k, 0);
+}
+
+/* In Redis: what numbers it has given is set back, as in an older copy. */
+void kit_lose(struct kit *k, uint64_t n)
+{
 	char words[192];
 
 	if (!k->redis) {
-		store_memory_reopen(k->store, k->slot);
+		store_memory_reopen(k->store, k->slot, n);
 		return;
 	}
+	snprintf(words, sizeof words, "HINCRBY {%s/%s}:m seq %lld", k->slot.tenant, k->slot.route, -(long long)n);
+	server_say(k->server, words);
 	snprintf(words, sizeof words, "HSET {%s/%s}:m inc another", k->slot.tenant, k->slot.route);
 	server_say(k->server, words);
+}
+
+void kit_resume(struct kit *k)
+{
+	char words[192];
+
+	snprintf(words, sizeof words, "HDEL {%s/%s}:m paused", k->slot.tenant, k->slot.route);
+	if (k->redis)
+		server_say(k->server, words);
+	else
+		mem_slot_get((struct memory *)k->store, k->slot, false)->paused = false;
 }
 
 /* ---- both backends ---- */

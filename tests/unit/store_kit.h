@@ -58,6 +58,7 @@ struct kit {
 	char why[256], remedy[256];
 	unsigned incarnations;
 	uint64_t lost;
+	bool paused;
 	unsigned wakes;
 	char woken[160];
 	unsigned counter;              /* makes nonces */
@@ -117,6 +118,8 @@ struct redis_server *kit_server(void); /* the one of kit_run() */
 void kit_spoil(struct kit *k, const struct handoff_id *id);
 void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id *b);
 void kit_reopen(struct kit *k); /* as after another incarnation */
+void kit_lose(struct kit *k, uint64_t n); /* and so many handoffs that were acknowledged are not in it */
+void kit_resume(struct kit *k); /* a paused slot */
 
 /* The same, and it must succeed: the record. One lease, for KIT_AGENT. */
 #define KIT_AGENT 77
