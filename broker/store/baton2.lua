@@ -167,16 +167,16 @@ local function pause_if(km, lost, limit)
 	return 2
 end
 
--- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost. Answer: 'K' header with extra = sequence, then flags 1
+-- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra = sequence, then flags 1
 -- (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts
--- the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once. Is more lost than may be, the slot
+-- the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again because the answer was lost, the same again. Is more lost than may be, the slot
 -- is paused: what came back may be an old copy, in which finished work waits.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
 	probe('hhzlllzz', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
@@ -185,7 +185,11 @@ local function open(k, a)
 	local marked = call('HEXISTS', ks, '.') == 1
 	if m[1] == inc and marked then
 		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
-		if lost > tonumber(m[10] or 0) then call('HSET', km, 'lost', lost) else lost = 0 end
+		if lost > tonumber(m[10] or 0) then
+			call('HSET', km, 'lost', lost, 'told', a[4])
+		elseif m[11] ~= a[4] then
+			lost = 0
+		end
 		return head(now, w, seq, epoch) .. pack('>BI6I6I8', pause_if(km, lost, a[3]), lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
@@ -198,7 +202,7 @@ local function open(k, a)
 		w, wb = recount(k)
 	end
 	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
-		'found', seq, 'lost', lost)
+		'found', seq, 'lost', lost, 'told', a[4])
 	call('HSET', ks, '.', '1')
 	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
 end

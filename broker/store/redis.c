@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/log.h"
 #include "store/redis_priv.h"
 
@@ -643,6 +644,7 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 	s->tail = (struct loop_tail){.fn = on_tail, .arg = s, .stage = LOOP_STAGE_STORE};
 	buf_init(&s->scratch, 1u << 20);
 	random_bytes(s->token_head, sizeof s->token_head);
+	hex_encode(s->token_head, sizeof s->token_head, s->asker);
 	random_bytes(&s->token_next, sizeof s->token_next);
 	if (begin(s, listens, why) == 0)
 		return &s->base;

@@ -179,6 +179,7 @@ static void arg_own(struct call *c)
 		arg_number(c, c->b->slot->seen->epoch);
 		arg_number(c, c->b->slot->seen->seq);
 		arg_number(c, s->config.limits.max_lost);
+		arg(c, slice_str(s->asker));
 		break;
 	default:
 		break;

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "store/record.h"
 #include "store_kit.h"
 
 #define LONG_MS 600000
@@ -164,10 +165,44 @@ static void found_later(void **state)
 	kit_free(&a);
 }
 
+/* As the broker asks; what it hears of the loss. */
+static uint64_t asks(const char *epoch, const char *seq, const char *token, unsigned *flags)
+{
+#define KEY(k) "{acme/repeat}:" k
+	const char *const argv[] = {"FCALL", "baton2_open", "8", KEY("m"), KEY("s"), KEY("n"), KEY("q0"), KEY("q1"), KEY("q2"), KEY("z"), KEY("h"),
+		epoch, seq, "3", token};
+	char answer[128] = "";
+	long long n = server_command(kit_server(), answer, sizeof answer, sizeof argv / sizeof argv[0], argv, NULL);
+
+	assert_int_equal(n, OPEN_BYTES);
+	*flags = (uint8_t)answer[HEAD_BYTES];
+	return be_get((const uint8_t *)answer + HEAD_BYTES + 1, 6);
+}
+
+/* An answer that never came is asked for again: the same loss is told, but to nobody else twice. */
+static void asked_again(void **state)
+{
+	unsigned flags;
+
+	server_say(kit_server(), "HSET {acme/repeat}:m inc another ep 1 seq 2");
+	assert_int_equal(asks("1", "7", "me", &flags), 5);
+	assert_int_equal(flags, OPENED_ANEW | OPENED_PAUSED);
+	assert_int_equal(asks("1", "7", "me", &flags), 5);
+	assert_int_equal(flags, OPENED_PAUSED);
+	assert_int_equal(asks("1", "7", "him", &flags), 0);
+	assert_int_equal(flags, 0);
+	assert_int_equal(asks("1", "9", "him", &flags), 7); /* he remembers more */
+	assert_int_equal(flags, OPENED_PAUSED);
+	assert_int_equal(asks("1", "9", "him", &flags), 7);
+	assert_int_equal(asks("2", "2", "him", &flags), 0); /* he has heard */
+	assert_int_equal(flags, 0);
+	assert_int_equal(asks("2", "2", "me", &flags), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest own[] = {
-		cmocka_unit_test(in_memory), cmocka_unit_test(in_redis), cmocka_unit_test(found_later),
+		cmocka_unit_test(in_memory), cmocka_unit_test(in_redis), cmocka_unit_test(found_later), cmocka_unit_test(asked_again),
 	};
 
 	return kit_run("store lost", NULL, 0, own, sizeof own / sizeof own[0]);
