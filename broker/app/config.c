@@ -412,5 +412,6 @@ struct store_slot_limits config_slot_limits(const struct config *c)
 		.max_waiting_bytes = c->waiting_bytes,
 		.clock_skew_ms = (uint32_t)c->clock_skew_ms,
 		.keep_finished_ms = c->store_keep_finished_ms,
+		.max_lost = c->store_max_lost,
 	};
 }

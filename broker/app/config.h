@@ -42,6 +42,7 @@ struct config {
 	int64_t store_timeout_ms;
 	int64_t store_keep_finished_ms;      /* how long a finished handoff can still be read */
 	uint64_t store_max_memory;           /* bytes, of the private server */
+	uint64_t store_max_lost;             /* handoffs of a route: more gone than this, and it opens paused */
 
 	const char *profiles;                /* a folder */
 	const char *assertion_key_file;      /* default state_dir/assertion.key */

@@ -1,4 +1,5 @@
-/* Which agents and routes does the configuration make? Its own list of agents, and the profiles of its folder. */
+/* Which agents and routes does the configuration make? Its own list of agents, and the profiles of its folder: those that the store is
+ * durable enough for. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -40,8 +41,18 @@ static void add_warning(struct problem *warn, const char *file, const struct pro
 		snprintf(warn->text + (at < sizeof warn->text - 5 ? at : sizeof warn->text - 5), 5, "\n...");
 }
 
-static int add_profile(struct registry *r, const char *folder, const char *file, struct problem *why,
-	struct problem *warn)
+/* What did something must not be forgotten, or it is done again: a store that may lose acknowledged work is for what only reads. */
+static int check_durable(const struct config *c, const struct profile *p, struct problem *why)
+{
+	const struct profile_tool *t = c->store_fsync_always ? NULL : profile_first_effect(p);
+
+	if (!t)
+		return 0;
+	return problem_set(why, "tools: %s is pinned %s%s, and store.fsync is everysec, which may lose acknowledged work. Set store.fsync: always, "
+		"or tools.spec.%s.side_effect: read", t->name, side_effect_text(t->side_effect), t->has_spec ? "" : " (it has no spec)", t->name);
+}
+
+static int add_profile(struct registry *r, const struct config *c, const char *file, struct problem *why, struct problem *warn)
 {
 	struct problem here = {""};
 	struct profile *p = NULL;
@@ -50,13 +61,13 @@ static int add_profile(struct registry *r, const char *folder, const char *file,
 	size_t n = 0;
 	int rc = -1;
 
-	snprintf(path, sizeof path, "%s/%s", folder, file);
+	snprintf(path, sizeof path, "%s/%s", c->profiles, file);
 	if (file_read(path, PROFILE_MAX, &bytes, &n, why))
 		return -1;
 	p = profile_parse(slice_of(bytes, n), why, &here);
 	if (p) {
 		add_warning(warn, file, &here);
-		rc = registry_add_profile(r, p, why);
+		rc = check_durable(c, p, why) || registry_add_profile(r, p, why) ? -1 : 0;
 	}
 	if (rc)
 		problem_prefix(why, "%s", path);
@@ -65,8 +76,9 @@ static int add_profile(struct registry *r, const char *folder, const char *file,
 	return rc;
 }
 
-static int add_profiles(struct registry *r, const char *folder, struct problem *why, struct problem *warn)
+static int add_profiles(struct registry *r, const struct config *c, struct problem *why, struct problem *warn)
 {
+	const char *folder = c->profiles;
 	struct dirent **names = NULL;
 	int n = scandir(folder, &names, is_profile, by_name), rc = 0;
 
@@ -75,7 +87,7 @@ static int add_profiles(struct registry *r, const char *folder, struct problem *
 	if (n > PROFILES_MAX)
 		rc = problem_set(why, "the folder of profiles, %s, has over %d files", folder, PROFILES_MAX);
 	for (int i = 0; i < n && !rc; i++)
-		rc = add_profile(r, folder, names[i]->d_name, why, warn);
+		rc = add_profile(r, c, names[i]->d_name, why, warn);
 	for (int i = 0; i < n; i++)
 		free(names[i]);
 	free(names);
@@ -95,7 +107,7 @@ struct registry *config_registry(const struct config *c, struct problem *why, st
 	}
 	for (size_t i = 0; i < c->n_agents && !rc; i++)
 		rc = registry_add_agent(r, &c->agents[i], why);
-	if (rc || add_profiles(r, c->profiles, why, warn) || registry_check(r, why)) {
+	if (rc || add_profiles(r, c, why, warn) || registry_check(r, why)) {
 		registry_unref(r);
 		return NULL;
 	}

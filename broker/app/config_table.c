@@ -241,6 +241,7 @@ const struct config_row config_rows[] = {
 	{"store.keep_finished", KIND_DURATION, C(store_keep_finished_ms), .def = "24h", .min = SECOND,
 	 .max = 366 * DAY},
 	{"store.max_memory", KIND_SIZE, C_NUM(store_max_memory), .def = "1GiB", .min = 64 * MIB, .max = 1024 * GIB},
+	{"store.max_lost", KIND_NUMBER, C_NUM(store_max_lost), .def = "100", .max = 1000000000},
 
 	{"profiles", KIND_FOLDER, C(profiles), .def = "/etc/baton/profiles", .required = true},
 

@@ -171,6 +171,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"store.timeout", a->store_timeout_ms == b->store_timeout_ms},
 		{"store.keep_finished", a->store_keep_finished_ms == b->store_keep_finished_ms},
 		{"store.max_memory", a->store_max_memory == b->store_max_memory},
+		{"store.max_lost", a->store_max_lost == b->store_max_lost},
 		{"limits.waiting_per_route", a->waiting_per_route == b->waiting_per_route},
 		{"limits.waiting_bytes", a->waiting_bytes == b->waiting_bytes},
 		{"envelope.window", a->envelope_window_ms == b->envelope_window_ms},

@@ -111,17 +111,29 @@ static void store_state(void *user, bool ok, const char *why, const char *remedy
 		log_event(LOG_WARN, "store.unavailable", F_INT("worker", w->index), F_STR("why", text));
 }
 
-static void store_incarnation(void *user, const char *tenant, const char *route, uint64_t lost)
+static void store_incarnation(void *user, const char *tenant, const char *route, uint64_t lost, bool paused)
 {
 	struct node_worker *w = user;
 	struct audit_record r = {.event = "store.incarnation", .at_ms = clock_unix_ms(), .tenant = slice_str(tenant), .route = slice_str(route)};
-	char text[96];
+	long long limit = (long long)w->node->boot->store_max_lost;
+	char text[160];
 
+	if (lost)
+		metrics_add(w->node->metrics, METRIC_STORE_LOST, route, NULL, (int64_t)lost);
 	snprintf(text, sizeof text, "the slot was opened anew; %llu sequence numbers are missing", (unsigned long long)lost);
 	r.message = slice_str(text);
 	audit_put(w->audit, &r);
 	loop_defer(w->loop, &w->tail);
 	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("tenant", tenant), F_STR("route", route), F_INT("lost", lost));
+	if (!paused)
+		return;
+	snprintf(text, sizeof text, "%llu handoffs are gone, and store.max_lost is %lld: it takes work and leases none until it is resumed",
+		 (unsigned long long)lost, limit);
+	r.event = "route.paused";
+	r.message = slice_str(text);
+	audit_put(w->audit, &r);
+	log_event(LOG_ERROR, "route.paused", F_STR("tenant", tenant), F_STR("route", route), F_INT("lost", lost), F_INT("max_lost", limit),
+		  F_STR("remedy", "was an old copy of Redis' data put back? What was finished since would be delivered again: look first, then resume the route"));
 }
 
 static void store_count(void *user, const char *function, const char *result, unsigned items)

@@ -69,6 +69,7 @@ static int own_broker(struct bench *b)
 	if (devset_init(&b->set, dir, &why))
 		return complain(b->c, EXIT_CONFIG, why.text, NULL, NULL);
 	b->set.fsync = b->c->args.text[OPT_FSYNC];
+	b->set.only_reads = true;
 	b->set.assertion = b->c->args.text[OPT_ASSERTION];
 	b->set.workers = (int)b->c->args.number[OPT_WORKERS];
 	b->set.max_in_flight = OWN_IN_FLIGHT;

@@ -37,7 +37,6 @@ static int open_set(struct cli *c, struct devset *d)
 			"Name one with --dir or BATON_DEV_DIR.");
 	if (devset_init(d, dir, &why))
 		return complain(c, EXIT_USAGE, why.text, NULL, NULL);
-	d->fsync = c->args.text[OPT_FSYNC];
 	d->workers = (int)c->args.number[OPT_WORKERS];
 	return 0;
 }

@@ -174,7 +174,21 @@ int devset_tokens(const struct devset *d, int64_t now_ms, struct problem *why)
 	return rc;
 }
 
-/* The profile of the contract, with this set-up's issuer; what needs an approval stays held. %s: delivery.assertion. */
+static const char all_tools[] =
+	"  \"tools\": {\n"
+	"    \"allowed\": [\"orders.lookup\", \"refunds.draft_refund\", \"policies.current_refund_policy\"],\n"
+	"    \"approval_required\": [\"refunds.issue_refund\", \"email.send_customer\"],\n"
+	"    \"spec\": {\n"
+	"      \"orders.lookup\":        {\"scopes\": [\"orders:read\"],   \"side_effect\": \"read\"},\n"
+	"      \"refunds.draft_refund\": {\"scopes\": [\"refunds:draft\"], \"side_effect\": \"draft\"},\n"
+	"      \"refunds.issue_refund\": {\"scopes\": [\"refunds:issue\"], \"side_effect\": \"write\", \"destinations\": [\"api.example.com\"]},\n"
+	"      \"email.send_customer\":  {\"scopes\": [\"email:send\"],    \"side_effect\": \"external_send\", \"destinations\": [\"mail.example.com\"]}\n"
+	"    }\n"
+	"  },\n";
+static const char only_reads[] =
+	"  \"tools\": {\"allowed\": [\"orders.lookup\"], \"spec\": {\"orders.lookup\": {\"scopes\": [\"orders:read\"], \"side_effect\": \"read\"}}},\n";
+
+/* The profile of the contract, with this set-up's issuer; what needs an approval stays held. %s: the tools, delivery.assertion. */
 static const char profile[] =
 	"{\n"
 	"  \"route\": \"" DEVSET_ROUTE "\",\n"
@@ -186,16 +200,7 @@ static const char profile[] =
 	"    \"tenants\": [\"" DEVSET_TENANT "\"],\n"
 	"    \"subject\": \"user\"\n"
 	"  },\n"
-	"  \"tools\": {\n"
-	"    \"allowed\": [\"orders.lookup\", \"refunds.draft_refund\", \"policies.current_refund_policy\"],\n"
-	"    \"approval_required\": [\"refunds.issue_refund\", \"email.send_customer\"],\n"
-	"    \"spec\": {\n"
-	"      \"orders.lookup\":        {\"scopes\": [\"orders:read\"],   \"side_effect\": \"read\"},\n"
-	"      \"refunds.draft_refund\": {\"scopes\": [\"refunds:draft\"], \"side_effect\": \"draft\"},\n"
-	"      \"refunds.issue_refund\": {\"scopes\": [\"refunds:issue\"], \"side_effect\": \"write\", \"destinations\": [\"api.example.com\"]},\n"
-	"      \"email.send_customer\":  {\"scopes\": [\"email:send\"],    \"side_effect\": \"external_send\", \"destinations\": [\"mail.example.com\"]}\n"
-	"    }\n"
-	"  },\n"
+	"%s"
 	"  \"egress\": {\n"
 	"    \"classes\": {\"api.example.com\": \"internal\", \"docs.example.com\": \"public\", \"mail.example.com\": \"customer\"},\n"
 	"    \"approval_for_classes\": [\"customer\", \"partner\"]\n"
@@ -344,8 +349,8 @@ static int write_profile(const struct devset *d, struct problem *why)
 
 	if (exists(in(d, &p, "profiles/" DEVSET_ROUTE ".json", "")))
 		return 0;
-	buf_init(&b, sizeof profile + 16);
-	buf_printf(&b, profile, d->assertion);
+	buf_init(&b, sizeof profile + sizeof all_tools + 16);
+	buf_printf(&b, profile, d->only_reads ? only_reads : all_tools, d->assertion);
 	rc = b.failed ? problem_set(why, "out of memory") : file_write_atomic(p.p, buf_slice(&b), 0644, why);
 	buf_clear(&b);
 	return rc;

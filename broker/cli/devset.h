@@ -20,6 +20,7 @@ struct devset {
 	char dir[DEVSET_PATH];    /* absolute */
 	const char *fsync;        /* "always" "everysec" */
 	const char *assertion;    /* "signed" "none": the profile's delivery.assertion */
+	bool only_reads;          /* the route has no tool but orders.lookup: with "everysec" it may have no other */
 	int workers;              /* 0 = one per core */
 	int max_in_flight;        /* of the worker */
 	int agents_port, metrics_port; /* set by devset_make() */

@@ -47,7 +47,7 @@ const struct verb verbs[] = {
 		1, false,
 	 cmd_token_show},
 	{"dev", "up", "", "make and start a broker for trying out: CA, agents, issuer, route",
-	 OPTS(OPT_FSYNC, OPT_WORKERS, OPT_FOREGROUND), 0, 0, false, cmd_dev_up},
+	 OPTS(OPT_WORKERS, OPT_FOREGROUND), 0, 0, false, cmd_dev_up},
 	{"dev", "down", "", "stop it", OPTS(OPT_PURGE), 0, 0, false, cmd_dev_down},
 	{"dev", "status", "", "is it running, and where", OPTS(), 0, 0, false, cmd_dev_status},
 	{"dev", "token", "", "mint an access token for an agent of it",

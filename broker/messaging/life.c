@@ -13,7 +13,8 @@
  *        any that is not terminal: cancel, expire, quarantine;   QUARANTINED: promote (released), cancel
  *
  * A report that comes after the lease lapsed but before somebody else was handed the work still counts: its fence is
- * the current one. So complete, fail, reject, retry and release may also find the handoff QUEUED or SCHEDULED. */
+ * the current one, unless the profile says keepalive: progress. So complete, fail, reject, retry and release may also find
+ * the handoff QUEUED or SCHEDULED. */
 #include "messaging/life.h"
 
 #include <stddef.h>

@@ -41,6 +41,7 @@ static const char *const events[] = {
 	"node.started",
 	"node.stopped",
 	"store.incarnation",
+	"route.paused",
 	"record.unsealable",
 	"audit.recovered", /* written by the audit itself: how many lines are missing before this one, and why */
 };

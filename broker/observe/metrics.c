@@ -49,6 +49,7 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(STORE_ITEMS, COUNTER, "baton_store_items_total", "function", NULL, "Items carried by calls to Redis."),
 	ROW(STORE_CONNECTED, GAUGE, "baton_store_connected", NULL, NULL, "1 when Redis answers, else 0."),
 	ROW(STORE_SEAL_FAILURES, COUNTER, "baton_store_seal_failures_total", "kind", NULL, "Records that stay shut."),
+	ROW(STORE_LOST, COUNTER, "baton_store_lost_total", "route", NULL, "Handoffs that were acknowledged and that Redis, come back, did not have."),
 	ROW(AUDIT_RECORDS, COUNTER, "baton_audit_records_total", "event", NULL, "Audit records written."),
 	ROW(AUDIT_FAILURES, COUNTER, "baton_audit_failures_total", NULL, NULL, "Audit records not written."),
 	ROW(CERTIFICATE_EXPIRY, GAUGE, "baton_certificate_expiry_timestamp_seconds", "subject", NULL,

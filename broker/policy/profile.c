@@ -261,6 +261,7 @@ static void fill(struct profile *p, const struct profile_draft *d)
 	p->backoff_max_ms = d->backoff_ms[1];
 	p->default_deadline_ms = d->default_deadline_ms;
 	p->max_deadline_ms = d->max_deadline_ms;
+	p->renew_by_progress = d->keepalive != 0;
 	p->assertion = d->assertion != 0;
 	p->min_trust = (enum content_trust)d->min_trust;
 	if (d->retention_days)
@@ -370,6 +371,14 @@ const struct profile_tool *profile_tool(const struct profile *p, struct slice na
 		else
 			low = mid + 1;
 	}
+	return NULL;
+}
+
+const struct profile_tool *profile_first_effect(const struct profile *p)
+{
+	for (size_t i = 0; i < p->n_tools; i++)
+		if (p->tools[i].side_effect != SIDE_EFFECT_READ)
+			return &p->tools[i];
 	return NULL;
 }
 

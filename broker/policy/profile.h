@@ -62,6 +62,7 @@ struct profile {
 	/* delivery */
 	uint32_t lease_ms, resume_ms, max_attempts, backoff_min_ms, backoff_max_ms;
 	int64_t default_deadline_ms, max_deadline_ms; /* durations */
+	bool renew_by_progress;             /* keepalive: progress; else the stream's life renews the lease */
 	bool assertion;                     /* sign one for each delivery; default true */
 	/* guardrails */
 	enum content_trust min_trust;       /* UNTRUSTED = anything */
@@ -83,6 +84,8 @@ struct profile *profile_ref(struct profile *p);
 void profile_unref(struct profile *p);
 
 const struct profile_tool *profile_tool(const struct profile *p, struct slice name);
+/* The first of its tools, held ones too, that does more than read; NULL: none. */
+const struct profile_tool *profile_first_effect(const struct profile *p);
 /* host, host:port or https URL → lower-case host and its class. false: not well formed, an IP literal in a private
  * range, http with require_tls, user info, ... (*why static). An unlisted host is CLASS_UNKNOWN. */
 bool profile_classify(const struct profile *p, struct slice destination, char host[254], enum destination_class *cls,

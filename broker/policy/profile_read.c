@@ -83,7 +83,7 @@ static const struct text_choice trusts[] = {
 	{"untrusted", TRUST_UNTRUSTED}, {"internal", TRUST_INTERNAL}, {"user", TRUST_USER}, {0},
 };
 static const struct text_choice kinds[] = {{"queue", 0}, {0}};
-static const struct text_choice keepalives[] = {{"stream", 0}, {0}};
+static const struct text_choice keepalives[] = {{"stream", 0}, {"progress", 1}, {0}};
 static const struct text_choice assertions[] = {{"none", 0}, {"signed", 1}, {0}};
 static const struct text_choice actions[] = {{"deny", 0}, {"redact", 1}, {"approve", 2}, {0}};
 
@@ -273,7 +273,7 @@ static const struct json_member delivery_members[] = {
 	{.name = "kind", .read = jsonr_choice, .offset = OFF(kept.kind), .choices = kinds},
 	{.name = "lease_ms", .read = jsonr_u32, .offset = OFF(lease_ms), .min = 1000, .max = 3600000},
 	{.name = "resume_ms", .read = jsonr_u32, .offset = OFF(resume_ms), .max = 3600000},
-	{.name = "keepalive", .read = jsonr_choice, .offset = OFF(kept.keepalive), .choices = keepalives},
+	{.name = "keepalive", .read = jsonr_choice, .offset = OFF(keepalive), .choices = keepalives},
 	{.name = "max_attempts", .read = jsonr_u32, .offset = OFF(max_attempts), .min = 1, .max = 100},
 	{.name = "backoff_ms", .read = read_backoff, .offset = OFF(backoff_ms), .max = DAY_MS},
 	{.name = "default_deadline_ms", .read = jsonr_i64, .offset = OFF(default_deadline_ms), .min = 1000,

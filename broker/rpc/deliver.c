@@ -154,7 +154,7 @@ static struct holding *hold(struct context *x)
 	if (!h)
 		return NULL;
 	h->unsent = true;
-	holding_keep(h, x->profile);
+	holding_keep(h, x->profile, r->lease_until_ms);
 	h->attempt = r->attempt;
 	holding_limit(h, x->profile, x->task->deadline_ms);
 	slice_copy_str(slice_str(x->task->trace_id), h->trace_id, sizeof h->trace_id);

@@ -37,14 +37,16 @@ struct holding {
 	uint64_t fence;
 	struct subscriber *subscriber;
 	struct desk *desk;
-	int64_t renew_at_ms;
+	int64_t until_ms;                 /* when the lease ends, by the store's clock, as last heard */
+	int64_t renew_at_ms;              /* by progress: when the store is asked whether it has ended */
 	int64_t deadline_ms, run_deadline_ms; /* Unix: of the work, of this delivery; the latter is never later */
 	int64_t run_until_ms;             /* how long it may run, on the clock that never steps */
 	int64_t assert_at_ms;             /* Unix: a fresh assertion is due; INT64_MAX: never */
 	int64_t since_us;                 /* clock_mono_us(): when this stream got it */
 	uint32_t lease_ms, renew_ms, attempt;
 	bool unsent;                      /* its delivery has not gone out: nobody knows of this lease */
-	bool renewing, settling;          /* an extend, or a terminal report, is under way */
+	bool by_progress;                 /* only what its worker says renews it, not the stream */
+	bool renewing, settling;          /* an extend or a look, or a terminal report, is under way */
 	char trace_id[33];                /* "" after a resume: read when it is needed */
 	struct holding *sub_prev, *sub_next;
 	UT_hash_handle hh;
@@ -87,8 +89,10 @@ void desks_free(struct rpc_worker *w);
 
 /* ---- holding.c ---- */
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence);
-/* How long its lease is and how often it is renewed: as the route's profile says. */
-void holding_keep(struct holding *h, const struct profile *p);
+/* How long its lease is and what renews it, as the route's profile says, from now on. until_ms: its end, by the store's clock. */
+void holding_keep(struct holding *h, const struct profile *p, int64_t until_ms);
+/* Its worker said something, which the store has: the lease ends then. */
+void holding_said(struct holding *h, int64_t until_ms);
 /* Sets both deadlines, from now on. */
 void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_ms);
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence);

@@ -1,5 +1,6 @@
 /* Which leases do streams of this worker hold, and how are they kept, stopped or left to lapse? The broker renews a lease while its
- * stream lives; when the stream is cut the lease gets the route's resume time. */
+ * stream lives; where the profile says keepalive: progress, only the worker's own words do, by the store's call for each (report.c), and
+ * here the store is asked when the lease should have ended. When the stream is cut the lease gets the route's resume time. */
 #include "rpc/assert.h"
 #include "rpc/desk.h"
 
@@ -12,6 +13,8 @@
 #include "policy/profile.h"
 #include "rpc/finish.h"
 #include "rpc/follow.h"
+
+#define LOOK_AGAIN_MS 500
 
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence)
 {
@@ -47,11 +50,32 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 }
 
 /* The end of an older stream of the agent, on another node, may cut a lease that was resumed here down to resume_ms. */
-void holding_keep(struct holding *h, const struct profile *p)
+void holding_keep(struct holding *h, const struct profile *p, int64_t until_ms)
 {
 	h->lease_ms = p->lease_ms;
-	h->renew_ms = (p->resume_ms && p->resume_ms < p->lease_ms ? p->resume_ms : p->lease_ms) / 3;
+	h->until_ms = until_ms;
+	h->by_progress = p->renew_by_progress;
+	h->renew_ms = h->by_progress ? p->lease_ms : (p->resume_ms && p->resume_ms < p->lease_ms ? p->resume_ms : p->lease_ms) / 3;
 	h->renew_at_ms = clock_mono_ms() + h->renew_ms;
+}
+
+void holding_said(struct holding *h, int64_t until_ms)
+{
+	if (h->by_progress && until_ms > h->until_ms)
+		h->renew_at_ms += until_ms - h->until_ms; /* the two clocks go alike, whatever they show */
+	h->until_ms = until_ms;
+}
+
+/* The profile says another thing than when it was leased. */
+static void keep_as_today(struct rpc_worker *w, struct holding *h)
+{
+	const struct profile *p = registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route));
+
+	if (!p || p->renew_by_progress == h->by_progress)
+		return;
+	holding_keep(h, p, h->until_ms);
+	if (!h->by_progress)
+		h->renew_at_ms = clock_mono_ms(); /* the last word may be long ago */
 }
 
 void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_ms)
@@ -123,10 +147,12 @@ static enum reason stop_reason(enum handoff_state s)
 	return s == STATE_CANCELLED ? REASON_CANCELLED : s == STATE_EXPIRED ? REASON_DEADLINE_EXCEEDED : REASON_LEASE_LOST;
 }
 
-/* Ended by the worker's own report, on another connection: nobody needs to be told. */
-static bool reported(enum handoff_state s)
+/* Ended by the worker's own report, on another connection: nobody needs to be told. Dead-lettered by that too, or by a lapse, after its
+ * lease's end. */
+static bool reported(const struct store_record *r)
 {
-	return s == STATE_COMPLETED || s == STATE_FAILED || s == STATE_REJECTED || s == STATE_DEAD_LETTERED;
+	return r->state == STATE_COMPLETED || r->state == STATE_FAILED || r->state == STATE_REJECTED ||
+		(r->state == STATE_DEAD_LETTERED && r->updated_at_ms < r->lease_until_ms);
 }
 
 static bool over(const struct store_record *r, uint64_t fence)
@@ -146,9 +172,10 @@ static void renewed(struct op *op, const struct store_answer *a)
 
 	if (h) {
 		h->renewing = false;
-		if (a->status == STORE_OK)
+		if (a->status == STORE_OK) {
+			h->until_ms = a->record.lease_until_ms;
 			h->renew_at_ms = clock_mono_ms() + h->renew_ms;
-		else if (a->status == STORE_UNAVAILABLE)
+		} else if (a->status == STORE_UNAVAILABLE)
 			h->renew_at_ms = clock_mono_ms() + 500;
 		else if (!h->settling)
 			holding_stop(op->w, h, stop_reason(a->record.state));
@@ -156,13 +183,13 @@ static void renewed(struct op *op, const struct store_answer *a)
 	op_end(op);
 }
 
-/* Asks the store for `lease_ms` more, from now. */
-static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms)
+/* Asks the store for `lease_ms`, from now. shorten_ms: see struct store_extend. */
+static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms, int64_t shorten_ms)
 {
 	struct op *op = op_new(w, NULL);
 	struct renewal *r = op ? arena_alloc(op->arena, sizeof *r) : NULL;
 	struct store_extend rq = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence,
-		.owner = h->subscriber->key, .lease_ms = lease_ms};
+		.owner = h->subscriber->key, .lease_ms = lease_ms, .shorten_ms = shorten_ms};
 
 	if (!r) {
 		if (op)
@@ -226,8 +253,66 @@ void holdings_judge(struct rpc_worker *w)
 	struct holding *h, *t;
 
 	HASH_ITER(hh, w->holdings, h, t)
-		if (!h->settling)
-			holding_may_stay(w, h);
+		if (!h->settling && holding_may_stay(w, h))
+			keep_as_today(w, h);
+}
+
+struct look {
+	struct handoff_id id;
+	uint64_t fence;
+};
+
+static void looked(struct op *op, const struct store_answer *a)
+{
+	struct look *l = op->state;
+	struct holding *h = holding_find(op->w, &l->id, l->fence);
+
+	if (h && h->by_progress)
+		h->renewing = false;
+	if (h && !h->settling && a->status == STORE_OK && over(&a->record, l->fence)) {
+		struct subscriber *s = h->subscriber;
+
+		if (reported(&a->record)) {
+			holding_drop(op->w, h);
+			subscriber_pump(s);
+		} else {
+			holding_stop(op->w, h, stop_reason(a->record.state));
+		}
+	} else if (h) {
+		int64_t now = clock_mono_ms();
+
+		if (a->status == STORE_OK && a->record.fence == l->fence)
+			holding_said(h, a->record.lease_until_ms); /* on another connection, it may be */
+		if (h->by_progress && h->renew_at_ms <= now) /* its end is not carried out yet, or the store did not answer */
+			h->renew_at_ms = now + LOOK_AGAIN_MS;
+	}
+	op_end(op);
+}
+
+static void look(struct rpc_worker *w, struct holding *h)
+{
+	struct op *op = op_new(w, NULL);
+	struct look *l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
+
+	if (!l) {
+		if (op)
+			op_end(op);
+		return; /* the next renewal finds out */
+	}
+	*l = (struct look){h->id, h->fence};
+	op->state = l;
+	op->on_answer = looked;
+	h->renewing |= h->by_progress;
+	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, &l->id, false, op_store_done, w, op->id);
+}
+
+void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
+{
+	struct holding *h = NULL;
+
+	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	if (h && !h->settling)
+		look(w, h);
 }
 
 void holdings_tick(struct rpc_worker *w, int64_t now_ms)
@@ -245,56 +330,14 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 		if (!h->renewing && now_ms >= h->renew_at_ms) {
 			if (!holding_may_stay(w, h))
 				continue;
-			extend(w, h, h->lease_ms);
+			if (h->by_progress)
+				look(w, h);
+			else
+				extend(w, h, h->lease_ms, 0);
 		}
 		if (unix_ms >= h->assert_at_ms && outbox_clear(h->subscriber->rc))
 			assertion_renew(w, h);
 	}
-}
-
-struct look {
-	struct handoff_id id;
-	uint64_t fence;
-};
-
-static void looked(struct op *op, const struct store_answer *a)
-{
-	struct look *l = op->state;
-	struct holding *h = holding_find(op->w, &l->id, l->fence);
-
-	if (h && !h->settling && a->status == STORE_OK && over(&a->record, l->fence)) {
-		struct subscriber *s = h->subscriber;
-
-		if (reported(a->record.state)) {
-			holding_drop(op->w, h);
-			subscriber_pump(s);
-		} else {
-			holding_stop(op->w, h, stop_reason(a->record.state));
-		}
-	}
-	op_end(op);
-}
-
-void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
-{
-	struct holding *h = NULL;
-	struct look *l;
-	struct op *op;
-
-	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
-	if (!h || h->settling)
-		return;
-	op = op_new(w, NULL);
-	l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
-	if (!l) {
-		if (op)
-			op_end(op);
-		return; /* the next renewal finds out */
-	}
-	*l = (struct look){*id, h->fence};
-	op->state = l;
-	op->on_answer = looked;
-	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, id, false, op_store_done, w, op->id);
 }
 
 void holding_taken(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence, int64_t at_us)
@@ -319,7 +362,7 @@ void holdings_abandon(struct subscriber *s)
 		if (h->unsent) /* nobody saw it: it costs no attempt */
 			finish_it(w, h, FINISH_RELEASE, REASON_UNSPECIFIED, "its stream ended before it was sent");
 		else if (!h->settling)
-			extend(w, h, p ? p->resume_ms : 1000);
+			extend(w, h, p ? p->resume_ms : 1000, h->by_progress ? h->until_ms : 0);
 		holding_drop(w, h);
 	}
 }

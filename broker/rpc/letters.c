@@ -17,6 +17,7 @@
 #define PAGE_BYTES (8u << 20) /* of memory: beyond it nothing more is read for this page */
 #define CHUNK 16              /* read at a time: their payloads come along */
 #define IDS_MAX 256
+#define LOOKS_MAX 64          /* of one page: what does not open is not shown, and must not keep it for ever */
 #define NONE "-"
 
 static struct store_slot slot_of(const struct world_route *r)
@@ -46,7 +47,7 @@ static Baton__V1__Handoff *shown(struct op *op, const struct store_item *item)
 
 struct listing {
 	const struct world_route **routes;
-	size_t n, at, page;
+	size_t n, at, page, looks;
 	bool has_after;
 	struct handoff_id after;
 	int64_t after_ms;
@@ -130,7 +131,7 @@ static void list_on(struct op *op)
 		op_end(op);
 		return;
 	}
-	if (l->at >= l->n || !left || (l->answer->n_handoffs && arena_used(op->arena) > PAGE_BYTES)) {
+	if (l->at >= l->n || !left || l->looks++ == LOOKS_MAX || (l->looks > 1 && arena_used(op->arena) > PAGE_BYTES)) {
 		list_end(op, l);
 		return;
 	}

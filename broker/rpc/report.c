@@ -299,7 +299,10 @@ static void noted(struct op *op, const struct store_answer *a)
 {
 	struct report *r = op->state;
 	bool started = a->status == STORE_OK && r->kind == REPORT_ACCEPT;
+	struct holding *h = holding_find(op->w, &r->id, r->lease->fencing_token);
 
+	if (h && (a->status == STORE_OK || a->status == STORE_QUOTA))
+		holding_said(h, a->record.lease_until_ms);
 	op->on_answer = NULL;
 	r->state = a->record.state;
 	if (a->status != STORE_OK) {
@@ -322,7 +325,8 @@ static void note(struct op *op, struct report *r)
 {
 	Baton__Internal__V1__Report e = BATON__INTERNAL__V1__REPORT__INIT;
 	struct store_event_put rq = {.slot = {op->agent->tenant, r->route->route}, .id = r->id, .fence = r->lease->fencing_token,
-		.owner = op->agent->key, .state = STATE_WORKING, .max_events = EVENTS_MAX};
+		.owner = op->agent->key, .state = STATE_WORKING, .max_events = EVENTS_MAX,
+		.lease_ms = r->route->profile->renew_by_progress ? r->route->profile->lease_ms : 0};
 	struct slice body = slice_of(NULL, 0);
 
 	if (r->kind == REPORT_PROGRESS) {

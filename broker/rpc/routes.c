@@ -105,7 +105,7 @@ static void on_looked(struct op *op, const struct store_answer *a)
 {
 	struct listing *l = op->state;
 
-	if (a->status != STORE_OK) {
+	if (a->status != STORE_OK || !a->route) {
 		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
 		return;
 	}
@@ -234,7 +234,7 @@ static void on_set(struct op *op, const struct store_answer *a)
 {
 	struct setting *s = op->state;
 
-	if (a->status != STORE_OK) {
+	if (a->status != STORE_OK || !a->route) {
 		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
 		return;
 	}

@@ -171,7 +171,7 @@ static void resumed(struct op *op, const struct store_answer *a)
 		struct holding *h = p && verdict_ok(&v) ? holding_add(rc->subscriber, d, &g->id[r->at], g->fence[r->at]) : NULL;
 
 		if (h) {
-			holding_keep(h, p);
+			holding_keep(h, p, a->record.lease_until_ms);
 			change_taken(w, &h->id, h->fence, h->since_us);
 			h->attempt = a->record.attempt;
 			holding_limit(h, p, a->record.deadline_ms ? a->record.deadline_ms : INT64_MAX);

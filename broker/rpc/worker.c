@@ -112,6 +112,7 @@ void rpc_worker_tail(struct rpc_worker *w)
 
 struct keeping {
 	char tenant[64], route[64];
+	struct store_slot_limits limits;
 	unsigned calls;
 };
 
@@ -164,7 +165,7 @@ static void keep(struct op *op)
 
 	k->calls++;
 	op->on_answer = kept;
-	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &w->env.slot_limits, op_store_done, w, op->id);
+	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &k->limits, op_store_done, w, op->id);
 }
 
 /* What operators want to be told of before they ask. */
@@ -193,6 +194,7 @@ static struct op *keeping_new(struct rpc_worker *w, const char *tenant, const ch
 	}
 	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
 	slice_copy_str(slice_str(route), k->route, sizeof k->route);
+	k->limits = w->env.slot_limits;
 	op->state = k;
 	return op;
 }
@@ -215,8 +217,13 @@ static void keep_route(void *arg, const char *tenant, const struct profile *p)
 	struct rpc_worker *w = arg;
 	struct op *op = keeping_new(w, tenant, p->route);
 	const struct store_slot slot = {tenant, p->route};
+	struct keeping *k = op ? op->state : NULL;
 
-	if (op)
+	if (k && p->renew_by_progress) { /* who fell silent has lost it, also with a profile that backs off for no time */
+		k->limits.backoff_min_ms = p->backoff_min_ms;
+		k->limits.backoff_max_ms = p->backoff_max_ms ? p->backoff_max_ms : 1;
+	}
+	if (k)
 		keep(op);
 	metrics_set(w->env.metrics, METRIC_WAITING, tenant, p->route, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
 }

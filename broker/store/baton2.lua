@@ -161,15 +161,23 @@ local function recount(k)
 	return w, wb
 end
 
--- m s n q0 q1 q2 z h · remembered epoch, remembered sequence. Answer: 'K' header with extra = sequence, then changed 1, lost 6,
--- floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts the fences. Who asks later and
--- remembers more than the first did hears of the rest that is lost, once.
+-- While `paused` is '1' nothing is leased; an operator takes it away. 2: it was set, because too many are lost.
+local function pause_if(km, lost, limit)
+	if lost <= tonumber(limit) then return 0 end
+	call('HSET', km, 'paused', '1')
+	return 2
+end
+
+-- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra = sequence, then flags 1
+-- (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts
+-- the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again because the answer was lost, the same again. Is more lost than may be, the slot
+-- is paused: what came back may be an old copy, in which finished work waits.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
 	probe('hhzlllzz', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
@@ -178,8 +186,12 @@ local function open(k, a)
 	local marked = call('HEXISTS', ks, '.') == 1
 	if m[1] == inc and marked then
 		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
-		if lost > tonumber(m[10] or 0) then call('HSET', km, 'lost', lost) else lost = 0 end
-		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, lost, base, fence) .. inc
+		if lost > tonumber(m[10] or 0) then
+			call('HSET', km, 'lost', lost, 'told', a[4])
+		elseif m[11] ~= a[4] then
+			lost = 0
+		end
+		return head(now, w, seq, epoch) .. pack('>BI6I6I8', pause_if(km, lost, a[3]), lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
@@ -191,9 +203,9 @@ local function open(k, a)
 		w, wb = recount(k)
 	end
 	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
-		'found', seq, 'lost', lost)
+		'found', seq, 'lost', lost, 'told', a[4])
 	call('HSET', ks, '.', '1')
-	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
+	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
 end
 
 -- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
@@ -348,7 +360,8 @@ local function accept(k, a)
 end
 
 -- m s l q2 q1 q0 f · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
--- extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased.
+-- extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
+-- record 119 each; one of state EXPIRED was past its deadline and is not leased.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]

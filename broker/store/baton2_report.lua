@@ -23,27 +23,35 @@ local function save(ks, dirty, by)
 	if #new > 0 then call('HSET', ks, tun(new)) end
 end
 
--- m s l · items. Item, 36 bytes: 1 id 17 fence 25 owner 33 lease ms.
+-- Its lease ends then.
+local function until_when(rec, till)
+	return sub(rec, 1, 107) .. pack('>I6', till) .. sub(rec, 114)
+end
+
+-- m s l · items. Item, 42 bytes: 1 id 17 fence 25 owner 33 lease ms 37 until (not 0: only what ends then, and never later).
 local function extend(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w')
-	local ids, by = load_items(k[2], a[1], 36)
+	local ids, by = load_items(k[2], a[1], 42)
 	local now, out, dirty, hints = clock(m[1]), {}, {}, {}
 	for j = 1, #ids do
-		local o, id, status = (j - 1) * 36, ids[j], OK
+		local o, id, status = (j - 1) * 42, ids[j], OK
 		local rec = by[id]
 		if not rec then
 			status = NOT_FOUND
 		elseif not leased(rec, sub(a[1], o + 17, o + 32)) then
 			status = LOST
 		else
-			local till = now + unpk('>I4', a[1], o + 33)
-			if till < unpk('>I6', rec, 108) then
-				-- Shortened: the hint that the lease left would tell too late.
-				hints[#hints + 1], hints[#hints + 2] = till, pack('>I8', unpk('>I8', rec, 92) - 1) .. id .. '\0'
+			local ms, only = unpk('>I4I6', a[1], o + 33)
+			local till, before = now + ms, unpk('>I6', rec, 108)
+			if only == 0 or (only == before and till < before) then
+				if till < before then
+					-- Shortened: the hint that the lease left would tell too late.
+					hints[#hints + 1], hints[#hints + 2] = till, pack('>I8', unpk('>I8', rec, 92) - 1) .. id .. '\0'
+				end
+				rec = until_when(rec, till)
+				by[id], dirty[id] = rec, true
 			end
-			rec = sub(rec, 1, 107) .. pack('>I6', till) .. sub(rec, 114)
-			by[id], dirty[id] = rec, true
 		end
 		entry(out, j, status, 0, id, rec)
 	end
@@ -62,15 +70,16 @@ local function seen(rec, token)
 	return behind < 1048576
 end
 
--- m s · items, bodies. Item, 46 bytes: 1 id 17 fence 25 owner 33 state (0 as it is) 34 max_events 38 token 46 repeat.
+-- m s · items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 state (0 as it is) 34 max_events 38 token 46 repeat 47 lease ms (not 0:
+-- the lease lasts so long from now, if it would end sooner; what is one event too many renews it too).
 local function event(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w')
-	local ids, by = load_items(k[2], a[1], 46)
+	local ids, by = load_items(k[2], a[1], 50)
 	local now, out, dirty = clock(m[1]), {}, {}
 	local base = sub(k[1], 1, -2)
 	for j = 1, #ids do
-		local o, id, status = (j - 1) * 46, ids[j], OK
+		local o, id, status = (j - 1) * 50, ids[j], OK
 		local rec, token = by[id], sub(a[1], o + 38, o + 45)
 		if not rec then
 			status = NOT_FOUND
@@ -80,7 +89,11 @@ local function event(k, a)
 			status = LOST
 		else
 			local state, limit = unpk('>BI4', a[1], o + 33)
-			local cursor = cursor_of(rec)
+			local cursor, ms = cursor_of(rec), unpk('>I4', a[1], o + 47)
+			if ms > 0 and now + ms > unpk('>I6', rec, 108) then
+				rec = until_when(rec, now + ms)
+				by[id], dirty[id] = rec, true
+			end
 			local new = with(rec, state == 0 and byte(rec, 67) or state, now, cursor + 1, nil, token)
 			if cursor >= limit then
 				status = QUOTA

@@ -14,6 +14,24 @@ local function queue(t, id, rec)
 	c[#c + 1], t.queued = id, t.queued + 1
 end
 
+-- The n-th lapse backs off for [least * 2^(n-1), least * 2^n), up to the most; where in it the id says, which is a hash.
+local function backoff(t, id, attempt)
+	local high = min(t.least * 2 ^ attempt, t.most)
+	local low = max(t.least, floor(high / 2))
+	return low + floor((high - low + 1) * unpk('>I4', id, 1) / 4294967296)
+end
+
+-- What a silent worker held comes back after a while, and no report of that lease counts any more: as if it had been given back. The
+-- answer's record has the owner still.
+local function back_off(t, id, rec)
+	local deadline, due_at = unpk('>I6', rec, 18), t.now + backoff(t, id, byte(rec, 91))
+	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, 2)
+	t.logs[#t.logs + 1] = {id, rec}
+	note(t, id, rec)
+	t.new[#t.new] = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
+	t.later[#t.later + 1], t.later[#t.later + 2] = deadline > 0 and min(due_at, deadline) or due_at, id
+end
+
 local function promote(t, id, rec)
 	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, 0)
 	t.logs[#t.logs + 1] = {id, rec}
@@ -65,7 +83,7 @@ local function lapse(t, id, rec, fence)
 		note(t, id, with(rec, DEAD, t.now, cursor_of(rec) + 1))
 	else
 		t.w, t.wb, t.moved = t.w + 1, t.wb + size_of(rec), true
-		promote(t, id, rec)
+		if t.most > 0 then back_off(t, id, rec) else promote(t, id, rec) end
 	end
 end
 
@@ -132,7 +150,7 @@ local function deadlines(t, k, at)
 	if #t.done > before or over == LIMIT_TICK then t.more = 1 end
 	if all > #ids then t.window = at + #ids - over end
 	-- Where nothing can wait, what the counters say is left over from damage.
-	if all + t.queued == 0 and (t.w ~= 0 or t.wb ~= 0) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
+	if all + t.queued + #t.later == 0 and (t.w ~= 0 or t.wb ~= 0) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
 		t.w, t.wb, t.moved = 0, 0, true
 	end
 end
@@ -143,6 +161,7 @@ local function carry_out(t, k, arm, me)
 	if #t.old_hints > 0 then call('ZREM', k[5], tun(t.old_hints)) end
 	if #t.hints > 0 then call('ZADD', k[5], tun(t.hints)) end
 	if #t.delayed > 0 then call('ZREM', k[4], tun(t.delayed)) end
+	if #t.later > 0 then call('ZADD', k[4], tun(t.later)) end
 	if #t.held > 0 then call('ZREM', k[12], tun(t.held)) end
 	if #t.dead > 0 then call('ZADD', k[11], tun(t.dead)) end
 	if t.trim then call('LTRIM', tun(t.trim)) end
@@ -200,16 +219,18 @@ local function forget_dead(t, k, keep)
 	end
 end
 
--- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), incarnation: a slot is opened soon after Redis came
--- back, not when its first envelope comes, which would be refused. extra = 1 when more is due now. The entries are
+-- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
+-- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = 1 when more
+-- is due now. The entries are
 -- the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep')
-	if m[6] ~= a[4] or not fresh(a[4]) then return 'O' end
+	if m[6] ~= a[6] or not fresh(a[6]) then return 'O' end
 	probe('hhhzzlllzlzz', k)
 	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), more = 0, moved = false,
-		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, seen = {}}
+		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, later = {}, seen = {},
+		least = tonumber(a[4]), most = tonumber(a[5])}
 	lapses(t, k)
 	delays(t, k)
 	deadlines(t, k, tonumber(m[5] or 0))

@@ -659,13 +659,15 @@ struct store *store_memory_new(const struct store_memory_config *c)
 
 /* ---- for tests ---- */
 
-void store_memory_reopen(struct store *st, struct store_slot at)
+void store_memory_reopen(struct store *st, struct store_slot at, uint64_t lost)
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
 
-	if (s)
-		s->floor_ms = mem_now(m, s);
+	if (!s)
+		return;
+	s->floor_ms = mem_now(m, s);
+	s->paused |= lost > m->config.limits.max_lost;
 }
 
 bool store_memory_spoil(struct store *st, struct store_slot at, const struct handoff_id *id)

@@ -56,7 +56,7 @@ struct mem_slot {
 	uint64_t all_base;       /* positions before all.v[0] */
 	uint64_t fence, waiting, waiting_bytes;
 	int64_t floor_ms, last_ms;
-	bool paused, closed;
+	bool paused, closed;     /* nothing is leased; nothing new is accepted */
 	UT_hash_handle hh;
 };
 
@@ -112,8 +112,8 @@ void mem_view(struct mem_slot *s, struct store_route *out);
 struct mem_handoff *mem_next_dead(struct mem_slot *s, const uint8_t *after, int64_t after_ms);
 enum store_status mem_drop(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 
-/* For tests: the slot behaves as after another incarnation; a stored task is spoilt, or put in another's place. */
-void store_memory_reopen(struct store *s, struct store_slot at);
+/* For tests: the slot behaves as after another incarnation that lacks so many; a stored task is spoilt, or put in another's place. */
+void store_memory_reopen(struct store *s, struct store_slot at, uint64_t lost);
 bool store_memory_spoil(struct store *s, struct store_slot at, const struct handoff_id *id);
 bool store_memory_swap(struct store *s, struct store_slot at, const struct handoff_id *a, const struct handoff_id *b);
 

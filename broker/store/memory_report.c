@@ -9,12 +9,15 @@
 enum store_status mem_extend(struct memory *m, struct mem_slot *s, const struct store_extend *r, struct mem_handoff **out)
 {
 	struct mem_handoff *h = *out = mem_find_exact(s, r->id.b);
+	int64_t until;
 
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
 	if (!mem_is_leased(h, r->fence, r->owner))
 		return STORE_LOST;
-	h->r.r.lease_until_ms = mem_now(m, s) + r->lease_ms;
+	until = mem_now(m, s) + r->lease_ms;
+	if (!r->shorten_ms || (h->r.r.lease_until_ms == r->shorten_ms && until < r->shorten_ms))
+		h->r.r.lease_until_ms = until;
 	return STORE_OK;
 }
 
@@ -34,11 +37,15 @@ enum store_status mem_event(struct memory *m, struct mem_slot *s, const struct s
 	struct mem_handoff *h = *out = mem_find_exact(s, r->id.b);
 	uint8_t token[TOKEN_BYTES];
 	struct mem_bytes body;
+	int64_t until;
 
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
 	if (!mem_is_leased(h, r->fence, r->owner))
 		return STORE_LOST;
+	until = mem_now(m, s) + r->lease_ms;
+	if (r->lease_ms && until > h->r.r.lease_until_ms)
+		h->r.r.lease_until_ms = until;
 	if (h->r.r.cursor >= r->max_events)
 		return STORE_QUOTA;
 	mem_token(m, token);
@@ -137,8 +144,20 @@ static bool past_deadline(const struct mem_handoff *h, int64_t now)
 	return h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now;
 }
 
+/* The n-th lapse backs off for [least * 2^(n-1), least * 2^n), up to the most; where in it the id says, which is a hash. */
+static int64_t backoff(const struct store_slot_limits *l, const struct mem_handoff *h)
+{
+	unsigned doublings = h->r.r.attempt < 32 ? h->r.r.attempt : 32;
+	uint64_t high = (uint64_t)l->backoff_min_ms << doublings, low;
+
+	if (high > l->backoff_max_ms)
+		high = l->backoff_max_ms;
+	low = high / 2 > l->backoff_min_ms ? high / 2 : l->backoff_min_ms;
+	return (int64_t)(low + ((high - low + 1) * be_get(h->id, 4) >> 32));
+}
+
 /* true: the record changed. */
-static bool lapse(struct mem_slot *s, struct mem_handoff *h, int64_t now)
+static bool lapse(struct mem_slot *s, const struct store_slot_limits *l, struct mem_handoff *h, int64_t now)
 {
 	if (h->r.r.lease_until_ms > now)
 		return false;
@@ -149,9 +168,12 @@ static bool lapse(struct mem_slot *s, struct mem_handoff *h, int64_t now)
 	} else {
 		mem_move(s, h, STATE_QUEUED, now);
 		mem_log(h, NULL, (struct mem_bytes){0});
-		h->given_back = false;
+		h->given_back = l->backoff_max_ms > 0;
 		mem_waiting(s, h, 1);
-		mem_queue(s, h);
+		if (h->given_back)
+			h->due_ms = now + backoff(l, h);
+		else
+			mem_queue(s, h);
 	}
 	return true;
 }
@@ -201,11 +223,13 @@ void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limi
 		if (h->alias)
 			continue;
 		if (was >= STATE_LEASED && was <= STATE_INPUT_REQUIRED)
-			moved = lapse(s, h, now);
+			moved = lapse(s, l, h, now);
 		else if (was <= STATE_QUEUED)
 			moved = wait_over(s, h, now);
 		if (moved)
 			changed(arg, h);
+		if (moved && h->given_back) /* nobody's any more, but he who had it is in the answer */
+			h->r.r.owner = 0;
 	}
 	purge(s, l, now);
 }

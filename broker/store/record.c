@@ -139,6 +139,7 @@ void request_extend(const struct store_extend *a, uint8_t out[EXTEND_BYTES])
 	be_put(out + 16, 8, a->fence);
 	be_put(out + 24, 8, a->owner);
 	be_put(out + 32, 4, a->lease_ms);
+	be_put(out + 36, 6, time48(a->shorten_ms));
 }
 
 void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BYTES], uint8_t out[EVENT_BYTES])
@@ -150,6 +151,7 @@ void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BY
 	be_put(out + 33, 4, a->max_events);
 	memcpy(out + EVENT_AT_TOKEN, token, TOKEN_BYTES);
 	out[EVENT_AT_REPEAT] = 0;
+	be_put(out + 46, 4, a->lease_ms);
 }
 
 enum handoff_state finish_state(enum store_finish_kind k)

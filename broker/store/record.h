@@ -18,15 +18,18 @@ enum {
 	/* requests */
 	ACCEPT_BYTES = 111,
 	LEASE_BYTES = 14,
-	EXTEND_BYTES = 36,
-	EVENT_BYTES = 46,
+	EXTEND_BYTES = 42,
+	EVENT_BYTES = 50,
 	FINISH_BYTES = 50,
 	CANCEL_BYTES = 29,
 	ROUTE_BYTES = 2,
 	DEAD_BYTES = HANDOFF_ID_BYTES + 8 + 4,
 	REPLAY_BYTES = ACCEPT_BYTES + HANDOFF_ID_BYTES,
+	TICK_BYTES = 24,
 	REQUEST_MAX_BYTES = REPLAY_BYTES,
 };
+
+enum { OPENED_ANEW = 1, OPENED_PAUSED = 2 }; /* flags of an answer of open */
 
 /* What a record holds besides struct store_record. */
 struct record {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/log.h"
 #include "store/redis_priv.h"
 
@@ -357,6 +358,8 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 		return;
 	be_put(i->request, 8, (uint64_t)l->keep_finished_ms);
 	be_put(i->request + 8, 8, (uint64_t)l->keep_dead_ms);
+	be_put(i->request + 16, 4, l->backoff_min_ms);
+	be_put(i->request + 20, 4, l->backoff_max_ms);
 	item_queue(s, i);
 }
 
@@ -701,6 +704,7 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 	s->tail = (struct loop_tail){.fn = on_tail, .arg = s, .stage = LOOP_STAGE_STORE};
 	buf_init(&s->scratch, 1u << 20);
 	random_bytes(s->token_head, sizeof s->token_head);
+	hex_encode(s->token_head, sizeof s->token_head, s->asker);
 	random_bytes(&s->token_next, sizeof s->token_next);
 	if (begin(s, listens, why) == 0)
 		return &s->base;

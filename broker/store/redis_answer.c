@@ -134,6 +134,7 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	struct slot *slot = b->slot;
 	struct record_head h;
 	uint64_t lost;
+	bool paused;
 
 	slot->opening = false;
 	slot_dirty(s, slot);
@@ -144,12 +145,13 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	s->replid[REPLID_BYTES] = '\0';
 	slot->waiting = h.waiting;
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
+	paused = text.p[HEAD_BYTES] & OPENED_PAUSED;
 	if (!text.p[HEAD_BYTES] && !lost)
 		return;
 	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("slot", slot->name), F_INT("epoch", h.epoch),
 		F_INT("lost", lost));
 	if (s->config.on_incarnation)
-		s->config.on_incarnation(s->config.user, slot->tenant, slot->route, lost);
+		s->config.on_incarnation(s->config.user, slot->tenant, slot->route, lost, paused);
 }
 
 /* ---- entries ---- */

@@ -128,6 +128,7 @@ struct redis {
 	char replid[REPLID_BYTES + 1];
 	char max_waiting[24], max_waiting_bytes[24], skew[24];
 	uint8_t token_head[4];
+	char asker[9];            /* the same as text: who opens a slot */
 	uint32_t token_next;
 	struct buf scratch;       /* item bytes and blob names of the batch being written */
 	struct slice *argv;

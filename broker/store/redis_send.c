@@ -17,7 +17,7 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false},
 	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false},
 	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false},
-	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", 16, 1, true},
+	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true},
 	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true},
 	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false},
 	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false},
@@ -178,6 +178,8 @@ static void arg_own(struct call *c)
 		arg(c, slice_str(s->config.node));
 		arg_number(c, be_get(requests.p, 8));
 		arg_number(c, be_get(requests.p + 8, 8));
+		arg_number(c, be_get(requests.p + 16, 4));
+		arg_number(c, be_get(requests.p + 20, 4));
 		arg(c, slice_str(s->replid));
 		break;
 	case KIND_ROUTE:
@@ -201,6 +203,8 @@ static void arg_own(struct call *c)
 	case KIND_OPEN:
 		arg_number(c, c->b->slot->seen->epoch);
 		arg_number(c, c->b->slot->seen->seq);
+		arg_number(c, s->config.limits.max_lost);
+		arg(c, slice_str(s->asker));
 		break;
 	default:
 		break;

@@ -149,6 +149,7 @@ struct store_extend {
 	uint64_t fence;
 	uint64_t owner;
 	uint32_t lease_ms;
+	int64_t shorten_ms;        /* not 0: only a lease that ends then (lease_until_ms) is touched, and never prolonged */
 };
 
 struct store_event_put {
@@ -158,6 +159,7 @@ struct store_event_put {
 	enum handoff_state state;  /* WORKING; UNSPECIFIED = as it is */
 	struct slice body;         /* sealed; "" for a change of state alone */
 	uint32_t max_events;       /* at it STORE_QUOTA; 1000 */
+	uint32_t lease_ms;         /* not 0: the lease lasts so long from now, or longer; at max_events too */
 };
 
 enum store_finish_kind {
@@ -183,12 +185,15 @@ struct store_slot_limits {
 	uint32_t clock_skew_ms;
 	int64_t keep_finished_ms;  /* retention of finished records: at least window + skew */
 	int64_t keep_dead_ms;      /* of dead-lettered ones; 0 = until an operator drops them */
+	uint64_t max_lost;         /* more handoffs gone than this when the slot is opened anew: it is paused */
+	uint32_t backoff_min_ms, backoff_max_ms; /* not 0: a lapse backs off, and takes the fence; else it queues at once, and a late finish counts */
 };
 
 struct store;
 
 struct store_ops {
 	void (*accept)(struct store *s, const struct store_accept *r, store_done *done, void *user, uint64_t op);
+	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. */
 	void (*lease)(struct store *s, const struct store_lease *r, store_done *done, void *user, uint64_t op);
 	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
 	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);
@@ -278,8 +283,10 @@ struct store_redis_config {
 	store_wake *wake;
 	/* The server is there and fit (version, durability, noeviction, library), or why not. On the worker's thread. */
 	void (*on_state)(void *user, bool ok, const char *why, const char *remedy);
-	/* Another incarnation was found and the slot was opened anew. lost: sequence numbers missing. */
-	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost);
+	/* Another incarnation was found and the slot was opened anew, or more is found missing. lost: sequence numbers that are gone.
+	 * paused: more than limits.max_lost, so the slot leases nothing until an operator resumes it: what came back may be an old backup,
+	 * which would deliver finished work again. */
+	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost, bool paused);
 	void (*count)(void *user, const char *function, const char *result, unsigned items); /* metrics */
 	void *user;
 };

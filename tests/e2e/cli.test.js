@@ -258,14 +258,14 @@ test('bench brings up its own broker and prints one object: nothing lost, nothin
   assert.equal(p.code, 0, p.err)
   const o = JSON.parse(p.out)
   assert.deepEqual(Object.keys(o), ['cycles', 'rate_per_s', 'p50_us', 'p99_us', 'p999_us', 'batond_us_per_cycle', 'redis_us_per_cycle', 'fsync', 'lost', 'duplicated', 'rate_asked'])
-  assert.deepEqual([o.cycles, o.lost, o.duplicated, o.rate_asked], [500, 0, 0, 0])
+  assert.deepEqual([o.cycles, o.lost, o.duplicated, o.rate_asked, o.fsync], [500, 0, 0, 0, 'always'])
 })
 
-test('bench --rate begins cycles by the clock and says so', async () => {
-  const p = start(['bench', '--rate', '100', '--cycles', '60', '--warmup', '10', '-o', 'json'], { env: NOBODY })
+test('bench --rate begins cycles by the clock and says so, under everysec too: its route has a tool that reads', async () => {
+  const p = start(['bench', '--rate', '100', '--cycles', '60', '--warmup', '10', '--fsync', 'everysec', '-o', 'json'], { env: NOBODY })
   await until('bench to end', () => p.code !== undefined, 60000)
   assert.equal(p.code, 0, p.err)
   const o = JSON.parse(p.out)
-  assert.deepEqual([o.cycles, o.lost, o.duplicated, o.rate_asked], [60, 0, 0, 100])
+  assert.deepEqual([o.cycles, o.lost, o.duplicated, o.rate_asked, o.fsync], [60, 0, 0, 100, 'everysec'])
   assert.ok(o.rate_per_s < 200, `${o.rate_per_s}`) // sixty take at least half a second, however fast the broker is
 })

@@ -206,13 +206,13 @@ test('--check-config: a good file is good', () => {
 
 const lineOf = (text, what) => text.split('\n').findIndex((l) => l.includes(what)) + 1
 for (const [name, from, to, key, says] of [
-  ['an unknown key', 'fsync: everysec', 'fsink: everysec', 'fsink', /unknown key/],
+  ['an unknown key', 'fsync: always', 'fsink: always', 'fsink', /unknown key/],
   ['an unknown key inside an issuer', 'binding: certificate,', 'audience: x, binding: certificate,', 'audience', /unknown key.*issuers/s],
   ['a wrong type', 'workers: 2', 'workers: [2]', 'workers', /workers: a single value belongs here, not a list\n/],
   ['a number that is none', 'workers: 2', 'workers: two', 'workers', /workers: "two" is not a whole number\n/],
   ['a bad duration', 'timeout: 2s', 'timeout: 2 parsecs', 'timeout', /store\.timeout: "2 parsecs" is not a duration such as 250ms, 2s, 5m, 24h, 7d\n/],
-  ['a word outside the choice', 'fsync: everysec', 'fsync: sometimes', 'fsync', /always/],
-  ['a key that comes twice', 'fsync: everysec', 'fsync: everysec\n  fsync: always', 'fsync', /twice|duplicate/i],
+  ['a word outside the choice', 'fsync: always', 'fsync: sometimes', 'fsync', /always/],
+  ['a key that comes twice', 'fsync: always', 'fsync: always\n  fsync: everysec', 'fsync', /twice|duplicate/i],
   ['an url with a password', 'url: ""', 'url: "redis://u:hunter2@host:6379"', 'url', /password/],
   ['an issuer over plain http', 'https://static.issuer.example', 'http://static.issuer.example', 'url', /https/]
 ]) {

@@ -8,7 +8,7 @@ import { Broker, ROUTE } from './lib/broker.js'
 import { Agent, denied, refused } from './lib/agent.js'
 import { bytesField, encode } from './lib/wire.js'
 
-const b = new Broker({ fsync: 'always' })
+const b = new Broker()
 let planner, auditor, worker
 
 const start = async () => { [planner, auditor, worker] = await b.startWith('planner', 'auditor', 'worker') }

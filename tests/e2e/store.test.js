@@ -178,8 +178,8 @@ test('Redis FLUSHALL in mid-flight: a report is answered, not lost in silence', 
   await until('new work to be taken', () => planner.submit(), 15000)
 })
 
-async function external (args, fn, fsync = 'always') {
-  const ext = new Broker({ fsync })
+async function external (args, fn) {
+  const ext = new Broker()
   await ext.prepare()
   const dir = ext.path('ext')
   fs.mkdirSync(dir, { mode: 0o700 })

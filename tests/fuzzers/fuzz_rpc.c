@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "baton/v1/admin.pb-c.h"
 #include "baton/v1/handoff.pb-c.h"
 #include "client/pb.h"
 #include "fuzz.h"
@@ -318,16 +319,25 @@ static void stop(struct script *x)
 
 /* ---- the steps ---- */
 
-static const struct {
+struct method {
 	const ProtobufCServiceDescriptor *service;
-	const char *method;
-} methods[] = { /* in this order for good: the corpus counts them */
+	const char *name;
+};
+
+static const struct method methods[] = { /* in this order for good: the corpus counts them */
 	{&baton__v1__handoff_service__descriptor, "Submit"}, {&baton__v1__handoff_service__descriptor, "Run"},
 	{&baton__v1__handoff_service__descriptor, "Pipe"}, {&baton__v1__handoff_service__descriptor, "Subscribe"},
 	{&baton__v1__handoff_service__descriptor, "Report"}, {&baton__v1__handoff_service__descriptor, "Watch"},
 	{&baton__v1__handoff_service__descriptor, "Get"}, {&baton__v1__handoff_service__descriptor, "List"},
 	{&baton__v1__handoff_service__descriptor, "Cancel"}, {&baton__v1__handoff_service__descriptor, "WhoAmI"},
 	{&grpc__health__v1__health__descriptor, "Check"}, {&grpc__health__v1__health__descriptor, "Watch"},
+};
+
+static const struct method operators[] = { /* the same */
+	{&baton__v1__operate_service__descriptor, "ListRoutes"}, {&baton__v1__containment_service__descriptor, "SetRouteState"},
+	{&baton__v1__operate_service__descriptor, "GetHandoff"}, {&baton__v1__operate_service__descriptor, "ListDeadLetters"},
+	{&baton__v1__operate_service__descriptor, "ReplayDeadLetters"}, {&baton__v1__operate_service__descriptor, "PurgeDeadLetters"},
+	{&baton__v1__operate_service__descriptor, "ListHandoffs"},
 };
 
 struct reader {
@@ -344,12 +354,13 @@ static uint8_t take_byte(struct reader *r)
 }
 
 /* o method who: by the low bits of `who` the sender, the worker or a stranger; with 4 the sender's token comes along, with 8 it is the other
- * worker's connection. */
+ * worker's connection, with 16 an operator's. */
 static void step_open(struct script *x, struct reader *r)
 {
+	static const struct identity_peer nobody;
 	const struct identity_peer *peers[] = {&kit.sender, &kit.worker, &kit.stranger, &kit.sender};
-	size_t m = take_byte(r) % (sizeof methods / sizeof methods[0]);
-	uint8_t who = take_byte(r);
+	uint8_t m = take_byte(r), who = take_byte(r);
+	const struct method *called = who & 16 ? &operators[m % (sizeof operators / sizeof operators[0])] : &methods[m % (sizeof methods / sizeof methods[0])];
 	const struct call_handler *h = x->handlers[who & 8 ? 1 : 0];
 	struct call *c = x->calls;
 	char path[128];
@@ -358,10 +369,11 @@ static void step_open(struct script *x, struct reader *r)
 		c++;
 	if (c == x->calls + CALLS_MAX)
 		return;
-	*c = (struct call){.peer = {.identity = peers[who & 3], .remote = "192.0.2.1:1", .connection = 1, .listener = "agents"},
+	*c = (struct call){.peer = {.identity = who & 16 ? &nobody : peers[who & 3], .remote = "192.0.2.1:1", .connection = 1,
+				    .listener = who & 16 ? RPC_LISTENER_ADMIN : "agents"},
 			   .worker = who & 8 ? 1 : 0, .open = true, .token = who & 4, .id = (uint64_t)(c - x->calls) + 1};
-	c->answer = protobuf_c_service_descriptor_get_method_by_name(methods[m].service, methods[m].method)->output;
-	snprintf(path, sizeof path, "/%s/%s", methods[m].service->name, methods[m].method);
+	c->answer = protobuf_c_service_descriptor_get_method_by_name(called->service, called->name)->output;
+	snprintf(path, sizeof path, "/%s/%s", called->service->name, called->name);
 	c->max = h->on_open(h->user, c, slice_str(path));
 	NEED(c->max || c->ended);
 	c->open = c->max;
@@ -489,7 +501,7 @@ static void step_spoil(struct script *x, struct reader *r)
 
 static void step_reopen(struct script *x, struct reader *r)
 {
-	store_memory_reopen(x->truth, (struct store_slot){KIT_TENANT, KIT_ROUTE});
+	store_memory_reopen(x->truth, (struct store_slot){KIT_TENANT, KIT_ROUTE}, 0);
 }
 
 /* a: the audit cannot be written any more, or can again. */

@@ -275,6 +275,35 @@ static void op_tick(struct store *s, struct store_slot slot, const struct store_
 	truth->ops->tick(truth, slot, limits, on_answer, ask(s, done, user), op);
 }
 
+static void op_route(struct store *s, struct store_slot slot, bool set, bool paused, bool closed, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->route(truth, slot, set, paused, closed, on_answer, ask(s, done, user), op);
+}
+
+static void op_dead(struct store *s, struct store_slot slot, const struct handoff_id *after, int64_t after_ms, uint32_t max, bool blobs,
+		    store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->dead(truth, slot, after, after_ms, max, blobs, on_answer, ask(s, done, user), op);
+}
+
+static void op_replay(struct store *s, const struct store_accept *r, const struct handoff_id *dead, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->replay(truth, r, dead, on_answer, ask(s, done, user), op);
+}
+
+static void op_drop(struct store *s, struct store_slot slot, const struct handoff_id *id, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->drop(truth, slot, id, on_answer, ask(s, done, user), op);
+}
+
 static void op_flush(struct store *s)
 {
 	struct store *truth = ((struct liar *)s)->truth;
@@ -304,7 +333,7 @@ static void op_free(struct store *s)
 
 static const struct store_ops liar_ops = {
 	.accept = op_accept, .lease = op_lease, .extend = op_extend, .event = op_event, .finish = op_finish, .cancel = op_cancel, .get = op_get,
-	.events = op_events, .list = op_list, .tick = op_tick, .flush = op_flush, .available = op_available, .waiting = op_waiting,
+	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .flush = op_flush, .available = op_available, .waiting = op_waiting,
 	.free = op_free,
 };
 

@@ -202,12 +202,13 @@ static void on_state(void *user, bool ok, const char *why, const char *remedy)
 	loop_stop(k->loop);
 }
 
-static void on_incarnation(void *user, const char *tenant, const char *route, uint64_t lost)
+static void on_incarnation(void *user, const char *tenant, const char *route, uint64_t lost, bool paused)
 {
 	struct kit *k = user;
 
 	k->incarnations++;
 	k->lost = lost;
+	k->paused = paused;
 }
 
 static void prepare(struct kit *k)
@@ -219,7 +220,7 @@ static void prepare(struct kit *k)
 		k->slot = (struct store_slot){"acme", "refunds"};
 	if (!k->limits.max_waiting)
 		k->limits = (struct store_slot_limits){
-			.max_waiting = 100000, .max_waiting_bytes = 1u << 30, .keep_finished_ms = 3600000};
+			.max_waiting = 100000, .max_waiting_bytes = 1u << 30, .keep_finished_ms = 3600000, .max_lost = 100};
 	if (!k->dir[0])
 		kit_folder(k->dir);
 	if (k->keys)
@@ -439,7 +440,7 @@ struct answer *kit_finish(struct kit *k, const struct store_record *r, enum stor
 struct answer *kit_event(struct kit *k, const struct store_record *r, enum handoff_state state, uint32_t max, const char *text)
 {
 	struct store_event_put e = {.slot = k->slot, .id = r->id, .fence = r->fence, .owner = r->owner, .state = state,
-				    .max_events = max, .body = slice_str(text)};
+				    .max_events = max, .lease_ms = k->word_ms, .body = slice_str(text)};
 
 	begin(k);
 	k->store->ops->event(k->store, &e, kit_note, &last, 1);
@@ -448,7 +449,12 @@ struct answer *kit_event(struct kit *k, const struct store_record *r, enum hando
 
 struct answer *kit_extend(struct kit *k, const struct store_record *r, uint32_t ms)
 {
-	struct store_extend e = {.slot = k->slot, .id = r->id, .fence = r->fence, .owner = r->owner, .lease_ms = ms};
+	return kit_shorten(k, r, ms, 0);
+}
+
+struct answer *kit_shorten(struct kit *k, const struct store_record *r, uint32_t ms, int64_t if_until)
+{
+	struct store_extend e = {.slot = k->slot, .id = r->id, .fence = r->fence, .owner = r->owner, .lease_ms = ms, .shorten_ms = if_until};
 
 	begin(k);
 	k->store->ops->extend(k->store, &e, kit_note, &last, 1);
@@ -619,14 +625,33 @@ void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id
 
 void kit_reopen(struct kit *k)
 {
+	kit_lose(k, 0);
+}
+
+/* In Redis: what numbers it has given is set back, as in an older copy. */
+void kit_lose(struct kit *k, uint64_t n)
+{
 	char words[192];
 
 	if (!k->redis) {
-		store_memory_reopen(k->store, k->slot);
+		store_memory_reopen(k->store, k->slot, n);
 		return;
 	}
+	snprintf(words, sizeof words, "HINCRBY {%s/%s}:m seq %lld", k->slot.tenant, k->slot.route, -(long long)n);
+	server_say(k->server, words);
 	snprintf(words, sizeof words, "HSET {%s/%s}:m inc another", k->slot.tenant, k->slot.route);
 	server_say(k->server, words);
+}
+
+void kit_resume(struct kit *k)
+{
+	char words[192];
+
+	snprintf(words, sizeof words, "HDEL {%s/%s}:m paused", k->slot.tenant, k->slot.route);
+	if (k->redis)
+		server_say(k->server, words);
+	else
+		mem_slot_get((struct memory *)k->store, k->slot, false)->paused = false;
 }
 
 /* ---- both backends ---- */
@@ -641,6 +666,7 @@ static void run_on(struct kit *k, const struct kit_scenario *s)
 	k->slot = (struct store_slot){"acme", s->name};
 	s->run(k);
 	k->limits = limits;
+	k->word_ms = 0;
 }
 
 static void on_memory(void **state)

@@ -59,9 +59,11 @@ struct kit {
 	char why[256], remedy[256];
 	unsigned incarnations;
 	uint64_t lost;
+	bool paused;
 	unsigned wakes;
 	char woken[160];
 	unsigned counter;              /* makes nonces */
+	uint32_t word_ms;              /* kit_event() renews the lease for so long */
 	uint64_t lease_to;             /* kit_request(): whom to lease to at once; 0 = nobody */
 };
 
@@ -95,6 +97,7 @@ struct answer *kit_lease(struct kit *k, uint64_t owner, uint32_t max, uint32_t m
 struct answer *kit_finish(struct kit *k, const struct store_record *r, enum store_finish_kind kind, uint32_t delay, const char *text);
 struct answer *kit_event(struct kit *k, const struct store_record *r, enum handoff_state state, uint32_t max, const char *text);
 struct answer *kit_extend(struct kit *k, const struct store_record *r, uint32_t ms);
+struct answer *kit_shorten(struct kit *k, const struct store_record *r, uint32_t ms, int64_t if_until);
 struct answer *kit_cancel(struct kit *k, const struct handoff_id *id, const char *text);
 struct answer *kit_get(struct kit *k, const struct handoff_id *id, bool blobs);
 struct answer *kit_events(struct kit *k, const struct handoff_id *id, uint64_t after, uint32_t max);
@@ -121,6 +124,8 @@ struct redis_server *kit_server(void); /* the one of kit_run() */
 void kit_spoil(struct kit *k, const struct handoff_id *id);
 void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id *b);
 void kit_reopen(struct kit *k); /* as after another incarnation */
+void kit_lose(struct kit *k, uint64_t n); /* and so many handoffs that were acknowledged are not in it */
+void kit_resume(struct kit *k); /* a paused slot */
 
 /* The same, and it must succeed: the record. One lease, for KIT_AGENT. */
 #define KIT_AGENT 77

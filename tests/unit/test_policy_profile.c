@@ -108,6 +108,7 @@ static void test_shipped_example(void **state)
 	assert_int_equal(p->subject, SUBJECT_USER);
 	assert_int_equal(p->n_tenants, 1);
 	assert_int_equal(p->lease_ms, 30000);
+	assert_false(p->renew_by_progress);
 	assert_int_equal(p->resume_ms, 10000);
 	assert_int_equal(p->max_attempts, 5);
 	assert_int_equal(p->backoff_min_ms, 1000);
@@ -262,6 +263,8 @@ static const struct {
 	{{.rest = "\"delivery\": {\"kind\": \"queue\"}"}, NULL},
 	{{.rest = "\"delivery\": {\"lease_ms\": 999}"}, "delivery.lease_ms: 999 is not within 1000..3600000"},
 	{{.rest = "\"delivery\": {\"lease_ms\": 1000}"}, NULL},
+	{{.rest = "\"delivery\": {\"keepalive\": \"ping\"}"}, "delivery.keepalive: \"ping\" is none of stream, progress"},
+	{{.rest = "\"delivery\": {\"keepalive\": \"progress\"}"}, NULL},
 	{{.rest = "\"delivery\": {\"max_attempts\": 0}"}, "delivery.max_attempts: 0 is not within 1..100"},
 	{{.rest = "\"delivery\": {\"max_attempts\": 100}"}, NULL},
 	{{.rest = "\"delivery\": {\"max_attempts\": -1}"}, "delivery.max_attempts: -1 is not within"},
@@ -427,13 +430,33 @@ static void test_both_lists(void **state)
 	profile_unref(p);
 }
 
+static void test_keepalive(void **state)
+{
+	static const struct { const char *rest; bool by_progress; } asked[] = {
+		{NULL, false}, {"\"delivery\": {\"keepalive\": \"stream\"}", false}, {"\"delivery\": {\"keepalive\": \"progress\"}", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+		struct problem why;
+		struct profile *p;
+		char json[2048];
+
+		build(&(struct parts){.rest = asked[i].rest}, json, sizeof json);
+		p = profile_parse(slice_str(json), &why, NULL);
+		assert_non_null(p);
+		assert_int_equal(p->renew_by_progress, asked[i].by_progress);
+		profile_unref(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_published_example), cmocka_unit_test(test_shipped_example),
 			cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_not_json), cmocka_unit_test(test_too_large), cmocka_unit_test(test_version),
-		cmocka_unit_test(test_warnings), cmocka_unit_test(test_both_lists),
+		cmocka_unit_test(test_warnings), cmocka_unit_test(test_both_lists), cmocka_unit_test(test_keepalive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

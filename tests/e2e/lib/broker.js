@@ -56,7 +56,7 @@ const AGENTS = [
 export class Broker {
   // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml;
   // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as
-  constructor ({ profiles, fsync = 'everysec', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as } = {}) {
+  constructor ({ profiles, fsync = 'always', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as } = {}) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bt-'))
     for (const d of ['state', 'profiles', 'pki']) fs.mkdirSync(this.path(d), { mode: 0o700 })
     Object.assign(this, { fsync, asan, wrap, env, as, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
