@@ -159,6 +159,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"state_dir", strcmp(a->state_dir, b->state_dir) == 0},
 		{"workers", a->workers == b->workers},
 		{"listen.agents", strcmp(a->listen_agents, b->listen_agents) == 0},
+		{"listen.admin_socket", strcmp(a->listen_admin_socket, b->listen_admin_socket) == 0},
 		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
 		{"store.url", strcmp(a->store_url, b->store_url) == 0},
 		{"store.user", strcmp(a->store_user, b->store_user) == 0},
