@@ -191,9 +191,23 @@ static void add_alias(struct mem_slot *s, const struct store_accept *r, const ui
 	memcpy(h->first, first, HANDOFF_ID_BYTES);
 }
 
+/* CAP_MEMORY: none, for this twin has all the memory that it wants. */
+static enum store_cap over_cap(struct mem_slot *s, const struct store_slot_limits *l, uint64_t sender, uint64_t bytes)
+{
+	const struct mem_sender *of = mem_sender(s, sender);
+
+	if ((of ? of->waiting : 0) >= store_cap_value(l->max_per_sender))
+		return CAP_SENDER;
+	if ((of ? of->waiting_bytes : 0) + bytes > store_cap_value(l->max_bytes_per_sender))
+		return CAP_SENDER_BYTES;
+	if (s->waiting >= l->max_waiting)
+		return CAP_ROUTE;
+	return s->waiting_bytes + bytes > l->max_waiting_bytes ? CAP_ROUTE_BYTES : CAP_MEMORY;
+}
+
 /* The status, and the record the answer shows. */
 static enum store_status decide(struct memory *m, struct mem_slot *s, const struct store_accept *r, struct mem_handoff **first,
-				bool *same)
+				bool *same, enum store_cap *over)
 {
 	struct mem_handoff *h = mem_find_exact(s, r->id.b);
 	struct mem_key *k = key_find(s, r);
@@ -210,9 +224,8 @@ static enum store_status decide(struct memory *m, struct mem_slot *s, const stru
 	*first = k ? mem_find_exact(s, k->id) : NULL;
 	if (*first)
 		return memcmp(k->print, r->idempotency_print, sizeof k->print) == 0 ? STORE_DUPLICATE : STORE_CONFLICT;
-	if (s->waiting >= l->max_waiting || s->waiting_bytes + r->task.n + seal_overhead(m->seal) > l->max_waiting_bytes)
-		return STORE_QUOTA;
-	return STORE_OK;
+	*over = over_cap(s, l, r->sender, r->task.n + seal_overhead(m->seal));
+	return *over ? STORE_QUOTA : STORE_OK;
 }
 
 static void show_first(struct memory *m, struct mem_answer *x, struct mem_slot *s, struct mem_handoff *first)
@@ -239,7 +252,7 @@ static void op_accept(struct store *st, const struct store_accept *r, store_done
 	if (!s)
 		return;
 	now = mem_now(m, s);
-	x->a.status = decide(m, s, r, &first, &x->a.same_bytes);
+	x->a.status = decide(m, s, r, &first, &x->a.same_bytes, &x->a.over);
 	if (x->a.status == STORE_OK) {
 		mem_token(m, token);
 		task = mem_seal(m, s, SEAL_TASK, r->id.b, token, r->task);

@@ -156,14 +156,15 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 
 struct entry {
 	enum store_status status;
-	bool flag, has_record;
+	uint8_t flags;
+	bool has_record;
 	struct record record;
 };
 
 static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry *e)
 {
 	e->status = (enum store_status)p[0];
-	e->flag = p[1] & 1;
+	e->flags = p[1];
 	e->has_record = record_decode(slot->tag, p + 2, p + 18, &e->record);
 	if (!e->has_record)
 		e->record = (struct record){0};
@@ -173,7 +174,7 @@ static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry
 /* Asked for by the id of a duplicate, whose first handoff it is about. */
 static bool cancels_alias(const struct item *i, const struct entry *e)
 {
-	return i->kind == KIND_CANCEL && e->status == STORE_WRONG_STATE && e->flag && e->has_record;
+	return i->kind == KIND_CANCEL && e->status == STORE_WRONG_STATE && e->flags && e->has_record;
 }
 
 static bool wants_outcome(const struct item *i, const struct entry *e)
@@ -211,7 +212,8 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		if (cancels_alias(i, &e) && item_rename(s, i, e.record.r.id.b))
 			continue;
 		a.status = e.status;
-		a.same_bytes = e.flag;
+		a.same_bytes = e.status == STORE_REPLAYED && e.flags;
+		a.over = e.status == STORE_QUOTA && e.flags < CAPS ? (enum store_cap)e.flags : CAP_MEMORY;
 		a.record = e.record.r;
 		a.leased = leased_at_once(i, &e, h.now_ms);
 		a.retry_after_ms = e.status == STORE_QUOTA && i->kind == KIND_ACCEPT ? RETRY_MS : 0;

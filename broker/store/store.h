@@ -40,7 +40,7 @@ enum store_status {
 	STORE_REPLAYED,     /* accept: this nonce was used; same_bytes says whether by the same envelope */
 	STORE_DUPLICATE,    /* accept: same idempotency key and fingerprint; id and state are the first handoff's */
 	STORE_CONFLICT,     /* accept: same idempotency key, other fingerprint */
-	STORE_QUOTA,        /* accept: a cap on waiting handoffs or bytes; or the store's memory is at its admission limit */
+	STORE_QUOTA,        /* accept: over the cap that `over` names; event: max_events */
 	STORE_STALE,        /* accept: issued at or before the slot's floor + skew: stamp anew */
 	STORE_LOST,         /* extend, event, finish: the fence is not the current one */
 	STORE_NOT_FOUND,    /* no such record (purged, or never was) */
@@ -49,6 +49,14 @@ enum store_status {
 	STORE_UNAVAILABLE,  /* no connection, time-out, read-only, loading, out of memory: the outcome may be unknown */
 };
 const char *store_status_text(enum store_status s);
+
+/* Which cap did an accept run into? */
+enum store_cap {
+	CAP_MEMORY,         /* the store's memory is at its admission limit */
+	CAP_SENDER, CAP_SENDER_BYTES, /* what waits of this sender on this route */
+	CAP_ROUTE, CAP_ROUTE_BYTES,   /* what waits on this route */
+	CAPS,
+};
 
 struct store_slot {
 	const char *tenant; /* names, checked by the caller */
@@ -90,6 +98,7 @@ struct store_item {
 struct store_answer {
 	enum store_status status;
 	bool same_bytes;           /* REPLAYED */
+	enum store_cap over;       /* QUOTA of an accept */
 	bool leased;               /* accept: it was leased to the owner that was named; the record has the fence */
 	struct store_record record;/* accept, event, finish, cancel, get: as it is now (for DUPLICATE: the first one's) */
 	const struct store_item *items; /* lease, get (one), list; borrowed for the callback */
@@ -166,10 +175,16 @@ struct store_finish {
 /* What the node's operator configured for a slot; the caller may pass the same each time. */
 struct store_slot_limits {
 	uint64_t max_waiting, max_waiting_bytes;
+	uint64_t max_per_sender, max_bytes_per_sender; /* of that, one sender; 0 = no cap of its own */
 	uint32_t clock_skew_ms;
 	int64_t keep_finished_ms;  /* retention of finished records: at least window + skew */
 	int64_t keep_dead_ms;      /* of dead-lettered ones; 0 = until an operator drops them */
 };
+
+static inline uint64_t store_cap_value(uint64_t cap)
+{
+	return cap ? cap : UINT64_MAX;
+}
 
 struct store;
 
