@@ -185,9 +185,10 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->metrics = metrics_new();
 	n->health = health_new(clock_unix_ms());
 	n->shared = shared_new();
+	n->rates = rates_new();
 	n->census = census_new(c->connections_per_agent);
 	refusals_init(&n->refusals);
-	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->census) {
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->census) {
 		problem_set(why, "out of memory");
 		node_free(n);
 		return NULL;
@@ -347,6 +348,7 @@ void node_free(struct node *n)
 	census_free(n->census);
 	refusals_clear(&n->refusals);
 	shared_free(n->shared);
+	rates_free(n->rates);
 	if (n->loop)
 		loop_free(n->loop);
 	metrics_free(n->metrics);

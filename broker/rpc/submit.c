@@ -2,6 +2,7 @@
  * travels. The decision itself is decide.c; what is stored is task.c. */
 #include "rpc/submit.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "wire/prescan.h"
 
 #define PIPE_SUBMIT 1 /* PipeFrame.submit */
+#define PIPE_CREDENTIAL 2
 #define SUBMIT_REF 3  /* SubmitRequest.ref */
 
 enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
@@ -172,6 +174,37 @@ static void refused(struct op *op, enum reason r, const char *field, const char 
 	deny(op, v);
 }
 
+/* Who has too much of what, and what makes room. */
+static void over_cap(struct op *op, enum store_cap over, uint32_t retry_ms)
+{
+	const struct store_slot_limits *l = &op->w->env.slot_limits;
+	const char *route = ((struct submit *)op->state)->d.profile->route, *who = op->agent->name;
+	char text[300];
+
+	switch (over) {
+	case CAP_SENDER:
+		snprintf(text, sizeof text, "%" PRIu64 " handoffs of %s wait on %s, and more may not (limits.waiting_per_sender): wait until some are "
+			 "served, or cancel some", l->max_per_sender, who, route);
+		break;
+	case CAP_SENDER_BYTES:
+		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes of %s would wait on %s (limits.waiting_bytes_per_sender): wait until "
+			 "some are served, or cancel some", l->max_bytes_per_sender, who, route);
+		break;
+	case CAP_ROUTE:
+		snprintf(text, sizeof text, "%" PRIu64 " handoffs wait on %s, and more may not (limits.waiting_per_route): wait until some are served",
+			 l->max_waiting, route);
+		break;
+	case CAP_ROUTE_BYTES:
+		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes would wait on %s (limits.waiting_bytes): wait until some are served",
+			 l->max_waiting_bytes, route);
+		break;
+	default:
+		snprintf(text, sizeof text, "the store's memory is full to 80 %%, and new work must wait: serve or cancel what waits, shorten "
+			 "store.keep_finished, or give Redis more memory");
+	}
+	refused(op, REASON_QUOTA_EXCEEDED, over == CAP_MEMORY ? "" : "route", text, retry_ms);
+}
+
 static void store_answered(struct op *op, const struct store_answer *a)
 {
 	struct submit *s = op->state;
@@ -192,8 +225,7 @@ static void store_answered(struct op *op, const struct store_answer *a)
 		refused(op, REASON_IDEMPOTENCY_CONFLICT, "idempotency_key", "this key was used for a different request: use a new one", 0);
 		break;
 	case STORE_QUOTA:
-		refused(op, REASON_QUOTA_EXCEEDED, "route", "too much work waits on this route: try again later",
-			a->retry_after_ms ? a->retry_after_ms : 1000);
+		over_cap(op, a->over, a->retry_after_ms ? a->retry_after_ms : 1000);
 		break;
 	case STORE_STALE:
 		refused(op, REASON_STALE_ENVELOPE, "issued_at_ms",
@@ -405,6 +437,18 @@ void pipe_on_refused(struct rpc_call *rc, struct op *op, const struct verdict *v
 	s->mode = SUBMIT_PIPE;
 	s->d.policy_version = "";
 	deny(op, *v);
+}
+
+bool submit_always(const struct op *op)
+{
+	(void)op;
+	return true;
+}
+
+/* All but a frame that is a credential and nothing else. */
+bool pipe_is_submit(const struct op *op)
+{
+	return prescan_field_bytes(op->raw, PIPE_SUBMIT).p || !prescan_field_bytes(op->raw, PIPE_CREDENTIAL).p;
 }
 
 void pipe_on_half_close(struct rpc_call *rc)

@@ -46,7 +46,8 @@ static void index_route(void *arg, const char *tenant, const struct profile *p)
 	free(r);
 }
 
-struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, bool audit_payload_hash)
+struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, const struct world_quotas *quotas,
+			bool audit_payload_hash)
 {
 	struct world *w = calloc(1, sizeof *w);
 	struct index x = {w, false};
@@ -60,6 +61,7 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 	w->registry = r;
 	w->issuers = i;
 	w->envelope = *limits;
+	w->quotas = *quotas;
 	w->audit_payload_hash = audit_payload_hash;
 	registry_each_route(r, index_route, &x);
 	if (x.failed) {
@@ -71,7 +73,7 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 
 struct world *world_with_issuers(const struct world *w, struct issuers *i)
 {
-	return world_new(registry_ref(w->registry), i, &w->envelope, w->audit_payload_hash);
+	return world_new(registry_ref(w->registry), i, &w->envelope, &w->quotas, w->audit_payload_hash);
 }
 
 struct world *world_ref(struct world *w)

@@ -14,6 +14,7 @@
 #include "kit.h"
 #include "liar.h"
 #include "net/call.h"
+#include "rpc/rates.h"
 #include "rpc/worker.h"
 #include "store/memory_priv.h"
 #include "store/seal_keys.h"
@@ -173,6 +174,12 @@ void call_end(struct call *c, enum grpc_status status, const char *message, cons
 	c->ended = true;
 }
 
+void call_end_connection(struct call *c, const char *why)
+{
+	NEED(c->open && *why);
+	c->ended = true;
+}
+
 /* ---- an audit without a file, which may fail ---- */
 
 struct audit_lane {
@@ -217,6 +224,7 @@ struct script {
 	const struct call_handler *handlers[WORKERS];
 	struct store *truth, *store; /* the second passes on to the first, and lies when it is told to */
 	struct shared *shared;
+	struct rates *rates;
 	bool tail;
 };
 
@@ -248,7 +256,7 @@ static void start_worker(struct script *x, unsigned i)
 	struct rpc_env env = {
 		.index = i, .workers = WORKERS, .calls = &x->faces[i], .peers = x->peers, .rpc = x->rpc, .store = x->store,
 		.audit = &x->lanes[i], .metrics = metrics, .health = health, .assertion = assertion, .assertion_issuer = "baton:n1",
-		.shared = x->shared, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
+		.shared = x->shared, .rates = x->rates, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
 		.version = "1", .slot_limits = slot_limits,
 	};
 
@@ -268,7 +276,8 @@ static void start(struct script *x)
 	x->truth = store_memory_new(&c);
 	x->store = liar_new(x->truth);
 	x->shared = shared_new();
-	NEED(x->truth && x->shared);
+	x->rates = rates_new();
+	NEED(x->truth && x->shared && x->rates);
 	for (unsigned i = 0; i < WORKERS; i++)
 		start_worker(x, i);
 }
@@ -314,6 +323,7 @@ static void stop(struct script *x)
 	for (unsigned w = 0; w < WORKERS; w++)
 		rpc_worker_free(x->rpc[w]);
 	shared_free(x->shared);
+	rates_free(x->rates);
 }
 
 /* ---- the steps ---- */
