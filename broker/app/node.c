@@ -186,9 +186,10 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->health = health_new(clock_unix_ms());
 	n->shared = shared_new();
 	n->rates = rates_new();
+	n->tenants = tenants_new();
 	n->census = census_new(c->connections_per_agent);
 	refusals_init(&n->refusals);
-	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->census) {
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->census) {
 		problem_set(why, "out of memory");
 		node_free(n);
 		return NULL;
@@ -349,6 +350,7 @@ void node_free(struct node *n)
 	refusals_clear(&n->refusals);
 	shared_free(n->shared);
 	rates_free(n->rates);
+	tenants_free(n->tenants);
 	if (n->loop)
 		loop_free(n->loop);
 	metrics_free(n->metrics);

@@ -32,6 +32,8 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(SUBSCRIBERS, GAUGE, "baton_subscribers", "route", NULL, "Subscribed agents' streams on this node."),
 	ROW(IN_FLIGHT, GAUGE, "baton_deliveries_in_flight", "route", NULL, "Deliveries leased on this node."),
 	ROW(WAITING, GAUGE, "baton_handoffs_waiting", "route", NULL, "Handoffs that wait for a subscriber."),
+	ROW(TENANT_WAITING, GAUGE, "baton_tenant_handoffs_waiting", "tenant", NULL, "Handoffs that wait on all routes of a tenant, as limits count them."),
+	ROW(TENANT_WAITING_BYTES, GAUGE, "baton_tenant_waiting_bytes", "tenant", NULL, "Bytes of their sealed tasks."),
 	ROW(TOKEN_CACHE, COUNTER, "baton_token_cache_lookups_total", "result", NULL, "Lookups of verified tokens."),
 	ROW(TOKEN_UNBOUND, COUNTER, "baton_token_unbound_total", "issuer", NULL,
 	    "Tokens taken without certificate binding, as their issuer's rule allows."),

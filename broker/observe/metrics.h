@@ -20,6 +20,8 @@ enum metric {
 	METRIC_SUBSCRIBERS,            /* gauge   route */
 	METRIC_IN_FLIGHT,              /* gauge   route */
 	METRIC_WAITING,                /* gauge   route */
+	METRIC_TENANT_WAITING,         /* gauge   tenant */
+	METRIC_TENANT_WAITING_BYTES,   /* gauge   tenant */
 	METRIC_TOKEN_CACHE,            /* counter result: hit, miss */
 	METRIC_TOKEN_UNBOUND,          /* counter issuer: verified with binding: none */
 	METRIC_KEYS_FETCHES,           /* counter issuer, result */

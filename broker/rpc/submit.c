@@ -13,10 +13,12 @@
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/pipeline.h"
+#include "rpc/tenants.h"
 #include "wire/prescan.h"
 
 #define PIPE_SUBMIT 1 /* PipeFrame.submit */
 #define PIPE_CREDENTIAL 2
+#define TENANT_RETRY_MS 1000
 #define SUBMIT_REF 3  /* SubmitRequest.ref */
 
 enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
@@ -31,6 +33,7 @@ struct submit {
 	uint64_t offered;                  /* the subscriber (its call) that it could be leased to at once; 0 = none */
 	pb_task *task;                     /* as it is stored */
 	struct slice stored;
+	bool entered;                      /* counted for its tenant until the store has answered */
 	char id_text[HANDOFF_ID_TEXT + 1]; /* "" = none to tell */
 	Baton__V1__Receipt *receipt;       /* NULL: the verdict is a denial */
 };
@@ -208,9 +211,12 @@ static void over_cap(struct op *op, enum store_cap over, uint32_t retry_ms)
 static void store_answered(struct op *op, const struct store_answer *a)
 {
 	struct submit *s = op->state;
+	const char *tenant = op->agent->tenant;
 	struct subscriber *to = s->offered ? desk_offer_over(op->w, s->offered) : NULL;
 
 	op->on_answer = NULL;
+	if (s->entered)
+		tenants_leave(op->w->env.tenants, tenant, s->stored.n);
 	switch (a->status) {
 	case STORE_OK:
 		accepted(op, a, to);
@@ -237,6 +243,27 @@ static void store_answered(struct op *op, const struct store_answer *a)
 	}
 	if (to)
 		subscriber_pump_starved(to);
+}
+
+/* Is there room for it in what its tenant may have waiting? Else it is denied. */
+static bool enters(struct op *op)
+{
+	const struct world_quotas *q = &op->world->quotas;
+	struct submit *s = op->state;
+	const char *tenant = op->agent->tenant;
+	struct tenant_room room = {.max = q->waiting_per_tenant, .max_bytes = q->waiting_bytes_per_tenant};
+	char text[300];
+
+	if (!room.max && !room.max_bytes)
+		return true;
+	s->entered = tenants_enter(op->w->env.tenants, tenant, s->stored.n, &room);
+	if (s->entered)
+		return true;
+	snprintf(text, sizeof text, "%" PRIu64 " handoffs of %" PRIu64 " bytes wait on the routes of tenant %s, and no more than %" PRIu64 " %s may (limits.%s): "
+		 "wait until some are served, or cancel some", room.waiting, room.bytes, tenant, room.over_bytes ? room.max_bytes : room.max,
+		 room.over_bytes ? "bytes" : "handoffs", room.over_bytes ? "waiting_bytes_per_tenant" : "waiting_per_tenant");
+	refused(op, REASON_QUOTA_EXCEEDED, "", text, TENANT_RETRY_MS);
+	return false;
 }
 
 static void store_it(struct op *op)
@@ -277,6 +304,8 @@ static void store_it(struct op *op)
 		deny(op, pipeline_no_memory());
 		return;
 	}
+	if (!enters(op))
+		return;
 	/* A lease whose answer is lost costs an attempt: the only one is not risked. */
 	if (state == STATE_QUEUED && s->d.profile->max_attempts > 1)
 		s->offered = desk_offer(op->w, op->agent->tenant, s->d.profile->route, &a.owner);

@@ -21,7 +21,7 @@
 -- Alias, 47 bytes: 1 'A'  2-17 id of the first handoff  18-25 sender  26-33 bytes_print  34-39 accepted_at  40-47 token
 -- Event: 1 state  2-7 at  8-11 cursor  12 attempt  13-20 owner  21-28 token  29- sealed body
 -- Lease hint: fence before the first 8, then id 16 and number of the fence from there 1, counted from 0
--- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, extra 6, epoch 4, then one entry an item:
+-- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, their bytes 6, extra 6, epoch 4, then one entry an item:
 --   status 1, flags 1 (accept over a cap: which one), id 16, record 119 (zeros when there is none)
 
 local call, try, type_of, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
@@ -66,8 +66,8 @@ local function fresh(inc)
 	return find(call('INFO', 'replication'), 'master_replid:' .. inc .. '\r\n', 1, true)
 end
 
-local function head(now, w, extra, epoch)
-	return pack('>BI6I6I6I4', 75, now, max(w, 0), extra, tonumber(epoch or 0))
+local function head(now, w, wb, extra, epoch)
+	return pack('>BI6I6I6I6I4', 75, now, max(tonumber(w or 0), 0), max(tonumber(wb or 0), 0), extra, tonumber(epoch or 0))
 end
 
 local function class(rec)
@@ -235,7 +235,7 @@ local function open(k, a)
 	if m[1] == inc and marked then
 		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
 		if lost > tonumber(m[10] or 0) then call('HSET', km, 'lost', lost) else lost = 0 end
-		return head(now, w, seq, epoch) .. pack('>BI6I6I8', 0, lost, base, fence) .. inc
+		return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', 0, lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
@@ -252,7 +252,7 @@ local function open(k, a)
 	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
 		'found', seq, 'lost', lost)
 	call('HSET', ks, '.', '1')
-	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
+	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
 end
 
 -- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
@@ -417,7 +417,7 @@ local function accept(k, a)
 		if m[6] and #q[1] + #q[2] + #q[3] > 0 then wake(km, m[6], a[2]) end
 	end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
-	return head(now, w, seq, m[8]) .. concat(out)
+	return head(now, w, wb, seq, m[8]) .. concat(out)
 end
 
 -- m s l q2 q1 q0 f c · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
@@ -487,5 +487,5 @@ local function lease(k, a)
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then
 		call('HSET', km, 'arm', (m[6] and m[6] .. ' ' or '') .. a[2])
 	end
-	return head(now, t.w, dry and 0 or 1, m[7]) .. concat(out)
+	return head(now, t.w, t.wb, dry and 0 or 1, m[7]) .. concat(out)
 end

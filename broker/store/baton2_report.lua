@@ -26,7 +26,7 @@ end
 -- m s l · items. Item, 36 bytes: 1 id 17 fence 25 owner 33 lease ms.
 local function extend(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local ids, by = load_items(k[2], a[1], 36)
 	local now, out, dirty, hints = clock(m[1]), {}, {}, {}
 	for j = 1, #ids do
@@ -50,7 +50,7 @@ local function extend(k, a)
 	need('ZCARD', k[3], hints)
 	save(k[2], dirty, by)
 	if #hints > 0 then call('ZADD', k[3], tun(hints)) end
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
 -- Tokens of one store count up: a report with the same first half and a number not above the record's was written before.
@@ -65,7 +65,7 @@ end
 -- m s · items, bodies. Item, 46 bytes: 1 id 17 fence 25 owner 33 state (0 as it is) 34 max_events 38 token 46 repeat.
 local function event(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local ids, by = load_items(k[2], a[1], 46)
 	local now, out, dirty = clock(m[1]), {}, {}
 	local base = sub(k[1], 1, -2)
@@ -94,7 +94,7 @@ local function event(k, a)
 		entry(out, j, status, 0, id, rec)
 	end
 	save(k[2], dirty, by)
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
 -- m s z q0 q1 q2 f d x c · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
@@ -174,7 +174,7 @@ local function finish(k, a)
 	settle(k[10], t)
 	if queued > 0 then wake(km, m[4], a[1]) end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
-	return head(now, t.w, 0) .. concat(out)
+	return head(now, t.w, t.wb, 0) .. concat(out)
 end
 
 -- m s z f h x c · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
@@ -224,7 +224,7 @@ local function cancel(k, a)
 	end
 	if #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 't', now) end
 	settle(k[7], t)
-	return head(now, t.w, 0) .. concat(out)
+	return head(now, t.w, t.wb, 0) .. concat(out)
 end
 
 -- m s z h x c · ids. What does not open is taken out of circulation; a terminal record stays as it is.
@@ -255,5 +255,5 @@ local function quarantine(k, a)
 	end
 	call('HSET', km, 'w', t.w, 'wb', t.wb, 't', now)
 	settle(k[6], t)
-	return head(now, t.w, 0) .. concat(out)
+	return head(now, t.w, t.wb, 0) .. concat(out)
 end

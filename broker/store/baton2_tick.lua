@@ -216,7 +216,7 @@ local function tick(k, a)
 	carry_out(t, k, m[4], a[1])
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
-	return head(t.now, t.w, t.more, m[7]) .. concat(t.out)
+	return head(t.now, t.w, t.wb, t.more, m[7]) .. concat(t.out)
 end
 
 local function add(name, fn, flag)

@@ -60,8 +60,9 @@ bool record_head_decode(struct slice answer, struct record_head *out)
 		return false;
 	out->now_ms = (int64_t)be_get(answer.p + 1, 6);
 	out->waiting = be_get(answer.p + 7, 6);
-	out->extra = be_get(answer.p + 13, 6);
-	out->epoch = (uint32_t)be_get(answer.p + 19, 4);
+	out->waiting_bytes = be_get(answer.p + 13, 6);
+	out->extra = be_get(answer.p + 19, 6);
+	out->epoch = (uint32_t)be_get(answer.p + 25, 4);
 	return true;
 }
 

@@ -129,6 +129,13 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 	redis_open_slot(s, b->slot);
 }
 
+static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)
+{
+	slot->waiting = h->waiting;
+	if (s->config.on_waiting)
+		s->config.on_waiting(s->config.user, slot->tenant, slot->route, h->waiting, h->waiting_bytes);
+}
+
 static void on_opened(struct redis *s, struct batch *b, struct slice text)
 {
 	struct slot *slot = b->slot;
@@ -142,7 +149,7 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	lost = be_get(text.p + HEAD_BYTES + 1, 6);
 	memcpy(s->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
 	s->replid[REPLID_BYTES] = '\0';
-	slot->waiting = h.waiting;
+	note_waiting(s, slot, &h);
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
 	if (!text.p[HEAD_BYTES] && !lost)
 		return;
@@ -355,7 +362,7 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 		on_error(s, b, "ERR an answer of another form than the library's", false);
 		return;
 	}
-	b->slot->waiting = h.waiting;
+	note_waiting(s, b->slot, &h);
 	note_sequence(s, b, &h);
 	redis_counted(s, b, "ok");
 	switch (b->kind) {

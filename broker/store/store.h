@@ -268,6 +268,8 @@ struct store_redis_config {
 	void (*on_state)(void *user, bool ok, const char *why, const char *remedy);
 	/* Another incarnation was found and the slot was opened anew. lost: sequence numbers missing. */
 	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost);
+	/* What waits on a route, as Redis has just said. */
+	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
 	void (*count)(void *user, const char *function, const char *result, unsigned items); /* metrics */
 	void *user;
 };

@@ -15,6 +15,7 @@
 #include "liar.h"
 #include "net/call.h"
 #include "rpc/rates.h"
+#include "rpc/tenants.h"
 #include "rpc/worker.h"
 #include "store/memory_priv.h"
 #include "store/seal_keys.h"
@@ -225,6 +226,7 @@ struct script {
 	struct store *truth, *store; /* the second passes on to the first, and lies when it is told to */
 	struct shared *shared;
 	struct rates *rates;
+	struct tenants *tenants;
 	bool tail;
 };
 
@@ -256,7 +258,7 @@ static void start_worker(struct script *x, unsigned i)
 	struct rpc_env env = {
 		.index = i, .workers = WORKERS, .calls = &x->faces[i], .peers = x->peers, .rpc = x->rpc, .store = x->store,
 		.audit = &x->lanes[i], .metrics = metrics, .health = health, .assertion = assertion, .assertion_issuer = "baton:n1",
-		.shared = x->shared, .rates = x->rates, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
+		.shared = x->shared, .rates = x->rates, .tenants = x->tenants, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
 		.version = "1", .slot_limits = slot_limits,
 	};
 
@@ -277,7 +279,8 @@ static void start(struct script *x)
 	x->store = liar_new(x->truth);
 	x->shared = shared_new();
 	x->rates = rates_new();
-	NEED(x->truth && x->shared && x->rates);
+	x->tenants = tenants_new();
+	NEED(x->truth && x->shared && x->rates && x->tenants);
 	for (unsigned i = 0; i < WORKERS; i++)
 		start_worker(x, i);
 }
@@ -324,6 +327,7 @@ static void stop(struct script *x)
 		rpc_worker_free(x->rpc[w]);
 	shared_free(x->shared);
 	rates_free(x->rates);
+	tenants_free(x->tenants);
 }
 
 /* ---- the steps ---- */

@@ -46,14 +46,14 @@ static void over(struct kit *k, const struct store_accept *r, enum store_cap cap
 	assert_int_equal(kit_get(k, &r->id, false)->status, STORE_NOT_FOUND);
 }
 
-static void route_caps(bool redis)
+static void route_caps(void **state)
 {
 	const struct store_slot_limits limits = {.max_waiting = 2, .max_waiting_bytes = 1000, .keep_finished_ms = 1000};
 	struct kit k;
 	char big[600] = {0};
 	struct store_accept a, b, c;
 
-	begin(&k, redis, &limits, "quota");
+	begin(&k, *state, &limits, "quota");
 	a = kit_request(&k, "task");
 	b = kit_request(&k, "task");
 	c = kit_request(&k, "task");
@@ -72,13 +72,13 @@ static void route_caps(bool redis)
 }
 
 /* One sender at its cap; another, and other routes, go on. What it cancels, and what is leased, makes room. */
-static void sender_cap(bool redis)
+static void sender_cap(void **state)
 {
 	const struct store_slot_limits limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .max_per_sender = 3, .keep_finished_ms = 1000};
 	struct kit k;
 	struct store_accept r[5];
 
-	begin(&k, redis, &limits, "sender-cap");
+	begin(&k, *state, &limits, "sender-cap");
 	for (int i = 0; i < 5; i++)
 		r[i] = request_of(&k, 1, "task");
 	r[1].state = STATE_HELD;
@@ -105,7 +105,7 @@ static void sender_cap(bool redis)
 }
 
 /* Of many in one call as well: no more of a sender than it may have. */
-static void sender_cap_one_call(bool redis)
+static void sender_cap_one_call(void **state)
 {
 	const struct store_slot_limits limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .max_per_sender = 5, .keep_finished_ms = 1000};
 	struct kit k;
@@ -113,7 +113,7 @@ static void sender_cap_one_call(bool redis)
 	static struct store_accept r[20];
 	unsigned ok[2] = {0};
 
-	begin(&k, redis, &limits, "sender-cap-one-call");
+	begin(&k, *state, &limits, "sender-cap-one-call");
 	kit_get(&k, &(struct handoff_id){.b = {1}}, false);
 	k.waiting = 20;
 	for (unsigned i = 0; i < 20; i++) {
@@ -131,14 +131,14 @@ static void sender_cap_one_call(bool redis)
 	kit_free(&k);
 }
 
-static void sender_bytes_cap(bool redis)
+static void sender_bytes_cap(void **state)
 {
 	const struct store_slot_limits limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .max_bytes_per_sender = 400, .keep_finished_ms = 1000};
 	struct kit k;
 	char big[200] = {0};
 	struct store_accept a, b, c;
 
-	begin(&k, redis, &limits, "sender-bytes");
+	begin(&k, *state, &limits, "sender-bytes");
 	memset(big, 'x', sizeof big - 1);
 	a = request_of(&k, 1, big);
 	b = request_of(&k, 1, big);
@@ -390,7 +390,7 @@ static void do_any(struct walk *w)
 	steps[i].run(w);
 }
 
-static void exact(bool redis)
+static void exact(void **state)
 {
 	const struct store_slot_limits limits = {.max_waiting = 60, .max_waiting_bytes = 1 << 20, .max_per_sender = 20, .max_bytes_per_sender = 3000,
 		.keep_finished_ms = 40, .keep_dead_ms = 40};
@@ -398,11 +398,11 @@ static void exact(bool redis)
 	const char *seed = getenv("BATON_SEED");
 	struct walk w = {.k = &k, .seed = seed ? (unsigned)atoi(seed) : 1};
 
-	begin(&k, redis, &limits, "exact");
+	begin(&k, *state, &limits, "exact");
 	srand(w.seed);
-	if (redis)
+	if (k.redis)
 		w.c = redisConnectUnix(kit_server()->socket);
-	assert_true(!redis || (w.c && !w.c->err));
+	assert_true(!k.redis || (w.c && !w.c->err));
 	for (w.step = 0; w.step < STEPS; w.step++) {
 		do_any(&w);
 		compare(&w);
@@ -414,23 +414,23 @@ static void exact(bool redis)
 }
 
 /* Empty again, nothing is left of who once had something waiting. */
-static void bounded(bool redis)
+static void bounded(void **state)
 {
 	const struct store_slot_limits limits = {.max_waiting = 1000, .max_waiting_bytes = 1 << 20, .keep_finished_ms = 1000};
 	struct kit k;
 	struct share kept[SENDERS] = {{0}}, counted[SENDERS] = {{0}};
 
-	begin(&k, redis, &limits, "bounded");
+	begin(&k, *state, &limits, "bounded");
 	for (unsigned i = 0; i < 200; i++) {
 		struct store_accept r = request_of(&k, i, "task");
 
 		kit_accepted(&k, &r);
 	}
-	if (redis)
+	if (k.redis)
 		assert_int_equal(server_say(kit_server(), "HLEN {acme/bounded}:c"), 201);
 	for (unsigned i = 0; i < 200; i++)
 		kit_leased(&k, LONG_MS);
-	if (redis) {
+	if (k.redis) {
 		assert_int_equal(server_say(kit_server(), "HLEN {acme/bounded}:c"), 1); /* the sentinel */
 	} else {
 		look_memory(&k, kept, counted);
@@ -439,28 +439,12 @@ static void bounded(bool redis)
 	kit_free(&k);
 }
 
-#define BOTH(fn)                              \
-	static void fn##_memory(void **state) \
-	{                                     \
-		fn(false);                    \
-	}                                     \
-	static void fn##_redis(void **state)  \
-	{                                     \
-		fn(true);                     \
-	}
-#define TESTS(fn) {.name = "memory: " #fn, .test_func = fn##_memory}, {.name = "redis: " #fn, .test_func = fn##_redis}
-
-BOTH(route_caps)
-BOTH(sender_cap)
-BOTH(sender_cap_one_call)
-BOTH(sender_bytes_cap)
-BOTH(exact)
-BOTH(bounded)
+#define BOTH(fn) {.name = "memory: " #fn, .test_func = fn}, {.name = "redis: " #fn, .test_func = fn, .initial_state = (void *)1}
 
 int main(void)
 {
 	static const struct CMUnitTest own[] = {
-		TESTS(route_caps), TESTS(sender_cap), TESTS(sender_cap_one_call), TESTS(sender_bytes_cap), TESTS(exact), TESTS(bounded),
+		BOTH(route_caps), BOTH(sender_cap), BOTH(sender_cap_one_call), BOTH(sender_bytes_cap), BOTH(exact), BOTH(bounded),
 	};
 
 	return kit_run("store quota", NULL, 0, own, sizeof own / sizeof own[0]);
