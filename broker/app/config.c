@@ -319,8 +319,8 @@ static int check_holds_one(struct config_reader *r, const struct yaml_node *root
 {
 	if (!bytes || bytes >= r->config->max_payload + MESSAGE_ROOM)
 		return 0;
-	return config_error(r, node_at(root, "limits", key), "limits.%s is too small for one payload of envelope.max_payload: it must be at least that "
-			    "and 1MiB, or 0 for no cap", key);
+	return config_error(r, node_at(root, "limits", key),
+			    "limits.%s is too small for one payload of envelope.max_payload: it must be at least that and 1MiB, or 0 for no cap", key);
 }
 
 /* Get answers with a handoff's payload and its result at once. */

@@ -233,8 +233,8 @@ static bool in_time(struct op *op, struct rpc_call *rc, struct verdict *v)
 	answer = rates_take(op->w->env.rates, op->agent->key, rate, clock_mono_ms(), &wait);
 	if (answer == RATE_TAKEN)
 		return true;
-	*v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "%s sends more than %u submits a second: wait %u ms, send more slowly, or raise %s", op->agent->name, rate,
-			  wait, op->agent->rate_per_s ? "its rate_per_s" : "limits.rate_per_agent");
+	*v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "%s sends more than %u submits a second: wait %u ms, send more slowly, or raise %s",
+			  op->agent->name, rate, wait, op->agent->rate_per_s ? "its rate_per_s" : "limits.rate_per_agent");
 	v->retry_after_ms = wait;
 	if (answer == RATE_FLOOD)
 		call_end_connection(rc->c, "too_many_refused");

@@ -186,20 +186,20 @@ static void over_cap(struct op *op, enum store_cap over, uint32_t retry_ms)
 
 	switch (over) {
 	case CAP_SENDER:
-		snprintf(text, sizeof text, "%" PRIu64 " handoffs of %s wait on %s, and more may not (limits.waiting_per_sender): wait until some are "
-			 "served, or cancel some", l->max_per_sender, who, route);
+		snprintf(text, sizeof text, "%" PRIu64 " handoffs of %s wait on %s, and more may not (limits.waiting_per_sender): "
+			 "wait until some are served, or cancel some", l->max_per_sender, who, route);
 		break;
 	case CAP_SENDER_BYTES:
-		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes of %s would wait on %s (limits.waiting_bytes_per_sender): wait until "
-			 "some are served, or cancel some", l->max_bytes_per_sender, who, route);
+		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes of %s would wait on %s (limits.waiting_bytes_per_sender): "
+			 "wait until some are served, or cancel some", l->max_bytes_per_sender, who, route);
 		break;
 	case CAP_ROUTE:
-		snprintf(text, sizeof text, "%" PRIu64 " handoffs wait on %s, and more may not (limits.waiting_per_route): wait until some are served",
-			 l->max_waiting, route);
+		snprintf(text, sizeof text, "%" PRIu64 " handoffs wait on %s, and more may not (limits.waiting_per_route): "
+			 "wait until some are served", l->max_waiting, route);
 		break;
 	case CAP_ROUTE_BYTES:
-		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes would wait on %s (limits.waiting_bytes): wait until some are served",
-			 l->max_waiting_bytes, route);
+		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes would wait on %s (limits.waiting_bytes): "
+			 "wait until some are served", l->max_waiting_bytes, route);
 		break;
 	default:
 		snprintf(text, sizeof text, "the store's memory is full to 80 %%, and new work must wait: serve or cancel what waits, shorten "
@@ -208,15 +208,32 @@ static void over_cap(struct op *op, enum store_cap over, uint32_t retry_ms)
 	refused(op, REASON_QUOTA_EXCEEDED, over == CAP_MEMORY ? "" : "route", text, retry_ms);
 }
 
+/* The same of a tenant. */
+static void over_tenant(struct op *op, enum tenant_over over, const struct tenant_room *room)
+{
+	bool bytes = over == TENANT_BYTES;
+	char text[300];
+
+	if (over == TENANT_SHARE)
+		snprintf(text, sizeof text, "the store's memory is full to %d %%, and tenant %s keeps %" PRIu64 " bytes in it, more than its share: "
+			 "wait until some are served and forgotten (store.keep_finished), or give Redis more memory", SHARE_FROM_PERCENT,
+			 op->agent->tenant, room->kept);
+	else
+		snprintf(text, sizeof text, "%" PRIu64 " handoffs of %" PRIu64 " bytes wait on the routes of tenant %s, and no more than %" PRIu64
+			 " %s may (limits.%s): wait until some are served, or cancel some", room->waiting, room->bytes, op->agent->tenant,
+			 bytes ? room->max_bytes : room->max, bytes ? "bytes" : "handoffs",
+			 bytes ? "waiting_bytes_per_tenant" : "waiting_per_tenant");
+	refused(op, REASON_QUOTA_EXCEEDED, "", text, TENANT_RETRY_MS);
+}
+
 static void store_answered(struct op *op, const struct store_answer *a)
 {
 	struct submit *s = op->state;
-	const char *tenant = op->agent->tenant;
 	struct subscriber *to = s->offered ? desk_offer_over(op->w, s->offered) : NULL;
 
 	op->on_answer = NULL;
 	if (s->entered)
-		tenants_leave(op->w->env.tenants, tenant, s->stored.n);
+		tenants_leave(op->w->env.tenants, op->agent->tenant, s->stored.n);
 	switch (a->status) {
 	case STORE_OK:
 		accepted(op, a, to);
@@ -245,25 +262,18 @@ static void store_answered(struct op *op, const struct store_answer *a)
 		subscriber_pump_starved(to);
 }
 
-/* Is there room for it in what its tenant may have waiting? Else it is denied. */
+/* Is there room for it in what its tenant may have? Else it is denied. */
 static bool enters(struct op *op)
 {
 	const struct world_quotas *q = &op->world->quotas;
 	struct submit *s = op->state;
-	const char *tenant = op->agent->tenant;
-	struct tenant_room room = {.max = q->waiting_per_tenant, .max_bytes = q->waiting_bytes_per_tenant};
-	char text[300];
+	struct tenant_room room = {.max = q->waiting_per_tenant, .max_bytes = q->waiting_bytes_per_tenant, .tenants = op->world->tenants};
+	enum tenant_over over = tenants_enter(op->w->env.tenants, op->agent->tenant, s->stored.n, &room);
 
-	if (!room.max && !room.max_bytes)
-		return true;
-	s->entered = tenants_enter(op->w->env.tenants, tenant, s->stored.n, &room);
-	if (s->entered)
-		return true;
-	snprintf(text, sizeof text, "%" PRIu64 " handoffs of %" PRIu64 " bytes wait on the routes of tenant %s, and no more than %" PRIu64 " %s may (limits.%s): "
-		 "wait until some are served, or cancel some", room.waiting, room.bytes, tenant, room.over_bytes ? room.max_bytes : room.max,
-		 room.over_bytes ? "bytes" : "handoffs", room.over_bytes ? "waiting_bytes_per_tenant" : "waiting_per_tenant");
-	refused(op, REASON_QUOTA_EXCEEDED, "", text, TENANT_RETRY_MS);
-	return false;
+	s->entered = over == TENANT_FITS;
+	if (!s->entered)
+		over_tenant(op, over, &room);
+	return s->entered;
 }
 
 static void store_it(struct op *op)

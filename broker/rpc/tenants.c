@@ -1,4 +1,4 @@
-/* How much waits of each tenant, on all its routes together? See tenants.h. A tenant's sum is kept as its routes change, so that nobody has
+/* How much has each tenant in the store, on all its routes together? See tenants.h. A tenant's sum is kept as its routes change, so that nobody has
  * to add them up for an envelope. */
 #include "rpc/tenants.h"
 
@@ -15,7 +15,7 @@
 
 struct tenant {
 	char name[NAME_MAX_BYTES + 1];
-	uint64_t waiting, bytes;             /* the sums of its routes */
+	uint64_t waiting, bytes, kept;       /* the sums of its routes */
 	uint64_t entering, entering_bytes;
 	unsigned routes;
 	UT_hash_handle hh;
@@ -24,7 +24,7 @@ struct tenant {
 struct route {
 	char key[2 * NAME_MAX_BYTES + 2]; /* tenant/route */
 	struct tenant *tenant;
-	uint64_t waiting, bytes;
+	uint64_t waiting, bytes, kept;
 	int64_t seen_ms;
 	UT_hash_handle hh;
 };
@@ -33,6 +33,9 @@ struct tenants {
 	pthread_mutex_t lock;
 	struct tenant *tenants;
 	struct route *routes;
+	uint64_t kept;            /* the sum of all */
+	uint64_t used, max;       /* of the store's memory, as last asked */
+	uint64_t since;           /* bytes sent there since */
 };
 
 struct tenants *tenants_new(void)
@@ -48,6 +51,8 @@ static void drop_route(struct tenants *t, struct route *r)
 {
 	r->tenant->waiting -= r->waiting;
 	r->tenant->bytes -= r->bytes;
+	r->tenant->kept -= r->kept;
+	t->kept -= r->kept;
 	r->tenant->routes--;
 	HASH_DEL(t->routes, r);
 	free(r);
@@ -140,28 +145,66 @@ void tenants_saw(struct tenants *t, const char *tenant, const char *route, uint6
 	pthread_mutex_unlock(&t->lock);
 }
 
-static bool judge(const struct tenant *of, uint64_t bytes, struct tenant_room *room)
+void tenants_keeps(struct tenants *t, const char *tenant, const char *route, uint64_t bytes, int64_t now_ms)
+{
+	struct route *r;
+
+	pthread_mutex_lock(&t->lock);
+	r = route_get(t, tenant, route);
+	if (r) {
+		r->tenant->kept += bytes - r->kept;
+		t->kept += bytes - r->kept;
+		r->kept = bytes;
+		r->seen_ms = now_ms;
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+void tenants_memory(struct tenants *t, uint64_t used, uint64_t max)
+{
+	pthread_mutex_lock(&t->lock);
+	t->used = used;
+	t->max = max;
+	t->since = 0;
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* Does it keep more than an equal part, now that memory is short? */
+static bool over_share(const struct tenants *t, const struct tenant *of, const struct tenant_room *room)
+{
+	if (!t->max || room->tenants < 2 || t->used + t->since < t->max / 100 * SHARE_FROM_PERCENT)
+		return false;
+	return of->kept > t->kept / room->tenants;
+}
+
+static enum tenant_over judge(const struct tenants *t, const struct tenant *of, uint64_t bytes, struct tenant_room *room)
 {
 	room->waiting = of->waiting + of->entering;
 	room->bytes = of->bytes + of->entering_bytes;
-	room->over_bytes = room->max_bytes && room->bytes + bytes > room->max_bytes;
-	return !room->over_bytes && (!room->max || room->waiting < room->max);
+	room->kept = of->kept;
+	if (room->max && room->waiting >= room->max)
+		return TENANT_HANDOFFS;
+	if (room->max_bytes && room->bytes + bytes > room->max_bytes)
+		return TENANT_BYTES;
+	return over_share(t, of, room) ? TENANT_SHARE : TENANT_FITS;
 }
 
-bool tenants_enter(struct tenants *t, const char *tenant, uint64_t bytes, struct tenant_room *room)
+enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t bytes, struct tenant_room *room)
 {
 	struct tenant *of;
-	bool ok = false;
+	enum tenant_over over = TENANT_HANDOFFS; /* also without memory to remember it by */
 
 	pthread_mutex_lock(&t->lock);
 	of = tenant_get(t, tenant, true);
-	if (of && judge(of, bytes, room)) {
+	if (of)
+		over = judge(t, of, bytes, room);
+	if (!over) {
 		of->entering++;
 		of->entering_bytes += bytes;
-		ok = true;
+		t->since += bytes;
 	}
 	pthread_mutex_unlock(&t->lock);
-	return ok;
+	return over;
 }
 
 void tenants_leave(struct tenants *t, const char *tenant, uint64_t bytes)

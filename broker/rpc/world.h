@@ -25,6 +25,7 @@ struct world {
 	struct issuers *issuers;
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
+	size_t tenants;            /* that have agents */
 	bool audit_payload_hash;   /* audit.payloads: hash */
 	struct world_route *routes; /* by tag */
 };

@@ -8,6 +8,7 @@
 -- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
+-- In m: w and wb, handoffs that wait and their bytes; kb, bytes of all blobs that are kept: tasks, outcomes
 --   c hash, sender to number 4 and bytes 6 of what waits of it; who has nothing waiting has no field
 --   b:<id><token> a sealed blob   e:<id> list, events
 --
@@ -225,11 +226,12 @@ local function open(k, a)
 	local km, ks = k[1], k[2]
 	probe('hhzlllzzh', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'kb')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
 	local seq = tonumber(m[4] or call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
+	local kb = tonumber(m[11] or 0)
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
 	local marked = call('HEXISTS', ks, '.') + call('HEXISTS', k[9], '.') == 2
 	if m[1] == inc and marked then
@@ -241,15 +243,15 @@ local function open(k, a)
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
 	fence = max(fence, (now - FENCE_EPOCH) * FENCE_UNIT)
 	if call('HLEN', ks) == 0 then
-		w, wb = 0, 0
+		w, wb, kb = 0, 0, 0
 		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
 		forget_senders(k[9])
 	elseif not (m[4] and m[7] and m[8] and marked) then
 		local t = recount(k)
-		w, wb = t.w, t.wb
+		w, wb, kb = t.w, t.wb, max(kb, t.wb)
 		forget_senders(k[9], t)
 	end
-	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
+	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb, 'kb', kb,
 		'found', seq, 'lost', lost)
 	call('HSET', ks, '.', '1')
 	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', 1, lost, base, fence) .. inc
@@ -274,7 +276,7 @@ end
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[8]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence')
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'kb')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / ITEM, {}, {}, {}
@@ -303,7 +305,7 @@ local function accept(k, a)
 	local first_recs = #first_ids > 0 and call('HMGET', ks, tun(first_ids)) or {}
 	local now = clock(m[7])
 	local now6, seq, w, wb = pack('>I6', now), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
-	local stale = tonumber(m[5]) + tonumber(a[7])
+	local stale, kb = tonumber(m[5]) + tonumber(a[7]), tonumber(m[10] or 0)
 	local max_w, max_wb, max_n, max_b = tonumber(a[3]), tonumber(a[4]), tonumber(a[5]), tonumber(a[6])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
@@ -359,7 +361,7 @@ local function accept(k, a)
 			else
 				local state = byte(items, o + 71)
 				local owner, ms = unpk('>c8I4', items, o + 100)
-				seq = seq + 1
+				seq, kb = seq + 1, kb + size
 				if at_once and state == QUEUED and owner ~= ZERO8 and (lease_ms or ms) == ms and (deadline == 0 or deadline > now) then
 					state, lease_ms, fence = LEASED, ms, fence + 1
 					hint[#hint + 1], hint[#hint + 2] = id, char(fence - fences - 1)
@@ -407,7 +409,7 @@ local function accept(k, a)
 			call('ZADD', k[11], now + lease_ms, pack('>I8', fences) .. concat(hint))
 			call('HSET', km, 'fence', fence)
 		end
-		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 't', now)
+		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 'kb', kb, 't', now)
 		local more = {}
 		for j = 2, #who do
 			local sender = who[j]

@@ -102,8 +102,9 @@ end
 local function finish(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[2]
-	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
+	local m = call('HMGET', km, 't', 'w', 'wb', 'arm', 'kb')
 	local ids, by = load_items(ks, items, 50)
+	local kb, kept = tonumber(m[5] or 0), 0
 	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, next_body = sub(km, 1, -2), 3
 	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
@@ -133,7 +134,7 @@ local function finish(k, a)
 				state = DEAD
 			end
 			if state then
-				rec = with(rec, state, now, cursor, nil, token, size)
+				rec, kept = with(rec, state, now, cursor, nil, token, size), kept + size
 				if where == 2 then bodies[#bodies + 1] = {base .. 'b:' .. id .. token, body} end
 				if state == DEAD then dead[#dead + 1], dead[#dead + 2] = now, id else done[#done + 1] = id end
 			elseif kind == QUARANTINE then
@@ -170,7 +171,7 @@ local function finish(k, a)
 	if #dead > 0 then call('ZADD', k[8], tun(dead)) end
 	if #bad > 0 then call('ZADD', k[9], tun(bad)) end
 	ended(k[7], now, done)
-	if #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 't', now) end
+	if kept > 0 or #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 'kb', kb + kept, 't', now) end
 	settle(k[10], t)
 	if queued > 0 then wake(km, m[4], a[1]) end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
@@ -182,9 +183,9 @@ end
 local function cancel(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[1]
-	local m = call('HMGET', km, 't', 'w', 'wb')
+	local m = call('HMGET', km, 't', 'w', 'wb', 'kb')
 	local now, t = clock(m[1]), tally(m[2], m[3])
-	local base, next_body, out = sub(km, 1, -2), 2, {}
+	local base, next_body, out, kb, kept = sub(km, 1, -2), 2, {}, tonumber(m[4] or 0), 0
 	probe('hhzlzzh', k)
 	for j = 1, #items / 29 do
 		local o = (j - 1) * 29
@@ -215,14 +216,14 @@ local function cancel(k, a)
 				marks = 1
 			end
 			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
-			rec = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size)
+			rec, kept = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size), kept + size
 			call('HSET', ks, id, rec)
 			ended(k[4], now, {id})
 		end
 		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
 		entry(out, j, status, flags, id, rec)
 	end
-	if #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 't', now) end
+	if kept > 0 or #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 'kb', kb + kept, 't', now) end
 	settle(k[7], t)
 	return head(now, t.w, t.wb, 0) .. concat(out)
 end

@@ -162,6 +162,7 @@ local function purge(t, k, ids)
 		if whole(rec) then
 			keys[#keys + 1], keys[#keys + 2] = t.base .. 'b:' .. id .. sub(rec, 30, 37), t.base .. 'e:' .. id
 			if sub(rec, 87, 90) ~= '\0\0\0\0' then keys[#keys + 1] = t.base .. 'b:' .. id .. sub(rec, 79, 86) end
+			t.freed = t.freed + size_of(rec) + unpk('>I4', rec, 87)
 			if byte(rec, 54) == 1 then idem[#idem + 1] = {sub(rec, 38, 53), id} end
 		end
 	end
@@ -201,14 +202,14 @@ local function forget_dead(t, k, keep)
 	end
 end
 
--- m s i z l q0 q1 q2 n f d h c · node, keep finished ms, keep dead ms (0 = for good). extra = 1 when more is due now. The entries are
+-- m s i z l q0 q1 q2 n f d h c · node, keep finished ms, keep dead ms (0 = for good). extra = twice the bytes kept, and 1 when more is due now. The entries are
 -- the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep')
+	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'kb')
 	if not m[6] then return 'O' end
 	probe('hhhzzlllzlzzh', k)
-	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), who = {}, n = {}, b = {}, more = 0,
+	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), who = {}, n = {}, b = {}, more = 0, freed = 0,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, seen = {}}
 	lapses(t, k)
 	delays(t, k)
@@ -216,7 +217,9 @@ local function tick(k, a)
 	carry_out(t, k, m[4], a[1])
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
-	return head(t.now, t.w, t.wb, t.more, m[7]) .. concat(t.out)
+	local kb = max(tonumber(m[8] or 0) - t.freed, 0)
+	if t.freed > 0 then call('HSET', k[1], 'kb', kb) end
+	return head(t.now, t.w, t.wb, kb * 2 + t.more, m[7]) .. concat(t.out)
 end
 
 local function add(name, fn, flag)

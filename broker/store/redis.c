@@ -579,7 +579,8 @@ static bool make_texts(struct redis *s)
 {
 	static const char prefix[] = "baton:wake:";
 	const struct store_slot_limits *l = &s->config.limits;
-	const uint64_t caps[WAITING_CAPS] = {l->max_waiting, l->max_waiting_bytes, store_cap_value(l->max_per_sender), store_cap_value(l->max_bytes_per_sender)};
+	const uint64_t caps[WAITING_CAPS] = {
+		l->max_waiting, l->max_waiting_bytes, store_cap_value(l->max_per_sender), store_cap_value(l->max_bytes_per_sender)};
 	size_t n = sizeof prefix + strlen(s->config.node);
 
 	for (size_t i = 0; i < WAITING_CAPS; i++)

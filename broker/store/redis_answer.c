@@ -287,7 +287,9 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 	if (b->kind == KIND_LIST)
 		ok.next = h->extra;
 	else
-		ok.more = h->extra != 0;
+		ok.more = h->extra & 1;
+	if (b->kind == KIND_TICK && s->config.on_kept)
+		s->config.on_kept(s->config.user, b->slot->tenant, b->slot->route, h->extra >> 1);
 	if (!f || (many && (!(i = items_take(&b->items)) || !fetch_begin(f, i, &ok)))) {
 		fetch_free(f);
 		if (i)
@@ -420,6 +422,8 @@ static void on_memory(struct redis *s, const redisReply *r)
 	if (slice_copy_str(info_field(resp_bytes(r), "maxmemory"), text, sizeof text))
 		max = strtoull(text, NULL, 10);
 	s->memory_full = max > 0 && used > max / 5 * 4;
+	if (s->config.on_memory)
+		s->config.on_memory(s->config.user, used, max);
 }
 
 static void complete(struct redis *s, struct batch *b, const redisReply *r)

@@ -270,6 +270,10 @@ struct store_redis_config {
 	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost);
 	/* What waits on a route, as Redis has just said. */
 	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
+	/* Bytes of all tasks and outcomes that a route keeps: waiting, leased, finished and not yet forgotten. After each tick. */
+	void (*on_kept)(void *user, const char *tenant, const char *route, uint64_t bytes);
+	/* Each second: memory that Redis uses, and the most it may (0 = as it likes). Above 80 % of that accept answers QUOTA. */
+	void (*on_memory)(void *user, uint64_t used, uint64_t max);
 	void (*count)(void *user, const char *function, const char *result, unsigned items); /* metrics */
 	void *user;
 };

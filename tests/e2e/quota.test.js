@@ -190,40 +190,65 @@ test('A tenant that sends all it can is stopped by its cap long before Redis is 
   s.cut()
 }, { limits: { waiting_bytes_per_tenant: '20MiB' }, change: SMALL }))
 
-test('Redis filled to its admission limit takes no new work and says so / what was taken is delivered, completed, cancelled and read, and when room was made new work gets in', () => withBroker(async (b) => {
-  const [planner, worker, gplanner, gworker] = [await b.agent('planner'), await b.agent('worker'), await b.agent('gplanner'), await b.agent('gworker')]
-  const theirs = (await gplanner.submit()).handoff_id
-  const ids = []
+const UNCAPPED = { waiting_bytes_per_tenant: 0, waiting_bytes_per_sender: 0 }
+// Fills the store until nothing of `sender` gets in: also when what was on its way is not counted any more, for Redis is asked each second.
+function filler (sender, ids) {
   const more = async () => {
-    const v = await volley(4, () => planner.submit({ payload: big() }, { timeout: 30000 }))
+    const v = await volley(4, () => sender.submit({ payload: big() }, { timeout: 30000 }))
     ids.push(...v.accepted.map((r) => r.handoff_id))
     return !v.accepted.length && v.refused[0]
   }
-  // To the brim, also when what was on its way is not counted any more: Redis is asked each second.
-  const fill = () => until('admission to stop', async () => { if (!await more()) return false; await sleep(1500); return more() }, 60000)
+  return () => until('admission to stop', async () => { if (!await more()) return false; await sleep(1500); return more() }, 60000)
+}
+const cancelAll = async (agent, ids) => { for (const id of ids.splice(0)) await agent.cancel(id).catch((e) => assert.equal(refusalOf(e).code, 'FAILED_PRECONDITION')) }
+const room = (agent) => until('room, when what has ended is forgotten', () => agent.submit().then(() => true, () => false), 30000)
+
+test('A tenant that fills Redis is stopped at 60 % with a reason / the other one sends, is served and gets results; when room was made the first one goes on', () => withBroker(async (b) => {
+  const [planner, worker, gplanner, gworker] = [await b.agent('planner'), await b.agent('worker'), await b.agent('gplanner'), await b.agent('gworker')]
+  const ids = []
+  const fill = filler(planner, ids)
+  await fill()
+  const s = await worker.subscribe({ max_in_flight: 1 })
+  for (let i = 0; i < 3; i++) assert.equal((await s.complete(await s.delivery())).ok, true)
+  await s.leave()
+  const full = await fill()
+  assert.deepEqual([full.code, full.reason], ['RESOURCE_EXHAUSTED', 'quota_exceeded'])
+  assert.match(full.message, /memory is full to 60 %, and tenant acme keeps \d+ bytes in it, more than its share/)
+  told(full)
+  assert.ok(ids.length >= 25, `${ids.length} were accepted`)
+  const g = await gworker.subscribe({ max_in_flight: 1 })
+  for (let i = 0; i < 5; i++) {
+    const { handoff_id } = await gplanner.submit({ payload: big(100000) })
+    const d = await g.delivery()
+    assert.equal(d.lease.handoff_id, handoff_id)
+    assert.equal((await g.complete(d, { refund: 'draft' })).ok, true)
+    assert.equal((await gplanner.get(handoff_id)).result.payload.toString(), '{"refund":"draft"}')
+  }
+  g.cut()
+  await cancelAll(planner, ids)
+  await room(planner)
+}, { limits: UNCAPPED, change: SMALL }), 120000)
+
+const ACME = [{ name: 'planner', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true }]
+
+test('Redis filled to its admission limit takes no new work and says so / what was taken is delivered, completed, cancelled and read, and when room was made new work gets in', () => withBroker(async (b) => {
+  const [planner, worker] = [await b.agent('planner'), await b.agent('worker')]
+  const ids = []
+  const fill = filler(planner, ids)
   const full = await fill()
   assert.deepEqual([full.code, full.reason], ['RESOURCE_EXHAUSTED', 'quota_exceeded'])
   assert.match(full.message, /memory is full to 80 %/)
   told(full)
   assert.ok(ids.length >= 40, `${ids.length} were accepted`)
-  // the other tenant
-  const g = await gworker.subscribe({ max_in_flight: 1 })
-  const d = await g.delivery()
-  assert.equal(d.lease.handoff_id, theirs)
-  assert.equal((await g.complete(d, { refund: 'draft' })).ok, true)
-  assert.equal((await gplanner.get(theirs)).result.payload.toString(), '{"refund":"draft"}')
-  g.cut()
-  // the one that filled it
-  await fill()
   const s = await worker.subscribe({ max_in_flight: 1 })
   for (let i = 0; i < 3; i++) assert.equal((await s.complete(await s.delivery())).ok, true)
   await s.leave()
   await fill()
-  for (const id of ids) await planner.cancel(id).catch((e) => assert.equal(refusalOf(e).code, 'FAILED_PRECONDITION'))
-  assert.equal((await planner.get(ids.at(-1))).state, 'HANDOFF_STATE_CANCELLED')
-  await until('room, when what has ended is forgotten', () => planner.submit().then(() => true, () => false), 30000)
-  await gplanner.submit()
-}, { limits: { waiting_bytes_per_tenant: 0, waiting_bytes_per_sender: 0 }, change: SMALL }), 120000)
+  const last = ids.at(-1)
+  await cancelAll(planner, ids)
+  assert.equal((await planner.get(last)).state, 'HANDOFF_STATE_CANCELLED')
+  await room(planner)
+}, { limits: UNCAPPED, change: SMALL, agents: ACME }), 120000)
 
 // ---- who reads slowly ----
 

@@ -181,7 +181,7 @@ static void test_defaults(void **state)
 	assert_int_equal(s.max_per_sender, 25000);
 	assert_int_equal(s.max_bytes_per_sender, 256 << 20);
 	assert_int_equal(c->waiting_per_tenant, 0);
-	assert_int_equal(c->waiting_bytes_per_tenant, 512 << 20);
+	assert_int_equal(c->waiting_bytes_per_tenant, 0);
 	assert_int_equal(c->rate_per_agent, 0);
 	assert_int_equal(s.clock_skew_ms, 30000);
 	assert_int_equal(s.keep_finished_ms, 86400000);
