@@ -10,7 +10,7 @@
 #include "base/secret.h"
 #include "rpc/desk.h"
 #include "rpc/follow.h"
-#include "rpc/rates.h"
+#include "rpc/quota.h"
 #include "rpc/table.h"
 
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
@@ -220,27 +220,6 @@ void pipeline_answer(struct op *op, ProtobufCMessage *m)
 	op_after_audit(op, op_audit(op, op->row->event), answer_release);
 }
 
-/* Before anything of it is read, so that what is too much costs little. Whether it may go on; else v says why not, unless the connection
- * was ended: the message is then as if it had not come. */
-static bool in_time(struct op *op, struct rpc_call *rc, struct verdict *v)
-{
-	uint32_t rate = op->agent && op->agent->rate_per_s ? op->agent->rate_per_s : op->world->quotas.rate_per_agent, wait;
-	enum rate_answer answer;
-
-	*v = verdict_allow();
-	if (!op->agent || !rate || op->parks || op->w->draining || !rc->row->is_submit || !rc->row->is_submit(op))
-		return true;
-	answer = rates_take(op->w->env.rates, op->agent->key, rate, clock_mono_ms(), &wait);
-	if (answer == RATE_TAKEN)
-		return true;
-	*v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "%s sends more than %u submits a second: wait %u ms, send more slowly, or raise %s",
-			  op->agent->name, rate, wait, op->agent->rate_per_s ? "its rate_per_s" : "limits.rate_per_agent");
-	v->retry_after_ms = wait;
-	if (answer == RATE_FLOOD)
-		call_end_connection(rc->c, "too_many_refused");
-	return answer == RATE_OVER;
-}
-
 /* Design step 1 and the first half of step 2. */
 static struct verdict gates(struct op *op, struct rpc_call *rc)
 {
@@ -270,7 +249,7 @@ static void run(struct op *op)
 	identify(op, rc);
 	if (op->agent && !rc->agent_key)
 		rc->agent_key = op->agent->key;
-	if (!in_time(op, rc, &v)) {
+	if (!quota_rate(op, rc, &v)) {
 		op_end(op);
 		return;
 	}

@@ -2,7 +2,6 @@
  * travels. The decision itself is decide.c; what is stored is task.c. */
 #include "rpc/submit.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,12 +12,11 @@
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/pipeline.h"
-#include "rpc/tenants.h"
+#include "rpc/quota.h"
 #include "wire/prescan.h"
 
 #define PIPE_SUBMIT 1 /* PipeFrame.submit */
 #define PIPE_CREDENTIAL 2
-#define TENANT_RETRY_MS 1000
 #define SUBMIT_REF 3  /* SubmitRequest.ref */
 
 enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
@@ -177,55 +175,6 @@ static void refused(struct op *op, enum reason r, const char *field, const char 
 	deny(op, v);
 }
 
-/* Who has too much of what, and what makes room. */
-static void over_cap(struct op *op, enum store_cap over, uint32_t retry_ms)
-{
-	const struct store_slot_limits *l = &op->w->env.slot_limits;
-	const char *route = ((struct submit *)op->state)->d.profile->route, *who = op->agent->name;
-	char text[300];
-
-	switch (over) {
-	case CAP_SENDER:
-		snprintf(text, sizeof text, "%" PRIu64 " handoffs of %s wait on %s, and more may not (limits.waiting_per_sender): "
-			 "wait until some are served, or cancel some", l->max_per_sender, who, route);
-		break;
-	case CAP_SENDER_BYTES:
-		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes of %s would wait on %s (limits.waiting_bytes_per_sender): "
-			 "wait until some are served, or cancel some", l->max_bytes_per_sender, who, route);
-		break;
-	case CAP_ROUTE:
-		snprintf(text, sizeof text, "%" PRIu64 " handoffs wait on %s, and more may not (limits.waiting_per_route): "
-			 "wait until some are served", l->max_waiting, route);
-		break;
-	case CAP_ROUTE_BYTES:
-		snprintf(text, sizeof text, "with this one more than %" PRIu64 " bytes would wait on %s (limits.waiting_bytes): "
-			 "wait until some are served", l->max_waiting_bytes, route);
-		break;
-	default:
-		snprintf(text, sizeof text, "the store's memory is full to 80 %%, and new work must wait: serve or cancel what waits, shorten "
-			 "store.keep_finished, or give Redis more memory");
-	}
-	refused(op, REASON_QUOTA_EXCEEDED, over == CAP_MEMORY ? "" : "route", text, retry_ms);
-}
-
-/* The same of a tenant. */
-static void over_tenant(struct op *op, enum tenant_over over, const struct tenant_room *room)
-{
-	bool bytes = over == TENANT_BYTES;
-	char text[300];
-
-	if (over == TENANT_SHARE)
-		snprintf(text, sizeof text, "the store's memory is full to %d %%, and tenant %s keeps %" PRIu64 " bytes in it, more than its share: "
-			 "wait until some are served and forgotten (store.keep_finished), or give Redis more memory", SHARE_FROM_PERCENT,
-			 op->agent->tenant, room->kept);
-	else
-		snprintf(text, sizeof text, "%" PRIu64 " handoffs of %" PRIu64 " bytes wait on the routes of tenant %s, and no more than %" PRIu64
-			 " %s may (limits.%s): wait until some are served, or cancel some", room->waiting, room->bytes, op->agent->tenant,
-			 bytes ? room->max_bytes : room->max, bytes ? "bytes" : "handoffs",
-			 bytes ? "waiting_bytes_per_tenant" : "waiting_per_tenant");
-	refused(op, REASON_QUOTA_EXCEEDED, "", text, TENANT_RETRY_MS);
-}
-
 static void store_answered(struct op *op, const struct store_answer *a)
 {
 	struct submit *s = op->state;
@@ -233,7 +182,7 @@ static void store_answered(struct op *op, const struct store_answer *a)
 
 	op->on_answer = NULL;
 	if (s->entered)
-		tenants_leave(op->w->env.tenants, op->agent->tenant, s->stored.n);
+		quota_tenant_leave(op, s->stored.n);
 	switch (a->status) {
 	case STORE_OK:
 		accepted(op, a, to);
@@ -248,7 +197,8 @@ static void store_answered(struct op *op, const struct store_answer *a)
 		refused(op, REASON_IDEMPOTENCY_CONFLICT, "idempotency_key", "this key was used for a different request: use a new one", 0);
 		break;
 	case STORE_QUOTA:
-		over_cap(op, a->over, a->retry_after_ms ? a->retry_after_ms : 1000);
+		s->id_text[0] = '\0';
+		deny(op, quota_cap(op, s->d.profile->route, a->over, a->retry_after_ms));
 		break;
 	case STORE_STALE:
 		refused(op, REASON_STALE_ENVELOPE, "issued_at_ms",
@@ -260,20 +210,6 @@ static void store_answered(struct op *op, const struct store_answer *a)
 	}
 	if (to)
 		subscriber_pump_starved(to);
-}
-
-/* Is there room for it in what its tenant may have? Else it is denied. */
-static bool enters(struct op *op)
-{
-	const struct world_quotas *q = &op->world->quotas;
-	struct submit *s = op->state;
-	struct tenant_room room = {.max = q->waiting_per_tenant, .max_bytes = q->waiting_bytes_per_tenant, .tenants = op->world->tenants};
-	enum tenant_over over = tenants_enter(op->w->env.tenants, op->agent->tenant, s->stored.n, &room);
-
-	s->entered = over == TENANT_FITS;
-	if (!s->entered)
-		over_tenant(op, over, &room);
-	return s->entered;
 }
 
 static void store_it(struct op *op)
@@ -296,6 +232,7 @@ static void store_it(struct op *op)
 		.max_attempts = (uint8_t)s->d.profile->max_attempts,
 	};
 	uint8_t digest[SHA256_BYTES];
+	struct verdict v;
 
 	s->d.state = state;
 	handoff_id_make(op->agent->tenant, s->d.profile->route, op->agent->name, s->e.nonce, &s->id);
@@ -314,8 +251,13 @@ static void store_it(struct op *op)
 		deny(op, pipeline_no_memory());
 		return;
 	}
-	if (!enters(op))
+	v = quota_tenant_enter(op, s->stored.n);
+	s->entered = verdict_ok(&v);
+	if (!s->entered) {
+		s->id_text[0] = '\0';
+		deny(op, v);
 		return;
+	}
 	/* A lease whose answer is lost costs an attempt: the only one is not risked. */
 	if (state == STATE_QUEUED && s->d.profile->max_attempts > 1)
 		s->offered = desk_offer(op->w, op->agent->tenant, s->d.profile->route, &a.owner);
