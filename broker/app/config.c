@@ -314,6 +314,15 @@ static int check_store(struct config_reader *r, const struct yaml_node *root)
 
 #define BURST_S 10 /* what a budget of frames saves up, in seconds of its rate */
 
+/* A cap under which the largest envelope that is taken would never fit is a mistake. */
+static int check_holds_one(struct config_reader *r, const struct yaml_node *root, const char *key, uint64_t bytes)
+{
+	if (!bytes || bytes >= r->config->max_payload + MESSAGE_ROOM)
+		return 0;
+	return config_error(r, node_at(root, "limits", key),
+			    "limits.%s is too small for one payload of envelope.max_payload: it must be at least that and 1MiB, or 0 for no cap", key);
+}
+
 /* Get answers with a handoff's payload and its result at once. */
 static int finish_limits(struct config_reader *r, const struct yaml_node *root)
 {
@@ -324,6 +333,9 @@ static int finish_limits(struct config_reader *r, const struct yaml_node *root)
 		return config_error(r, node_at(root, "limits", "buffered_per_connection"),
 				    "limits.buffered_per_connection is too small for two payloads of envelope.max_payload: it must be "
 				    "at least twice that and 2MiB");
+	if (check_holds_one(r, root, "waiting_bytes_per_sender", c->waiting_bytes_per_sender)
+	    || check_holds_one(r, root, "waiting_bytes_per_tenant", c->waiting_bytes_per_tenant))
+		return -1;
 	c->server.partial_bytes = c->buffered_per_connection;
 	h2->connection_queue = (uint32_t)c->buffered_per_connection;
 	h2->reset_burst = BURST_S * h2->reset_rate;
@@ -410,6 +422,8 @@ struct store_slot_limits config_slot_limits(const struct config *c)
 	return (struct store_slot_limits){
 		.max_waiting = c->waiting_per_route,
 		.max_waiting_bytes = c->waiting_bytes,
+		.max_per_sender = c->waiting_per_sender,
+		.max_bytes_per_sender = c->waiting_bytes_per_sender,
 		.clock_skew_ms = (uint32_t)c->clock_skew_ms,
 		.keep_finished_ms = c->store_keep_finished_ms,
 		.max_lost = c->store_max_lost,

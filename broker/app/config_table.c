@@ -286,6 +286,11 @@ const struct config_row config_rows[] = {
 	{"limits.waiting_per_route", KIND_NUMBER, C_NUM(waiting_per_route), .def = "100000", .min = 1,
 	 .max = 100000000},
 	{"limits.waiting_bytes", KIND_SIZE, C_NUM(waiting_bytes), .def = "4GiB", .min = MIB, .max = 1024 * GIB},
+	{"limits.waiting_per_sender", KIND_NUMBER, C_NUM(waiting_per_sender), .def = "25000", .max = 100000000},
+	{"limits.waiting_bytes_per_sender", KIND_SIZE, C_NUM(waiting_bytes_per_sender), .def = "256MiB", .max = 1024 * GIB},
+	{"limits.waiting_per_tenant", KIND_NUMBER, C_NUM(waiting_per_tenant), .def = "0", .max = 1000000000},
+	{"limits.waiting_bytes_per_tenant", KIND_SIZE, C_NUM(waiting_bytes_per_tenant), .def = "0", .max = 1024 * GIB},
+	{"limits.rate_per_agent", KIND_NUMBER, C_NUM(rate_per_agent), .def = "0", .max = 1000000},
 
 	{.path = "audit", .kind = KIND_SECTION},
 	{"audit.file", KIND_PATH, C(audit_file), .def = "/var/log/baton/audit.jsonl", .required = true,
@@ -320,6 +325,7 @@ const struct config_row config_rows[] = {
 		n_serve),
 	 .max = AGENT_ROUTES_MAX},
 	{"agents[].max_in_flight", KIND_NUMBER, A(max_in_flight), .def = "1000", .min = 1, .max = 1000000},
+	{"agents[].rate_per_s", KIND_NUMBER, A(rate_per_s), .def = "0", .max = 1000000},
 	{"agents[].may_originate", KIND_BOOL, A(may_originate), .def = "false"},
 };
 const size_t config_n_rows = sizeof config_rows / sizeof config_rows[0];

@@ -209,9 +209,11 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->metrics = metrics_new();
 	n->health = health_new(clock_unix_ms());
 	n->shared = shared_new();
+	n->rates = rates_new();
+	n->tenants = tenants_new();
 	n->census = census_new(c->connections_per_agent);
 	refusals_init(&n->refusals);
-	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->census) {
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->census) {
 		problem_set(why, "out of memory");
 		node_free(n);
 		return NULL;
@@ -373,6 +375,8 @@ void node_free(struct node *n)
 	census_free(n->census);
 	refusals_clear(&n->refusals);
 	shared_free(n->shared);
+	rates_free(n->rates);
+	tenants_free(n->tenants);
 	if (n->loop)
 		loop_free(n->loop);
 	metrics_free(n->metrics);

@@ -16,7 +16,9 @@
 #include "identity/peer.h"
 #include "net/server.h"
 #include "observe/audit.h"
+#include "rpc/rates.h"
 #include "rpc/reconcile.h"
+#include "rpc/tenants.h"
 #include "rpc/worker.h"
 #include "store/store.h"
 
@@ -57,6 +59,8 @@ struct node {
 	int landlock;                    /* the ABI in force; 0 = none */
 	char redis_url[1200];
 	struct shared *shared;
+	struct tenants *tenants;         /* what waits of each */
+	struct rates *rates;             /* of submits, by agent */
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
 	pthread_mutex_t trust_lock;
 	struct tls_server *tls;

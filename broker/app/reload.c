@@ -16,6 +16,8 @@ struct world *reload_make_world(struct node *n, const struct config *c, const st
 	struct issuers *issuers;
 	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
 		.max_payload = c->max_payload};
+	const struct world_quotas quotas = {.rate_per_agent = c->rate_per_agent, .waiting_per_tenant = c->waiting_per_tenant,
+		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant};
 	struct world *w;
 	size_t count;
 
@@ -37,7 +39,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, const st
 		problem_set(why, "out of memory");
 		return NULL;
 	}
-	w = world_new(r, issuers, &limits, c->audit_payload_hash);
+	w = world_new(r, issuers, &limits, &quotas, c->audit_payload_hash);
 	if (!w)
 		problem_set(why, "out of memory, or two routes of a tenant share a tag: rename one");
 	return w;
@@ -175,6 +177,8 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"store.max_lost", a->store_max_lost == b->store_max_lost},
 		{"limits.waiting_per_route", a->waiting_per_route == b->waiting_per_route},
 		{"limits.waiting_bytes", a->waiting_bytes == b->waiting_bytes},
+		{"limits.waiting_per_sender", a->waiting_per_sender == b->waiting_per_sender},
+		{"limits.waiting_bytes_per_sender", a->waiting_bytes_per_sender == b->waiting_bytes_per_sender},
 		{"envelope.window", a->envelope_window_ms == b->envelope_window_ms},
 		{"envelope.clock_skew", a->clock_skew_ms == b->clock_skew_ms},
 		{"assertion.key_file", strcmp(a->assertion_key_file, b->assertion_key_file) == 0},

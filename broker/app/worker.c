@@ -136,6 +136,27 @@ static void store_incarnation(void *user, const char *tenant, const char *route,
 		  F_STR("remedy", "was an old copy of Redis' data put back? What was finished since would be delivered again: look first, then resume the route"));
 }
 
+static void store_waiting(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes)
+{
+	struct node_worker *w = user;
+
+	tenants_saw(w->node->tenants, tenant, route, handoffs, bytes, clock_mono_ms());
+}
+
+static void store_kept(void *user, const char *tenant, const char *route, uint64_t bytes)
+{
+	struct node_worker *w = user;
+
+	tenants_keeps(w->node->tenants, tenant, route, bytes, clock_mono_ms());
+}
+
+static void store_memory(void *user, uint64_t used, uint64_t max)
+{
+	struct node_worker *w = user;
+
+	tenants_memory(w->node->tenants, used, max);
+}
+
 static void store_count(void *user, const char *function, const char *result, unsigned items)
 {
 	struct node_worker *w = user;
@@ -155,7 +176,8 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
 		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .keys = n->seal,
 		.limits = config_slot_limits(c), .node = c->node, .state_dir = c->state_dir, .max_pending = 65536,
-		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation, .count = store_count, .user = w,
+		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation,
+		.on_waiting = store_waiting, .on_kept = store_kept, .on_memory = store_memory, .count = store_count, .user = w,
 	};
 
 	return store_redis_new(w->loop, &s, w->index == 0, why);
@@ -167,7 +189,8 @@ static bool parts(struct node_worker *w, struct problem *why)
 	struct rpc_env env = {
 		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
-		.shared = n->shared, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.shared = n->shared, .rates = n->rates, .tenants = n->tenants,
+		.ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};

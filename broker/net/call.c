@@ -16,7 +16,7 @@
 #include "net/trailers.h"
 #include "net/worker.h"
 
-enum { H2_NO_ERROR = 0, H2_REFUSED_STREAM = 7, H2_CANCEL = 8 };
+enum { H2_NO_ERROR = 0, H2_REFUSED_STREAM = 7, H2_CANCEL = 8, H2_ENHANCE_YOUR_CALM = 11 };
 
 static struct call **bucket_of(struct conn *c, int32_t stream)
 {
@@ -493,6 +493,11 @@ void call_end(struct call *call, enum grpc_status status, const char *message, c
 	trailers_clear(&t);
 	conn_touch(c);
 	conn_check_by(c, c->worker->now_ms + c->worker->limits.stalled_ms);
+}
+
+void call_end_connection(struct call *call, const char *why)
+{
+	conn_close(call->conn, H2_ENHANCE_YOUR_CALM, why);
 }
 
 bool call_post(struct call_worker *w, void (*fn)(void *arg), void *arg)

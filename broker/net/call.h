@@ -71,6 +71,9 @@ struct call_trailer {
 /* Ends the call; later calls of it do nothing. message may be NULL. */
 void call_end(struct call *c, enum grpc_status status, const char *message, const struct call_trailer *t, size_t n);
 
+/* Ends the connection and all calls on it, this one too, once what was sent is out: GOAWAY ENHANCE_YOUR_CALM with `why`, one word, kept. */
+void call_end_connection(struct call *c, const char *why);
+
 /* Runs fn(arg) on worker w's thread; from any thread. */
 bool call_post(struct call_worker *w, void (*fn)(void *arg), void *arg);
 

@@ -20,6 +20,8 @@ enum metric {
 	METRIC_SUBSCRIBERS,            /* gauge   route */
 	METRIC_IN_FLIGHT,              /* gauge   route */
 	METRIC_WAITING,                /* gauge   tenant, route */
+	METRIC_TENANT_WAITING,         /* gauge   tenant */
+	METRIC_TENANT_WAITING_BYTES,   /* gauge   tenant */
 	METRIC_OLDEST,                 /* gauge   tenant, route: when the oldest that is ready was accepted, seconds since 1970; 0 = none is */
 	METRIC_DEAD_LETTERS,           /* gauge   tenant, route */
 	METRIC_ROUTE_STATE,            /* gauge   tenant, route: 1 paused + 2 closed */

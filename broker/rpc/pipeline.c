@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "rpc/desk.h"
 #include "rpc/follow.h"
+#include "rpc/quota.h"
 #include "rpc/table.h"
 
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
@@ -248,7 +249,12 @@ static void run(struct op *op)
 	identify(op, rc);
 	if (op->agent && !rc->agent_key)
 		rc->agent_key = op->agent->key;
-	v = gates(op, rc);
+	if (!quota_rate(op, rc, &v)) {
+		op_end(op);
+		return;
+	}
+	if (verdict_ok(&v))
+		v = gates(op, rc);
 	if (!verdict_ok(&v)) {
 		v.retry_after_ms = v.reason == REASON_DRAINING ? 200 : v.retry_after_ms;
 		if (rc->row->on_refused)

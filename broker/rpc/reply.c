@@ -9,6 +9,8 @@
 #include "rpc/table.h"
 #include "wire/grpc.h"
 
+#define QUOTA_RETRY_MS 1000
+
 static struct slice pack(struct rpc_worker *w, const ProtobufCMessage *m)
 {
 	size_t n = protobuf_c_message_get_packed_size(m);
@@ -39,6 +41,12 @@ void reply_unary(struct rpc_call *rc, const ProtobufCMessage *m)
 	call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 }
 
+/* Whoever has too much is always told when to come again. */
+static uint32_t retry_after(const struct verdict *v)
+{
+	return v->retry_after_ms || v->reason != REASON_QUOTA_EXCEEDED ? v->retry_after_ms : QUOTA_RETRY_MS;
+}
+
 pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char *policy_version)
 {
 	Baton__V1__Decision *d = arena_alloc(a, sizeof *d);
@@ -52,7 +60,7 @@ pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char
 	d->policy_version = arena_strdup(a, policy_version);
 	d->message = arena_strdup(a, v->message);
 	d->field = arena_strdup(a, v->field);
-	d->retry_after_ms = v->retry_after_ms;
+	d->retry_after_ms = retry_after(v);
 	while (n < 8 && v->missing_scopes[n][0])
 		n++;
 	d->missing_scopes = n ? arena_alloc(a, n * sizeof *d->missing_scopes) : NULL;
@@ -80,7 +88,7 @@ static struct slice details(struct rpc_worker *w, const struct verdict *v, const
 	struct arena *a = arena_new(16384);
 	pb_decision *d = a ? reply_decision(a, v, policy) : NULL;
 	struct grpc_details g = {.status = reason_info(v->reason)->grpc, .message = slice_str(message),
-		.reason = reason_text(v->reason), .metadata = m, .n_metadata = n, .retry_after_ms = v->retry_after_ms};
+		.reason = reason_text(v->reason), .metadata = m, .n_metadata = n, .retry_after_ms = retry_after(v)};
 
 	if (d) {
 		g.any_type = "type.googleapis.com/baton.v1.Decision";
@@ -113,8 +121,8 @@ void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict
 
 	snprintf(message, sizeof message, "%s%s%s", reason_text(v->reason), v->message[0] ? ": " : "", v->message);
 	snprintf(now, sizeof now, "%lld", (long long)clock_unix_ms());
-	if (v->retry_after_ms)
-		snprintf(retry, sizeof retry, "%u", v->retry_after_ms);
+	if (retry_after(v))
+		snprintf(retry, sizeof retry, "%u", retry_after(v));
 	buf_init(&out, 8192);
 	trailer(&ts, "baton-reason", slice_str(reason_text(v->reason)));
 	trailer(&ts, "baton-trace-id", slice_str(trace_id));

@@ -12,9 +12,11 @@
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/pipeline.h"
+#include "rpc/quota.h"
 #include "wire/prescan.h"
 
 #define PIPE_SUBMIT 1 /* PipeFrame.submit */
+#define PIPE_CREDENTIAL 2
 #define SUBMIT_REF 3  /* SubmitRequest.ref */
 
 enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
@@ -29,6 +31,7 @@ struct submit {
 	uint64_t offered;                  /* the subscriber (its call) that it could be leased to at once; 0 = none */
 	pb_task *task;                     /* as it is stored */
 	struct slice stored;
+	bool entered;                      /* counted for its tenant until the store has answered */
 	char id_text[HANDOFF_ID_TEXT + 1]; /* "" = none to tell */
 	Baton__V1__Receipt *receipt;       /* NULL: the verdict is a denial */
 };
@@ -178,6 +181,8 @@ static void store_answered(struct op *op, const struct store_answer *a)
 	struct subscriber *to = s->offered ? desk_offer_over(op->w, s->offered) : NULL;
 
 	op->on_answer = NULL;
+	if (s->entered)
+		quota_tenant_leave(op, s->stored.n);
 	switch (a->status) {
 	case STORE_OK:
 		accepted(op, a, to);
@@ -195,8 +200,8 @@ static void store_answered(struct op *op, const struct store_answer *a)
 		refused(op, REASON_ROUTE_DISABLED, "route", "the route takes no new work: its operator has closed it", 0);
 		break;
 	case STORE_QUOTA:
-		refused(op, REASON_QUOTA_EXCEEDED, "route", "too much work waits on this route: try again later",
-			a->retry_after_ms ? a->retry_after_ms : 1000);
+		s->id_text[0] = '\0';
+		deny(op, quota_cap(op, s->d.profile->route, a->over, a->retry_after_ms));
 		break;
 	case STORE_STALE:
 		refused(op, REASON_STALE_ENVELOPE, "issued_at_ms",
@@ -230,6 +235,7 @@ static void store_it(struct op *op)
 		.max_attempts = (uint8_t)s->d.profile->max_attempts,
 	};
 	uint8_t digest[SHA256_BYTES];
+	struct verdict v;
 
 	s->d.state = state;
 	handoff_id_make(op->agent->tenant, s->d.profile->route, op->agent->name, s->e.nonce, &s->id);
@@ -246,6 +252,13 @@ static void store_it(struct op *op)
 	a.task = s->stored = s->task ? task_pack(op, s->task) : slice_of(NULL, 0);
 	if (!a.task.n) {
 		deny(op, pipeline_no_memory());
+		return;
+	}
+	v = quota_tenant_enter(op, s->stored.n);
+	s->entered = verdict_ok(&v);
+	if (!s->entered) {
+		s->id_text[0] = '\0';
+		deny(op, v);
 		return;
 	}
 	/* A lease whose answer is lost costs an attempt: the only one is not risked. */
@@ -408,6 +421,18 @@ void pipe_on_refused(struct rpc_call *rc, struct op *op, const struct verdict *v
 	s->mode = SUBMIT_PIPE;
 	s->d.policy_version = "";
 	deny(op, *v);
+}
+
+bool submit_always(const struct op *op)
+{
+	(void)op;
+	return true;
+}
+
+/* All but a frame that is a credential and nothing else. */
+bool pipe_is_submit(const struct op *op)
+{
+	return prescan_field_bytes(op->raw, PIPE_SUBMIT).p || !prescan_field_bytes(op->raw, PIPE_CREDENTIAL).p;
 }
 
 void pipe_on_half_close(struct rpc_call *rc)

@@ -9,5 +9,7 @@ void run_on_message(struct rpc_call *rc, struct op *op);
 void pipe_on_message(struct rpc_call *rc, struct op *op);
 void pipe_on_half_close(struct rpc_call *rc);
 void pipe_on_refused(struct rpc_call *rc, struct op *op, const struct verdict *v);
+bool submit_always(const struct op *op);
+bool pipe_is_submit(const struct op *op);
 
 #endif

@@ -31,6 +31,8 @@ struct rpc_row {
 	void (*on_gone)(struct rpc_call *rc);
 	/* A gate refused the message in op->raw. Owns the op. NULL: the call ends with the denial. */
 	void (*on_refused)(struct rpc_call *rc, struct op *op, const struct verdict *v);
+	/* Does the message in op->raw count towards its agent's rate? NULL: never. */
+	bool (*is_submit)(const struct op *op);
 };
 
 /* Many messages, one way or the other, so that the call may outlive the configuration that it began with. */

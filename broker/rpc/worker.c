@@ -13,6 +13,7 @@
 #include "rpc/reconcile.h"
 #include "rpc/revoke.h"
 #include "rpc/subscribe.h"
+#include "rpc/tenants.h"
 #include "rpc/whoami.h"
 
 #define TOKEN_CACHE 4096
@@ -249,6 +250,14 @@ static void count_cache(struct rpc_worker *w)
 	w->seen_misses = misses;
 }
 
+static void show_tenant(void *arg, const char *tenant, uint64_t handoffs, uint64_t bytes)
+{
+	struct rpc_worker *w = arg;
+
+	metrics_set(w->env.metrics, METRIC_TENANT_WAITING, tenant, NULL, (int64_t)handoffs);
+	metrics_set(w->env.metrics, METRIC_TENANT_WAITING_BYTES, tenant, NULL, (int64_t)bytes);
+}
+
 void rpc_worker_tick(struct rpc_worker *w)
 {
 	int64_t now = clock_mono_ms();
@@ -268,6 +277,7 @@ void rpc_worker_tick(struct rpc_worker *w)
 		registry_each_route(w->world->registry, keep_route, w);
 		if (w->rounds++ % LOOKS_APART == 0)
 			registry_each_route(w->world->registry, look_at_route, w);
+		tenants_each(w->env.tenants, now, show_tenant, w);
 	}
 	rpc_worker_tail(w);
 }

@@ -14,6 +14,8 @@
 #include "rpc/world.h"
 #include "store/store.h"
 
+struct rates;     /* rpc/rates.h */
+struct tenants;   /* rpc/tenants.h */
 struct reconcile; /* rpc/reconcile.h */
 
 /* Keys that a token needs and that are not there. */
@@ -38,6 +40,8 @@ struct rpc_env {
 	struct assertion_key *assertion;  /* NULL: none is signed */
 	const char *assertion_issuer;
 	struct shared *shared;
+	struct rates *rates;
+	struct tenants *tenants;
 	void (*ask_tail)(void *arg); /* have rpc_worker_tail() run at this tick's tail */
 	/* These keys should be fetched. True: a fetch is under way or will be, and rpc_worker_keys_settled() will follow. False: it was looked
 	 * for already, or the agent has asked too often. */

@@ -46,7 +46,54 @@ static void index_route(void *arg, const char *tenant, const struct profile *p)
 	free(r);
 }
 
-struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, bool audit_payload_hash)
+/* ---- how many tenants have agents ---- */
+
+struct name {
+	char text[64];
+	UT_hash_handle hh;
+};
+
+struct names {
+	struct name *set;
+	bool failed;
+};
+
+static void count_tenant(void *arg, const struct agent *a)
+{
+	struct names *names = arg;
+	struct name *n = NULL;
+
+	HASH_FIND_STR(names->set, a->tenant, n);
+	if (n)
+		return;
+	n = calloc(1, sizeof *n);
+	if (n) {
+		memcpy(n->text, a->tenant, sizeof n->text);
+		HASH_ADD_STR(names->set, text, n);
+		if (TABLE_HAS(n, hh))
+			return;
+		free(n);
+	}
+	names->failed = true;
+}
+
+/* false: out of memory. */
+static bool count_tenants(struct world *w)
+{
+	struct names names = {NULL, false};
+	struct name *n, *next;
+
+	registry_each_agent(w->registry, count_tenant, &names);
+	w->tenants = HASH_COUNT(names.set);
+	HASH_ITER(hh, names.set, n, next) {
+		HASH_DEL(names.set, n);
+		free(n);
+	}
+	return !names.failed;
+}
+
+struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, const struct world_quotas *quotas,
+			bool audit_payload_hash)
 {
 	struct world *w = calloc(1, sizeof *w);
 	struct index x = {w, false};
@@ -60,9 +107,10 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 	w->registry = r;
 	w->issuers = i;
 	w->envelope = *limits;
+	w->quotas = *quotas;
 	w->audit_payload_hash = audit_payload_hash;
 	registry_each_route(r, index_route, &x);
-	if (x.failed) {
+	if (!count_tenants(w) || x.failed) {
 		world_unref(w);
 		return NULL;
 	}
@@ -71,7 +119,7 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 
 struct world *world_with_issuers(const struct world *w, struct issuers *i)
 {
-	return world_new(registry_ref(w->registry), i, &w->envelope, w->audit_payload_hash);
+	return world_new(registry_ref(w->registry), i, &w->envelope, &w->quotas, w->audit_payload_hash);
 }
 
 struct world *world_ref(struct world *w)

@@ -13,11 +13,19 @@
 #include "registry/registry.h"
 #include "store/store.h"
 
+/* What agents and tenants may use up; 0 = no cap. */
+struct world_quotas {
+	uint32_t rate_per_agent;   /* submits a second of an agent that has no rate of its own */
+	uint64_t waiting_per_tenant, waiting_bytes_per_tenant;
+};
+
 struct world {
 	atomic_int refs;
 	struct registry *registry; /* one ref each */
 	struct issuers *issuers;
 	struct envelope_limits envelope;
+	struct world_quotas quotas;
+	size_t tenants;            /* that have agents */
 	bool audit_payload_hash;   /* audit.payloads: hash */
 	struct world_route *routes; /* by tag */
 };
@@ -32,7 +40,8 @@ struct world_route {
 
 /* Takes over the caller's refs of both. NULL, and the refs dropped, when memory is out or two routes of a tenant share a tag (one chance
  * in four thousand million a pair: rename one). */
-struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, bool audit_payload_hash);
+struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, const struct world_quotas *quotas,
+			bool audit_payload_hash);
 /* The same world with other keys; takes over the issuers' ref. NULL as above. */
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
 struct world *world_ref(struct world *w);

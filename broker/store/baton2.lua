@@ -9,6 +9,8 @@
 -- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
+-- In m: w and wb, handoffs that wait and their bytes; kb, bytes of all blobs that are kept: tasks, outcomes
+--   c hash, sender to number 4 and bytes 6 of what waits of it; who has nothing waiting has no field
 --   b:<id><token> a sealed blob   e:<id> list, events
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
@@ -21,8 +23,8 @@
 -- Alias, 47 bytes: 1 'A'  2-17 id of the first handoff  18-25 sender  26-33 bytes_print  34-39 accepted_at  40-47 token
 -- Event: 1 state  2-7 at  8-11 cursor  12 attempt  13-20 owner  21-28 token  29- sealed body
 -- Lease hint: fence before the first 8, then id 16 and number of the fence from there 1, counted from 0
--- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, extra 6, epoch 4, then one entry an item:
---   status 1, flags 1, id 16, record 119 (zeros when there is none)
+-- Answer: 'O' (the slot must be opened) or 'K' now 6, waiting 6, their bytes 6, extra 6, epoch 4, then one entry an item:
+--   status 1, flags 1 (accept over a cap: which one), id 16, record 119 (zeros when there is none)
 
 local call, try, type_of, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
 local NONE, ZERO6, ZERO8, INIT, MARK
@@ -32,6 +34,7 @@ local CANCELLED, EXPIRED, DEAD = 13, 14, 15
 local OK, REPLAYED, DUPLICATE, CONFLICT, QUOTA, STALE, LOST, NOT_FOUND, WRONG, CLOSED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 local FINISH_STATE = {[0] = 10, [1] = 11, [2] = 12, [6] = 14}
 local RETRY, RELEASE, QUARANTINE = 3, 4, 5
+local OVER_SENDER, OVER_SENDER_BYTES, OVER_ROUTE, OVER_ROUTE_BYTES = 1, 2, 3, 4
 
 local LIMIT_POPS = 1024      -- ids one lease call takes from the queues
 local LIMIT_TICK = 256       -- ids of one kind that a tick looks at
@@ -51,7 +54,7 @@ local function init()
 	NONE, ZERO6, ZERO8 = rep('\0', 119), rep('\0', 6), rep('\0', 8)
 	INIT = '\0\0\0\1' .. rep('\0', 42) -- of a new record, from the cursor on
 	MARK = {}
-	for status = 0, 15 do MARK[2 * status], MARK[2 * status + 1] = char(status, 0), char(status, 1) end
+	for mark = 0, 127 do MARK[mark] = char(floor(mark / 8), mark % 8) end
 	try, type_of = redis.pcall, type
 	call = redis.call
 end
@@ -65,8 +68,8 @@ local function fresh(inc)
 	return find(call('INFO', 'replication'), 'master_replid:' .. inc .. '\r\n', 1, true)
 end
 
-local function head(now, w, extra, epoch)
-	return pack('>BI6I6I6I4', 75, now, max(w, 0), extra, tonumber(epoch or 0))
+local function head(now, w, wb, extra, epoch)
+	return pack('>BI6I6I6I6I4', 75, now, max(tonumber(w or 0), 0), max(tonumber(wb or 0), 0), extra, tonumber(epoch or 0))
 end
 
 local function class(rec)
@@ -139,12 +142,52 @@ end
 
 -- Entry j of an answer. Three pieces that exist already cost less than one new string.
 local function entry(out, j, status, flags, id, rec)
-	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[2 * status + flags], id, rec and #rec == 119 and rec or NONE
+	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[8 * status + flags], id, rec and #rec == 119 and rec or NONE
+end
+
+-- What waits, of the slot and of each sender, as a call changes it: who has the senders in question, n and b by how much.
+local function tally(w, wb)
+	return {w = tonumber(w or 0), wb = tonumber(wb or 0), who = {}, n = {}, b = {}}
+end
+
+-- One more waits (1), or one less (-1).
+local function waits(t, rec, by)
+	local who, size = sub(rec, 2, 9), by * size_of(rec)
+	local n = t.n[who]
+	t.w, t.wb = t.w + by, t.wb + size
+	if n then
+		t.n[who], t.b[who] = n + by, t.b[who] + size
+	else
+		t.who[#t.who + 1], t.n[who], t.b[who] = who, by, size
+	end
+end
+
+-- Number and bytes, as c has them.
+local function share(v)
+	if not v or #v ~= 10 then return 0, 0 end
+	return unpk('>I4I6', v)
+end
+
+-- Brings c up to date. Its type was looked at before the first write.
+local function settle(kc, t)
+	if #t.who == 0 then return end
+	local was, set, gone = call('HMGET', kc, tun(t.who)), {}, {}
+	for j = 1, #t.who do
+		local who, n, b = t.who[j], share(was[j])
+		n, b = n + t.n[who], max(b + t.b[who], 0)
+		if n > 0 then
+			set[#set + 1], set[#set + 2] = who, pack('>I4I6', n, b)
+		elseif was[j] then
+			gone[#gone + 1] = who
+		end
+	end
+	if #set > 0 then call('HSET', kc, tun(set)) end
+	if #gone > 0 then call('HDEL', kc, tun(gone)) end
 end
 
 -- What waits, counted anew after damage: exactly for the first LIMIT_POPS ids of each place.
 local function recount(k)
-	local w, wb, seen = 0, 0, {}
+	local t, seen = tally(), {}
 	for j = 4, 8 do
 		local range, size = 'LRANGE', 'LLEN'
 		if j > 6 then range, size = 'ZRANGE', 'ZCARD' end
@@ -153,12 +196,12 @@ local function recount(k)
 		for n = 1, #ids do
 			if whole(recs[n]) and byte(recs[n], 67) < LEASED and not seen[ids[n]] then
 				seen[ids[n]] = true
-				w, wb = w + 1, wb + size_of(recs[n])
+				waits(t, recs[n], 1)
 			end
 		end
-		w = w + call(size, k[j]) - #ids
+		t.w = t.w + call(size, k[j]) - #ids
 	end
-	return w, wb
+	return t
 end
 
 -- While `paused` is '1' nothing is leased; an operator takes it away. 2: it was set, because too many are lost.
@@ -168,22 +211,39 @@ local function pause_if(km, lost, limit)
 	return 2
 end
 
--- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra = sequence, then flags 1
--- (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the floor to now and lifts
--- the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again because the answer was lost, the same again. Is more lost than may be, the slot
--- is paused: what came back may be an old copy, in which finished work waits.
+-- c holds nothing but what t counted.
+local function forget_senders(kc, t)
+	local set = {}
+	call('UNLINK', kc)
+	call('HSET', kc, '.', '1')
+	for j = 1, t and #t.who or 0 do
+		local who = t.who[j]
+		set[#set + 1], set[#set + 2] = who, pack('>I4I6', t.n[who], t.b[who])
+		if #set >= 1024 or j == #t.who then
+			call('HSET', kc, tun(set))
+			set = {}
+		end
+	end
+end
+
+-- m s n q0 q1 q2 z h c · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra =
+-- sequence, then flags 1 (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the
+-- floor to now and lifts the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again
+-- because the answer was lost, the same again. Is more lost than may be, the slot is paused: what came back may be an old copy, in which
+-- finished work waits.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
-	probe('hhzlllzz', k)
+	probe('hhzlllzzh', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told', 'kb')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
 	local seq = tonumber(m[4] or call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
+	local kb = tonumber(m[12] or 0)
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
-	local marked = call('HEXISTS', ks, '.') == 1
+	local marked = call('HEXISTS', ks, '.') + call('HEXISTS', k[9], '.') == 2
 	if m[1] == inc and marked then
 		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
 		if lost > tonumber(m[10] or 0) then
@@ -191,21 +251,24 @@ local function open(k, a)
 		elseif m[11] ~= a[4] then
 			lost = 0
 		end
-		return head(now, w, seq, epoch) .. pack('>BI6I6I8', pause_if(km, lost, a[3]), lost, base, fence) .. inc
+		return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', pause_if(km, lost, a[3]), lost, base, fence) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
 	fence = max(fence, (now - FENCE_EPOCH) * FENCE_UNIT)
 	if call('HLEN', ks) == 0 then
-		w, wb = 0, 0
+		w, wb, kb = 0, 0, 0
 		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
+		forget_senders(k[9])
 	elseif not (m[4] and m[7] and m[8] and marked) then
-		w, wb = recount(k)
+		local t = recount(k)
+		w, wb, kb = t.w, t.wb, max(kb, t.wb)
+		forget_senders(k[9], t)
 	end
-	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
+	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb, 'kb', kb,
 		'found', seq, 'lost', lost, 'told', a[4])
 	call('HSET', ks, '.', '1')
-	return head(now, w, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
+	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
 end
 
 -- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
@@ -221,27 +284,31 @@ local function closed(base, ks, items)
 	return 'O'
 end
 
--- m s i z q0 q1 q2 n f h l · incarnation, node, max waiting, max bytes, skew ms, items. Item, 111 bytes: 1 id 17 the
+-- m s i z q0 q1 q2 n f h l c · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
 -- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
 -- first out holds.
 local function accept(k, a)
 	init()
-	local km, ks, items = k[1], k[2], a[6]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused')
+	local km, ks, items = k[1], k[2], a[8]
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'kb', 'closed', 'paused')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / ITEM, {}, {}, {}
+	local from, who, of_n, of_b, grew = {}, {'.'}, {}, {}, {}
 	for j = 1, n do
 		local o = (j - 1) * ITEM
-		ids[j] = sub(items, o + 1, o + 16)
+		local sender = sub(items, o + 18, o + 25)
+		ids[j], from[j] = sub(items, o + 1, o + 16), sender
+		if not of_n[sender] then who[#who + 1], of_n[sender] = sender, 0 end
 		if byte(items, o + 70) == 1 then
 			idem[#idem + 1] = sub(items, o + 54, o + 69)
 			idem_at[j] = #idem
 		end
 	end
-	local known = call('HMGET', ks, '.', tun(ids))
-	if not known[1] then return closed(base, ks, items) end
+	local known, waiting = call('HMGET', ks, '.', tun(ids)), call('HMGET', k[12], tun(who))
+	if not known[1] or not waiting[1] then return closed(base, ks, items) end
+	for j = 2, #who do of_n[who[j]], of_b[who[j]] = share(waiting[j]) end
 	local firsts = #idem > 0 and call('HMGET', k[3], tun(idem)) or {}
 	local first_ids, first_at = {}, {}
 	for j = 1, #idem do
@@ -253,15 +320,15 @@ local function accept(k, a)
 	local first_recs = #first_ids > 0 and call('HMGET', ks, tun(first_ids)) or {}
 	local now = clock(m[7])
 	local now6, seq, w, wb = pack('>I6', now), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
-	local stale = tonumber(m[5]) + tonumber(a[5])
-	local max_w, max_wb = tonumber(a[3]), tonumber(a[4])
+	local stale, kb = tonumber(m[5]) + tonumber(a[7]), tonumber(m[10] or 0)
+	local max_w, max_wb, max_n, max_b = tonumber(a[3]), tonumber(a[4]), tonumber(a[5]), tonumber(a[6])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
-	local at_once = m[9] and not m[11] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
+	local at_once = m[9] and not m[12] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
 	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
 	local fence = fences
 	for j = 1, n do
-		local o, id = (j - 1) * ITEM, ids[j]
+		local o, id, sender = (j - 1) * ITEM, ids[j], from[j]
 		local rec = mine[id] or known[j + 1]
 		local token = sub(items, o + 46, o + 53)
 		local status, flags, named, shown = OK, 0, id, nil
@@ -298,14 +365,20 @@ local function accept(k, a)
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1], order[#order + 2], f[#f + 1] = seq, id, id
-			elseif m[10] then
+			elseif m[11] then
 				status = CLOSED
-			elseif w >= max_w or wb + size > max_wb then
-				status = QUOTA
+			elseif of_n[sender] >= max_n then
+				status, flags = QUOTA, OVER_SENDER
+			elseif of_b[sender] + size > max_b then
+				status, flags = QUOTA, OVER_SENDER_BYTES
+			elseif w >= max_w then
+				status, flags = QUOTA, OVER_ROUTE
+			elseif wb + size > max_wb then
+				status, flags = QUOTA, OVER_ROUTE_BYTES
 			else
 				local state = byte(items, o + 71)
 				local owner, ms = unpk('>c8I4', items, o + 100)
-				seq = seq + 1
+				seq, kb = seq + 1, kb + size
 				if at_once and state == QUEUED and owner ~= ZERO8 and (lease_ms or ms) == ms and (deadline == 0 or deadline > now) then
 					state, lease_ms, fence = LEASED, ms, fence + 1
 					hint[#hint + 1], hint[#hint + 2] = id, char(fence - fences - 1)
@@ -314,6 +387,7 @@ local function accept(k, a)
 				else
 					at_once = at_once and state ~= QUEUED
 					w, wb = w + 1, wb + size
+					of_n[sender], of_b[sender], grew[sender] = of_n[sender] + 1, of_b[sender] + size, true
 					rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. INIT
 				end
 				mine[id], shown = rec, rec
@@ -352,14 +426,20 @@ local function accept(k, a)
 			call('ZADD', k[11], now + lease_ms, pack('>I8', fences) .. concat(hint))
 			call('HSET', km, 'fence', fence)
 		end
-		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 't', now)
+		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 'kb', kb, 't', now)
+		local more = {}
+		for j = 2, #who do
+			local sender = who[j]
+			if grew[sender] then more[#more + 1], more[#more + 2] = sender, pack('>I4I6', of_n[sender], of_b[sender]) end
+		end
+		if #more > 0 then call('HSET', k[12], tun(more)) end
 		if m[6] and #q[1] + #q[2] + #q[3] > 0 then wake(km, m[6], a[2]) end
 	end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
-	return head(now, w, seq, m[8]) .. concat(out)
+	return head(now, w, wb, seq, m[8]) .. concat(out)
 end
 
--- m s l q2 q1 q0 f · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
+-- m s l q2 q1 q0 f c · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
 -- extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
 -- record 119 each; one of state EXPIRED was past its deadline and is not leased.
 local function lease(k, a)
@@ -367,11 +447,11 @@ local function lease(k, a)
 	local km, ks, asked = k[1], k[2], a[4]
 	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
-	local now, fence, w, wb = clock(m[5]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
+	local now, fence, t = clock(m[5]), tonumber(m[2]), tally(m[3], m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
 	local left = m[8] and 0 or call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
-	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
+	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) call('HLEN', k[8]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
 		want = min(want, 256) -- a hint counts its fences in one byte
@@ -393,8 +473,8 @@ local function lease(k, a)
 					if deadline > 0 and deadline <= now then
 						rec = with(rec, EXPIRED, now, cursor)
 						gone[#gone + 1] = id
-						w, wb, n = w - 1, wb - size, n + 1
-						out[at + 1], out[at + 2], at = id, rec, at + 2
+						waits(t, rec, -1)
+						out[at + 1], out[at + 2], at, n = id, rec, at + 2, n + 1
 						new[#new + 1], new[#new + 2] = id, rec
 					elseif budget <= 0 then
 						back[#back + 1] = id
@@ -406,8 +486,8 @@ local function lease(k, a)
 							.. pack('>BI8', byte(rec, 91) + 1, fence) .. owner .. till6 .. began
 						if cursor > 2 then log(base, id, rec, ZERO8, '') end
 						hint[#hint + 1], hint[#hint + 2] = id, char(fence - first - 1)
-						w, wb, n = w - 1, wb - size, n + 1
-						out[at + 1], out[at + 2], at = id, rec, at + 2
+						waits(t, rec, -1)
+						out[at + 1], out[at + 2], at, n = id, rec, at + 2, n + 1
 						new[#new + 1], new[#new + 2] = id, rec
 					end
 				end
@@ -420,11 +500,12 @@ local function lease(k, a)
 	end
 	if #new > 0 then
 		call('HSET', ks, tun(new))
-		call('HSET', km, 'fence', fence, 'w', w, 'wb', wb, 't', now)
+		call('HSET', km, 'fence', fence, 'w', t.w, 'wb', t.wb, 't', now)
+		settle(k[8], t)
 		ended(k[7], now, gone)
 	end
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then
 		call('HSET', km, 'arm', (m[6] and m[6] .. ' ' or '') .. a[2])
 	end
-	return head(now, w, m[8] and 2 or dry and 0 or 1, m[7]) .. concat(out)
+	return head(now, t.w, t.wb, m[8] and 2 or dry and 0 or 1, m[7]) .. concat(out)
 end

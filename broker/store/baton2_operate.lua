@@ -18,7 +18,7 @@ local function oldest(k, first)
 end
 
 -- m s q0 q1 q2 z h d x · bits (1 paused: nothing is leased, 2 closed: nothing new is accepted; '' = as it is). Answer: 'K' header with
--- extra = bits, then bytes waiting 6, oldest 6, queued 6, delayed 6, held 6, dead 6, quarantined 6.
+-- extra = bits, then oldest 6, queued 6, delayed 6, held 6, dead 6, quarantined 6.
 local function route(k, a)
 	init()
 	local km = k[1]
@@ -35,7 +35,7 @@ local function route(k, a)
 		if was % 2 == 1 and bits % 2 == 0 then wake(km, m[8], '') end
 	end
 	local queued = call('LLEN', k[3]) + call('LLEN', k[4]) + call('LLEN', k[5])
-	return head(now, tonumber(m[3] or 0), bits, m[7]) .. pack('>I6I6I6I6I6I6I6', max(tonumber(m[4] or 0), 0), oldest(k, 3), queued,
+	return head(now, m[3], m[4], bits, m[7]) .. pack('>I6I6I6I6I6I6', oldest(k, 3), queued,
 		call('ZCARD', k[6]), call('ZCARD', k[7]), call('ZCARD', k[8]), call('ZCARD', k[9]))
 end
 
@@ -43,7 +43,7 @@ end
 -- are more.
 local function dead(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local from, want, budget, out, n, over = 0, tonumber(a[3]), tonumber(a[4]), {}, 0, false
 	if find(a[1], '[^%z]') then
 		from = call('ZREVRANK', k[3], a[1])
@@ -61,13 +61,13 @@ local function dead(k, a)
 		end
 	end
 	local more = (over or call('ZCARD', k[3]) > from + #ids) and 1 or 0
-	return head(clock(m[1]), tonumber(m[2] or 0), more) .. concat(out)
+	return head(clock(m[1]), m[2], m[3], more) .. concat(out)
 end
 
 -- m s d f · ids. They are kept no longer than what has finished.
 local function drop(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	probe('hhzl', k)
 	local now, out, done = clock(m[1]), {}, {}
 	local ids, by = load_items(k[2], a[1], 16)
@@ -78,23 +78,25 @@ local function drop(k, a)
 		entry(out, j, status, 0, ids[j], rec)
 	end
 	ended(k[4], now, done)
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
--- m s i z n q0 q1 q2 f d · incarnation, max waiting, max bytes, item: that of accept, then the id of the dead-lettered one. What stands in
--- its place is new: another id, no attempts, under the same idempotency key; the old one is kept no longer than what has finished.
+-- m s i z n q0 q1 q2 f d c · incarnation, max waiting, max bytes, the same of one sender, item: that of accept, then the id of the
+-- dead-lettered one. What stands in its place is new: another id, no attempts, under the same idempotency key; the old one is kept no longer
+-- than what has finished.
 local function replay(k, a)
 	init()
-	local km, ks, item = k[1], k[2], a[4]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'arm', 't', 'ep')
+	local km, ks, item = k[1], k[2], a[6]
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'arm', 't', 'ep', 'kb')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, sub(item, 1, ITEM)) end
 	local id, token, old_id = sub(item, 1, 16), sub(item, 46, 53), sub(item, ITEM + 1, ITEM + 16)
 	local recs = call('HMGET', ks, '.', id, old_id)
 	if not recs[1] then return closed(base, ks, sub(item, 1, ITEM)) end
-	local rec, old, status, out = recs[2], recs[3], OK, {}
-	local now, seq, w, wb = clock(m[6]), tonumber(m[2]) + 1, tonumber(m[3]), tonumber(m[4])
+	local rec, old, status, flags, out = recs[2], recs[3], OK, 0, {}
+	local now, seq, t = clock(m[6]), tonumber(m[2]) + 1, tally(m[3], m[4])
 	local _, _, _, size = unpk('>I6BBI4', item, 34)
+	local of_n, of_b = share(call('HGET', k[11], sub(item, 18, 25)))
 	probe('hhhzzllllz', k)
 	if rec then
 		status = whole(rec) and sub(rec, 30, 37) == token and OK or REPLAYED
@@ -102,11 +104,17 @@ local function replay(k, a)
 		status = NOT_FOUND
 	elseif not call('ZSCORE', k[10], old_id) then
 		status, rec = WRONG, old
-	elseif w >= tonumber(a[2]) or wb + size > tonumber(a[3]) then
-		status, rec = QUOTA, old
+	elseif of_n >= tonumber(a[4]) then
+		status, flags, rec = QUOTA, OVER_SENDER, old
+	elseif of_b + size > tonumber(a[5]) then
+		status, flags, rec = QUOTA, OVER_SENDER_BYTES, old
+	elseif t.w >= tonumber(a[2]) then
+		status, flags, rec = QUOTA, OVER_ROUTE, old
+	elseif t.wb + size > tonumber(a[3]) then
+		status, flags, rec = QUOTA, OVER_ROUTE_BYTES, old
 	else
 		rec = sub(item, 17, 53) .. sub(old, 38, 54) .. pack('>I6I6BI6', now, seq, QUEUED, now) .. INIT
-		w, wb = w + 1, wb + size
+		waits(t, rec, 1)
 		local key = byte(old, 54) == 1 and sub(old, 38, 53)
 		local value = key and call('HGET', k[3], key)
 		if value and sub(value, 1, 16) == old_id then call('HSET', k[3], key, id .. sub(value, 17)) end
@@ -115,10 +123,11 @@ local function replay(k, a)
 		call('RPUSH', k[5 + class(rec)], id)
 		call('ZREM', k[10], old_id)
 		ended(k[9], now, {old_id})
-		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 't', now)
+		settle(k[11], t)
+		call('HSET', km, 'seq', seq, 'w', t.w, 'wb', t.wb, 'kb', tonumber(m[8] or 0) + size, 't', now)
 		wake(km, m[5], '')
 	end
 	if status ~= OK then call('UNLINK', base .. 'b:' .. id .. token) end
-	entry(out, 1, status, 0, id, rec)
-	return head(now, w, 0, m[7]) .. concat(out)
+	entry(out, 1, status, flags, id, rec)
+	return head(now, t.w, t.wb, 0, m[7]) .. concat(out)
 end

@@ -3,7 +3,7 @@
 -- m s · ids
 local function get(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local out, ids = {}, {}
 	for j = 1, #a[1] / 16 do ids[j] = sub(a[1], j * 16 - 15, j * 16) end
 	local recs = call('HMGET', k[2], tun(ids))
@@ -11,13 +11,13 @@ local function get(k, a)
 		local id, rec = find_record(k[2], ids[j], recs[j])
 		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
 	end
-	return head(clock(m[1]), tonumber(m[2] or 0), 0) .. concat(out)
+	return head(clock(m[1]), m[2], m[3], 0) .. concat(out)
 end
 
 -- m s · id, after, max. Answer: an array of the usual string with one entry, then the events. extra = 1 when there are more of them.
 local function events(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local id, rec = find_record(k[2], a[1], call('HGET', k[2], a[1]))
 	local key, after, left, bytes = sub(k[1], 1, -2) .. 'e:' .. id, tonumber(a[2]), tonumber(a[3]), 0
 	local out, more = {''}, 0
@@ -33,14 +33,14 @@ local function events(k, a)
 		left, at = left - #some, at + #some
 	end
 	if first and at < call('LLEN', key) then more = 1 end
-	out[1] = head(clock(m[1]), tonumber(m[2] or 0), more) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)
+	out[1] = head(clock(m[1]), m[2], m[3], more) .. char(rec and OK or NOT_FOUND, 0) .. id .. (rec or NONE)
 	return out
 end
 
 -- m s n · agent 8, state, before, max, bytes of blobs that may follow. extra = the position to go on before, 0 = the end.
 local function list(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local want, budget, state, out, on, n = tonumber(a[4]), tonumber(a[5]), tonumber(a[2]), {}, 0, 0
 	local found = call('ZREVRANGEBYSCORE', k[3], a[3] == '0' and '+inf' or '(' .. a[3], '-inf', 'WITHSCORES', 'LIMIT', 0, LIMIT_LOOK + 1)
 	local ids = {}
@@ -60,5 +60,5 @@ local function list(k, a)
 			entry(out, n, OK, 0, ids[j], sub(rec, 1, 60) .. pack('>I6', found[2 * j]) .. sub(rec, 67))
 		end
 	end
-	return head(clock(m[1]), tonumber(m[2] or 0), on) .. concat(out)
+	return head(clock(m[1]), m[2], m[3], on) .. concat(out)
 end

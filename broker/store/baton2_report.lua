@@ -31,7 +31,7 @@ end
 -- m s l · items. Item, 42 bytes: 1 id 17 fence 25 owner 33 lease ms 37 until (not 0: only what ends then, and never later).
 local function extend(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local ids, by = load_items(k[2], a[1], 42)
 	local now, out, dirty, hints = clock(m[1]), {}, {}, {}
 	for j = 1, #ids do
@@ -58,7 +58,7 @@ local function extend(k, a)
 	need('ZCARD', k[3], hints)
 	save(k[2], dirty, by)
 	if #hints > 0 then call('ZADD', k[3], tun(hints)) end
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
 -- Tokens of one store count up: a report with the same first half and a number not above the record's was written before.
@@ -74,7 +74,7 @@ end
 -- the lease lasts so long from now, if it would end sooner; what is one event too many renews it too).
 local function event(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w')
+	local m = call('HMGET', k[1], 't', 'w', 'wb')
 	local ids, by = load_items(k[2], a[1], 50)
 	local now, out, dirty = clock(m[1]), {}, {}
 	local base = sub(k[1], 1, -2)
@@ -107,18 +107,19 @@ local function event(k, a)
 		entry(out, j, status, 0, id, rec)
 	end
 	save(k[2], dirty, by)
-	return head(now, tonumber(m[2] or 0), 0) .. concat(out)
+	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
--- m s z q0 q1 q2 f d x · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
+-- m s z q0 q1 q2 f d x c · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
 -- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument).
 local function finish(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[2]
-	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
+	local m = call('HMGET', km, 't', 'w', 'wb', 'arm', 'kb')
 	local ids, by = load_items(ks, items, 50)
-	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local base, moved, next_body = sub(km, 1, -2), false, 3
+	local kb, kept = tonumber(m[5] or 0), 0
+	local now, t = clock(m[1]), tally(m[2], m[3])
+	local base, next_body = sub(km, 1, -2), 3
 	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
 	local logs, bodies, dead, bad, delayed = {}, {}, {}, {}, {}
 	for j = 1, #ids do
@@ -139,15 +140,14 @@ local function finish(k, a)
 			status = LOST
 		else
 			local cursor, attempt, state = cursor_of(rec) + 1, byte(rec, 91), FINISH_STATE[kind]
-			local task = size_of(rec)
-			if late then w, wb, moved = w - 1, wb - task, true end
+			if late then waits(t, rec, -1) end
 			if kind == RELEASE and cursor < LIMIT_EVENTS then
 				attempt = max(attempt - 1, 0)
 			elseif (kind == RETRY or kind == RELEASE) and attempt >= byte(rec, 25) then
 				state = DEAD
 			end
 			if state then
-				rec = with(rec, state, now, cursor, nil, token, size)
+				rec, kept = with(rec, state, now, cursor, nil, token, size), kept + size
 				if where == 2 then bodies[#bodies + 1] = {base .. 'b:' .. id .. token, body} end
 				if state == DEAD then dead[#dead + 1], dead[#dead + 2] = now, id else done[#done + 1] = id end
 			elseif kind == QUARANTINE then
@@ -158,7 +158,7 @@ local function finish(k, a)
 				rec = with(rec, QUEUED, now, cursor, 2, token, nil, attempt)
 				logs[#logs + 1] = {id, rec, token, body}
 				rec = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
-				w, wb, moved = w + 1, wb + task, true
+				waits(t, rec, 1)
 				if late then
 					queued = queued + 1 -- it stands in its queue since the lapse
 				elseif delay > 0 then
@@ -175,7 +175,7 @@ local function finish(k, a)
 		entry(out, j, status, 0, id, rec)
 	end
 	need('ZCARD', k[3], delayed) need('LLEN', k[4], q[1]) need('LLEN', k[5], q[2]) need('LLEN', k[6], q[3])
-	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad)
+	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad) need('HLEN', k[10], t.who)
 	for j = 1, #bodies do call('SET', tun(bodies[j])) end
 	for j = 1, #logs do log(base, tun(logs[j])) end
 	save(ks, dirty, by)
@@ -184,21 +184,22 @@ local function finish(k, a)
 	if #dead > 0 then call('ZADD', k[8], tun(dead)) end
 	if #bad > 0 then call('ZADD', k[9], tun(bad)) end
 	ended(k[7], now, done)
-	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
+	if kept > 0 or #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 'kb', kb + kept, 't', now) end
+	settle(k[10], t)
 	if queued > 0 then wake(km, m[4], a[1]) end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
-	return head(now, w, 0) .. concat(out)
+	return head(now, t.w, t.wb, 0) .. concat(out)
 end
 
--- m s z f h x · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
+-- m s z f h x c · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
 -- A body is sealed for the id asked for: when that is an alias, the entry names the first one, with flag 1, to be asked for instead.
 local function cancel(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[1]
-	local m = call('HMGET', km, 't', 'w', 'wb')
-	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
-	local base, next_body, out, moved = sub(km, 1, -2), 2, {}, false
-	probe('hhzlzz', k)
+	local m = call('HMGET', km, 't', 'w', 'wb', 'kb')
+	local now, t = clock(m[1]), tally(m[2], m[3])
+	local base, next_body, out, kb, kept = sub(km, 1, -2), 2, {}, tonumber(m[4] or 0), 0
+	probe('hhzlzzh', k)
 	for j = 1, #items / 29 do
 		local o = (j - 1) * 29
 		local asked, token, size, where = unpk('>c16c8I4B', items, o + 1)
@@ -219,7 +220,7 @@ local function cancel(k, a)
 		else
 			local marks = 0
 			if state < LEASED then
-				w, wb, moved = w - 1, wb - size_of(rec), true
+				waits(t, rec, -1)
 				call('ZREM', k[3], id)
 				if state == HELD then call('ZREM', k[5], id) end
 			elseif state == QUARANTINED then
@@ -228,32 +229,33 @@ local function cancel(k, a)
 				marks = 1
 			end
 			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
-			rec = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size)
+			rec, kept = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size), kept + size
 			call('HSET', ks, id, rec)
 			ended(k[4], now, {id})
 		end
 		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
 		entry(out, j, status, flags, id, rec)
 	end
-	if moved then call('HSET', km, 'w', w, 'wb', wb, 't', now) end
-	return head(now, w, 0) .. concat(out)
+	if kept > 0 or #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 'kb', kb + kept, 't', now) end
+	settle(k[7], t)
+	return head(now, t.w, t.wb, 0) .. concat(out)
 end
 
--- m s z h x · ids. What does not open is taken out of circulation; a terminal record stays as it is.
+-- m s z h x c · ids. What does not open is taken out of circulation; a terminal record stays as it is.
 local function quarantine(k, a)
 	init()
 	local km, ks = k[1], k[2]
 	local m = call('HMGET', km, 't', 'w', 'wb')
-	local now, w, wb = clock(m[1]), tonumber(m[2] or 0), tonumber(m[3] or 0)
+	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, out = sub(km, 1, -2), {}
-	probe('hhzzz', k)
+	probe('hhzzzh', k)
 	local ids, by = load_items(ks, a[1], 16)
 	for j = 1, #ids do
 		local id = ids[j]
 		local rec = by[id]
 		if rec and byte(rec, 67) < QUARANTINED then
 			if byte(rec, 67) < LEASED then
-				w, wb = w - 1, wb - size_of(rec)
+				waits(t, rec, -1)
 				call('ZREM', k[3], id)
 				call('ZREM', k[4], id)
 			end
@@ -265,6 +267,7 @@ local function quarantine(k, a)
 		by[id] = rec
 		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
 	end
-	call('HSET', km, 'w', w, 'wb', wb, 't', now)
-	return head(now, w, 0) .. concat(out)
+	call('HSET', km, 'w', t.w, 'wb', t.wb, 't', now)
+	settle(k[6], t)
+	return head(now, t.w, t.wb, 0) .. concat(out)
 end

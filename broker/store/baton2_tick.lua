@@ -40,7 +40,7 @@ local function promote(t, id, rec)
 end
 
 local function expire(t, id, rec, waiting)
-	if waiting then t.w, t.wb, t.moved = t.w - 1, t.wb - size_of(rec), true end
+	if waiting then waits(t, rec, -1) end
 	t.done[#t.done + 1] = id
 	note(t, id, with(rec, EXPIRED, t.now, cursor_of(rec) + 1))
 end
@@ -82,7 +82,7 @@ local function lapse(t, id, rec, fence)
 		t.dead[#t.dead + 1], t.dead[#t.dead + 2] = t.now, id
 		note(t, id, with(rec, DEAD, t.now, cursor_of(rec) + 1))
 	else
-		t.w, t.wb, t.moved = t.w + 1, t.wb + size_of(rec), true
+		waits(t, rec, 1)
 		if t.most > 0 then back_off(t, id, rec) else promote(t, id, rec) end
 	end
 end
@@ -150,8 +150,8 @@ local function deadlines(t, k, at)
 	if #t.done > before or over == LIMIT_TICK then t.more = 1 end
 	if all > #ids then t.window = at + #ids - over end
 	-- Where nothing can wait, what the counters say is left over from damage.
-	if all + t.queued + #t.later == 0 and (t.w ~= 0 or t.wb ~= 0) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
-		t.w, t.wb, t.moved = 0, 0, true
+	if all + t.queued + #t.later == 0 and (t.w ~= 0 or t.wb ~= 0 or call('HLEN', k[13]) > 1) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
+		t.w, t.wb, t.cleared = 0, 0, true
 	end
 end
 
@@ -168,7 +168,8 @@ local function carry_out(t, k, arm, me)
 	push(k[6], t.q[1]) push(k[7], t.q[2]) push(k[8], t.q[3])
 	ended(k[10], t.now, t.done)
 	if t.window then call('HSET', k[1], 'sc', t.window) end
-	if t.moved then call('HSET', k[1], 'w', t.w, 'wb', t.wb, 't', t.now) end
+	if t.cleared or #t.who > 0 then call('HSET', k[1], 'w', t.w, 'wb', t.wb, 't', t.now) end
+	if t.cleared then forget_senders(k[13]) else settle(k[13], t) end
 	if t.queued > 0 then wake(k[1], arm, me) end
 end
 
@@ -180,6 +181,7 @@ local function purge(t, k, ids)
 		if whole(rec) then
 			keys[#keys + 1], keys[#keys + 2] = t.base .. 'b:' .. id .. sub(rec, 30, 37), t.base .. 'e:' .. id
 			if sub(rec, 87, 90) ~= '\0\0\0\0' then keys[#keys + 1] = t.base .. 'b:' .. id .. sub(rec, 79, 86) end
+			t.freed = t.freed + size_of(rec) + unpk('>I4', rec, 87)
 			if byte(rec, 54) == 1 then idem[#idem + 1] = {sub(rec, 38, 53), id} end
 		end
 	end
@@ -219,16 +221,15 @@ local function forget_dead(t, k, keep)
 	end
 end
 
--- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
--- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = 1 when more
--- is due now. The entries are
--- the records that changed, and those whose backing off ended.
+-- m s i z l q0 q1 q2 n f d h c · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
+-- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = twice the
+-- bytes kept, and 1 when more is due now. The entries are the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep')
+	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'kb')
 	if m[6] ~= a[6] or not fresh(a[6]) then return 'O' end
-	probe('hhhzzlllzlzz', k)
-	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), more = 0, moved = false,
+	probe('hhhzzlllzlzzh', k)
+	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), who = {}, n = {}, b = {}, more = 0, freed = 0,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, later = {}, seen = {},
 		least = tonumber(a[4]), most = tonumber(a[5])}
 	lapses(t, k)
@@ -237,7 +238,9 @@ local function tick(k, a)
 	carry_out(t, k, m[4], a[1])
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
-	return head(t.now, t.w, t.more, m[7]) .. concat(t.out)
+	local kb = max(tonumber(m[8] or 0) - t.freed, 0)
+	if t.freed > 0 then call('HSET', k[1], 'kb', kb) end
+	return head(t.now, t.w, t.wb, kb * 2 + t.more, m[7]) .. concat(t.out)
 end
 
 local function add(name, fn, flag)

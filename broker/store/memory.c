@@ -192,9 +192,23 @@ static void add_alias(struct mem_slot *s, const struct store_accept *r, const ui
 	memcpy(h->first, first, HANDOFF_ID_BYTES);
 }
 
+/* CAP_MEMORY: none, for this twin has all the memory that it wants. */
+static enum store_cap over_cap(struct mem_slot *s, const struct store_slot_limits *l, uint64_t sender, uint64_t bytes)
+{
+	const struct mem_sender *of = mem_sender(s, sender);
+
+	if ((of ? of->waiting : 0) >= store_cap_value(l->max_per_sender))
+		return CAP_SENDER;
+	if ((of ? of->waiting_bytes : 0) + bytes > store_cap_value(l->max_bytes_per_sender))
+		return CAP_SENDER_BYTES;
+	if (s->waiting >= l->max_waiting)
+		return CAP_ROUTE;
+	return s->waiting_bytes + bytes > l->max_waiting_bytes ? CAP_ROUTE_BYTES : CAP_MEMORY;
+}
+
 /* The status, and the record the answer shows. */
 static enum store_status decide(struct memory *m, struct mem_slot *s, const struct store_accept *r, struct mem_handoff **first,
-				bool *same)
+				bool *same, enum store_cap *over)
 {
 	struct mem_handoff *h = mem_find_exact(s, r->id.b);
 	struct mem_key *k = key_find(s, r);
@@ -213,9 +227,8 @@ static enum store_status decide(struct memory *m, struct mem_slot *s, const stru
 		return memcmp(k->print, r->idempotency_print, sizeof k->print) == 0 ? STORE_DUPLICATE : STORE_CONFLICT;
 	if (s->closed)
 		return STORE_CLOSED;
-	if (s->waiting >= l->max_waiting || s->waiting_bytes + r->task.n + seal_overhead(m->seal) > l->max_waiting_bytes)
-		return STORE_QUOTA;
-	return STORE_OK;
+	*over = over_cap(s, l, r->sender, r->task.n + seal_overhead(m->seal));
+	return *over ? STORE_QUOTA : STORE_OK;
 }
 
 static void show_first(struct memory *m, struct mem_answer *x, struct mem_slot *s, struct mem_handoff *first)
@@ -242,7 +255,7 @@ static void op_accept(struct store *st, const struct store_accept *r, store_done
 	if (!s)
 		return;
 	now = mem_now(m, s);
-	x->a.status = decide(m, s, r, &first, &x->a.same_bytes);
+	x->a.status = decide(m, s, r, &first, &x->a.same_bytes, &x->a.over);
 	if (x->a.status == STORE_OK) {
 		mem_token(m, token);
 		task = mem_seal(m, s, SEAL_TASK, r->id.b, token, r->task);
@@ -500,7 +513,6 @@ static void take_key(struct mem_slot *s, struct mem_handoff *h, const struct mem
 static enum store_status replay(struct memory *m, struct mem_slot *s, struct store_accept r, const uint8_t *dead, struct mem_handoff **out)
 {
 	struct mem_handoff *old = *out = mem_find_exact(s, dead);
-	const struct store_slot_limits *l = &m->config.limits;
 	struct mem_bytes task;
 	uint8_t token[TOKEN_BYTES];
 
@@ -512,7 +524,7 @@ static enum store_status replay(struct memory *m, struct mem_slot *s, struct sto
 	task = mem_seal(m, s, SEAL_TASK, r.id.b, token, r.task);
 	if (!task.p)
 		abort();
-	if (s->waiting >= l->max_waiting || s->waiting_bytes + task.n > l->max_waiting_bytes) {
+	if (over_cap(s, &m->config.limits, r.sender, task.n)) {
 		free(task.p);
 		return STORE_QUOTA;
 	}

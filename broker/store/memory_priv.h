@@ -40,6 +40,12 @@ struct mem_key {
 	UT_hash_handle hh;
 };
 
+/* Of whom something waits. */
+struct mem_sender {
+	uint64_t key, waiting, waiting_bytes;
+	UT_hash_handle hh;
+};
+
 /* First in, first out. */
 struct mem_ids {
 	uint8_t (*v)[HANDOFF_ID_BYTES];
@@ -51,6 +57,7 @@ struct mem_slot {
 	uint8_t tag[4];
 	struct mem_handoff *handoffs;
 	struct mem_key *keys;
+	struct mem_sender *senders;
 	struct mem_ids queue[3]; /* by class of priority */
 	struct mem_ids all;      /* by position */
 	uint64_t all_base;       /* positions before all.v[0] */
@@ -82,7 +89,9 @@ struct mem_handoff *mem_add(struct mem_slot *s, const uint8_t *id);
 void mem_remove(struct mem_slot *s, struct mem_handoff *h);
 void mem_queue(struct mem_slot *s, struct mem_handoff *h);
 bool mem_push(struct mem_ids *q, const uint8_t *id);
+/* One more waits (1), or one less (-1). */
 void mem_waiting(struct mem_slot *s, const struct mem_handoff *h, int by);
+struct mem_sender *mem_sender(struct mem_slot *s, uint64_t key); /* NULL: nothing of it waits */
 /* Another state, the next cursor. */
 void mem_move(struct mem_slot *s, struct mem_handoff *h, enum handoff_state to, int64_t now);
 /* Its next attempt, leased to owner. */

@@ -92,7 +92,12 @@ void mem_slot_free(struct mem_slot *s)
 {
 	struct mem_handoff *h, *next;
 	struct mem_key *k, *next_key;
+	struct mem_sender *of, *next_of;
 
+	HASH_ITER(hh, s->senders, of, next_of) {
+		HASH_DEL(s->senders, of);
+		free(of);
+	}
 	HASH_ITER(hh, s->handoffs, h, next) {
 		HASH_DEL(s->handoffs, h);
 		handoff_free(h);
@@ -131,10 +136,33 @@ void mem_queue(struct mem_slot *s, struct mem_handoff *h)
 	mem_push(&s->queue[p < 4 ? 0 : p < 7 ? 1 : 2], h->id);
 }
 
+struct mem_sender *mem_sender(struct mem_slot *s, uint64_t key)
+{
+	struct mem_sender *of;
+
+	HASH_FIND(hh, s->senders, &key, sizeof key, of);
+	return of;
+}
+
 void mem_waiting(struct mem_slot *s, const struct mem_handoff *h, int by)
 {
+	struct mem_sender *of = mem_sender(s, h->r.r.sender);
+
 	s->waiting += (uint64_t)by;
 	s->waiting_bytes += (uint64_t)by * h->r.task_size;
+	if (!of) {
+		of = calloc(1, sizeof *of);
+		if (!of)
+			abort(); /* a twin for tests has nobody to tell */
+		of->key = h->r.r.sender;
+		HASH_ADD(hh, s->senders, key, sizeof of->key, of);
+	}
+	of->waiting += (uint64_t)by;
+	of->waiting_bytes += (uint64_t)by * h->r.task_size;
+	if (!of->waiting) {
+		HASH_DEL(s->senders, of);
+		free(of);
+	}
 }
 
 void mem_move(struct mem_slot *s, struct mem_handoff *h, enum handoff_state to, int64_t now)

@@ -60,8 +60,9 @@ bool record_head_decode(struct slice answer, struct record_head *out)
 		return false;
 	out->now_ms = (int64_t)be_get(answer.p + 1, 6);
 	out->waiting = be_get(answer.p + 7, 6);
-	out->extra = be_get(answer.p + 13, 6);
-	out->epoch = (uint32_t)be_get(answer.p + 19, 4);
+	out->waiting_bytes = be_get(answer.p + 13, 6);
+	out->extra = be_get(answer.p + 19, 6);
+	out->epoch = (uint32_t)be_get(answer.p + 25, 4);
 	return true;
 }
 
@@ -72,9 +73,9 @@ bool record_route_decode(struct slice answer, const struct record_head *h, struc
 	if (answer.n != ROUTE_VIEW_BYTES)
 		return false;
 	*out = (struct store_route){
-		.paused = h->extra & 1, .closed = h->extra & 2, .waiting = h->waiting, .waiting_bytes = be_get(p, 6),
-		.oldest_ms = (int64_t)be_get(p + 6, 6), .queued = be_get(p + 12, 6), .delayed = be_get(p + 18, 6),
-		.held = be_get(p + 24, 6), .dead = be_get(p + 30, 6), .quarantined = be_get(p + 36, 6),
+		.paused = h->extra & 1, .closed = h->extra & 2, .waiting = h->waiting, .waiting_bytes = h->waiting_bytes,
+		.oldest_ms = (int64_t)be_get(p, 6), .queued = be_get(p + 6, 6), .delayed = be_get(p + 12, 6),
+		.held = be_get(p + 18, 6), .dead = be_get(p + 24, 6), .quarantined = be_get(p + 30, 6),
 	};
 	return true;
 }

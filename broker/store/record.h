@@ -11,8 +11,8 @@ enum {
 	RECORD_BYTES = 119,
 	ENTRY_BYTES = 2 + HANDOFF_ID_BYTES + RECORD_BYTES, /* status, flags, id, record */
 	LEASED_BYTES = HANDOFF_ID_BYTES + RECORD_BYTES,
-	HEAD_BYTES = 1 + 6 + 6 + 6 + 4,
-	ROUTE_VIEW_BYTES = HEAD_BYTES + 7 * 6,
+	HEAD_BYTES = 1 + 6 + 6 + 6 + 6 + 4,
+	ROUTE_VIEW_BYTES = HEAD_BYTES + 6 * 6,
 	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 40,
 	EVENT_HEAD_BYTES = 4 + 6 + 1 + 1 + 8 + 8,
 	/* requests */
@@ -40,7 +40,7 @@ struct record {
 
 struct record_head {
 	int64_t now_ms;
-	uint64_t waiting, extra;
+	uint64_t waiting, waiting_bytes, extra;
 	uint32_t epoch;
 };
 

@@ -641,10 +641,13 @@ static bool copy_strings(struct redis *s)
 static bool make_texts(struct redis *s)
 {
 	static const char prefix[] = "baton:wake:";
+	const struct store_slot_limits *l = &s->config.limits;
+	const uint64_t caps[WAITING_CAPS] = {
+		l->max_waiting, l->max_waiting_bytes, store_cap_value(l->max_per_sender), store_cap_value(l->max_bytes_per_sender)};
 	size_t n = sizeof prefix + strlen(s->config.node);
 
-	snprintf(s->max_waiting, sizeof s->max_waiting, "%llu", (unsigned long long)s->config.limits.max_waiting);
-	snprintf(s->max_waiting_bytes, sizeof s->max_waiting_bytes, "%llu", (unsigned long long)s->config.limits.max_waiting_bytes);
+	for (size_t i = 0; i < WAITING_CAPS; i++)
+		snprintf(s->caps[i], sizeof s->caps[i], "%llu", (unsigned long long)caps[i]);
 	snprintf(s->skew, sizeof s->skew, "%u", s->config.limits.clock_skew_ms);
 	s->channel = malloc(n);
 	if (s->channel)

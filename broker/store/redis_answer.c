@@ -129,6 +129,13 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 	redis_open_slot(s, b->slot);
 }
 
+static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)
+{
+	slot->waiting = h->waiting;
+	if (s->config.on_waiting)
+		s->config.on_waiting(s->config.user, slot->tenant, slot->route, h->waiting, h->waiting_bytes);
+}
+
 static void on_opened(struct redis *s, struct batch *b, struct slice text)
 {
 	struct slot *slot = b->slot;
@@ -143,7 +150,7 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	lost = be_get(text.p + HEAD_BYTES + 1, 6);
 	memcpy(s->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
 	s->replid[REPLID_BYTES] = '\0';
-	slot->waiting = h.waiting;
+	note_waiting(s, slot, &h);
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
 	paused = text.p[HEAD_BYTES] & OPENED_PAUSED;
 	if (!text.p[HEAD_BYTES] && !lost)
@@ -158,14 +165,15 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 
 struct entry {
 	enum store_status status;
-	bool flag, has_record;
+	uint8_t flags;
+	bool has_record;
 	struct record record;
 };
 
 static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry *e)
 {
 	e->status = (enum store_status)p[0];
-	e->flag = p[1] & 1;
+	e->flags = p[1];
 	e->has_record = record_decode(slot->tag, p + 2, p + 18, &e->record);
 	if (!e->has_record)
 		e->record = (struct record){0};
@@ -175,7 +183,7 @@ static bool entry_decode(const struct slot *slot, const uint8_t *p, struct entry
 /* Asked for by the id of a duplicate, whose first handoff it is about. */
 static bool cancels_alias(const struct item *i, const struct entry *e)
 {
-	return i->kind == KIND_CANCEL && e->status == STORE_WRONG_STATE && e->flag && e->has_record;
+	return i->kind == KIND_CANCEL && e->status == STORE_WRONG_STATE && e->flags && e->has_record;
 }
 
 static bool wants_outcome(const struct item *i, const struct entry *e)
@@ -213,7 +221,8 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		if (cancels_alias(i, &e) && item_rename(s, i, e.record.r.id.b))
 			continue;
 		a.status = e.status;
-		a.same_bytes = e.flag;
+		a.same_bytes = e.status == STORE_REPLAYED && e.flags;
+		a.over = e.status == STORE_QUOTA && e.flags < CAPS ? (enum store_cap)e.flags : CAP_MEMORY;
 		a.record = e.record.r;
 		a.leased = leased_at_once(i, &e, h.now_ms);
 		a.retry_after_ms = e.status == STORE_QUOTA && i->kind == KIND_ACCEPT ? RETRY_MS : 0;
@@ -292,7 +301,9 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 	if (b->kind == KIND_LIST)
 		ok.next = h->extra;
 	else
-		ok.more = h->extra != 0;
+		ok.more = h->extra & 1;
+	if (b->kind == KIND_TICK && s->config.on_kept)
+		s->config.on_kept(s->config.user, b->slot->tenant, b->slot->route, h->extra >> 1);
 	if (!f || (many && (!(i = items_take(&b->items)) || !fetch_begin(f, i, &ok)))) {
 		fetch_free(f);
 		if (i)
@@ -369,7 +380,7 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 		on_error(s, b, "ERR an answer of another form than the library's", false);
 		return;
 	}
-	b->slot->waiting = h.waiting;
+	note_waiting(s, b->slot, &h);
 	note_sequence(s, b, &h);
 	redis_counted(s, b, "ok");
 	switch (b->kind) {
@@ -431,6 +442,8 @@ static void on_memory(struct redis *s, const redisReply *r)
 	if (slice_copy_str(info_field(resp_bytes(r), "maxmemory"), text, sizeof text))
 		max = strtoull(text, NULL, 10);
 	s->memory_full = max > 0 && used > max / 5 * 4;
+	if (s->config.on_memory)
+		s->config.on_memory(s->config.user, used, max);
 }
 
 static void complete(struct redis *s, struct batch *b, const redisReply *r)

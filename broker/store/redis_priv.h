@@ -21,6 +21,7 @@
 #define SLOTS_MAX 16384
 #define LEASE_BUDGET (4u << 20)         /* bytes of tasks one lease or list call may hand out */
 #define FETCH_BYTES (4u << 20)          /* of blobs in one MGET */
+#define WAITING_CAPS 4                  /* of a route and of a sender on it: handoffs, bytes */
 #define TRIES_MAX 2                     /* the first time, and once more after a lost connection */
 #define OPENS_MAX 3                     /* an item may find its slot closed that often */
 
@@ -65,8 +66,8 @@ struct items {
 	size_t n;
 };
 
-enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, SLOT_KEYS };
-#define SLOT_KEY_LETTERS "msiz012nlfdxh"
+enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, KEY_C, SLOT_KEYS };
+#define SLOT_KEY_LETTERS "msiz012nlfdxhc"
 #define SLOT_PREFIX_MAX (2 * NAME_MAX_BYTES + 5) /* "{tenant/route}:" */
 
 struct slot {
@@ -126,7 +127,7 @@ struct redis {
 	bool freeing;
 	int64_t timer_ms;
 	char replid[REPLID_BYTES + 1];
-	char max_waiting[24], max_waiting_bytes[24], skew[24];
+	char caps[WAITING_CAPS][24], skew[24]; /* as accept takes them */
 	uint8_t token_head[4];
 	char asker[9];            /* the same as text: who opens a slot */
 	uint32_t token_next;

@@ -40,7 +40,7 @@ enum store_status {
 	STORE_REPLAYED,     /* accept: this nonce was used; same_bytes says whether by the same envelope */
 	STORE_DUPLICATE,    /* accept: same idempotency key and fingerprint; id and state are the first handoff's */
 	STORE_CONFLICT,     /* accept: same idempotency key, other fingerprint */
-	STORE_QUOTA,        /* accept: a cap on waiting handoffs or bytes; or the store's memory is at its admission limit */
+	STORE_QUOTA,        /* accept: over the cap that `over` names; event: max_events */
 	STORE_STALE,        /* accept: issued at or before the slot's floor + skew: stamp anew */
 	STORE_LOST,         /* extend, event, finish: the fence is not the current one */
 	STORE_NOT_FOUND,    /* no such record (purged, or never was) */
@@ -50,6 +50,14 @@ enum store_status {
 	STORE_UNAVAILABLE,  /* no connection, time-out, read-only, loading, out of memory: the outcome may be unknown */
 };
 const char *store_status_text(enum store_status s);
+
+/* Which cap did an accept run into? */
+enum store_cap {
+	CAP_MEMORY,         /* the store's memory is at its admission limit */
+	CAP_SENDER, CAP_SENDER_BYTES, /* what waits of this sender on this route */
+	CAP_ROUTE, CAP_ROUTE_BYTES,   /* what waits on this route */
+	CAPS,
+};
 
 struct store_slot {
 	const char *tenant; /* names, checked by the caller */
@@ -102,6 +110,7 @@ struct store_route {
 struct store_answer {
 	enum store_status status;
 	bool same_bytes;           /* REPLAYED */
+	enum store_cap over;       /* QUOTA of an accept or a replay */
 	bool paused;               /* lease: the route is paused, nothing was leased */
 	bool leased;               /* accept: it was leased to the owner that was named; the record has the fence */
 	struct store_record record;/* accept, event, finish, cancel, get: as it is now (for DUPLICATE: the first one's) */
@@ -182,12 +191,18 @@ struct store_finish {
 /* What the node's operator configured for a slot; the caller may pass the same each time. */
 struct store_slot_limits {
 	uint64_t max_waiting, max_waiting_bytes;
+	uint64_t max_per_sender, max_bytes_per_sender; /* of that, one sender; 0 = no cap of its own */
 	uint32_t clock_skew_ms;
 	int64_t keep_finished_ms;  /* retention of finished records: at least window + skew */
 	int64_t keep_dead_ms;      /* of dead-lettered ones; 0 = until an operator drops them */
 	uint64_t max_lost;         /* more handoffs gone than this when the slot is opened anew: it is paused */
 	uint32_t backoff_min_ms, backoff_max_ms; /* not 0: a lapse backs off, and takes the fence; else it queues at once, and a late finish counts */
 };
+
+static inline uint64_t store_cap_value(uint64_t cap)
+{
+	return cap ? cap : UINT64_MAX;
+}
 
 struct store;
 
@@ -287,6 +302,12 @@ struct store_redis_config {
 	 * paused: more than limits.max_lost, so the slot leases nothing until an operator resumes it: what came back may be an old backup,
 	 * which would deliver finished work again. */
 	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost, bool paused);
+	/* What waits on a route, as Redis has just said. */
+	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
+	/* Bytes of all tasks and outcomes that a route keeps: waiting, leased, finished and not yet forgotten. After each tick. */
+	void (*on_kept)(void *user, const char *tenant, const char *route, uint64_t bytes);
+	/* Each second: memory that Redis uses, and the most it may (0 = as it likes). Above 80 % of that accept answers QUOTA. */
+	void (*on_memory)(void *user, uint64_t used, uint64_t max);
 	void (*count)(void *user, const char *function, const char *result, unsigned items); /* metrics */
 	void *user;
 };

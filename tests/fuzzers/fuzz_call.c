@@ -50,6 +50,10 @@ static void fire(void)
 	}
 }
 
+void conn_close(struct conn *c, uint32_t code, const char *why)
+{
+}
+
 void conn_touch(struct conn *c)
 {
 }

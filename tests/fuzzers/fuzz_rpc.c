@@ -15,6 +15,8 @@
 #include "kit.h"
 #include "liar.h"
 #include "net/call.h"
+#include "rpc/rates.h"
+#include "rpc/tenants.h"
 #include "rpc/worker.h"
 #include "store/memory_priv.h"
 #include "store/seal_keys.h"
@@ -174,6 +176,12 @@ void call_end(struct call *c, enum grpc_status status, const char *message, cons
 	c->ended = true;
 }
 
+void call_end_connection(struct call *c, const char *why)
+{
+	NEED(c->open && *why);
+	c->ended = true;
+}
+
 /* ---- an audit without a file, which may fail ---- */
 
 struct audit_lane {
@@ -218,6 +226,8 @@ struct script {
 	const struct call_handler *handlers[WORKERS];
 	struct store *truth, *store; /* the second passes on to the first, and lies when it is told to */
 	struct shared *shared;
+	struct rates *rates;
+	struct tenants *tenants;
 	bool tail;
 };
 
@@ -249,7 +259,7 @@ static void start_worker(struct script *x, unsigned i)
 	struct rpc_env env = {
 		.index = i, .workers = WORKERS, .calls = &x->faces[i], .peers = x->peers, .rpc = x->rpc, .store = x->store,
 		.audit = &x->lanes[i], .metrics = metrics, .health = health, .assertion = assertion, .assertion_issuer = "baton:n1",
-		.shared = x->shared, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
+		.shared = x->shared, .rates = x->rates, .tenants = x->tenants, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
 		.version = "1", .slot_limits = slot_limits,
 	};
 
@@ -269,7 +279,9 @@ static void start(struct script *x)
 	x->truth = store_memory_new(&c);
 	x->store = liar_new(x->truth);
 	x->shared = shared_new();
-	NEED(x->truth && x->shared);
+	x->rates = rates_new();
+	x->tenants = tenants_new();
+	NEED(x->truth && x->shared && x->rates && x->tenants);
 	for (unsigned i = 0; i < WORKERS; i++)
 		start_worker(x, i);
 }
@@ -315,6 +327,8 @@ static void stop(struct script *x)
 	for (unsigned w = 0; w < WORKERS; w++)
 		rpc_worker_free(x->rpc[w]);
 	shared_free(x->shared);
+	rates_free(x->rates);
+	tenants_free(x->tenants);
 }
 
 /* ---- the steps ---- */

@@ -113,10 +113,11 @@ static struct world *make_world(size_t sender_routes, size_t worker_routes, stru
 					  .max_lifetime_ms = FOREVER_MS, .claim_tenant = "tenant", .claim_client = "client_id",
 					  .claim_scope = "scope"}, .keys = keys, .keys_good_until_ms = INT64_MAX};
 	const struct envelope_limits limits = {.window_ms = FOREVER_MS, .clock_skew_ms = FOREVER_MS, .max_payload = 4096};
+	const struct world_quotas quotas = {.rate_per_agent = 40, .waiting_per_tenant = 50, .waiting_bytes_per_tenant = 1 << 18};
 	struct world *w;
 
 	memcpy(e.rule.tenants[0], KIT_TENANT, sizeof KIT_TENANT);
-	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), &limits, true);
+	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), &limits, &quotas, true);
 	NEED(w);
 	return w;
 }

@@ -355,7 +355,8 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	struct answer *out = user;
 
 	assert_false(out->done); /* exactly once */
-	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .paused = a->paused, .record = a->record, .next = a->next,
+	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .paused = a->paused,
+				.over = a->over, .record = a->record, .next = a->next,
 				.more = a->more};
 	slice_copy_str(a->outcome, out->outcome, sizeof out->outcome);
 	if (a->route)

@@ -27,6 +27,7 @@ struct answer {
 	bool done;
 	enum store_status status;
 	bool same_bytes, leased, paused;
+	enum store_cap over;
 	struct store_record record;
 	uint64_t next;
 	bool more;

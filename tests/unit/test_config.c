@@ -179,6 +179,11 @@ static void test_defaults(void **state)
 	s = config_slot_limits(c);
 	assert_int_equal(s.max_waiting, 100000);
 	assert_int_equal(s.max_waiting_bytes, INT64_C(4) << 30);
+	assert_int_equal(s.max_per_sender, 25000);
+	assert_int_equal(s.max_bytes_per_sender, 256 << 20);
+	assert_int_equal(c->waiting_per_tenant, 0);
+	assert_int_equal(c->waiting_bytes_per_tenant, 0);
+	assert_int_equal(c->rate_per_agent, 0);
 	assert_int_equal(s.clock_skew_ms, 30000);
 	assert_int_equal(s.keep_finished_ms, 86400000);
 	config_free(c);
@@ -224,12 +229,13 @@ static void test_everything_set(void **state)
 		"  key: %D/server.key, keys_file: %D/seal, fsync: everysec, timeout: 250ms, keep_finished: 7d, max_memory: 256MiB, max_lost: 0}\n"
 		PROFILES "assertion: {key_file: %D/a.key, issuer: \"https://baton.example\"}\n"
 		"envelope: {window: 1m, clock_skew: 0s, max_payload: 16MiB}\n"
-		"limits: {connections: 1, connections_per_agent: 2, streams_per_connection: 3, handshakes_per_s: 4, waiting_per_route: 5, waiting_bytes: 2MiB}\n"
+		"limits: {connections: 1, connections_per_agent: 2, streams_per_connection: 3, handshakes_per_s: 4, waiting_per_route: 5, waiting_bytes: 2MiB,\n"
+		"  waiting_per_sender: 6, waiting_bytes_per_sender: 17MiB, waiting_per_tenant: 7, waiting_bytes_per_tenant: 18MiB, rate_per_agent: 8}\n"
 		"audit: {file: %D/audit, when_unwritable: refuse, payloads: hash}\ntraces: {otlp: \"\", sample: 1, denials: always}\n"
 		"log: {level: debug, format: text}\nhardening: {seccomp: off, landlock: \"off\"}\n"
 		"agents:\n"
 		"  - {name: planner, tenant: acme, id: \"spiffe://acme.example/planner\", call: [refunds, other]}\n"
-		"  - {name: worker, tenant: umbrella, id: \"spiffe://b.example/w\", serve: [refunds], max_in_flight: 8, client: w-client}\n"
+		"  - {name: worker, tenant: umbrella, id: \"spiffe://b.example/w\", serve: [refunds], max_in_flight: 8, rate_per_s: 9, client: w-client}\n"
 		"  - {name: child, tenant: acme, id: \"spiffe://acme.example/child\", call: [refunds], may_originate: false}\n"
 		"  - {name: idle, tenant: acme, id: \"spiffe://acme.example/idle\", may_originate: true}\n", &why);
 
@@ -275,6 +281,13 @@ static void test_everything_set(void **state)
 	assert_int_equal(c->server.handshakes_per_s, 4);
 	assert_int_equal(c->waiting_per_route, 5);
 	assert_int_equal(c->waiting_bytes, 2 << 20);
+	assert_int_equal(c->waiting_per_sender, 6);
+	assert_int_equal(c->waiting_bytes_per_sender, 17 << 20);
+	assert_int_equal(c->waiting_per_tenant, 7);
+	assert_int_equal(c->waiting_bytes_per_tenant, 18 << 20);
+	assert_int_equal(c->rate_per_agent, 8);
+	assert_int_equal(c->agents[0].rate_per_s, 0);
+	assert_int_equal(c->agents[1].rate_per_s, 9);
 	assert_true(c->audit_payload_hash);
 	assert_true(c->trace_sample == 1);
 	assert_int_equal(c->log_level, LOG_DEBUG);
@@ -314,6 +327,13 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "limits: {conections: 3}\n",
 		":11:10: unknown key `conections` in limits\n    Did you mean `connections`?"},
 	{LEAST "limits: {connections: 3}\n", NULL},
+	{LEAST "limits: {waiting_bytes_per_sender: 2047KiB}\n", ":11:36: limits.waiting_bytes_per_sender is too small for one payload of "
+	 "envelope.max_payload: it must be at least that and 1MiB, or 0 for no cap"},
+	{LEAST "limits: {waiting_bytes_per_sender: 2MiB}\n", NULL},
+	{LEAST "limits: {waiting_bytes_per_tenant: 16MiB}\nenvelope: {max_payload: 16MiB}\n", ":11:36: limits.waiting_bytes_per_tenant is too small"},
+	{LEAST "limits: {waiting_bytes_per_tenant: 0}\nenvelope: {max_payload: 16MiB}\n", NULL},
+	{LEAST "limits: {rate_per_agent: 1000001}\n", ":11:26: limits.rate_per_agent: 1000001 is not within 0..1000000"},
+	{LEAST "limits: {rate_per_agent: 1000000}\n", NULL},
 	{LEAST "issuers[]: 3\n", ":11:1: unknown key `issuers[]`"},
 	{LEAST "limits: {}\n", NULL},
 	{LEAST "listen.agents: \"127.0.0.1:1\"\n", ":11:1: unknown key `listen.agents`"},

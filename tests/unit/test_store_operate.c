@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "store/record.h"
 #include "store_kit.h"
 
 #define LONG_MS 600000
@@ -229,13 +230,36 @@ static void no_orphans(void **state)
 	server_say(kit_server(), "FLUSHALL SYNC");
 	kit_reopen(&k);
 	assert_int_equal(kit_replay(&k, &fresh, &none.id)->status, STORE_NOT_FOUND);
-	assert_int_equal(server_say(kit_server(), "DBSIZE"), 2); /* m and s, of the slot itself */
+	assert_int_equal(server_say(kit_server(), "DBSIZE"), 3); /* m, s and c, of the slot itself */
+	kit_free(&k);
+}
+
+/* What is replayed waits, and is counted as its sender's. */
+static void counted(void **state)
+{
+	struct kit k = {.slot = {"acme", "counted"}};
+	struct store_accept a, fresh;
+	uint8_t sender[8];
+	char share[11] = "";
+	const char *const argv[] = {"HGET", "{acme/counted}:c", (const char *)sender};
+	const size_t len[] = {4, sizeof "{acme/counted}:c" - 1, sizeof sender};
+
+	kit_redis(&k, kit_server());
+	a = kit_request(&k, "task");
+	fresh = kit_request(&k, "new");
+	dead(&k, &a, "no good");
+	be_put(sender, sizeof sender, a.sender);
+	assert_int_equal(server_command(kit_server(), share, sizeof share, 3, argv, len), 0);
+	assert_int_equal(kit_replay(&k, &fresh, &a.id)->status, STORE_OK);
+	assert_int_equal(server_command(kit_server(), share, sizeof share, 3, argv, len), 10);
+	assert_int_equal(kit_cancel(&k, &fresh.id, "")->status, STORE_OK);
+	assert_int_equal(server_command(kit_server(), share, sizeof share, 3, argv, len), 0);
 	kit_free(&k);
 }
 
 int main(void)
 {
-	static const struct CMUnitTest own[] = {{.name = "redis: no orphans", .test_func = no_orphans}};
+	static const struct CMUnitTest own[] = {{.name = "redis: no orphans", .test_func = no_orphans}, {.name = "redis: counted", .test_func = counted}};
 
-	return kit_run("store, operators", scenarios, sizeof scenarios / sizeof scenarios[0], own, 1);
+	return kit_run("store, operators", scenarios, sizeof scenarios / sizeof scenarios[0], own, 2);
 }

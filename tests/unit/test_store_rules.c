@@ -761,61 +761,7 @@ static const struct kit_scenario scenarios[] = {
 	{"at-once-many", at_once_many}, {"not-at-once", not_at_once},
 };
 
-/* Quotas are of the store's configuration, so these have stores of their own. */
-static void quota(struct kit *k)
-{
-	struct store_accept a = kit_request(k, "task"), b = kit_request(k, "task"), c = kit_request(k, "task");
-
-	kit_accepted(k, &a);
-	kit_accepted(k, &b);
-	assert_int_equal(kit_accept(k, &c)->status, STORE_QUOTA);
-	assert_int_equal(kit_get(k, &c.id, false)->status, STORE_NOT_FOUND);
-	kit_leased(k, LONG_MS);
-	kit_accepted(k, &c); /* what is leased does not wait */
-}
-
-static void quota_bytes(struct kit *k)
-{
-	char big[600] = {0};
-	struct store_accept a, b;
-
-	memset(big, 'x', sizeof big - 1);
-	k->slot = (struct store_slot){"acme", "quota-bytes"};
-	a = kit_request(k, big);
-	b = kit_request(k, big);
-	kit_accepted(k, &a);
-	assert_int_equal(kit_accept(k, &b)->status, STORE_QUOTA);
-}
-
-static void quotas(bool redis)
-{
-	struct kit k = {.slot = {"acme", "quota"},
-			.limits = {.max_waiting = 2, .max_waiting_bytes = 1000, .keep_finished_ms = 1000}};
-
-	if (redis)
-		kit_redis(&k, kit_server());
-	else
-		kit_memory(&k);
-	quota(&k);
-	quota_bytes(&k);
-	kit_free(&k);
-}
-
-static void quota_memory(void **state)
-{
-	quotas(false);
-}
-
-static void quota_redis(void **state)
-{
-	quotas(true);
-}
-
 int main(void)
 {
-	static const struct CMUnitTest own[] = {
-		{.name = "memory: quota", .test_func = quota_memory}, {.name = "redis: quota", .test_func = quota_redis},
-	};
-
-	return kit_run("store rules", scenarios, sizeof scenarios / sizeof scenarios[0], own, 2);
+	return kit_run("store rules", scenarios, sizeof scenarios / sizeof scenarios[0], NULL, 0);
 }
