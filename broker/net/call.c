@@ -153,7 +153,7 @@ static void open_call(struct call *call, const struct request *r)
 
 	call->id = slots_add(w->calls, call);
 	if (!call->id) {
-		call_end(call, GRPC_RESOURCE_EXHAUSTED, "too many calls", NULL, 0);
+		call_end_exhausted(call, "too many calls");
 		return;
 	}
 	if (call->conn->goaway_final) {
@@ -249,7 +249,8 @@ static void hold_partial(struct call *call, size_t n)
 	count_partial(call, call->reader.body.n);
 	if (c->partial > c->worker->limits.partial_bytes) {
 		h2_consume(c->h2, call->stream, n);
-		call_fail(call, GRPC_RESOURCE_EXHAUSTED, "too many bytes of unfinished messages on this connection");
+		call_end_exhausted(call, "too many bytes of unfinished messages on this connection");
+		gone(call, GRPC_RESOURCE_EXHAUSTED);
 		grpc_reader_clear(&call->reader);
 		count_partial(call, 0);
 		return;
@@ -451,7 +452,7 @@ bool call_send(struct call *call, struct slice message)
 	if (call->ended || call->gone || !conn_live(c))
 		return true;
 	if (!h2_has_room(c->h2, sizeof head + message.n)) {
-		call_end(call, GRPC_RESOURCE_EXHAUSTED, "too many bytes wait on this connection for its peer to take them", NULL, 0);
+		call_end_exhausted(call, "too many bytes wait on this connection for its peer to take them");
 		return true;
 	}
 	respond(call);
@@ -493,6 +494,14 @@ void call_end(struct call *call, enum grpc_status status, const char *message, c
 	trailers_clear(&t);
 	conn_touch(c);
 	conn_check_by(c, c->worker->now_ms + c->worker->limits.stalled_ms);
+}
+
+void call_end_exhausted(struct call *call, const char *message)
+{
+	static const struct call_trailer again[] = {{"baton-reason", SLICE_LIT("quota_exceeded")}, {"baton-retry-after-ms", SLICE_LIT("1000")},
+		{"grpc-retry-pushback-ms", SLICE_LIT("1000")}};
+
+	call_end(call, GRPC_RESOURCE_EXHAUSTED, message, again, sizeof again / sizeof again[0]);
 }
 
 void call_end_connection(struct call *call, const char *why)

@@ -71,6 +71,8 @@ struct call_trailer {
 /* Ends the call; later calls of it do nothing. message may be NULL. */
 void call_end(struct call *c, enum grpc_status status, const char *message, const struct call_trailer *t, size_t n);
 
+/* RESOURCE_EXHAUSTED that passes: with the reason and when to come again. */
+void call_end_exhausted(struct call *c, const char *message);
 /* Ends the connection and all calls on it, this one too, once what was sent is out: GOAWAY ENHANCE_YOUR_CALM with `why`, one word, kept. */
 void call_end_connection(struct call *c, const char *why);
 

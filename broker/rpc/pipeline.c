@@ -49,7 +49,7 @@ size_t pipeline_on_open(void *user, struct call *c, struct slice path)
 	rc = calloc(1, sizeof *rc);
 	if (!rc || !(rc->id = slots_add(w->calls, rc))) {
 		free(rc);
-		call_end(c, GRPC_RESOURCE_EXHAUSTED, "too many calls under way", NULL, 0);
+		call_end_exhausted(c, "too many calls under way");
 		return 0;
 	}
 	rc->w = w;

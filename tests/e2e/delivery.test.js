@@ -477,6 +477,7 @@ test('A pipe that sends rubbish and reads nothing is told why it ends', async ()
   pipe.call.resume()
   const over = await pipe.end(20000)
   assert.deepEqual([over.code, over.reason], ['RESOURCE_EXHAUSTED', 'quota_exceeded'])
+  assert.ok(Number(over.retry_after_ms) > 0)
 })
 
 test('Of several routes the empty ones take no window from the one with work, whether it waits or comes later', async () => {

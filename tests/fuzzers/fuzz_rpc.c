@@ -176,6 +176,11 @@ void call_end(struct call *c, enum grpc_status status, const char *message, cons
 	c->ended = true;
 }
 
+void call_end_exhausted(struct call *c, const char *message)
+{
+	call_end(c, GRPC_RESOURCE_EXHAUSTED, message, NULL, 0);
+}
+
 void call_end_connection(struct call *c, const char *why)
 {
 	NEED(c->open && *why);

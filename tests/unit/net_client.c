@@ -51,6 +51,8 @@ static void read_headers(struct client_stream *s, const struct h2_header *h, siz
 			copy(h[i].value, s->message, sizeof s->message);
 		else if (slice_is(h[i].name, "grpc-accept-encoding"))
 			copy(h[i].value, s->encoding, sizeof s->encoding);
+		else if (slice_is(h[i].name, "baton-retry-after-ms"))
+			copy(h[i].value, s->retry_after, sizeof s->retry_after);
 		else if (slice_is(h[i].name, "test-bin"))
 			copy(h[i].value, s->details, sizeof s->details);
 	}

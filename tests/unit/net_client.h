@@ -17,7 +17,7 @@
 struct client_stream {
 	int32_t id;
 	int http, status; /* grpc-status; -1 = none came */
-	char message[128], details[128], encoding[32];
+	char message[128], details[128], encoding[32], retry_after[16];
 	bool headers, data_seen, ended, closed;
 	uint32_t code;
 	bool refused;

@@ -13,7 +13,7 @@
 
 #define WAIT_MS 10000
 
-enum kind { ECHO, STREAM, HANG, HOLD, META };
+enum kind { ECHO, STREAM, HANG, HOLD, META, ENOUGH };
 
 struct echo_call {
 	enum kind kind;
@@ -114,7 +114,8 @@ static size_t on_open(void *user, struct call *c, struct slice path)
 		enum kind kind;
 		size_t max;
 	} table[] = {{"/test/Echo", ECHO, 1 << 20}, {"/test/Small", ECHO, 1000}, {"/test/Stream", STREAM, 1000},
-		     {"/test/Hang", HANG, 1 << 20}, {"/test/Hold", HOLD, 1 << 20}, {"/test/Meta", META, 1000}};
+		     {"/test/Hang", HANG, 1 << 20}, {"/test/Hold", HOLD, 1 << 20}, {"/test/Meta", META, 1000},
+		     {"/test/Enough", ENOUGH, 1000}};
 	struct call_trailer t = {"test-bin", SLICE_LIT("\0\1\2\377")};
 	struct echo_worker *w = user;
 
@@ -167,6 +168,8 @@ static void on_message(void *user, struct call *c, struct slice m)
 		return;
 	}
 	call_consumed(c);
+	if (x->kind == ENOUGH)
+		call_end_connection(c, "enough");
 	if (x->kind == ECHO)
 		call_send(c, m);
 	if (x->kind == META)

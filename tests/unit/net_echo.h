@@ -7,6 +7,7 @@
  *   /test/Hang    never answers
  *   /test/Hold    consumes nothing until echo_release()
  *   /test/Refuse  PERMISSION_DENIED in on_open, with test-bin
+ *   /test/Enough  ends the connection at the first message
  *   /test/Meta    answers with the value of "authorization" */
 #ifndef BATON_TESTS_NET_ECHO_H
 #define BATON_TESTS_NET_ECHO_H

@@ -357,6 +357,7 @@ static void test_partial_messages(void **state)
 	for (int i = 0; i < 3; i++) { /* the others may still end theirs, and leave room */
 		if (s[i]->closed) {
 			assert_int_equal(s[i]->status, GRPC_RESOURCE_EXHAUSTED);
+			assert_string_equal(s[i]->retry_after, "1000");
 			continue;
 		}
 		client_send_raw(&c, s[i], most + 5, 10000, true);
@@ -453,7 +454,7 @@ static void test_connection_queue(void **state)
 	for (int i = 0; i < 8; i++) {
 		assert_true(client_finish(&c, all[i]));
 		whole += all[i]->status == GRPC_OK && all[i]->messages == 4;
-		refused += all[i]->status == GRPC_RESOURCE_EXHAUSTED;
+		refused += all[i]->status == GRPC_RESOURCE_EXHAUSTED && strcmp(all[i]->retry_after, "1000") == 0;
 	}
 	assert_int_equal(whole + refused, 8);
 	assert_in_range(refused, 1, 7);

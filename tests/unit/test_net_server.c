@@ -158,6 +158,29 @@ static void test_admission_refused(void **state)
 	client_close(&c);
 }
 
+/* What was answered before goes out; all calls are over, and what comes behind the message is not looked at. */
+static void test_handler_ends_the_connection(void **state)
+{
+	struct client_stream *hanging, *s;
+
+	enter();
+	assert_int_equal(client_unary(&c, "/test/Echo", "hello"), GRPC_OK);
+	hanging = client_call(&c, "/test/Hang", NULL, 0, false);
+	client_send(&c, hanging, "x", 1, false);
+	s = client_call(&c, "/test/Enough", NULL, 0, false);
+	for (int i = 0; i < 3; i++)
+		client_send(&c, s, "x", 1, false);
+	assert_true(client_wait_eof(&c));
+	assert_int_equal(c.goaways, 1);
+	assert_int_equal(c.goaway_code, 11);
+	assert_string_equal(c.goaway_text, "enough");
+	assert_true(echo_saw_close(&e, "enough"));
+	assert_true(echo_wait(&e, &e.peers_gone, 1));
+	assert_int_equal(atomic_load(&e.gone), 3);
+	assert_int_equal(atomic_load(&e.messages), 3); /* of all calls */
+	client_close(&c);
+}
+
 /* ---- gRPC requests ---- */
 
 static struct h2_header good[] = {
@@ -853,6 +876,7 @@ int main(void)
 		T(test_no_alpn_refused), T(test_wrong_alpn_refused), T(test_second_alpn_is_found),
 		T(test_no_session_to_resume),
 		T(test_client_ca_list_is_empty), T(test_bytes_that_are_no_preface), T(test_admission_refused),
+		T(test_handler_ends_the_connection),
 		T(test_requests), T(test_refused_in_on_open), T(test_metadata), T(test_empty_message),
 		T(test_message_larger_than_the_window), T(test_message_too_large),
 		T(test_huge_length_is_refused_at_once),
