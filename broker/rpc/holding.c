@@ -260,6 +260,7 @@ void holdings_judge(struct rpc_worker *w)
 struct look {
 	struct handoff_id id;
 	uint64_t fence;
+	bool for_renewal;                 /* no extend is sent meanwhile */
 };
 
 static void looked(struct op *op, const struct store_answer *a)
@@ -267,7 +268,7 @@ static void looked(struct op *op, const struct store_answer *a)
 	struct look *l = op->state;
 	struct holding *h = holding_find(op->w, &l->id, l->fence);
 
-	if (h && h->by_progress)
+	if (h && l->for_renewal)
 		h->renewing = false;
 	if (h && !h->settling && a->status == STORE_OK && over(&a->record, l->fence)) {
 		struct subscriber *s = h->subscriber;
@@ -299,10 +300,10 @@ static void look(struct rpc_worker *w, struct holding *h)
 			op_end(op);
 		return; /* the next renewal finds out */
 	}
-	*l = (struct look){h->id, h->fence};
+	*l = (struct look){h->id, h->fence, h->by_progress && !h->renewing};
 	op->state = l;
 	op->on_answer = looked;
-	h->renewing |= h->by_progress;
+	h->renewing |= l->for_renewal;
 	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, &l->id, false, op_store_done, w, op->id);
 }
 

@@ -5,6 +5,7 @@ import fs from 'node:fs'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATOND, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
+import { freePort } from './lib/ports.js'
 
 const LEASE_MS = 1500 // of the silent
 const TALK_MS = 3000 // of those who must be heard in time, on a slow machine too
@@ -112,6 +113,36 @@ test('Words by Report on other connections count as well, for the stream that ho
   assert.ok(!s.items.some((f) => f.stop))
   await s.leave()
 })
+
+// Another node on the same Redis.
+async function secondNode () {
+  const other = new Broker({ profiles: b.profiles })
+  for (const k of ['acme', 'globex', 'serverCa', 'server', 'leaves', 'issuer']) other[k] = b[k]
+  other.port = await freePort()
+  other.metricsPort = await freePort()
+  other.addr = `127.0.0.1:${other.port}`
+  other.writeProfiles()
+  other.change = (t) => t.replace('node: test-node', 'node: other-node').replace('  url: ""', `  url: "unix://${b.socket()}"\n  keys_file: ${b.path('state', 'seal.keys')}`)
+  other.writeConfig()
+  return other.start()
+}
+
+test('Words to another node count as well; who then falls silent is told by his own', async () => {
+  const node = await secondNode()
+  try {
+    const { handoff_id } = await planner.submit(read('reports'))
+    const s = await worker.subscribe({ routes: ['reports'] })
+    const d = await s.delivery()
+    const there = await node.agent('worker')
+    await talk(async () => assert.equal((await there.report(progress(d))).ok, true))
+    assert.deepEqual([(await planner.get(handoff_id)).attempt, lapses(handoff_id)], [1, 0])
+    assert.ok(!s.items.some((f) => f.stop))
+    s.write({ flow: { max_in_flight: 0 } })
+    await stopped(s, d)
+    await planner.cancel(handoff_id)
+    await s.leave()
+  } finally { await node.remove() }
+}, 60000)
 
 test('Nobody else\'s words renew it', async () => {
   const { handoff_id } = await planner.submit(read('silent'))
