@@ -145,9 +145,14 @@ local function entry(out, j, status, flags, id, rec)
 	out[3 * j - 2], out[3 * j - 1], out[3 * j] = MARK[8 * status + flags], id, rec and #rec == 119 and rec or NONE
 end
 
+-- A counter that is none counts from 0: that must not show after the first write.
+local function number(v)
+	return tonumber(v or 0) or 0
+end
+
 -- What waits, of the slot and of each sender, as a call changes it: who has the senders in question, n and b by how much.
 local function tally(w, wb)
-	return {w = tonumber(w or 0), wb = tonumber(wb or 0), who = {}, n = {}, b = {}}
+	return {w = number(w), wb = number(wb), who = {}, n = {}, b = {}}
 end
 
 -- One more waits (1), or one less (-1).
@@ -241,7 +246,7 @@ local function open(k, a)
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
 	local seq = tonumber(m[4] or call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
-	local kb = tonumber(m[12] or 0)
+	local kb = number(m[12])
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
 	local marked = call('HEXISTS', ks, '.') + call('HEXISTS', k[9], '.') == 2
 	if m[1] == inc and marked then
@@ -320,7 +325,7 @@ local function accept(k, a)
 	local first_recs = #first_ids > 0 and call('HMGET', ks, tun(first_ids)) or {}
 	local now = clock(m[7])
 	local now6, seq, w, wb = pack('>I6', now), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
-	local stale, kb = tonumber(m[5]) + tonumber(a[7]), tonumber(m[10] or 0)
+	local stale, kb = tonumber(m[5]) + tonumber(a[7]), number(m[10])
 	local max_w, max_wb, max_n, max_b = tonumber(a[3]), tonumber(a[4]), tonumber(a[5]), tonumber(a[6])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}

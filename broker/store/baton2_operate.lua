@@ -124,7 +124,7 @@ local function replay(k, a)
 		call('ZREM', k[10], old_id)
 		ended(k[9], now, {old_id})
 		settle(k[11], t)
-		call('HSET', km, 'seq', seq, 'w', t.w, 'wb', t.wb, 'kb', tonumber(m[8] or 0) + size, 't', now)
+		call('HSET', km, 'seq', seq, 'w', t.w, 'wb', t.wb, 'kb', number(m[8]) + size, 't', now)
 		wake(km, m[5], '')
 	end
 	if status ~= OK then call('UNLINK', base .. 'b:' .. id .. token) end

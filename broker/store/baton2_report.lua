@@ -117,7 +117,7 @@ local function finish(k, a)
 	local km, ks, items = k[1], k[2], a[2]
 	local m = call('HMGET', km, 't', 'w', 'wb', 'arm', 'kb')
 	local ids, by = load_items(ks, items, 50)
-	local kb, kept = tonumber(m[5] or 0), 0
+	local kb, kept = number(m[5]), 0
 	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, next_body = sub(km, 1, -2), 3
 	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
@@ -198,7 +198,7 @@ local function cancel(k, a)
 	local km, ks, items = k[1], k[2], a[1]
 	local m = call('HMGET', km, 't', 'w', 'wb', 'kb')
 	local now, t = clock(m[1]), tally(m[2], m[3])
-	local base, next_body, out, kb, kept = sub(km, 1, -2), 2, {}, tonumber(m[4] or 0), 0
+	local base, next_body, out, kb, kept = sub(km, 1, -2), 2, {}, number(m[4]), 0
 	probe('hhzlzzh', k)
 	for j = 1, #items / 29 do
 		local o = (j - 1) * 29

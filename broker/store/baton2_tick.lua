@@ -229,7 +229,7 @@ local function tick(k, a)
 	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'kb')
 	if m[6] ~= a[6] or not fresh(a[6]) then return 'O' end
 	probe('hhhzzlllzlzzh', k)
-	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = tonumber(m[2] or 0), wb = tonumber(m[3] or 0), who = {}, n = {}, b = {}, more = 0, freed = 0,
+	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = number(m[2]), wb = number(m[3]), who = {}, n = {}, b = {}, more = 0, freed = 0,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, later = {}, seen = {},
 		least = tonumber(a[4]), most = tonumber(a[5])}
 	lapses(t, k)
@@ -238,7 +238,7 @@ local function tick(k, a)
 	carry_out(t, k, m[4], a[1])
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
-	local kb = max(tonumber(m[8] or 0) - t.freed, 0)
+	local kb = max(number(m[8]) - t.freed, 0)
 	if t.freed > 0 then call('HSET', k[1], 'kb', kb) end
 	return head(t.now, t.w, t.wb, kb * 2 + t.more, m[7]) .. concat(t.out)
 end

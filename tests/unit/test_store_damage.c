@@ -405,6 +405,32 @@ static void counters_lie(void **state)
 	kit_free(&k);
 }
 
+/* Of the bytes that are kept only a sum is wrong when it is lost: work goes on. */
+static void kept_is_no_number(void **state)
+{
+	struct kit k;
+	struct store_record a, b;
+
+	begin(&k);
+	k.limits.keep_finished_ms = 1;
+	a = accepted(&k);
+	b = accepted(&k);
+	server_say(&server, "HSET {acme/refunds}:m kb nonsense");
+	accepted(&k);
+	assert_int_equal(kit_lease(&k, AGENT, 1, LONG_MS)->items[0].record.attempt, 1);
+	a = kit_get(&k, &a.id, false)->record;
+	server_say(&server, "HSET {acme/refunds}:m kb nonsense");
+	assert_int_equal(kit_finish(&k, &a, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
+	server_say(&server, "HSET {acme/refunds}:m kb nonsense");
+	assert_int_equal(kit_cancel(&k, &b.id, "no")->status, STORE_OK);
+	server_say(&server, "HSET {acme/refunds}:m kb nonsense");
+	kit_sleep(&k, 5);
+	assert_int_equal(kit_tick(&k)->status, STORE_OK);
+	assert_int_equal(kit_get(&k, &a.id, false)->status, STORE_NOT_FOUND); /* forgotten */
+	assert_int_equal(server_say(&server, "HSTRLEN {acme/refunds}:m kb"), 1);
+	kit_free(&k);
+}
+
 /* ---- answers that are none ---- */
 
 /* One broken slot holds up itself alone, and only as long as it is broken. */
@@ -461,7 +487,7 @@ int main(void)
 		cmocka_unit_test(lost_by_another),
 		cmocka_unit_test(records_deleted),
 		cmocka_unit_test(slot_deleted),
-		cmocka_unit_test(senders_deleted), cmocka_unit_test(counters_lie),
+		cmocka_unit_test(kept_is_no_number), cmocka_unit_test(senders_deleted), cmocka_unit_test(counters_lie),
 		cmocka_unit_test(open_fails),
 		cmocka_unit_test(events_as_string),
 	};
