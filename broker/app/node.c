@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/secret.h"
 
 #define DRAIN_MS 10000
 #define CONTROL_MS 1000
@@ -58,7 +59,10 @@ static int open_private_store(struct node *n, struct problem *why)
 static int open_secrets(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
+	uint64_t run;
 
+	random_bytes(&run, sizeof run);
+	snprintf(n->run, sizeof n->run, "r%016llx", (unsigned long long)run);
 	if (seal_keys_create(c->store_keys_file, why) < 0 || !(n->seal = seal_keys_load(c->store_keys_file, why)))
 		return -1;
 	if (assertion_key_create(c->assertion_key_file, why) < 0 || !(n->assertion = assertion_key_load(c->assertion_key_file, why)))

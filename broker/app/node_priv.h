@@ -52,6 +52,7 @@ struct node {
 	pthread_mutex_t feed_lock;       /* the feed is replaced by a reload while workers ask it */
 	struct assertion_key *assertion;
 	struct seal_keys *seal;
+	char run[20];                    /* this run, for other nodes on the same Redis: a name of its own */
 	struct redis_private *redis;     /* NULL: the configured server is used */
 	atomic_bool redis_lost;          /* it cannot be started again: this node ends */
 	int landlock;                    /* the ABI in force; 0 = none */

@@ -8,7 +8,7 @@
 -- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
---   b:<id><token> a sealed blob   e:<id> list, events
+--   b:<id><token> a sealed blob   e:<id> list, events   And two that are no slot's: baton:seal, baton:node:<name> (baton2_tick.lua, join)
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task

@@ -563,7 +563,7 @@ static bool copy_strings(struct redis *s)
 {
 	const char **const fields[] = {
 		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
-		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.state_dir,
+		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.run, &s->config.state_dir,
 	};
 
 	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {
@@ -578,14 +578,14 @@ static bool copy_strings(struct redis *s)
 static bool make_texts(struct redis *s)
 {
 	static const char prefix[] = "baton:wake:";
-	size_t n = sizeof prefix + strlen(s->config.node);
+	size_t n = sizeof prefix + strlen(s->config.run);
 
 	snprintf(s->max_waiting, sizeof s->max_waiting, "%llu", (unsigned long long)s->config.limits.max_waiting);
 	snprintf(s->max_waiting_bytes, sizeof s->max_waiting_bytes, "%llu", (unsigned long long)s->config.limits.max_waiting_bytes);
 	snprintf(s->skew, sizeof s->skew, "%u", s->config.limits.clock_skew_ms);
 	s->channel = malloc(n);
 	if (s->channel)
-		snprintf(s->channel, n, "%s%s", prefix, s->config.node);
+		snprintf(s->channel, n, "%s%s", prefix, s->config.run);
 	return s->channel;
 }
 
@@ -618,8 +618,8 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 		problem_set(why, "the store needs sealing keys");
 		return NULL;
 	}
-	if (!c->node || !name_valid(slice_str(c->node))) {
-		problem_set(why, "the node's name is not [a-z0-9][a-z0-9._-]{0,62}");
+	if (!c->node || !c->run || !name_valid(slice_str(c->run))) {
+		problem_set(why, "a run of a node is not [a-z0-9][a-z0-9._-]{0,62}");
 		return NULL;
 	}
 	s = calloc(1, sizeof *s);
