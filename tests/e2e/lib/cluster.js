@@ -45,7 +45,7 @@ export class RedisServer {
 class Node extends Broker {
   constructor (cluster, index, options) {
     super({ fsync: 'always', ...options, config: (t) => cluster.config(this, t) })
-    Object.assign(this, { cluster, index, name: `node-${index}` })
+    Object.assign(this, { cluster, index, name: `Node-${index}` })
   }
 
   async prepare () {
