@@ -427,8 +427,12 @@ static void on_message(struct redis *s, struct slice key)
 
 static void listener_on_reply(void *user, const redisReply *r)
 {
+	struct redis *s = user;
+
+	if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && slice_is(resp_bytes(r->element[0]), "pong"))
+		s->listener_asked_ms = 0;
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 && slice_is(resp_bytes(r->element[0]), "message"))
-		on_message(user, resp_bytes(r->element[2]));
+		on_message(s, resp_bytes(r->element[2]));
 }
 
 static void listener_on_ready(void *user, const char *replid)
@@ -438,6 +442,7 @@ static void listener_on_ready(void *user, const char *replid)
 
 static void listener_on_down(void *user, bool fault, const char *why, const char *remedy)
 {
+	((struct redis *)user)->listener_asked_ms = 0;
 	log_event(LOG_DEBUG, "store.deaf", F_STR("why", why)); /* each second somebody asks anyway */
 }
 
@@ -471,11 +476,22 @@ static void poll_memory(struct redis *s)
 		batch_free(b);
 }
 
+/* Who only listens would not notice that the other end is gone without a word. */
+static void poll_listener(struct redis *s)
+{
+	struct buf *out = s->listener_asked_ms ? NULL : redis_conn_out(s->listener);
+
+	if (out && resp_put(out, (const struct slice[]){SLICE_LIT("PING")}, 1))
+		s->listener_asked_ms = s->now_ms;
+}
+
 static void on_timer(void *arg)
 {
 	struct redis *s = arg;
 
 	s->now_ms = clock_mono_ms();
+	if (s->listener_asked_ms && s->now_ms - s->listener_asked_ms > s->config.timeout_ms)
+		redis_conn_fail(s->listener, false, "Redis did not answer in time", "");
 	if (s->sent_first && s->now_ms - s->sent_first->sent_ms > s->config.timeout_ms)
 		redis_conn_fail(s->conn, false, "Redis did not answer in time", "see its load, its disk and store.timeout");
 	expire_queued(s);
@@ -483,6 +499,7 @@ static void on_timer(void *arg)
 	if (s->now_ms - s->polled_ms >= POLL_MS) {
 		s->polled_ms = s->now_ms;
 		poll_memory(s);
+		poll_listener(s);
 		remember_save(s->remember);
 	}
 	loop_timer_set(s->timer, s->timer_ms);

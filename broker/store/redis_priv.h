@@ -106,6 +106,7 @@ struct redis {
 	char *strings[9];         /* copies of the configuration's */
 	char *channel;
 	struct conn *conn, *listener;
+	int64_t listener_asked_ms; /* when the PING went out that it has not answered; 0 = none */
 	struct seal *seal;
 	struct remember *remember;
 	struct slot *slots;       /* hash by name */

@@ -49,6 +49,15 @@ test('What one node accepts is delivered by another one at once: it is woken', a
   s.cut()
 })
 
+test('A node whose ear for the others died without a word notices, and listens again', async () => {
+  const run = (await cluster.redis.call('GET', `baton:node:${b.name}`)).toString()
+  const ears = async () => (await cluster.redis.call('PUBSUB', 'NUMSUB', `baton:wake:${run}`))[1]
+  await until('it to listen', async () => await ears() === 1)
+  b.toStore.forget()
+  await until('nobody to listen', async () => await ears() === 0)
+  await until('it to listen again', async () => await ears() === 1, 20000)
+})
+
 test('A node that is killed: another one redelivers what was leased there, under a new fence, and takes no report of the old one', async () => {
   const [planner, old, next] = [await agent(b, 'planner'), await agent(c, 'worker'), await agent(b, 'worker2')]
   const first = await old.subscribe({ routes: ['killed'] })

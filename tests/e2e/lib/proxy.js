@@ -21,7 +21,11 @@ export class Proxy {
     const server = net.connect(this.target)
     const pair = [client, server]
     this.pairs.add(pair)
-    const over = () => { this.pairs.delete(pair); for (const s of pair) s.destroy() }
+    const over = () => {
+      if (pair.forgotten && !client.destroyed) return
+      this.pairs.delete(pair)
+      for (const s of pair) s.destroy()
+    }
     for (const [from, to] of [pair, [server, client]]) {
       from.setNoDelay?.(true)
       from.late = []
@@ -58,6 +62,14 @@ export class Proxy {
       if (mode === 'reset') cut(s)
       else if (mode === 'hole') s.pause()
       else s.resume()
+    }
+  }
+
+  // As when the machine behind it went and came again: what is there knows nothing of these connections, and says nothing.
+  forget () {
+    for (const pair of this.pairs) {
+      pair.forgotten = true
+      pair[1].destroy()
     }
   }
 
