@@ -6,7 +6,7 @@ import { profile } from './broker.js'
 import { Sender, Worker } from './chaosclient.js'
 import { Ledger, TERMINAL } from './ledger.js'
 import { choices } from './stormclient.js'
-import { sleep } from './suite.js'
+import { sleep, until } from './suite.js'
 
 const ROUTES = ['r0', 'r1']
 const MAX_ATTEMPTS = 40
@@ -135,6 +135,38 @@ class Chaos {
     await this.each(this.senders.flatMap((s) => s.old.map((one) => [s, one])), ([s, one], i) => this.asker(i, s.name).replay(one))
   }
 
+  // What every node wrote down: nothing was acknowledged without it, and no handoff was completed twice.
+  readAudits () {
+    const seen = new Set()
+    const ended = new Set()
+    this.unwritten = []
+    for (const r of this.cluster.nodes.flatMap((n) => n.audit())) {
+      if (!r.handoff_id) continue
+      seen.add(r.handoff_id)
+      if (r.event !== 'handoff.completed' || r.reconciled) continue
+      if (ended.has(r.handoff_id)) this.duplicated.push(`${r.handoff_id} is completed twice in the audit`)
+      ended.add(r.handoff_id)
+    }
+    for (const { id } of this.ledger.acknowledged) if (!seen.has(id)) this.unwritten.push(id)
+  }
+
+  // Nothing of what is over is left in Redis' queues and counters.
+  async readStore () {
+    this.left = []
+    for (const route of ROUTES) {
+      const key = (k) => `{acme/${route}}:${k}`
+      const count = async () => {
+        const [w, wb] = (await this.cluster.redis.call('HMGET', key('m'), 'w', 'wb')).map(String)
+        const [z, h, x] = await Promise.all(['z', 'h', 'x'].map((k) => this.cluster.redis.call('ZCARD', key(k))))
+        return { w, wb, z, h, x }
+      }
+      const none = { w: '0', wb: '0', z: 0, h: 0, x: 0 }
+      let last
+      await until('nothing to be left', async () => { last = await count(); return JSON.stringify(last) === JSON.stringify(none) }, 20000)
+        .catch(() => this.left.push(`${route}: ${JSON.stringify(last)}`))
+    }
+  }
+
   line () {
     const l = this.ledger
     return {
@@ -147,7 +179,8 @@ class Chaos {
     return [
       ['nothing that was acknowledged is lost', this.lost], ['no work is acknowledged as complete twice', this.duplicated],
       ['no nonce is accepted twice, and nothing else is strange', this.ledger.anomalies], ['the events of every handoff are whole', this.holes],
-      ['every node ends in order', this.ends], ['something happened', this.ledger.completed ? [] : ['no handoff was completed']]
+      ['every acknowledgement is in the audit', this.unwritten],
+      ['nothing is left in the queues', this.left], ['every node ends in order', this.ends], ['something happened', this.ledger.completed ? [] : ['no handoff was completed']]
     ]
   }
 
@@ -159,6 +192,8 @@ class Chaos {
     this.askers = Object.fromEntries([...new Set(SENDERS)].map((name) => [name, Array.from({ length: 16 }, (_, i) => new Sender(this.home, name, 200 + i))]))
     await this.settle()
     await this.count()
+    await this.readStore()
+    this.readAudits()
     for (const c of [...this.senders, ...this.workers, ...Object.values(this.askers).flat()]) c.close()
     this.ends = []
     await this.cluster.stop().catch((e) => this.ends.push(e.message))
@@ -184,6 +219,7 @@ const FAULTS = {
   store_hole: parted('toStore', 'hole', 2),
   store_slow: parted('toStore', 'slow', 1),
   store_reset: parted('toStore', 'reset', 2),
+  store_forget: { weight: 1, on: (n) => `${n.name} toStore`, make: async (c, n) => n.toStore.forget() },
   agents_hole: parted('toAgents', 'hole', 2),
   agents_slow: parted('toAgents', 'slow', 1),
   agents_reset: parted('toAgents', 'reset', 2),
