@@ -10,8 +10,8 @@ import { sleep, until } from './suite.js'
 
 const ROUTES = ['r0', 'r1']
 const MAX_ATTEMPTS = 40
-const SENDERS = ['planner', 'planner', 'planner', 'auditor', 'auditor', 'auditor']
-const WORKERS = ['worker', 'worker', 'worker2', 'worker2']
+const SENDERS = Array.from({ length: 10 }, (_, i) => ['planner', 'auditor'][i % 2])
+const WORKERS = Array.from({ length: 5 }, (_, i) => ['worker', 'worker2'][i % 2])
 const PATIENCE_MS = 60000 // after the faults
 const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 3600000, max_deadline_ms: 7200000 }
 const LIMITS = 'limits: {connections_per_agent: 200, connections_per_source: 4000, connections_per_source_per_s: 2000, handshakes_per_s: 2000, keepalive: 2s, keepalive_timeout: 2s}\n'
@@ -215,6 +215,7 @@ const FAULTS = {
   node_stop: { weight: 3, ms: [1700, 4500], on: (n) => n.name, make: async (c, n, ms) => { n.signal('SIGSTOP'); await sleep(ms); n.signal('SIGCONT') } },
   node_drain: { weight: 3, ms: [0, 1000], on: (n) => n.name, make: async (c, n, ms) => { await n.stop({ ms: 40000 }); await sleep(ms); await c.up(n) } },
   redis_kill: { weight: 2, ms: [0, 1500], on: () => 'redis', make: async (c, n, ms) => { await c.cluster.redis.kill(); await sleep(ms); await c.cluster.redis.start() } },
+  redis_rewrite: { weight: 1, ms: [0, 300], on: () => 'redis', make: async (c, n, ms) => { await c.cluster.redis.call('BGREWRITEAOF'); await sleep(ms); await c.cluster.redis.kill(); await c.cluster.redis.start() } },
   redis_stop: { weight: 2, ms: [200, 3000], on: () => 'redis', make: async (c, n, ms) => { c.cluster.redis.signal('SIGSTOP'); await sleep(ms); c.cluster.redis.signal('SIGCONT') } },
   store_hole: parted('toStore', 'hole', 2),
   store_slow: parted('toStore', 'slow', 1),

@@ -113,6 +113,12 @@ export class Sender extends Client {
         if (code !== 'RESOURCE_EXHAUSTED' && !unknown) throw e
         unsure ||= unknown
         this.elsewhere()
+        if (unsure && this.r.chance(0.1)) { // it forgot which nonce it was: the key makes it the same handoff
+          this.ledger.count('restamped')
+          envelope = { ...this.stamp(envelope), start_at_ms: 0 }
+          bytes = this.pack(envelope)
+          unsure = false
+        }
         await sleep(30 + this.r.below(100))
       }
     }
