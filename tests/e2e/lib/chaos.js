@@ -141,6 +141,7 @@ class Chaos {
     const ended = new Set()
     this.unwritten = []
     for (const r of this.cluster.nodes.flatMap((n) => n.audit())) {
+      if (r.event === 'store.incarnation' && !r.message.includes('; 0 sequence')) this.ledger.strange(`${r.route}: ${r.message}`)
       if (!r.handoff_id) continue
       seen.add(r.handoff_id)
       if (r.event !== 'handoff.completed' || r.reconciled) continue
