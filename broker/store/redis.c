@@ -658,6 +658,8 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 	s->tail = (struct loop_tail){.fn = on_tail, .arg = s, .stage = LOOP_STAGE_STORE};
 	buf_init(&s->scratch, 1u << 20);
 	random_bytes(s->token_head, sizeof s->token_head);
+	if (c->head)
+		be_put(s->token_head, sizeof s->token_head, c->head);
 	random_bytes(&s->token_next, sizeof s->token_next);
 	if (begin(s, listens, why) == 0)
 		return &s->base;

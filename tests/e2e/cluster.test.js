@@ -7,7 +7,7 @@ import { Cluster } from './lib/cluster.js'
 import { denied, read } from './lib/agent.js'
 import { Redis } from './lib/redis.js'
 
-const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names']
+const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audits']
 const delivery = { ...profile('x').delivery, lease_ms: 2000, resume_ms: 1500 }
 const other = {} // index of a node → what its configuration says otherwise
 const cluster = new Cluster(3, {
@@ -114,6 +114,29 @@ test('A node that drains tells its workers, takes no new work, and ends when the
   second.cut()
   c.launch()
   await c.ready()
+})
+
+test('O-8 after a crash a node writes down what its own calls did and it had not written, and nothing that other nodes did', async () => {
+  const through = async (node) => {
+    const [planner, worker] = [await agent(node, 'planner'), await agent(node, 'worker')]
+    const { handoff_id } = await planner.submit(read('audits'))
+    const s = await worker.subscribe({ routes: ['audits'] })
+    await s.complete(await s.delivery())
+    await s.leave()
+    return handoff_id
+  }
+  const [others, own] = [await through(b), await through(c)]
+  c.signal('SIGKILL')
+  await c.exited
+  const meanwhile = await through(a)
+  const lines = c.auditLines().filter((l) => !(l.includes(own) && l.includes('"handoff.completed"')))
+  fs.writeFileSync(c.path('audit.jsonl'), lines.map((l) => l + '\n').join(''))
+  const begun = c.log().length
+  c.launch()
+  await c.ready()
+  await until('the reconciliation', () => c.log().slice(begun).includes('"audit.reconciled"'))
+  const ends = c.audit().filter((r) => r.reconciled).map((r) => [r.handoff_id, r.event])
+  assert.deepEqual(ends.filter(([id]) => [others, own, meanwhile].includes(id)), [[own, 'handoff.completed']])
 })
 
 test('A node with another sealing key does not get ready, says why and touches nothing; with the right one it serves', async () => {
