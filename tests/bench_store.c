@@ -139,7 +139,7 @@ int main(int argc, char **argv)
 	struct problem why = {""};
 	struct bench b = {0};
 	struct store_redis_config c = {
-		.timeout_ms = 5000, .fsync_always = always, .node = "bench", .on_state = on_state, .user = &b,
+		.timeout_ms = 5000, .fsync_always = always, .node = "bench", .run = "bench", .on_state = on_state, .user = &b,
 		.limits = {.max_waiting = 1u << 24, .max_waiting_bytes = 1ull << 40, .keep_finished_ms = 3600000},
 	};
 	struct redis_private *p = NULL;

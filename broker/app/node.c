@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "net/local.h"
 
 #define DRAIN_MS 10000
@@ -59,7 +60,10 @@ static int open_private_store(struct node *n, struct problem *why)
 static int open_secrets(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
+	uint64_t run;
 
+	random_bytes(&run, sizeof run);
+	snprintf(n->run, sizeof n->run, "r%016llx", (unsigned long long)run);
 	if (seal_keys_create(c->store_keys_file, why) < 0 || !(n->seal = seal_keys_load(c->store_keys_file, why)))
 		return -1;
 	if (assertion_key_create(c->assertion_key_file, why) < 0 || !(n->assertion = assertion_key_load(c->assertion_key_file, why)))
@@ -144,31 +148,12 @@ static int open_server(struct node *n, struct problem *why)
 	return server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why) < 0 ? -1 : serve_admin(n, why);
 }
 
-/* A marker in the state folder stands while a node runs: one that stands already tells of a crash. */
-static int open_marker(struct node *n, struct problem *why)
-{
-	const struct config *c = n->config;
-	int64_t newest;
-	struct stat st;
-
-	snprintf(n->marker, sizeof n->marker, "%s/running", c->state_dir);
-	if (stat(n->marker, &st) == 0) {
-		n->reconcile = reconcile_new();
-		newest = n->reconcile ? audit_tail(c->audit_file, RECONCILE_WINDOW_MS, reconcile_seen, n->reconcile, why) : -1;
-		if (newest < 0)
-			return -1;
-		reconcile_since(n->reconcile, newest, (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
-		log_event(LOG_WARN, "node.unclean_stop", F_STR("remedy", "the audit is compared with the store"));
-	}
-	return file_write_atomic(n->marker, slice_str("batond runs, or stopped without cleaning up\n"), 0600, why);
-}
-
 static int open_parts(struct node *n, struct problem *why)
 {
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
-	    open_admin(n, why) < 0 || bounds_files(n, why) < 0 || open_marker(n, why) < 0)
+	    open_admin(n, why) < 0 || bounds_files(n, why) < 0 || marker_open(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)

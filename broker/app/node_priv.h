@@ -54,6 +54,8 @@ struct node {
 	pthread_mutex_t feed_lock;       /* the feed is replaced by a reload while workers ask it */
 	struct assertion_key *assertion;
 	struct seal_keys *seal;
+	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
+	char run[20];                    /* this run, for other nodes on the same Redis: a name of its own */
 	struct redis_private *redis;     /* NULL: the configured server is used */
 	atomic_bool redis_lost;          /* it cannot be started again: this node ends */
 	int landlock;                    /* the ABI in force; 0 = none */
@@ -89,6 +91,10 @@ int bounds_files(struct node *n, struct problem *why);
 int bounds_calls(struct node *n, struct problem *why);
 /* Whether a new configuration stays inside. */
 int bounds_check(const struct node *n, const struct config *fresh, struct problem *why);
+
+/* ---- marker.c ---- */
+/* Begins a run: after one that crashed n->reconcile compares the audit with the store. */
+int marker_open(struct node *n, struct problem *why);
 
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */

@@ -175,7 +175,7 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 		.url = n->redis_url, .password_file = c->store_password_file, .acl_user = c->store_user,
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
 		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .keys = n->seal,
-		.limits = config_slot_limits(c), .node = c->node, .state_dir = c->state_dir, .max_pending = 65536,
+		.limits = config_slot_limits(c), .node = c->node, .run = n->run, .head = n->heads[w->index], .state_dir = c->state_dir, .max_pending = 65536,
 		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation,
 		.on_waiting = store_waiting, .on_kept = store_kept, .on_memory = store_memory, .count = store_count, .user = w,
 	};

@@ -17,6 +17,7 @@
 #define PAGES_MAX 400      /* of one route: about 100,000 records; more is logged */
 #define FAILURES_MAX 20 /* of one slot, while the store answers: then the others have their turn */
 #define ROUTES_MAX 65536
+#define HEADS_MAX 1024
 
 struct seen {
 	char key[HANDOFF_ID_TEXT + 2]; /* id and state */
@@ -32,6 +33,8 @@ struct reconcile {
 	int64_t from_ms, until_ms; /* changes from then on, before this run: what it changes itself is written down as it happens */
 	struct slot_name *slots;
 	size_t n_slots, at;
+	uint32_t heads[HEADS_MAX]; /* of the tokens of this node's calls */
+	size_t n_heads;
 	uint64_t before;
 	unsigned pages;
 	unsigned failures; /* of the present slot, in a row */
@@ -94,6 +97,32 @@ void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms)
 	r->from_ms = newest_ms ? newest_ms - SLACK_MS : run_ms;
 }
 
+void reconcile_by(struct reconcile *r, uint32_t head)
+{
+	if (r->n_heads < HEADS_MAX)
+		r->heads[r->n_heads++] = head;
+}
+
+static bool leased_at_once(const struct store_record *r)
+{
+	return r->state == STATE_LEASED && r->cursor == 2 && r->first_leased_at_ms == r->accepted_at_ms;
+}
+
+/* What no call did (a lapse, a deadline) is anybody's, and written once too often rather than never. A lease is not told by a token, and nobody was
+ * given one that was not written down. */
+static bool ours(const struct reconcile *r, const struct store_record *rec)
+{
+	enum handoff_state s = rec->state;
+	bool timed = s == STATE_EXPIRED || s == STATE_DEAD_LETTERED || s == STATE_QUARANTINED || (s == STATE_QUEUED && rec->cursor > 1);
+
+	if (!r->n_heads || !rec->by || timed)
+		return true;
+	for (size_t i = 0; i < r->n_heads; i++)
+		if (r->heads[i] == rec->by)
+			return s != STATE_LEASED || leased_at_once(rec);
+	return false;
+}
+
 static void report(const struct reconcile *r)
 {
 	if (r->done && !r->pending)
@@ -112,7 +141,7 @@ static void compare_one(struct op *op, struct reconcile *r, const struct slot_na
 	char text[HANDOFF_ID_TEXT + 1], key[HANDOFF_ID_TEXT + 2];
 	struct seen *known = NULL;
 
-	if (rec->updated_at_ms < r->from_ms || rec->updated_at_ms >= r->until_ms)
+	if (rec->updated_at_ms < r->from_ms || rec->updated_at_ms >= r->until_ms || !ours(r, rec))
 		return;
 	handoff_id_format(&rec->id, text);
 	if (make_key(key, slice_str(text), rec->state))
@@ -127,8 +156,9 @@ static void compare(struct op *op, struct reconcile *r, const struct slot_name *
 {
 	struct store_record accepted = *rec;
 
-	if (rec->state == STATE_LEASED && rec->cursor == 2 && rec->first_leased_at_ms == rec->accepted_at_ms) {
+	if (leased_at_once(rec)) {
 		accepted.state = STATE_QUEUED;
+		accepted.cursor = 1;
 		accepted.attempt = 0;
 		accepted.fence = accepted.owner = 0;
 		compare_one(op, r, slot, &accepted);

@@ -20,6 +20,9 @@ void reconcile_free(struct reconcile *r);
 void reconcile_seen(void *reconcile, struct slice event, struct slice handoff_id, enum handoff_state state);
 /* The newest line's time; 0 = the audit was empty, as after a rotation: then from `run_ms` on, when the run that crashed began. */
 void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms);
+/* Only what the calls of this store did, and of others that are named so, is missing here; other nodes write down what theirs did. When none
+ * is named, all of it is. */
+void reconcile_by(struct reconcile *r, uint32_t head);
 /* A line that was asked for is in the file, or never will be. */
 void reconcile_line(struct reconcile *r, bool written);
 

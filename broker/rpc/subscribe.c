@@ -83,6 +83,7 @@ struct opening {
 	bool kept[RESUME_MAX];
 	size_t n;
 	bool begun;
+	bool unknown;                    /* the store did not say whether one of them still stands */
 };
 
 struct resume {
@@ -152,6 +153,14 @@ static void opened_release(struct op *op, bool durable)
 
 static void opening_done(struct op *op)
 {
+	const struct opening *g = op->state;
+
+	if (g->unknown) { /* who is told that it lost a lease stops working, and the lease would still stand */
+		struct verdict v = verdict_deny(REASON_STORE_UNAVAILABLE, "open.resume", "whether these leases still stand is not known: open again, and resume");
+
+		pipeline_deny(op, &v);
+		return;
+	}
 	op->audit.outcome = OUTCOME_ALLOW;
 	op_after_audit(op, op_audit(op, "rpc"), opened_release);
 }
@@ -164,6 +173,8 @@ static void resumed(struct op *op, const struct store_answer *a)
 	struct opening *g = opening ? opening->state : NULL;
 	struct rpc_call *rc = opening ? op_call(opening) : NULL;
 
+	if (g && a->status == STORE_UNAVAILABLE)
+		g->unknown = true;
 	if (g && rc && rc->subscriber && a->status == STORE_OK) {
 		struct desk *d = desk_get(w, rc->subscriber->tenant, r->route);
 		const struct profile *p = registry_route(w->world->registry, rc->subscriber->tenant, slice_str(r->route));

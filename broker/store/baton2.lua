@@ -9,9 +9,9 @@
 -- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
--- In m: w and wb, handoffs that wait and their bytes; kb, bytes of all blobs that are kept: tasks, outcomes
 --   c hash, sender to number 4 and bytes 6 of what waits of it; who has nothing waiting has no field
---   b:<id><token> a sealed blob   e:<id> list, events
+--   b:<id><token> a sealed blob   e:<id> list, events   And two that are no slot's: baton:seal, baton:node:<name> (baton2_tick.lua, join)
+-- In m: w and wb, handoffs that wait and their bytes; kb, bytes of all blobs that are kept: tasks, outcomes
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task

@@ -1,5 +1,6 @@
 -- What does time do to the handoffs of a slot? Leases lapse, delays end, deadlines pass, and what has ended is forgotten after a while.
--- A tick gathers what is due (t), then writes it, then forgets. And, at the end, the Functions' names.
+-- A tick gathers what is due (t), then writes it, then forgets. Then how a node joins those that are here, and the
+-- Functions' names.
 
 -- A record that changed, or whose backing off ended.
 local function note(t, id, rec)
@@ -243,10 +244,23 @@ local function tick(k, a)
 	return head(t.now, t.w, t.wb, kb * 2 + t.more, m[7]) .. concat(t.out)
 end
 
+-- baton:seal, baton:node:<name> · this run of the node, prints of its sealing keys, the one that seals first. Answer: 0 what is kept here is
+-- sealed with none of them, 1 welcome, 2 welcome, but a node that is connected has the same name.
+local function join(k, a)
+	init()
+	local seal, there, known = call('GET', k[1]), call('GET', k[2]), false
+	for j = 2, #a do known = known or seal == a[j] end
+	if seal and not known then return 0 end
+	if seal ~= a[2] then call('SET', k[1], a[2]) end
+	call('SET', k[2], a[1], 'EX', 86400)
+	return there and there ~= a[1] and call('PUBSUB', 'NUMSUB', 'baton:wake:' .. there)[2] > 0 and 2 or 1
+end
+
 local function add(name, fn, flag)
 	redis.register_function{function_name = 'baton2_' .. name, callback = fn, flags = flag and {flag} or {}}
 end
 
+add('join', join, 'allow-oom')
 add('open', open, 'allow-oom')
 add('accept', accept)
 add('lease', lease, 'allow-oom')

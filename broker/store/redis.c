@@ -486,8 +486,12 @@ static void on_message(struct redis *s, struct slice key)
 
 static void listener_on_reply(void *user, const redisReply *r)
 {
+	struct redis *s = user;
+
+	if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && slice_is(resp_bytes(r->element[0]), "pong"))
+		s->listener_asked_ms = 0;
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 && slice_is(resp_bytes(r->element[0]), "message"))
-		on_message(user, resp_bytes(r->element[2]));
+		on_message(s, resp_bytes(r->element[2]));
 }
 
 static void listener_on_ready(void *user, const char *replid)
@@ -497,6 +501,7 @@ static void listener_on_ready(void *user, const char *replid)
 
 static void listener_on_down(void *user, bool fault, const char *why, const char *remedy)
 {
+	((struct redis *)user)->listener_asked_ms = 0;
 	log_event(LOG_DEBUG, "store.deaf", F_STR("why", why)); /* each second somebody asks anyway */
 }
 
@@ -530,11 +535,22 @@ static void poll_memory(struct redis *s)
 		batch_free(b);
 }
 
+/* Who only listens would not notice that the other end is gone without a word. */
+static void poll_listener(struct redis *s)
+{
+	struct buf *out = s->listener_asked_ms ? NULL : redis_conn_out(s->listener);
+
+	if (out && resp_put(out, (const struct slice[]){SLICE_LIT("PING")}, 1))
+		s->listener_asked_ms = s->now_ms;
+}
+
 static void on_timer(void *arg)
 {
 	struct redis *s = arg;
 
 	s->now_ms = clock_mono_ms();
+	if (s->listener_asked_ms && s->now_ms - s->listener_asked_ms > s->config.timeout_ms)
+		redis_conn_fail(s->listener, false, "Redis did not answer in time", "");
 	if (s->sent_first && s->now_ms - s->sent_first->sent_ms > s->config.timeout_ms)
 		redis_conn_fail(s->conn, false, "Redis did not answer in time", "see its load, its disk and store.timeout");
 	expire_queued(s);
@@ -542,6 +558,7 @@ static void on_timer(void *arg)
 	if (s->now_ms - s->polled_ms >= POLL_MS) {
 		s->polled_ms = s->now_ms;
 		poll_memory(s);
+		poll_listener(s);
 		remember_save(s->remember);
 	}
 	loop_timer_set(s->timer, s->timer_ms);
@@ -626,7 +643,7 @@ static bool copy_strings(struct redis *s)
 {
 	const char **const fields[] = {
 		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
-		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.state_dir,
+		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.run, &s->config.state_dir,
 	};
 
 	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {
@@ -644,14 +661,14 @@ static bool make_texts(struct redis *s)
 	const struct store_slot_limits *l = &s->config.limits;
 	const uint64_t caps[WAITING_CAPS] = {
 		l->max_waiting, l->max_waiting_bytes, store_cap_value(l->max_per_sender), store_cap_value(l->max_bytes_per_sender)};
-	size_t n = sizeof prefix + strlen(s->config.node);
+	size_t n = sizeof prefix + strlen(s->config.run);
 
 	for (size_t i = 0; i < WAITING_CAPS; i++)
 		snprintf(s->caps[i], sizeof s->caps[i], "%llu", (unsigned long long)caps[i]);
 	snprintf(s->skew, sizeof s->skew, "%u", s->config.limits.clock_skew_ms);
 	s->channel = malloc(n);
 	if (s->channel)
-		snprintf(s->channel, n, "%s%s", prefix, s->config.node);
+		snprintf(s->channel, n, "%s%s", prefix, s->config.run);
 	return s->channel;
 }
 
@@ -684,8 +701,8 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 		problem_set(why, "the store needs sealing keys");
 		return NULL;
 	}
-	if (!c->node || !name_valid(slice_str(c->node))) {
-		problem_set(why, "the node's name is not [a-z0-9][a-z0-9._-]{0,62}");
+	if (!c->node || !c->run || !name_valid(slice_str(c->run))) {
+		problem_set(why, "a run of a node is not [a-z0-9][a-z0-9._-]{0,62}");
 		return NULL;
 	}
 	s = calloc(1, sizeof *s);
@@ -707,6 +724,8 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 	s->tail = (struct loop_tail){.fn = on_tail, .arg = s, .stage = LOOP_STAGE_STORE};
 	buf_init(&s->scratch, 1u << 20);
 	random_bytes(s->token_head, sizeof s->token_head);
+	if (c->head)
+		be_put(s->token_head, sizeof s->token_head, c->head);
 	hex_encode(s->token_head, sizeof s->token_head, s->asker);
 	random_bytes(&s->token_next, sizeof s->token_next);
 	if (begin(s, listens, why) == 0)

@@ -154,3 +154,12 @@ bool check_library(const redisReply *r, struct fault *f)
 	return unfit(f, "Redis holds another library named " STORE_LIBRARY_NAME,
 		"another version of Baton keeps its data here, in another form: use that version, or an empty Redis");
 }
+
+bool check_joined(const redisReply *r, struct fault *f)
+{
+	if (r && r->type == REDIS_REPLY_INTEGER && (r->integer == 1 || r->integer == JOINED_NAME_TWICE))
+		return true;
+	return unfit(f, "what this Redis keeps is sealed with a key that store.keys_file does not have",
+		"give this node the key file of the nodes that use this Redis: it is the same for all. A lost one cannot be replaced; only an "
+		"emptied Redis takes another");
+}

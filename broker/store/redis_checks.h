@@ -29,6 +29,9 @@ bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1]);
 
 /* The answer to FUNCTION LIST LIBRARYNAME baton2 WITHCODE: is it our code? */
 bool check_library(const redisReply *r, struct fault *f);
+/* The answer to baton2_join: may this node work on what is kept here? */
+bool check_joined(const redisReply *r, struct fault *f);
+#define JOINED_NAME_TWICE 2 /* it may, and another node that is connected has its name */
 /* Words for an answer that is an error. */
 bool check_no_error(const redisReply *r, struct fault *f);
 

@@ -1,8 +1,8 @@
 /* How does one worker stay connected to Redis? See redis_conn.h.
  *
- *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> READY
- *        ↑                    │            │            │           │          │
- *        └── broken, timed out, unfit ─────┴────────────┴───────────┴──────────┘
+ *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> JOINING ──> READY
+ *        ↑                    │            │            │           │           │          │
+ *        └── broken, timed out, unfit ─────┴────────────┴───────────┴───────────┴──────────┘
  *
  * A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
 #include "store/redis_conn.h"
@@ -16,13 +16,14 @@
 #include "net/stream.h"
 #include "store/redis_checks.h"
 #include "store/redis_url.h"
+#include "store/seal_keys.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 5000
 #define WRITE_CAP (96u << 20)
 #define PASSWORD_MAX 4096
 
-enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_READY };
+enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_JOINING, CONN_READY };
 
 struct conn {
 	enum conn_state state;
@@ -51,7 +52,7 @@ static void greet(struct conn *c);
 
 static void set_state(struct conn *c, enum conn_state to)
 {
-	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "ready"};
+	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "joining", "ready"};
 
 	c->state = to;
 	c->expect = c->asked = 0;
@@ -142,6 +143,43 @@ static void ready(struct conn *c)
 	c->ev.on_ready(c->user, c->replid);
 }
 
+/* ---- JOINING ---- */
+
+/* Nodes on one Redis have the same sealing keys, or one would quarantine what another accepted; and names of their own. */
+static void join(struct conn *c)
+{
+	static const char prefix[] = "baton:node:";
+	char prints[SEAL_KEYS_MAX][SEAL_PRINT_TEXT + 1], name[sizeof prefix + 255];
+	struct slice argv[6 + SEAL_KEYS_MAX] = {SLICE_LIT("FCALL"), SLICE_LIT(STORE_LIBRARY_NAME "_join"), SLICE_LIT("2"), SLICE_LIT("baton:seal"), [5] = slice_str(c->config->run)};
+	const struct seal_keys *k = c->config->keys;
+
+	set_state(c, CONN_JOINING);
+	snprintf(name, sizeof name, "%s%s", prefix, c->config->node);
+	argv[4] = slice_str(name);
+	for (size_t i = 0; i < k->n; i++) {
+		if (!seal_key_print(&k->key[i], prints[i])) {
+			broken(c, "out of memory");
+			return;
+		}
+		argv[6 + i] = slice_str(prints[i]);
+	}
+	ask(c, argv, 6 + k->n);
+}
+
+static void on_joined(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (!check_no_error(r, &f) || !check_joined(r, &f)) {
+		unfit(c, &f);
+		return;
+	}
+	if (r->integer == JOINED_NAME_TWICE)
+		log_event(LOG_WARN, "store.node_name_twice", F_STR("node", c->config->node),
+			  F_STR("remedy", "another node on this Redis has the same name: give each its own `node`"));
+	ready(c);
+}
+
 /* ---- LOADING ---- */
 
 /* First a look: loading is refused while memory is full, and then a library that is there must do. */
@@ -169,7 +207,7 @@ static void on_listed(struct conn *c, const redisReply *r)
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 0)
 		load_library(c);
 	else if (check_library(r, &f))
-		ready(c);
+		join(c);
 	else
 		unfit(c, &f);
 }
@@ -181,7 +219,7 @@ static void on_loaded(struct conn *c, const redisReply *r)
 	if (r->type == REDIS_REPLY_ERROR && strstr(r->str, "already exists"))
 		list_library(c); /* another worker was faster */
 	else if (check_no_error(r, &f))
-		ready(c);
+		join(c);
 	else
 		unfit(c, &f);
 }
@@ -286,6 +324,9 @@ static void on_reply(struct conn *c, const redisReply *r)
 		break;
 	case CONN_LOADING:
 		(c->listing ? on_listed : on_loaded)(c, r);
+		break;
+	case CONN_JOINING:
+		on_joined(c, r);
 		break;
 	case CONN_READY:
 		c->ev.on_reply(c->user, r);

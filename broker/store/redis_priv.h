@@ -105,9 +105,10 @@ struct redis {
 	struct store base;        /* first */
 	struct loop *loop;
 	struct store_redis_config config;
-	char *strings[8];         /* copies of the configuration's */
+	char *strings[9];         /* copies of the configuration's */
 	char *channel;
 	struct conn *conn, *listener;
+	int64_t listener_asked_ms; /* when the PING went out that it has not answered; 0 = none */
 	struct seal *seal;
 	struct remember *remember;
 	struct slot *slots;       /* hash by name */

@@ -135,7 +135,7 @@ static void arg_own(struct call *c)
 	switch (c->b->kind) {
 	case KIND_ACCEPT:
 		arg(c, slice_str(s->replid));
-		arg(c, slice_str(s->config.node));
+		arg(c, slice_str(s->config.run));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
 		arg(c, slice_str(s->skew));
@@ -143,12 +143,12 @@ static void arg_own(struct call *c)
 		break;
 	case KIND_LEASE:
 		arg(c, slice_str(s->replid));
-		arg(c, slice_str(s->config.node));
+		arg(c, slice_str(s->config.run));
 		arg_number(c, LEASE_BUDGET);
 		arg(c, requests);
 		break;
 	case KIND_FINISH:
-		arg(c, slice_str(s->config.node));
+		arg(c, slice_str(s->config.run));
 		arg(c, requests);
 		arg_bodies(c);
 		break;
@@ -175,7 +175,7 @@ static void arg_own(struct call *c)
 		arg_number(c, first->blobs ? LEASE_BUDGET : UINT32_MAX);
 		break;
 	case KIND_TICK:
-		arg(c, slice_str(s->config.node));
+		arg(c, slice_str(s->config.run));
 		arg_number(c, be_get(requests.p, 8));
 		arg_number(c, be_get(requests.p + 8, 8));
 		arg_number(c, be_get(requests.p + 16, 4));

@@ -1,5 +1,5 @@
 /* Where do the sealing keys come from? From a file of lines "key-id base64url(32 bytes)", 0600, the same on all nodes. To rotate,
- * put a new key on top and keep the old ones as long as what they sealed lives. */
+ * give all nodes a new key below the old one, then put it on top, and keep the old ones as long as what they sealed lives. */
 #include "store/seal_keys.h"
 
 #include <errno.h>
@@ -19,6 +19,16 @@ int seal_keys_find(const struct seal_keys *k, const uint8_t tag[4])
 		if (memcmp(k->key[i].tag, tag, 4) == 0)
 			return (int)i;
 	return -1;
+}
+
+bool seal_key_print(const struct seal_key *key, char out[SEAL_PRINT_TEXT + 1])
+{
+	uint8_t print[SEAL_PRINT_BYTES];
+
+	if (hkdf_sha256(key->bytes, SEAL_KEY_BYTES, SLICE_LIT("baton store print"), print, sizeof print) != 0)
+		return false;
+	b64url_encode(print, sizeof print, out);
+	return true;
 }
 
 void seal_keys_free(struct seal_keys *k)

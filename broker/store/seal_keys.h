@@ -18,6 +18,10 @@ struct seal_keys {
 	struct seal_key key[SEAL_KEYS_MAX];
 };
 
+#define SEAL_PRINT_BYTES 16
+#define SEAL_PRINT_TEXT 22
+/* By what nodes tell keys apart without telling them. false: memory is out. */
+bool seal_key_print(const struct seal_key *key, char out[SEAL_PRINT_TEXT + 1]);
 /* Index of the key with this tag, or -1. */
 int seal_keys_find(const struct seal_keys *k, const uint8_t tag[4]);
 

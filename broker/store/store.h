@@ -77,6 +77,7 @@ struct store_record {
 	int64_t first_leased_at_ms;
 	uint64_t position;       /* in the route's list of all handoffs: grows */
 	bool stop_requested;     /* cancelled while leased: the worker is to be told */
+	uint32_t by;             /* store_redis_config.head of whose accept, report or cancel was the last; 0 = not known */
 };
 
 /* An event between the first and the last, from the handoff's list. */
@@ -263,8 +264,8 @@ struct store {
 typedef void store_wake(void *user, const char *tenant, const char *route);
 
 /* ---- keys ---- */
-/* The sealing keys: a file of lines "key-id base64url(32 bytes)", mode 0600; the first seals, all open. Shared by all nodes.
- * Per-tenant keys are derived from it by HKDF. */
+/* The sealing keys: a file of lines "key-id base64url(32 bytes)", mode 0600; the first seals, all open. Shared by all nodes: a node that has
+ * none of what seals in its Redis does not get ready. Per-tenant keys are derived from it by HKDF. */
 struct seal_keys;
 struct seal_keys *seal_keys_load(const char *path, struct problem *why);
 /* Makes the file with one random key when it does not exist. */
@@ -292,7 +293,9 @@ struct store_redis_config {
 	bool fsync_always;         /* demanded of the server; everysec is accepted only when this is false */
 	const struct seal_keys *keys;
 	struct store_slot_limits limits;
-	const char *node;          /* for wake-ups between nodes */
+	const char *node;          /* its name: when another node that is connected has the same one, the log says so */
+	const char *run;           /* this run of it, in no other node's use: by it other nodes wake it; [a-z0-9][a-z0-9._-]{0,62} */
+	uint32_t head;             /* random, of this store alone: its calls are known by it; 0 = it makes one */
 	const char *state_dir;     /* remembers sequence numbers per slot, to tell a lost tail */
 	uint32_t max_pending;      /* items queued or under way: 65,536; then UNAVAILABLE at once */
 	store_wake *wake;

@@ -7,7 +7,7 @@ import { jose } from './lib/tokens.js'
 const del = (d) => ({ delivery: { ...profile('x').delivery, ...d } })
 const six = (name) => Array.from({ length: 6 }, (_, i) => name + i) // streams land on either of two workers: enough to meet both cases
 const routes = {
-  asserted: {}, bare: del({ assertion: 'none' }), tries: del({ backoff_ms: [600, 60000], max_attempts: 5 }),
+  asserted: {}, long: del({ lease_ms: 60000, resume_ms: 60000 }), bare: del({ assertion: 'none' }), tries: del({ backoff_ms: [600, 60000], max_attempts: 5 }),
   ...Object.fromEntries(six('old').map((r) => [r, del({ lease_ms: 9000, resume_ms: 1000 })])),
   ...Object.fromEntries(six('dead').map((r) => [r, {}]))
 }
@@ -44,6 +44,26 @@ test('A-1 after a resume a fresh assertion comes at once, once, for this connect
   assert.deepEqual([bare.d.assertion, bare.again.items], ['', []])
   await bare.again.complete(bare.d)
   await bare.again.leave()
+})
+
+test('Leases that the store cannot be asked about are not called lost: the stream ends with store_unavailable / then they are resumed', async () => {
+  const { handoff_id } = await planner.submit(read('long'))
+  const s = await worker.subscribe({ routes: ['long'] })
+  const d = await s.delivery()
+  s.cut()
+  const pid = await b.redisPid()
+  process.kill(pid, 'SIGSTOP')
+  try {
+    const blind = await worker.subscribe({ routes: ['long'], resume: [d.lease] }, { wait: false })
+    const end = await blind.end(20000)
+    assert.deepEqual([end.code, end.reason, blind.items], ['UNAVAILABLE', 'store_unavailable', []])
+  } finally { process.kill(pid, 'SIGCONT') }
+  await b.ready()
+  const again = await worker.subscribe({ routes: ['long'], resume: [d.lease] })
+  assert.deepEqual(again.granted.resumed, [d.lease])
+  assert.equal((await again.complete(d)).ok, true)
+  assert.equal((await planner.get(handoff_id)).attempt, 1)
+  await again.leave()
 })
 
 test('A failure after a resume backs off by its attempt', async () => {

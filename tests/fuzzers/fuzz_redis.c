@@ -211,7 +211,7 @@ static struct store *store_new(struct script *x)
 	const struct store_redis_config c = {
 		.url = "unix:///run/redis.sock", .timeout_ms = 1 << 30, .fsync_always = true, .keys = x->keys,
 		.limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .clock_skew_ms = 30000},
-		.node = "n1", .wake = on_wake, .on_state = on_state, .user = x,
+		.node = "n1", .run = "n1", .wake = on_wake, .on_state = on_state, .user = x,
 	};
 	struct store *s = store_redis_new(&loop, &c, true, NULL);
 
@@ -230,7 +230,7 @@ static const char greeting[] =
 	"$69\r\nrole:master\r\nmaster_replid:0123456789012345678901234567890123456789\r\n\r\n"
 	CONFIG("16\r\nmaxmemory-policy", "10\r\nnoeviction") CONFIG("10\r\nappendonly", "3\r\nyes")
 	CONFIG("11\r\nappendfsync", "6\r\nalways") CONFIG("18\r\naof-load-truncated", "2\r\nno")
-	"*0\r\n+baton1\r\n";
+	"*0\r\n+baton1\r\n:1\r\n";
 static const char subscribed[] = "*3\r\n$9\r\nsubscribe\r\n$13\r\nbaton:wake:n1\r\n:1\r\n";
 
 /* The connection that is open for the one or the other. */

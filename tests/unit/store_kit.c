@@ -225,7 +225,7 @@ static void prepare(struct kit *k)
 		kit_folder(k->dir);
 	if (k->keys)
 		return;
-	snprintf(path, sizeof path, "%s/keys", k->dir);
+	snprintf(path, sizeof path, "%s/keys", k->server ? k->server->dir : k->dir); /* one file for all nodes of a server */
 	assert_int_equal(seal_keys_create(path, &why), 0);
 	k->keys = seal_keys_load(path, &why);
 	assert_non_null(k->keys);
@@ -246,7 +246,7 @@ void kit_redis_begin(struct kit *k, struct redis_server *s)
 {
 	struct problem why = {""};
 	struct store_redis_config c = {
-		.url = s->url, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = "node-1", .max_pending = 4096,
+		.url = s->url, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = "node-1", .run = "node-1", .max_pending = 4096,
 		.wake = on_wake, .on_state = on_state, .on_incarnation = on_incarnation, .user = k,
 	};
 

@@ -502,6 +502,101 @@ static void wake_up(void **state)
 	server_free(&server);
 }
 
+static struct seal_keys *keys_of(struct kit *k, const char *text)
+{
+	struct problem why = {""};
+	char path[96];
+	FILE *f;
+
+	if (!k->dir[0])
+		kit_folder(k->dir);
+	snprintf(path, sizeof path, "%s/own.keys", k->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_int_equal(fchmod(fileno(f), 0600), 0);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	return seal_keys_load(path, &why);
+}
+
+#define KEY_A "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define KEY_B "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+/* Joins with these keys: whether it may. */
+static bool joins(struct redis_server *server, const char *keys)
+{
+	struct kit k = {.fsync_always = true};
+	bool ok;
+
+	k.keys = keys_of(&k, keys);
+	assert_non_null(k.keys);
+	kit_redis_begin(&k, server);
+	while (!k.states_ok && !k.states_bad)
+		kit_sleep(&k, 5);
+	ok = k.states_ok > 0;
+	if (!ok) {
+		assert_non_null(strstr(k.why, "sealed with a key"));
+		assert_non_null(strstr(k.remedy, "key file"));
+		assert_false(k.store->ops->available(k.store));
+		assert_null(strstr(k.why, KEY_A));
+	}
+	kit_free(&k);
+	return ok;
+}
+
+static void nodes_share_their_keys(void **state)
+{
+	struct redis_server server;
+	struct kit a = {.fsync_always = true};
+	struct store_record r;
+
+	server_start(&server, NULL);
+	a.keys = keys_of(&a, "k1 " KEY_A "\n");
+	kit_redis(&a, &server);
+	r = accepted(&a, "task");
+	assert_false(joins(&server, "k1 " KEY_B "\n")); /* another key of the same id */
+	assert_false(joins(&server, "k2 " KEY_B "\n"));
+	assert_true(joins(&server, "k1 " KEY_A "\n"));
+	assert_true(joins(&server, "k1 " KEY_A "\nk2 " KEY_B "\n")); /* a rotation: below, then on top, then alone */
+	assert_true(joins(&server, "k2 " KEY_B "\nk1 " KEY_A "\n"));
+	assert_false(joins(&server, "k1 " KEY_A "\n"));
+	assert_true(joins(&server, "k2 " KEY_B "\n"));
+	assert_int_equal(server_say(&server, "STRLEN baton:seal"), 22);
+	assert_string_equal(kit_get(&a, &r.id, true)->items[0].task, "task");
+	server_say(&server, "FLUSHALL");
+	assert_true(joins(&server, "k3 " KEY_A "\n")); /* nothing is kept there that it could not open */
+	kit_free(&a);
+	server_free(&server);
+}
+
+static bool joined_says_twice(struct redis_server *server, const char *node, const char *run)
+{
+	const char *argv[] = {"FCALL", "baton2_join", "2", "baton:seal", node, run, "print"};
+
+	return server_command(server, NULL, 0, 7, argv, NULL) == JOINED_NAME_TWICE;
+}
+
+static void two_of_one_name(void **state)
+{
+	struct redis_server server;
+	struct kit a = {.fsync_always = true};
+
+	server_start(&server, NULL);
+	kit_redis(&a, &server); /* node-1, and its listener is there when somebody hears it */
+	while (!server_say(&server, "PUBLISH baton:wake:node-1 x"))
+		kit_sleep(&a, 5);
+	server_say(&server, "DEL baton:seal");
+	assert_false(joined_says_twice(&server, "baton:node:node-2", "other"));
+	assert_false(joined_says_twice(&server, "baton:node:node-1", "node-1")); /* itself, on another connection */
+	assert_true(joined_says_twice(&server, "baton:node:node-1", "other"));
+	kit_free(&a);
+	server_say(&server, "SET baton:node:node-1 node-1");
+	while (server_say(&server, "PUBLISH baton:wake:node-1 x"))
+		usleep(5000);
+	assert_false(joined_says_twice(&server, "baton:node:node-1", "other")); /* that one is gone */
+	server_free(&server);
+}
+
 static void many_at_once(void **state)
 {
 	struct redis_server server;
@@ -783,6 +878,8 @@ int main(void)
 		cmocka_unit_test(full_at_repeat),
 		cmocka_unit_test(error_at_repeat),
 		cmocka_unit_test(wake_up),
+		cmocka_unit_test(nodes_share_their_keys),
+		cmocka_unit_test(two_of_one_name),
 		cmocka_unit_test(many_at_once),
 		cmocka_unit_test(over_pending),
 		cmocka_unit_test(freed_early),

@@ -146,6 +146,13 @@ ${agents.join('\n')}
   // Brings batond up and waits until it says that it is ready.
   async start () {
     if (!this.port) await this.prepare()
+    this.launch()
+    await this.ready(30000)
+    await sleep(SKEW_MS + 200) // what is stamped before the store's floor plus the skew is refused
+    return this
+  }
+
+  launch () {
     const log = fs.openSync(this.path('batond.log'), 'a')
     const [program, ...args] = [...this.wrap, this.as ? this.giveTo(this.as) : BATOND, '--config', this.path('baton.yaml')]
     this.process = spawn(program, args, {
@@ -155,9 +162,6 @@ ${agents.join('\n')}
     this.exited = new Promise((done) => this.process.on('exit', (code, signal) => { this.exit = { code, signal }; done(this.exit) }))
     this.exit = null
     this.starts++
-    await this.ready(30000)
-    await sleep(SKEW_MS + 200) // what is stamped before the store's floor plus the skew is refused
-    return this
   }
 
   // Its folder, with a copy of batond that it can reach, belongs to this uid from now on.

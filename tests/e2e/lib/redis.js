@@ -25,7 +25,8 @@ export class Redis {
       if (!got) return
       this.data = this.data.subarray(got.end)
       const w = this.waiting.shift()
-      if (got.value instanceof Error) w.no(got.value)
+      if (!w) this.heard?.(got.value) // of what it subscribed to
+      else if (got.value instanceof Error) w.no(got.value)
       else w.yes(got.value)
     }
   }
