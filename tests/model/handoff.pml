@@ -41,6 +41,11 @@
 #ifndef SKEW             /* steps that a sender's clock may be fast; the same in the rule of the floor. Matters after a restart only */
 #define SKEW 0
 #endif
+#ifdef SAME_KEY
+#define ONE_KEY 1
+#else
+#define ONE_KEY 0
+#endif
 /* Others, on when they are there: TORN (the end of the log may be lost although it was acknowledged), OUTCOMES (all kinds of a last report, not
  * only completed), BACK (retry and release), DELAY (with a delay), RENEW (extend), EVENTS, CANCEL, QUARANTINE, PURGE, ONE_AGENT (both
  * workers are one agent), SAME_KEY (two envelopes with one idempotency key: a sender that was told to stamp anew). */
@@ -77,6 +82,10 @@
 #define QUARANTINES 12
 #define DEAD_LETTER 13
 
+#ifdef TRACE             /* a run at random, written down for tests/model/replay */
+#define traced(...) printf(__VA_ARGS__)
+#else
+#define traced(...) skip
 c_decl {
 	\#include <stdio.h>
 	\#include <stdlib.h>
@@ -104,6 +113,7 @@ c_decl {
 		made[f & 15][c & 15][t & 15] = 1;
 	}
 }
+#endif
 
 /* ---- answers ---- */
 #define OK 0
@@ -153,7 +163,7 @@ Slot log_m;
 bit unsynced;            /* the two differ */
 
 byte boot = 1;           /* the incarnation of the server that runs */
-byte now = 1;            /* its clock, as coarse as stamps and floors need it: it moves on when a slot was opened */
+byte now = SKEW + 1;     /* its clock, as coarse as stamps and floors need it: it moves on when a slot was opened */
 byte broker_inc[2];      /* the incarnation that each broker knows */
 
 /* ---- what is fixed in an envelope ---- */
@@ -208,7 +218,8 @@ inline fsync()
 		:: else -> break
 		od;
 		copy_slot(log_m, m);
-		unsynced = 0
+		unsynced = 0;
+		traced("fsync\n")
 	:: else
 	fi
 #else
@@ -224,6 +235,21 @@ inline answered()
 #else
 	skip
 #endif
+}
+
+/* What a Function was asked, what it said, and how it left each record. */
+#define show_record(h) \
+	traced("record %d %d %d %d %d %d %d %d %d %d %d %d", h, r[h].state, r[h].fence, r[h].owner, r[h].attempt, r[h].cursor, r[h].till, \
+		r[h].submission, r[h].report, r[h].back, r[h].in_q, r[h].in_z); \
+	traced(" %d %d %d %d %d %d %d %d %d %d %d\n", r[h].z_due, r[h].in_h, r[h].in_x, r[h].in_d, r[h].in_f, r[h].hint_fence[0], r[h].hint_due[0], \
+		r[h].hint_fence[1], r[h].hint_due[1], r[h].hint_fence[2], r[h].hint_due[2])
+inline write_down()
+{
+	show_record(0);
+#if HANDOFFS == 2
+	show_record(1);
+#endif
+	traced("slot %d %d %d %d\n", m.inc, m.floor, m.fence, m.waiting)
 }
 
 /* ---- what must hold after each Function ---- */
@@ -278,7 +304,9 @@ inline move(h, cause, to)
 {
 	assert(!is_terminal(r[h].state)); /* a terminal state never changes */
 	mv_from = r[h].state; mv_cause = cause; mv_to = to;
+#ifndef TRACE
 	c_code { note_move(mv_from, mv_cause, mv_to); };
+#endif
 	r[h].state = to;
 	r[h].till = (is_leased(to) -> r[h].till : 0); /* Redis keeps it, and nobody reads it in another state */
 	r[h].cursor = (r[h].cursor < LIMIT_EVENTS -> r[h].cursor + 1 : LIMIT_EVENTS)
@@ -340,6 +368,8 @@ inline open(b)
 		written()
 	:: else
 	fi;
+	traced("open %d\n", b);
+	write_down();
 	broker_inc[b] = boot
 }
 
@@ -433,7 +463,9 @@ inline accept(h, token, o, b)
 	fi;
 	/* redis_answer.c, leased_at_once(): by this accept, and nothing has happened to the record since */
 	answer_fence = (answer == OK && r[h].state == LEASED && r[h].cursor == 2 && r[h].till > 0 && r[h].owner == o
-		&& r[h].report == r[h].submission -> r[h].fence : 0)
+		&& r[h].report == r[h].submission -> r[h].fence : 0);
+	traced("accept %d %d %d %d %d\n", h, token, o, broker_inc[b], answer);
+	write_down()
 }
 
 /* ---- baton2.lua: lease. The id h is the next one in the queues ---- */
@@ -466,7 +498,9 @@ inline lease(h, o, b)
 			answer_fence = m.fence
 		fi;
 		written()
-	fi
+	fi;
+	traced("lease %d %d %d %d %d\n", h, o, broker_inc[b], answer, answer_fence);
+	write_down()
 }
 
 /* ---- baton2_report.lua: who may report ---- */
@@ -493,7 +527,9 @@ inline extend(h, f, o, steps)
 #endif
 		r[h].till = steps;
 		written()
-	fi
+	fi;
+	traced("extend %d %d %d %d %d\n", h, f, o, steps, answer);
+	write_down()
 }
 
 inline event(h, f, o, to, token)
@@ -506,7 +542,9 @@ inline event(h, f, o, to, token)
 		move(h, START, to);
 		r[h].report = token;
 		written()
-	fi
+	fi;
+	traced("event %d %d %d %d %d %d\n", h, f, o, mv_to, token, answer);
+	write_down()
 }
 
 #ifdef REPORT_TOKEN_IGNORED /* MUTATION REPORT_TOKEN_IGNORED: a broker's repeat of a finish is a new report */
@@ -574,7 +612,9 @@ inline finish(h, f, o, kind, delay, token)
 		fi;
 		r[h].report = token;
 		written()
-	fi
+	fi;
+	traced("finish %d %d %d %d %d %d %d\n", h, f, o, kind, delay, token, answer);
+	write_down()
 }
 
 /* cancel and quarantine: by others. An id in a queue stays there and is skipped when it is popped. */
@@ -610,7 +650,9 @@ inline cancel(h, token)
 		r[h].report = token;
 		ended(h);
 		written()
-	fi
+	fi;
+	traced("cancel %d %d %d\n", h, token, answer);
+	write_down()
 }
 
 #ifdef QUARANTINES_TERMINAL /* MUTATION QUARANTINES_TERMINAL: quarantine takes what has ended */
@@ -632,7 +674,9 @@ inline quarantine(h)
 		r[h].reportable = 0;
 		written()
 	:: else
-	fi
+	fi;
+	traced("quarantine %d\n", h);
+	write_down()
 }
 
 /* ---- baton2_tick.lua ---- */
@@ -747,7 +791,9 @@ inline tick()
 		to_state++
 	:: else -> break
 	od;
-	written()
+	written();
+	traced("tick\n");
+	write_down()
 }
 
 #ifdef PURGED_EARLY /* MUTATION PURGED_EARLY: what has ended is forgotten while its envelope may still be shown */
@@ -816,7 +862,7 @@ inline stamp(h)
 	:: deadline[h] = DEADLINE
 	fi;
 #endif
-	skip
+	traced("stamp %d %d %d %d\n", h, issued[h] - now, start[h], deadline[h])
 }
 
 /* An envelope comes to broker b: from its sender, from its sender once more because it does not know what became of the first (which may even
@@ -842,7 +888,7 @@ submit:
 		}
 	}
 	if
-	:: atomic { answer == OPEN_FIRST -> d_step { open(b); answered() }; goto submit }
+	:: d_step { answer == OPEN_FIRST -> open(b); answered() }; goto submit
 	:: atomic { answer != OPEN_FIRST && can_answer ->
 		answered();
 		if
@@ -901,7 +947,7 @@ end_idle:
 			answer_fence = 0
 		} }
 		if
-		:: atomic { answer == OPEN_FIRST -> d_step { open(w); answered(); forget() } }
+		:: d_step { answer == OPEN_FIRST -> open(w); answered(); forget() }
 		:: d_step { answer != OPEN_FIRST && f == 0 -> forget() }
 		:: atomic { f != 0 && can_answer -> answered(); use_fence(delivered_fences[era(f)], f); break }
 		:: d_step { f != 0 && can_lose -> lose(); forget() } /* nobody has this lease: it lapses */
@@ -974,14 +1020,13 @@ proctype Operator(byte h)
 	:: goto cancelled
 	fi;
 again:
-	atomic {
+	skip;
+	d_step {
 		applied = (applied && boot == asked && !purged[h]);
 		asked = boot;
-		d_step {
-			cancel(h, CANCEL_TOKEN);
-			assert(answer == OK || !applied);
-			applied = (answer == OK)
-		}
+		cancel(h, CANCEL_TOKEN);
+		assert(answer == OK || !applied);
+		applied = (answer == OK)
 	}
 	if
 	:: d_step { can_answer ->
@@ -1042,8 +1087,9 @@ end_redis:
 			od;
 			copy_slot(m, log_m);
 			unsynced = 0;
+			traced("crash %d\n", boot);
 			check() }
-		:: d_step { unsynced -> fsync() } /* what was carried out is there although nobody heard so */
+		:: d_step { unsynced -> fsync(); traced("crash %d\n", boot) } /* what was carried out is there although nobody heard so */
 		fi }
 	:: crashes > 0 -> crashes = 0
 	od
@@ -1077,7 +1123,8 @@ end_clock:
 			older(deadline[i]);
 			i++
 		:: else -> break
-		od }
+		od;
+		traced("clock\n") }
 	od
 }
 
@@ -1095,6 +1142,7 @@ proctype End()
 
 init {
 	atomic {
+		traced("world %d %d %d\n", SKEW, ATTEMPTS, ONE_KEY);
 		m.inc = 1;
 		broker_inc[0] = 1; broker_inc[1] = 1;
 		unsynced = 1;
