@@ -1,7 +1,8 @@
 /* Can the way a handoff is stored, leased and reported lose work, do it twice, or hand out one fence twice? A model for spin of what the
  * Functions of broker/store/baton2*.lua do to the records of one route, and of all who call them at the same time while answers get lost, brokers
  * die and Redis starts again from an older log. tests/model/run checks it in several small configurations (the names in capitals that are
- * given with -D), and checks that it fails when one rule is taken out (the names after MUTATION).
+ * given with -D), and checks that it fails when one rule is taken out (the names after MUTATION). tests/model/replay holds it against the
+ * Functions themselves, tests/model/moves against the table of broker/messaging/life.c.
  *
  * What is left out: batches of several items (a Function is one step, so a batch is its items one behind the other), the classes of
  * priority (any id that waits may be taken next), blobs, events' bodies, quotas, and the count of sequence numbers that `open` reports.
@@ -47,8 +48,9 @@
 #define ONE_KEY 0
 #endif
 /* Others, on when they are there: TORN (the end of the log may be lost although it was acknowledged), OUTCOMES (all kinds of a last report, not
- * only completed), BACK (retry and release), DELAY (with a delay), RENEW (extend), EVENTS, CANCEL, QUARANTINE, PURGE, ONE_AGENT (both
- * workers are one agent), SAME_KEY (two envelopes with one idempotency key: a sender that was told to stamp anew). */
+ * only completed), BACK (retry and release), DELAY (with a delay), RENEW (extend), EVENTS, CANCEL, QUARANTINE, STRAGGLERS (a report
+ * arrives twice, its first copy when it likes), PURGE, ONE_AGENT (both workers are one agent), SAME_KEY (two envelopes with one idempotency
+ * key: a sender that was told to stamp anew), TRACE. */
 
 /* ---- states and causes: the numbers of broker/base/words.h and the order of broker/messaging/life.h ---- */
 #define NOTHING 0
@@ -183,6 +185,10 @@ bool closed;                 /* nothing can happen any more */
 
 /* Accept leases at once to a worker of its broker, which has it from memory. */
 chan deliver[WORKERS] = [2] of { byte, byte };
+
+#ifdef STRAGGLERS
+chan straggler = [1] of { byte, byte, byte, byte, bit, byte };
+#endif
 
 /* Used inside one step only. */
 hidden byte i, j, mv_from, mv_cause, mv_to, to_state, answer_fence;
@@ -981,6 +987,12 @@ end_idle:
 	od;
 reports:
 	atomic {
+#ifdef STRAGGLERS
+		if
+		:: losses > 0 && len(straggler) == 0 -> losses--; straggler!h,f,w,kind,delay,n
+		:: skip
+		fi;
+#endif
 		applied = (applied && boot == asked && !purged[h]);
 		asked = boot;
 		d_step {
@@ -1007,6 +1019,27 @@ reports:
 	fi;
 	goto end_idle
 }
+
+#ifdef STRAGGLERS
+/* The broker's connection died with a report on it, and the broker sent it once more on another. The first copy arrives when it likes; nobody
+ * hears the answer. */
+proctype Straggler()
+{
+	byte h, f, w, kind, n, answer;
+	bit delay;
+
+end_straggler:
+	do
+	:: atomic {
+		straggler?h,f,w,kind,delay,n;
+		d_step {
+			answer = OK;
+			finish(h, f, agent_of(w), kind, delay, report_token(f, n));
+			h = 0; f = 0; w = 0; kind = 0; delay = 0; n = 0; answer = 0
+		} }
+	od
+}
+#endif
 
 /* An operator, or the sender: cancels, and quarantines what does not open. */
 proctype Operator(byte h)
@@ -1166,6 +1199,9 @@ init {
 		run Worker(0);
 #if WORKERS == 2
 		run Worker(1);
+#endif
+#ifdef STRAGGLERS
+		run Straggler();
 #endif
 		run Keeper();
 #if CRASHES
