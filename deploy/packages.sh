@@ -4,7 +4,7 @@
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake pkg-config libevent-dev libssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-compiler
 	protobuf-c-compiler libhiredis-dev libjansson-dev libcurl4-openssl-dev libyaml-dev libseccomp-dev uthash-dev redis-server redis-tools"
 # prometheus brings promtool.
-TEST_PACKAGES="libcmocka-dev libcjose-dev openssl nodejs npm python3 python3-grpcio python3-protobuf protobuf-compiler-grpc prometheus shellcheck"
+TEST_PACKAGES="libcmocka-dev libcjose-dev openssl nodejs npm python3 python3-grpcio python3-protobuf protobuf-compiler-grpc prometheus shellcheck spin"
 
 # Prints those of its arguments that are not installed. nodejs and npm also count when they come from elsewhere.
 packages_missing() {

@@ -1,20 +1,19 @@
 /* What states does a handoff pass through?
  *
- *              accept ┌──────┐ promote (approved)
- *            ┌───────>│ HELD │────────────┐
- *            │        └──────┘            v
- *            │ accept ┌───────────┐   ┌────────┐ lease  ┌────────┐ start ┌─────────┐
- *        (nothing)───>│ SCHEDULED │──>│ QUEUED │───────>│ LEASED │──────>│ WORKING │<─> INPUT_REQUIRED
- *            │        └───────────┘   └────────┘        └────────┘       └─────────┘
- *            │              ^  promote    ^ ^                │                │
- *            └──────────────│─────────────┘ └────────────────┴───────┬────────┤
- *                           └──── retry, release, lapse (at once, or after a while)
- *                                                                     complete, fail, reject, dead-letter
- *        any that is not terminal: cancel, expire, quarantine;   QUARANTINED: promote (released), cancel
+ *              accept ┌──────┐
+ *            ┌───────>│ HELD │ nobody can approve yet
+ *            │        └──────┘
+ *            │ accept ┌───────────┐ promote ┌────────┐ lease  ┌────────┐ start ┌─────────┐
+ *        (nothing)───>│ SCHEDULED │────────>│ QUEUED │───────>│ LEASED │──────>│ WORKING │<─> INPUT_REQUIRED
+ *            │        └───────────┘         └────────┘        └────────┘       └─────────┘
+ *            │                                ^    ^               │                │
+ *            └──── accept, or to LEASED ──────┘    └───────────────┴──────┬─────────┤
+ *                                                  retry, release, lapse ─┘    complete, fail, reject, dead-letter
+ *        any that is not terminal: cancel, expire, quarantine;   QUARANTINED: cancel
  *
- * A report that comes after the lease lapsed but before somebody else was handed the work still counts: its fence is
- * the current one, unless the profile says keepalive: progress. So complete, fail, reject, retry and release may also find
- * the handoff QUEUED or SCHEDULED. */
+ * What backs off is QUEUED, too. A report that comes after the lease lapsed but before somebody else was handed the work still counts: its
+ * fence is the current one, unless the profile says keepalive: progress. So complete, fail, reject, retry and release may also find the
+ * handoff QUEUED. tests/model makes these moves and no others. */
 #include "messaging/life.h"
 
 #include <stddef.h>
@@ -22,6 +21,7 @@
 #define BIT(state) (1u << STATE_##state)
 #define HELD_BY_WORKER (BIT(LEASED) | BIT(WORKING) | BIT(INPUT_REQUIRED))
 #define WAITING (BIT(QUEUED) | BIT(SCHEDULED))
+#define REPORTABLE (HELD_BY_WORKER | BIT(QUEUED))
 #define LIVE (BIT(HELD) | WAITING | HELD_BY_WORKER)
 
 /* Each cause: from any of `from` to any of `to`. A cause may have more than one row. */
@@ -30,21 +30,20 @@ static const struct move {
 	unsigned from, to;
 } moves[] = {
 	{LIFE_ACCEPT, BIT(UNSPECIFIED), BIT(HELD) | WAITING | BIT(LEASED)},
-	{LIFE_PROMOTE, BIT(HELD) | BIT(QUARANTINED), WAITING},
 	{LIFE_PROMOTE, BIT(SCHEDULED), BIT(QUEUED)},
 	{LIFE_LEASE, BIT(QUEUED), BIT(LEASED)},
 	{LIFE_START, BIT(LEASED) | BIT(INPUT_REQUIRED), BIT(WORKING)},
 	{LIFE_START, BIT(WORKING), BIT(INPUT_REQUIRED)},
-	{LIFE_COMPLETE, HELD_BY_WORKER | WAITING, BIT(COMPLETED)},
-	{LIFE_FAIL, HELD_BY_WORKER | WAITING, BIT(FAILED)},
-	{LIFE_RETRY, HELD_BY_WORKER | WAITING, WAITING},
-	{LIFE_REJECT, HELD_BY_WORKER | WAITING, BIT(REJECTED)},
-	{LIFE_RELEASE, HELD_BY_WORKER | WAITING, WAITING},
-	{LIFE_LAPSE, HELD_BY_WORKER, WAITING},
+	{LIFE_COMPLETE, REPORTABLE, BIT(COMPLETED)},
+	{LIFE_FAIL, REPORTABLE, BIT(FAILED)},
+	{LIFE_RETRY, REPORTABLE, BIT(QUEUED)},
+	{LIFE_REJECT, REPORTABLE, BIT(REJECTED)},
+	{LIFE_RELEASE, REPORTABLE, BIT(QUEUED)},
+	{LIFE_LAPSE, HELD_BY_WORKER, BIT(QUEUED)},
 	{LIFE_CANCEL, LIVE | BIT(QUARANTINED), BIT(CANCELLED)},
 	{LIFE_EXPIRE, LIVE, BIT(EXPIRED)},
 	{LIFE_QUARANTINE, LIVE, BIT(QUARANTINED)},
-	{LIFE_DEAD_LETTER, HELD_BY_WORKER | WAITING, BIT(DEAD_LETTERED)},
+	{LIFE_DEAD_LETTER, HELD_BY_WORKER, BIT(DEAD_LETTERED)},
 };
 
 bool life_move_allowed(enum handoff_state from, enum life_cause cause, enum handoff_state to)

@@ -21,28 +21,24 @@ static const enum handoff_state all[] = {
 /* Written apart from the table in life.c: from each state, "cause>to" of every move that there is. */
 static const struct { enum handoff_state from; enum life_cause cause; const char *to; } drawing[] = {
 	{STATE_UNSPECIFIED, LIFE_ACCEPT, "held scheduled queued leased"},
-	{STATE_HELD, LIFE_PROMOTE, "scheduled queued"},
-	{STATE_HELD, LIFE_CANCEL, "cancelled"}, {STATE_HELD, LIFE_EXPIRE, "expired"}, {STATE_HELD, LIFE_QUARANTINE,
-		"quarantined"},
+	{STATE_HELD, LIFE_CANCEL, "cancelled"}, {STATE_HELD, LIFE_EXPIRE, "expired"}, {STATE_HELD, LIFE_QUARANTINE, "quarantined"},
 	{STATE_SCHEDULED, LIFE_PROMOTE, "queued"},
+	{STATE_SCHEDULED, LIFE_CANCEL, "cancelled"}, {STATE_SCHEDULED, LIFE_EXPIRE, "expired"},
+	{STATE_SCHEDULED, LIFE_QUARANTINE, "quarantined"},
 	{STATE_QUEUED, LIFE_LEASE, "leased"},
 	{STATE_LEASED, LIFE_START, "working"},
 	{STATE_WORKING, LIFE_START, "input_required"},
 	{STATE_INPUT_REQUIRED, LIFE_START, "working"},
-	{STATE_QUARANTINED, LIFE_PROMOTE, "scheduled queued"},
 	{STATE_QUARANTINED, LIFE_CANCEL, "cancelled"},
-	{STATE_LEASED, LIFE_LAPSE, "scheduled queued"}, {STATE_WORKING, LIFE_LAPSE, "scheduled queued"},
-	{STATE_INPUT_REQUIRED, LIFE_LAPSE, "scheduled queued"},
+	{STATE_LEASED, LIFE_LAPSE, "queued"}, {STATE_WORKING, LIFE_LAPSE, "queued"}, {STATE_INPUT_REQUIRED, LIFE_LAPSE, "queued"},
+	{STATE_LEASED, LIFE_DEAD_LETTER, "dead_lettered"}, {STATE_WORKING, LIFE_DEAD_LETTER, "dead_lettered"},
+	{STATE_INPUT_REQUIRED, LIFE_DEAD_LETTER, "dead_lettered"},
 };
-/* And from each of these five: */
-static const enum handoff_state reportable[] = {STATE_SCHEDULED, STATE_QUEUED, STATE_LEASED, STATE_WORKING,
-	STATE_INPUT_REQUIRED};
+/* And from each of these four: */
+static const enum handoff_state reportable[] = {STATE_QUEUED, STATE_LEASED, STATE_WORKING, STATE_INPUT_REQUIRED};
 static const struct { enum life_cause cause; const char *to; } reports[] = {
-	{LIFE_COMPLETE, "completed"}, {LIFE_FAIL, "failed"}, {LIFE_REJECT, "rejected"}, {LIFE_RETRY,
-		"scheduled queued"},
-	{LIFE_RELEASE, "scheduled queued"}, {LIFE_CANCEL, "cancelled"}, {LIFE_EXPIRE, "expired"}, {LIFE_QUARANTINE,
-		"quarantined"},
-	{LIFE_DEAD_LETTER, "dead_lettered"},
+	{LIFE_COMPLETE, "completed"}, {LIFE_FAIL, "failed"}, {LIFE_REJECT, "rejected"}, {LIFE_RETRY, "queued"}, {LIFE_RELEASE, "queued"},
+	{LIFE_CANCEL, "cancelled"}, {LIFE_EXPIRE, "expired"}, {LIFE_QUARANTINE, "quarantined"},
 };
 
 static bool names(const char *list, enum handoff_state state)
