@@ -370,6 +370,17 @@ static void do_wait(struct walk *w)
 	kit_sleep(w->k, 3);
 }
 
+/* A lease lapses; what waits again since then is finished by who had it, or not any more. */
+static void do_late(struct walk *w)
+{
+	struct answer *a = kit_lease(w->k, KIT_AGENT, 1, 1);
+	struct store_record had = a->n_items ? a->items[0].record : *pick(w);
+
+	kit_sleep(w->k, 3);
+	do_tick(w);
+	note(w, kit_finish(w->k, &had, (enum store_finish_kind)any(FINISH_EXPIRED + 1), any(2) ? 0 : 2, "late"));
+}
+
 static void do_reopen(struct walk *w)
 {
 	kit_reopen(w->k);
@@ -395,7 +406,8 @@ static const struct {
 	unsigned often;
 } steps[] = {
 	{"accept", do_accept, 30}, {"lease", do_lease, 14}, {"finish", do_finish, 20}, {"report", do_report, 4}, {"cancel", do_cancel, 6},
-	{"tick", do_tick, 10}, {"spoil", do_spoil, 2}, {"wait", do_wait, 3}, {"reopen", do_reopen, 1}, {"damage", do_damage, 2},
+	{"tick", do_tick, 10}, {"spoil", do_spoil, 2}, {"wait", do_wait, 3},
+	{"late", do_late, 4}, {"reopen", do_reopen, 1}, {"damage", do_damage, 2},
 };
 
 static void do_any(struct walk *w)
