@@ -9,9 +9,9 @@
 -- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
---   c hash, sender to number 4 and bytes 6 of what waits of it; who has nothing waiting has no field
+-- In m: w and wb, handoffs that wait and their bytes; under a sender's 8 bytes number 4 and bytes 6 of what waits of it, if any does: in a
+--   key of its own it would cost three commands more a call. In s under '#': bytes of all blobs that are kept, tasks and outcomes
 --   b:<id><token> a sealed blob   e:<id> list, events   And two that are no slot's: baton:seal, baton:node:<name> (baton2_tick.lua, join)
--- In m: w and wb, handoffs that wait and their bytes; kb, bytes of all blobs that are kept: tasks, outcomes
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task
@@ -167,16 +167,16 @@ local function waits(t, rec, by)
 	end
 end
 
--- Number and bytes, as c has them.
+-- Number and bytes, as m has them.
 local function share(v)
 	if not v or #v ~= 10 then return 0, 0 end
 	return unpk('>I4I6', v)
 end
 
--- Brings c up to date. Its type was looked at before the first write.
-local function settle(kc, t)
+-- Brings m up to date, with what else is to be set there.
+local function settle(km, t, now, ...)
 	if #t.who == 0 then return end
-	local was, set, gone = call('HMGET', kc, tun(t.who)), {}, {}
+	local was, set, gone = call('HMGET', km, tun(t.who)), {'w', t.w, 'wb', t.wb, 't', now, ...}, {}
 	for j = 1, #t.who do
 		local who, n, b = t.who[j], share(was[j])
 		n, b = n + t.n[who], max(b + t.b[who], 0)
@@ -186,8 +186,8 @@ local function settle(kc, t)
 			gone[#gone + 1] = who
 		end
 	end
-	if #set > 0 then call('HSET', kc, tun(set)) end
-	if #gone > 0 then call('HDEL', kc, tun(gone)) end
+	call('HSET', km, tun(set))
+	if #gone > 0 then call('HDEL', km, tun(gone)) end
 end
 
 -- What waits, counted anew after damage: exactly for the first LIMIT_POPS ids of each place.
@@ -216,22 +216,16 @@ local function pause_if(km, lost, limit)
 	return 2
 end
 
--- c holds nothing but what t counted.
-local function forget_senders(kc, t)
-	local set = {}
-	call('UNLINK', kc)
-	call('HSET', kc, '.', '1')
-	for j = 1, t and #t.who or 0 do
-		local who = t.who[j]
-		set[#set + 1], set[#set + 2] = who, pack('>I4I6', t.n[who], t.b[who])
-		if #set >= 1024 or j == #t.who then
-			call('HSET', kc, tun(set))
-			set = {}
-		end
+-- Of senders m holds nothing but what t counted.
+local function set_senders(km, t)
+	local fields = call('HKEYS', km)
+	for j = 1, #fields do
+		if #fields[j] == 8 and not t.n[fields[j]] then call('HDEL', km, fields[j]) end
 	end
+	for j = 1, #t.who do call('HSET', km, t.who[j], pack('>I4I6', t.n[t.who[j]], t.b[t.who[j]])) end
 end
 
--- m s n q0 q1 q2 z h c · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra =
+-- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra =
 -- sequence, then flags 1 (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the
 -- floor to now and lifts the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again
 -- because the answer was lost, the same again. Is more lost than may be, the slot is paused: what came back may be an old copy, in which
@@ -239,16 +233,15 @@ end
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
-	probe('hhzlllzzh', k)
+	probe('hhzlllzz', k)
 	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told', 'kb')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
 	local seq = tonumber(m[4] or call('ZREVRANGE', k[3], 0, 0, 'WITHSCORES')[2] or 0)
-	local kb = number(m[12])
 	local known_epoch, known_seq, lost = tonumber(a[1]), tonumber(a[2]), 0
-	local marked = call('HEXISTS', ks, '.') + call('HEXISTS', k[9], '.') == 2
+	local marked = call('HEXISTS', ks, '.') == 1
 	if m[1] == inc and marked then
 		if known_epoch ~= epoch then lost = max(0, known_seq - (known_epoch < epoch and tonumber(m[9] or seq) or seq)) end
 		if lost > tonumber(m[10] or 0) then
@@ -262,15 +255,15 @@ local function open(k, a)
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
 	fence = max(fence, (now - FENCE_EPOCH) * FENCE_UNIT)
 	if call('HLEN', ks) == 0 then
-		w, wb, kb = 0, 0, 0
+		w, wb = 0, 0
 		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
-		forget_senders(k[9])
+		set_senders(km, tally())
 	elseif not (m[4] and m[7] and m[8] and marked) then
 		local t = recount(k)
-		w, wb, kb = t.w, t.wb, max(kb, t.wb)
-		forget_senders(k[9], t)
+		w, wb = t.w, t.wb
+		set_senders(km, t)
 	end
-	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb, 'kb', kb,
+	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
 		'found', seq, 'lost', lost, 'told', a[4])
 	call('HSET', ks, '.', '1')
 	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
@@ -289,18 +282,16 @@ local function closed(base, ks, items)
 	return 'O'
 end
 
--- m s i z q0 q1 q2 n f h l c · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
+-- m s i z q0 q1 q2 n f h l · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
 -- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
 -- first out holds.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[8]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'kb', 'closed', 'paused')
 	local base = sub(km, 1, -2)
-	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
 	local n, ids, idem, idem_at = #items / ITEM, {}, {}, {}
-	local from, who, of_n, of_b, grew = {}, {'.'}, {}, {}, {}
+	local from, who, of_n, of_b, grew = {}, {}, {}, {}, {}
 	for j = 1, n do
 		local o = (j - 1) * ITEM
 		local sender = sub(items, o + 18, o + 25)
@@ -311,9 +302,11 @@ local function accept(k, a)
 			idem_at[j] = #idem
 		end
 	end
-	local known, waiting = call('HMGET', ks, '.', tun(ids)), call('HMGET', k[12], tun(who))
-	if not known[1] or not waiting[1] then return closed(base, ks, items) end
-	for j = 2, #who do of_n[who[j]], of_b[who[j]] = share(waiting[j]) end
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused', tun(who))
+	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
+	for j = 1, #who do of_n[who[j]], of_b[who[j]] = share(m[11 + j]) end
+	local known = call('HMGET', ks, '.', '#', tun(ids))
+	if not known[1] then return closed(base, ks, items) end
 	local firsts = #idem > 0 and call('HMGET', k[3], tun(idem)) or {}
 	local first_ids, first_at = {}, {}
 	for j = 1, #idem do
@@ -325,16 +318,16 @@ local function accept(k, a)
 	local first_recs = #first_ids > 0 and call('HMGET', ks, tun(first_ids)) or {}
 	local now = clock(m[7])
 	local now6, seq, w, wb = pack('>I6', now), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
-	local stale, kb = tonumber(m[5]) + tonumber(a[7]), number(m[10])
+	local stale, kb = tonumber(m[5]) + tonumber(a[7]), number(known[2])
 	local max_w, max_wb, max_n, max_b = tonumber(a[3]), tonumber(a[4]), tonumber(a[5]), tonumber(a[6])
 	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
-	local at_once = m[9] and not m[12] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
+	local at_once = m[9] and not m[11] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
 	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
 	local fence = fences
 	for j = 1, n do
 		local o, id, sender = (j - 1) * ITEM, ids[j], from[j]
-		local rec = mine[id] or known[j + 1]
+		local rec = mine[id] or known[j + 2]
 		local token = sub(items, o + 46, o + 53)
 		local status, flags, named, shown = OK, 0, id, nil
 		if rec and byte(rec, 1) == 65 then
@@ -370,7 +363,7 @@ local function accept(k, a)
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1], order[#order + 2], f[#f + 1] = seq, id, id
-			elseif m[11] then
+			elseif m[10] then
 				status = CLOSED
 			elseif of_n[sender] >= max_n then
 				status, flags = QUOTA, OVER_SENDER
@@ -420,6 +413,7 @@ local function accept(k, a)
 	need('ZCARD', k[4], z) need('LLEN', k[5], q[1]) need('LLEN', k[6], q[2]) need('LLEN', k[7], q[3])
 	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h) need('ZCARD', k[11], hint)
 	if #new > 0 then
+		new[#new + 1], new[#new + 2] = '#', kb
 		call('HSET', ks, tun(new))
 		if #new_idem > 0 then call('HSET', k[3], tun(new_idem)) end
 		call('ZADD', k[8], tun(order))
@@ -427,24 +421,20 @@ local function accept(k, a)
 		if #z > 0 then call('ZADD', k[4], tun(z)) end
 		if #h > 0 then call('ZADD', k[10], tun(h)) end
 		ended(k[9], now, f)
+		local set = {'seq', seq, 'w', w, 'wb', wb, 't', now}
 		if #hint > 0 then
 			call('ZADD', k[11], now + lease_ms, pack('>I8', fences) .. concat(hint))
-			call('HSET', km, 'fence', fence)
+			set[9], set[10] = 'fence', fence
 		end
-		call('HSET', km, 'seq', seq, 'w', w, 'wb', wb, 'kb', kb, 't', now)
-		local more = {}
-		for j = 2, #who do
-			local sender = who[j]
-			if grew[sender] then more[#more + 1], more[#more + 2] = sender, pack('>I4I6', of_n[sender], of_b[sender]) end
-		end
-		if #more > 0 then call('HSET', k[12], tun(more)) end
+		for sender in pairs(grew) do set[#set + 1], set[#set + 2] = sender, pack('>I4I6', of_n[sender], of_b[sender]) end
+		call('HSET', km, tun(set))
 		if m[6] and #q[1] + #q[2] + #q[3] > 0 then wake(km, m[6], a[2]) end
 	end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
 	return head(now, w, wb, seq, m[8]) .. concat(out)
 end
 
--- m s l q2 q1 q0 f c · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
+-- m s l q2 q1 q0 f · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
 -- extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
 -- record 119 each; one of state EXPIRED was past its deadline and is not leased.
 local function lease(k, a)
@@ -456,7 +446,7 @@ local function lease(k, a)
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
 	local left = m[8] and 0 or call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
-	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) call('HLEN', k[8]) end
+	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
 		want = min(want, 256) -- a hint counts its fences in one byte
@@ -505,8 +495,7 @@ local function lease(k, a)
 	end
 	if #new > 0 then
 		call('HSET', ks, tun(new))
-		call('HSET', km, 'fence', fence, 'w', t.w, 'wb', t.wb, 't', now)
-		settle(k[8], t)
+		settle(km, t, now, 'fence', fence)
 		ended(k[7], now, gone)
 	end
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then

@@ -81,22 +81,22 @@ local function drop(k, a)
 	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
--- m s i z n q0 q1 q2 f d c · incarnation, max waiting, max bytes, the same of one sender, item: that of accept, then the id of the
+-- m s i z n q0 q1 q2 f d · incarnation, max waiting, max bytes, the same of one sender, item: that of accept, then the id of the
 -- dead-lettered one. What stands in its place is new: another id, no attempts, under the same idempotency key; the old one is kept no longer
 -- than what has finished.
 local function replay(k, a)
 	init()
 	local km, ks, item = k[1], k[2], a[6]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'arm', 't', 'ep', 'kb')
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'arm', 't', 'ep', sub(item, 18, 25))
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, sub(item, 1, ITEM)) end
 	local id, token, old_id = sub(item, 1, 16), sub(item, 46, 53), sub(item, ITEM + 1, ITEM + 16)
-	local recs = call('HMGET', ks, '.', id, old_id)
+	local recs = call('HMGET', ks, '.', id, old_id, '#')
 	if not recs[1] then return closed(base, ks, sub(item, 1, ITEM)) end
 	local rec, old, status, flags, out = recs[2], recs[3], OK, 0, {}
 	local now, seq, t = clock(m[6]), tonumber(m[2]) + 1, tally(m[3], m[4])
 	local _, _, _, size = unpk('>I6BBI4', item, 34)
-	local of_n, of_b = share(call('HGET', k[11], sub(item, 18, 25)))
+	local of_n, of_b = share(m[8])
 	probe('hhhzzllllz', k)
 	if rec then
 		status = whole(rec) and sub(rec, 30, 37) == token and OK or REPLAYED
@@ -118,13 +118,12 @@ local function replay(k, a)
 		local key = byte(old, 54) == 1 and sub(old, 38, 53)
 		local value = key and call('HGET', k[3], key)
 		if value and sub(value, 1, 16) == old_id then call('HSET', k[3], key, id .. sub(value, 17)) end
-		call('HSET', ks, id, rec)
+		call('HSET', ks, id, rec, '#', number(recs[4]) + size)
 		call('ZADD', k[5], seq, id)
 		call('RPUSH', k[5 + class(rec)], id)
 		call('ZREM', k[10], old_id)
 		ended(k[9], now, {old_id})
-		settle(k[11], t)
-		call('HSET', km, 'seq', seq, 'w', t.w, 'wb', t.wb, 'kb', number(m[8]) + size, 't', now)
+		settle(km, t, now, 'seq', seq)
 		wake(km, m[5], '')
 	end
 	if status ~= OK then call('UNLINK', base .. 'b:' .. id .. token) end

@@ -7,18 +7,19 @@ local function leased(rec, holder)
 	return state >= LEASED and state <= INPUT and sub(rec, 92, 107) == holder
 end
 
+-- Ids in the order of items, the records that there are by id, and the bytes kept.
 local function load_items(ks, items, width)
 	local ids = {}
 	for j = 1, #items / width do ids[j] = sub(items, (j - 1) * width + 1, (j - 1) * width + 16) end
-	local recs, by = call('HMGET', ks, tun(ids)), {}
+	local recs, by = call('HMGET', ks, '#', tun(ids)), {}
 	for j = 1, #ids do
-		if whole(recs[j]) then by[ids[j]] = recs[j] end
+		if whole(recs[j + 1]) then by[ids[j]] = recs[j + 1] end
 	end
-	return ids, by
+	return ids, by, number(recs[1])
 end
 
-local function save(ks, dirty, by)
-	local new = {}
+local function save(ks, dirty, by, kept)
+	local new = kept and {'#', kept} or {}
 	for id in pairs(dirty) do new[#new + 1], new[#new + 2] = id, by[id] end
 	if #new > 0 then call('HSET', ks, tun(new)) end
 end
@@ -110,14 +111,13 @@ local function event(k, a)
 	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
--- m s z q0 q1 q2 f d x c · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
+-- m s z q0 q1 q2 f d x · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
 -- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument).
 local function finish(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[2]
-	local m = call('HMGET', km, 't', 'w', 'wb', 'arm', 'kb')
-	local ids, by = load_items(ks, items, 50)
-	local kb, kept = number(m[5]), 0
+	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
+	local ids, by, kept = load_items(ks, items, 50)
 	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, next_body = sub(km, 1, -2), 3
 	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
@@ -175,31 +175,31 @@ local function finish(k, a)
 		entry(out, j, status, 0, id, rec)
 	end
 	need('ZCARD', k[3], delayed) need('LLEN', k[4], q[1]) need('LLEN', k[5], q[2]) need('LLEN', k[6], q[3])
-	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad) need('HLEN', k[10], t.who)
+	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad)
 	for j = 1, #bodies do call('SET', tun(bodies[j])) end
 	for j = 1, #logs do log(base, tun(logs[j])) end
-	save(ks, dirty, by)
+	save(ks, dirty, by, #done + #dead > 0 and kept)
 	push(k[4], q[1]) push(k[5], q[2]) push(k[6], q[3])
 	if #delayed > 0 then call('ZADD', k[3], tun(delayed)) end
 	if #dead > 0 then call('ZADD', k[8], tun(dead)) end
 	if #bad > 0 then call('ZADD', k[9], tun(bad)) end
 	ended(k[7], now, done)
-	if kept > 0 or #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 'kb', kb + kept, 't', now) end
-	settle(k[10], t)
+	settle(km, t, now)
 	if queued > 0 then wake(km, m[4], a[1]) end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
 	return head(now, t.w, t.wb, 0) .. concat(out)
 end
 
--- m s z f h x c · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
+-- m s z f h x · items, bodies. Item, 29 bytes: 1 id 17 token 25 size 29 where the body is. A cancelled id in a queue is skipped there.
 -- A body is sealed for the id asked for: when that is an alias, the entry names the first one, with flag 1, to be asked for instead.
 local function cancel(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[1]
-	local m = call('HMGET', km, 't', 'w', 'wb', 'kb')
+	local m = call('HMGET', km, 't', 'w', 'wb')
 	local now, t = clock(m[1]), tally(m[2], m[3])
-	local base, next_body, out, kb, kept = sub(km, 1, -2), 2, {}, number(m[4]), 0
-	probe('hhzlzzh', k)
+	local base, next_body, out = sub(km, 1, -2), 2, {}
+	probe('hhzlzz', k)
+	local kept = number(call('HGET', ks, '#'))
 	for j = 1, #items / 29 do
 		local o = (j - 1) * 29
 		local asked, token, size, where = unpk('>c16c8I4B', items, o + 1)
@@ -230,25 +230,24 @@ local function cancel(k, a)
 			end
 			if where == 2 then call('SET', base .. 'b:' .. id .. token, body) end
 			rec, kept = with(rec, CANCELLED, now, cursor_of(rec) + 1, marks, token, size), kept + size
-			call('HSET', ks, id, rec)
+			call('HSET', ks, id, rec, '#', kept)
 			ended(k[4], now, {id})
 		end
 		if where == 1 and status ~= OK then call('UNLINK', base .. 'b:' .. asked .. token) end
 		entry(out, j, status, flags, id, rec)
 	end
-	if kept > 0 or #t.who > 0 then call('HSET', km, 'w', t.w, 'wb', t.wb, 'kb', kb + kept, 't', now) end
-	settle(k[7], t)
+	settle(km, t, now)
 	return head(now, t.w, t.wb, 0) .. concat(out)
 end
 
--- m s z h x c · ids. What does not open is taken out of circulation; a terminal record stays as it is.
+-- m s z h x · ids. What does not open is taken out of circulation; a terminal record stays as it is.
 local function quarantine(k, a)
 	init()
 	local km, ks = k[1], k[2]
 	local m = call('HMGET', km, 't', 'w', 'wb')
 	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, out = sub(km, 1, -2), {}
-	probe('hhzzzh', k)
+	probe('hhzzz', k)
 	local ids, by = load_items(ks, a[1], 16)
 	for j = 1, #ids do
 		local id = ids[j]
@@ -267,7 +266,6 @@ local function quarantine(k, a)
 		by[id] = rec
 		entry(out, j, rec and OK or NOT_FOUND, 0, id, rec)
 	end
-	call('HSET', km, 'w', t.w, 'wb', t.wb, 't', now)
-	settle(k[6], t)
+	settle(km, t, now)
 	return head(now, t.w, t.wb, 0) .. concat(out)
 end

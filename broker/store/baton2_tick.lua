@@ -151,7 +151,7 @@ local function deadlines(t, k, at)
 	if #t.done > before or over == LIMIT_TICK then t.more = 1 end
 	if all > #ids then t.window = at + #ids - over end
 	-- Where nothing can wait, what the counters say is left over from damage.
-	if all + t.queued + #t.later == 0 and (t.w ~= 0 or t.wb ~= 0 or call('HLEN', k[13]) > 1) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
+	if all + t.queued + #t.later == 0 and (t.w ~= 0 or t.wb ~= 0) and call('ZCARD', k[4]) + call('ZCARD', k[12]) == 0 then
 		t.w, t.wb, t.cleared = 0, 0, true
 	end
 end
@@ -169,8 +169,12 @@ local function carry_out(t, k, arm, me)
 	push(k[6], t.q[1]) push(k[7], t.q[2]) push(k[8], t.q[3])
 	ended(k[10], t.now, t.done)
 	if t.window then call('HSET', k[1], 'sc', t.window) end
-	if t.cleared or #t.who > 0 then call('HSET', k[1], 'w', t.w, 'wb', t.wb, 't', t.now) end
-	if t.cleared then forget_senders(k[13]) else settle(k[13], t) end
+	if t.cleared then
+		call('HSET', k[1], 'w', 0, 'wb', 0, 't', t.now)
+		set_senders(k[1], tally())
+	else
+		settle(k[1], t, t.now)
+	end
 	if t.queued > 0 then wake(k[1], arm, me) end
 end
 
@@ -222,14 +226,14 @@ local function forget_dead(t, k, keep)
 	end
 end
 
--- m s i z l q0 q1 q2 n f d h c · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
+-- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
 -- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = twice the
 -- bytes kept, and 1 when more is due now. The entries are the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'kb')
+	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep')
 	if m[6] ~= a[6] or not fresh(a[6]) then return 'O' end
-	probe('hhhzzlllzlzzh', k)
+	probe('hhhzzlllzlzz', k)
 	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = number(m[2]), wb = number(m[3]), who = {}, n = {}, b = {}, more = 0, freed = 0,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, later = {}, seen = {},
 		least = tonumber(a[4]), most = tonumber(a[5])}
@@ -239,9 +243,9 @@ local function tick(k, a)
 	carry_out(t, k, m[4], a[1])
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
-	local kb = max(number(m[8]) - t.freed, 0)
-	if t.freed > 0 then call('HSET', k[1], 'kb', kb) end
-	return head(t.now, t.w, t.wb, kb * 2 + t.more, m[7]) .. concat(t.out)
+	local kept = max(number(call('HGET', k[2], '#')) - t.freed, 0)
+	if t.freed > 0 then call('HSET', k[2], '#', kept) end
+	return head(t.now, t.w, t.wb, kept * 2 + t.more, m[7]) .. concat(t.out)
 end
 
 -- baton:seal, baton:node:<name> · this run of the node, prints of its sealing keys, the one that seals first. Answer: 0 what is kept here is

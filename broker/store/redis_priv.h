@@ -66,8 +66,8 @@ struct items {
 	size_t n;
 };
 
-enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, KEY_C, SLOT_KEYS };
-#define SLOT_KEY_LETTERS "msiz012nlfdxhc"
+enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, SLOT_KEYS };
+#define SLOT_KEY_LETTERS "msiz012nlfdxh"
 #define SLOT_PREFIX_MAX (2 * NAME_MAX_BYTES + 5) /* "{tenant/route}:" */
 
 struct slot {

@@ -41,7 +41,7 @@ struct item *items_take(struct items *q)
 	return i;
 }
 
-static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h", "c"};
+static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h"};
 
 static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name)
 {

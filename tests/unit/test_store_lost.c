@@ -169,8 +169,8 @@ static void found_later(void **state)
 static uint64_t asks(const char *epoch, const char *seq, const char *token, unsigned *flags)
 {
 #define KEY(k) "{acme/repeat}:" k
-	const char *const argv[] = {"FCALL", "baton2_open", "9", KEY("m"), KEY("s"), KEY("n"), KEY("q0"), KEY("q1"), KEY("q2"), KEY("z"), KEY("h"),
-		KEY("c"), epoch, seq, "3", token};
+	const char *const argv[] = {"FCALL", "baton2_open", "8", KEY("m"), KEY("s"), KEY("n"), KEY("q0"), KEY("q1"), KEY("q2"), KEY("z"), KEY("h"),
+		epoch, seq, "3", token};
 	char answer[128] = "";
 	long long n = server_command(kit_server(), answer, sizeof answer, sizeof argv / sizeof argv[0], argv, NULL);
 
