@@ -352,7 +352,7 @@ void node_free(struct node *n)
 		audit_lane_free(n->control_audit);
 	if (n->audit)
 		audit_close(n->audit);
-	if (n->clean)
+	if (n->clean && !atomic_load(&n->owing)) /* else the next run looks what is missing in the audit */
 		unlink(n->marker);
 	reconcile_free(n->reconcile);
 	assertion_key_free(n->assertion);

@@ -80,6 +80,7 @@ struct node {
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
+	atomic_bool owing;               /* some of what the store was asked for last may have been done, and is not written down */
 };
 
 /* ---- node.c ---- */

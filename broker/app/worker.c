@@ -94,6 +94,21 @@ static void store_wake_up(void *user, const char *tenant, const char *route)
 		rpc_worker_store_wake(w->rpc, tenant, route);
 }
 
+static void store_late(void *user, const char *tenant, const char *route, const struct store_record *r)
+{
+	struct node_worker *w = user;
+
+	if (w->rpc)
+		rpc_worker_store_late(w->rpc, tenant, route, r);
+}
+
+static void store_owing(void *user)
+{
+	struct node_worker *w = user;
+
+	atomic_store(&w->node->owing, true);
+}
+
 static void store_state(void *user, bool ok, const char *why, const char *remedy)
 {
 	struct node_worker *w = user;
@@ -176,7 +191,7 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
 		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .keys = n->seal,
 		.limits = config_slot_limits(c), .node = c->node, .run = n->run, .head = n->heads[w->index], .state_dir = c->state_dir, .max_pending = 65536,
-		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation,
+		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation, .late = store_late, .owing = store_owing,
 		.on_waiting = store_waiting, .on_kept = store_kept, .on_memory = store_memory, .count = store_count, .user = w,
 	};
 

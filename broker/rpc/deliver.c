@@ -257,7 +257,7 @@ static void note_change(struct rpc_worker *w, struct desk *d, const struct store
 {
 	const char *event = item->status == STORE_UNSEALABLE ? "record.unsealable" : life_event(item->record.state);
 
-	line_write(w, (struct store_slot){d->tenant, d->route}, &item->record, event, false);
+	line_write(w, (struct store_slot){d->tenant, d->route}, &item->record, event, LINE_NOW);
 	metrics_add(w->env.metrics, METRIC_HANDOFFS, d->route, state_text(item->record.state), 1);
 	change_publish(w, &item->record.id);
 }

@@ -1,17 +1,21 @@
 /* How is a change that no call asked for written down? */
 #include "rpc/lines.h"
 
+#include "messaging/life.h"
 #include "rpc/reconcile.h"
 #include "rpc/task.h"
 
 struct line {
 	const char *event;   /* static */
+	enum line_kind kind;
 	char id[HANDOFF_ID_TEXT + 1];
 };
 
 static void written(struct op *op, bool durable)
 {
-	if (op->audit.reconciled)
+	const struct line *l = op->state;
+
+	if (l->kind == LINE_RECONCILED)
 		reconcile_line(op->w->env.reconcile, durable);
 	op_end(op);
 }
@@ -33,7 +37,7 @@ static void write_it(struct op *op, const struct store_answer *a)
 	op_after_audit(op, op_audit(op, l->event), written);
 }
 
-bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled)
+bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind)
 {
 	struct op *op = op_new(w, NULL);
 	struct line *l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
@@ -44,6 +48,7 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 		return false;
 	}
 	l->event = event;
+	l->kind = kind;
 	handoff_id_format(&r->id, l->id);
 	op->audit.handoff_id = slice_str(l->id);
 	op->audit.tenant = slice_str(op_str(op, slice_str(slot.tenant)));
@@ -51,10 +56,15 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	op->audit.state = r->state;
 	op->audit.attempt = r->attempt;
 	op->audit.fence = r->fence;
-	op->audit.reconciled = reconciled;
+	op->audit.reconciled = kind != LINE_NOW;
 	op->state = l;
 	op->on_answer = write_it;
 	w->env.store->ops->get(w->env.store, (struct store_slot){(const char *)op->audit.tenant.p, (const char *)op->audit.route.p}, &r->id, true,
 			       op_store_done, w, op->id);
 	return true;
+}
+
+void rpc_worker_store_late(struct rpc_worker *w, const char *tenant, const char *route, const struct store_record *r)
+{
+	line_write(w, (struct store_slot){tenant, route}, r, life_event(r->state), LINE_LATE);
 }

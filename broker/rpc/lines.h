@@ -4,8 +4,13 @@
 
 #include "rpc/op.h"
 
-/* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. A reconciled one tells
- * reconcile_line() what became of it. false: memory, nothing will be written. */
-bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, bool reconciled);
+enum line_kind {
+	LINE_NOW,        /* as it happens */
+	LINE_LATE,       /* marked as reconciled: the store's answer had not come */
+	LINE_RECONCILED, /* marked so, after a crash: reconcile_line() is told what becomes of it */
+};
+
+/* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. false: memory, nothing will be written. */
+bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind);
 
 #endif

@@ -118,7 +118,7 @@ static bool ours(const struct reconcile *r, const struct store_record *rec)
 	if (!r->n_heads || !rec->by || timed)
 		return true;
 	for (size_t i = 0; i < r->n_heads; i++)
-		if (r->heads[i] == rec->by)
+		if (r->heads[i] == rec->by >> 32)
 			return s != STATE_LEASED || leased_at_once(rec);
 	return false;
 }
@@ -148,7 +148,7 @@ static void compare_one(struct op *op, struct reconcile *r, const struct slot_na
 		HASH_FIND_STR(r->seen, key, known);
 	if (known)
 		return;
-	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), true);
+	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), LINE_RECONCILED);
 }
 
 /* What was leased as it was accepted went through two states in one step. */

@@ -131,7 +131,7 @@ static void audit_change(struct op *op, const struct keeping *k, const struct st
 
 	if (!event)
 		return;
-	line_write(op->w, (struct store_slot){k->tenant, k->route}, r, event, false);
+	line_write(op->w, (struct store_slot){k->tenant, k->route}, r, event, LINE_NOW);
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, k->route, state_text(r->state), 1);
 }
 

@@ -75,5 +75,7 @@ void rpc_worker_tick(struct rpc_worker *w);
 void rpc_worker_drain(struct rpc_worker *w);
 /* A store_wake: this slot may have work. */
 void rpc_worker_store_wake(void *worker, const char *tenant, const char *route);
+/* Something was stored though the store did not say so in time: it is written down. */
+void rpc_worker_store_late(struct rpc_worker *w, const char *tenant, const char *route, const struct store_record *r);
 
 #endif

@@ -45,9 +45,10 @@ bool record_decode(const uint8_t tag[4], const uint8_t *id, const uint8_t *p, st
 	r->cursor = be_get(p + 73, 4);
 	r->stop_requested = p[77] & 1;
 	memcpy(out->outcome_token, p + 78, TOKEN_BYTES);
-	r->by = (uint32_t)be_get(p + 78, 4);
+	r->accepted_by = be_get(p + 29, TOKEN_BYTES);
+	r->by = be_get(p + 78, TOKEN_BYTES);
 	if (!r->by)
-		r->by = (uint32_t)be_get(p + 29, 4);
+		r->by = r->accepted_by;
 	out->outcome_size = (uint32_t)be_get(p + 86, 4);
 	r->attempt = p[90];
 	r->fence = be_get(p + 91, 8);

@@ -52,6 +52,8 @@ void item_answer(struct redis *s, struct item *i, const struct store_answer *a)
 /* At the tick's tail, so that nobody is called inside the call that asked. */
 void item_fail(struct redis *s, struct item *i, enum store_status status, uint32_t retry_after_ms)
 {
+	if (status == STORE_UNAVAILABLE)
+		doubts_add(s, i);
 	i->failed = status;
 	i->retry_after_ms = retry_after_ms;
 	items_put(&s->failed, i);
@@ -559,6 +561,7 @@ static void on_timer(void *arg)
 		s->polled_ms = s->now_ms;
 		poll_memory(s);
 		poll_listener(s);
+		doubts_ask(s);
 		remember_save(s->remember);
 	}
 	loop_timer_set(s->timer, s->timer_ms);
@@ -602,6 +605,7 @@ static void op_free(struct store *st)
 	answer_failed(s);
 	while ((i = items_take(&s->failed)))
 		item_give(s, i);
+	doubts_free(s);
 	redis_conn_free(s->conn);
 	redis_conn_free(s->listener);
 	loop_timer_free(s->timer);

@@ -87,6 +87,7 @@ struct slot {
 };
 
 struct fetch;
+struct doubt;
 
 struct batch {
 	struct batch *next;
@@ -132,6 +133,9 @@ struct redis {
 	uint8_t token_head[4];
 	char asker[9];            /* the same as text: who opens a slot */
 	uint32_t token_next;
+	struct doubt *doubts;
+	size_t n_doubts;
+	uint64_t doubt_next;
 	struct buf scratch;       /* item bytes and blob names of the batch being written */
 	struct slice *argv;
 };
@@ -156,6 +160,12 @@ void item_requeue(struct redis *s, struct item *i);
 /* A cancel that is to be asked for under the first handoff's id: seals its body for that and queues it. false: i is as it was. */
 bool item_rename(struct redis *s, struct item *i, const uint8_t *id);
 void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES]);
+
+/* redis_doubt.c */
+/* An item that was answered UNAVAILABLE: if it was sent, it may have been carried out. */
+void doubts_add(struct redis *s, const struct item *i);
+void doubts_ask(struct redis *s); /* each second */
+void doubts_free(struct redis *s);
 
 /* redis_send.c */
 void redis_flush(struct redis *s);

@@ -77,7 +77,8 @@ struct store_record {
 	int64_t first_leased_at_ms;
 	uint64_t position;       /* in the route's list of all handoffs: grows */
 	bool stop_requested;     /* cancelled while leased: the worker is to be told */
-	uint32_t by;             /* store_redis_config.head of whose accept, report or cancel was the last; 0 = not known */
+	uint64_t by, accepted_by; /* the call (accept, report, cancel) that was the last, and the one that accepted it: store_redis_config.head and
+				   * a number; 0 = not known */
 };
 
 /* An event between the first and the last, from the handoff's list. */
@@ -311,6 +312,11 @@ struct store_redis_config {
 	void (*on_kept)(void *user, const char *tenant, const char *route, uint64_t bytes);
 	/* Each second: memory that Redis uses, and the most it may (0 = as it likes). Above 80 % of that accept answers QUOTA. */
 	void (*on_memory)(void *user, uint64_t used, uint64_t max);
+	/* A call whose answer did not come, so that it was answered UNAVAILABLE, was carried out all the same: as of then; a record QUEUED at cursor 1
+	 * was accepted, another one has ended. May be NULL. */
+	void (*late)(void *user, const char *tenant, const char *route, const struct store_record *r);
+	/* The store is freed while there are calls of which it is not known whether they were carried out. May be NULL. */
+	void (*owing)(void *user);
 	void (*count)(void *user, const char *function, const char *result, unsigned items); /* metrics */
 	void *user;
 };

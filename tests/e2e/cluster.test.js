@@ -6,8 +6,9 @@ import { profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { denied, read } from './lib/agent.js'
 import { Redis } from './lib/redis.js'
+import { encode } from './lib/wire.js'
 
-const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audits']
+const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audits', 'late']
 const delivery = { ...profile('x').delivery, lease_ms: 2000, resume_ms: 1500 }
 const other = {} // index of a node → what its configuration says otherwise
 const cluster = new Cluster(3, {
@@ -137,6 +138,29 @@ test('O-8 after a crash a node writes down what its own calls did and it had not
   await until('the reconciliation', () => c.log().slice(begun).includes('"audit.reconciled"'))
   const ends = c.audit().filter((r) => r.reconciled).map((r) => [r.handoff_id, r.event])
   assert.deepEqual(ends.filter(([id]) => [others, own, meanwhile].includes(id)), [[own, 'handoff.completed']])
+})
+
+test('O-8 what was stored though its answer did not come in time is in the audit when the store is back', async () => {
+  const [planner, worker] = [await agent(b, 'planner'), await agent(b, 'worker')]
+  const { handoff_id } = await planner.submit(read('late'))
+  const s = await worker.subscribe({ routes: ['late'] })
+  const d = await s.delivery()
+  s.write({ flow: { max_in_flight: 0 } })
+  const request = encode('baton.v1.SubmitRequest', { envelope: planner.envelope(read('late')) })
+  b.toStore.set('deaf')
+  const sent = planner.raw('Submit', request, { timeout: 20000 })
+  const settled = s.complete(d)
+  await denied(sent, 'store_unavailable', 'UNAVAILABLE')
+  assert.deepEqual([(await settled).ok, (await settled).reason], [false, 'REASON_STORE_UNAVAILABLE'])
+  b.toStore.set('pass')
+  await b.ready()
+  const accepted = (await denied(planner.raw('Submit', request), 'replayed_nonce')).handoff_id
+  assert.equal((await planner.get(handoff_id)).state, 'HANDOFF_STATE_COMPLETED')
+  await b.audited({ event: 'handoff.completed', handoff_id, reconciled: true }, 20000)
+  await b.audited({ event: 'handoff.accepted', handoff_id: accepted, reconciled: true }, 20000)
+  const lines = (id, event) => b.audit().filter((r) => r.handoff_id === id && r.event === event).length
+  assert.deepEqual([lines(handoff_id, 'handoff.completed'), lines(accepted, 'handoff.accepted')], [1, 1])
+  s.cut()
 })
 
 test('A node with another sealing key does not get ready, says why and touches nothing; with the right one it serves', async () => {

@@ -135,20 +135,26 @@ class Chaos {
     await this.each(this.senders.flatMap((s) => s.old.map((one) => [s, one])), ([s, one], i) => this.asker(i, s.name).replay(one))
   }
 
-  // What every node wrote down: nothing was acknowledged without it, and no handoff was completed twice.
-  readAudits () {
-    const seen = new Set()
-    const ended = new Set()
-    this.unwritten = []
+  // What the nodes wrote down, all together: each handoff, and the end of each that was completed, once. A node that was killed writes what it owes
+  // when it is back.
+  async readAudits () {
+    const done = this.ledger.acknowledged.filter((r) => r.state === 'HANDOFF_STATE_COMPLETED').map((r) => r.id)
+    await until('all to be written', () => {
+      const seen = new Set()
+      const ends = new Map()
+      for (const r of this.cluster.nodes.flatMap((n) => n.audit())) {
+        if (r.handoff_id) seen.add(r.handoff_id)
+        if (r.event === 'handoff.completed') ends.set(r.handoff_id, (ends.get(r.handoff_id) || 0) + 1)
+      }
+      this.unwritten = [
+        ...this.ledger.acknowledged.filter(({ id }) => !seen.has(id)).map(({ id }) => `${id} is in no audit`),
+        ...done.filter((id) => ends.get(id) !== 1).map((id) => `${id} was completed ${ends.get(id) || 0} times, say the audits`)
+      ]
+      return !this.unwritten.length
+    }, 10000).catch(() => {})
     for (const r of this.cluster.nodes.flatMap((n) => n.audit())) {
       if (r.event === 'store.incarnation' && !r.message.includes('; 0 sequence')) this.ledger.strange(`${r.route}: ${r.message}`)
-      if (!r.handoff_id) continue
-      seen.add(r.handoff_id)
-      if (r.event !== 'handoff.completed' || r.reconciled) continue
-      if (ended.has(r.handoff_id)) this.duplicated.push(`${r.handoff_id} is completed twice in the audit`)
-      ended.add(r.handoff_id)
     }
-    for (const { id } of this.ledger.acknowledged) if (!seen.has(id)) this.unwritten.push(id)
   }
 
   // Nothing of what is over is left in Redis' queues and counters.
@@ -180,7 +186,7 @@ class Chaos {
     return [
       ['nothing that was acknowledged is lost', this.lost], ['no work is acknowledged as complete twice', this.duplicated],
       ['no nonce is accepted twice, and nothing else is strange', this.ledger.anomalies], ['the events of every handoff are whole', this.holes],
-      ['every acknowledgement is in the audit', this.unwritten],
+      ['every acknowledgement and every completion is in the audits, once', this.unwritten],
       ['nothing is left in the queues', this.left], ['every node ends in order', this.ends], ['something happened', this.ledger.completed ? [] : ['no handoff was completed']]
     ]
   }
@@ -194,7 +200,7 @@ class Chaos {
     await this.settle()
     await this.count()
     await this.readStore()
-    this.readAudits()
+    await this.readAudits()
     for (const c of [...this.senders, ...this.workers, ...Object.values(this.askers).flat()]) c.close()
     this.ends = []
     await this.cluster.stop().catch((e) => this.ends.push(e.message))
@@ -207,7 +213,7 @@ const parted = (which, mode, weight) => ({
   make: async (c, n, ms) => {
     n[which].set(mode)
     await sleep(ms)
-    if (mode === 'hole' && ms % 2) n[which].cut() // the network comes back, what was under way does not
+    if (['hole', 'deaf'].includes(mode) && ms % 2) n[which].cut() // the network comes back, what was under way does not
     n[which].set('pass')
   }
 })
@@ -219,6 +225,7 @@ const FAULTS = {
   redis_rewrite: { weight: 1, ms: [0, 300], on: () => 'redis', make: async (c, n, ms) => { await c.cluster.redis.call('BGREWRITEAOF'); await sleep(ms); await c.cluster.redis.kill(); await c.cluster.redis.start() } },
   redis_stop: { weight: 2, ms: [200, 3000], on: () => 'redis', make: async (c, n, ms) => { c.cluster.redis.signal('SIGSTOP'); await sleep(ms); c.cluster.redis.signal('SIGCONT') } },
   store_hole: parted('toStore', 'hole', 2),
+  store_deaf: parted('toStore', 'deaf', 2),
   store_slow: parted('toStore', 'slow', 1),
   store_reset: parted('toStore', 'reset', 2),
   store_forget: { weight: 1, on: (n) => `${n.name} toStore`, make: async (c, n) => n.toStore.forget() },

@@ -228,7 +228,7 @@ export class Worker extends Client {
       this.ledger.count('leases_resumed', kept.size)
       for (const l of resume) if (!kept.has(l.handoff_id)) this.lose(l)
     }
-    if (f.delivery) this.work(f.delivery)
+    if (f.delivery) this.work(f.delivery).catch((e) => this.ledger.strange(`a worker met ${e.stack}`))
     if (f.stop) this.lose(f.stop.lease)
     if (f.settled) this.settled(f.settled)
     if (f.notice?.kind === 'NOTICE_KIND_DRAINING') {
@@ -290,9 +290,21 @@ export class Worker extends Client {
       if (again) this.ledger.count('reported_again')
       const s = await (this.r.chance(0.3) ? this.say(frame) : this.sayInStream(id, fence, frame))
       if (s?.ok) return
-      if (s && s.reason !== 'REASON_STORE_UNAVAILABLE') { this.lose(lease); return }
+      if (s && s.reason !== 'REASON_STORE_UNAVAILABLE') {
+        this.lose(lease)
+        if (again && kind === 'complete') await this.find(id, fence)
+        return
+      }
       await sleep(30 + this.r.below(100))
     }
+  }
+
+  // The report before the last one may have been stored: then this is its result.
+  async find (id, fence) {
+    const h = await this.insist((a) => a.get(id), Date.now() + CALL_MS).catch((e) => {
+      if (this.refusal(e).reason !== 'not_found') throw e // by now it is another's, and none of this one's business
+    })
+    if (h?.state === 'HANDOFF_STATE_COMPLETED' && JSON.parse(h.result.payload).fence === fence) this.ledger.count('found_stored')
   }
 
   say (frame) {

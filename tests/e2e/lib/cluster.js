@@ -75,6 +75,12 @@ export class Cluster {
   constructor (k, { config = (n, t) => t, ...options } = {}) {
     this.change = config
     this.nodes = Array.from({ length: k }, (_, i) => new Node(this, i, options))
+    process.once('exit', () => this.kill())
+    for (const sig of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(sig, () => process.exit(1))
+  }
+
+  kill () { // whoever is stopped dies of it too
+    for (const one of [...this.nodes, this.redis]) if (one?.process && one.process.exitCode === null) one.process.kill('SIGKILL')
   }
 
   config (node, text) {

@@ -30,7 +30,7 @@ export class Proxy {
       from.setNoDelay?.(true)
       from.late = []
       from.on('data', (bytes) => this.pass(from, to, bytes)).on('error', over).on('close', over)
-      if (this.mode === 'hole') from.pause()
+      if (this.stops(from, server)) from.pause()
     }
   }
 
@@ -51,19 +51,23 @@ export class Proxy {
   write (from, to, bytes) {
     if (to.destroyed || to.write(bytes)) return
     from.pause()
-    to.once('drain', () => { if (this.mode !== 'hole') from.resume() })
+    to.once('drain', () => { if (this.mode === 'pass' || this.mode === 'slow') from.resume() })
   }
 
-  // pass; slow (each way, by so many ms); hole: nothing goes through, and nobody is told; reset: all is cut, and whoever comes
+  // pass; slow (each way, by so many ms); hole: nothing goes through, and nobody is told; deaf: no answer comes back; reset: all is cut, and whoever comes
   set (mode, delay = 300) {
     this.mode = mode
     this.delay = mode === 'slow' ? delay : 0
-    for (const s of [...this.pairs].flat()) {
-      if (mode === 'reset') cut(s)
-      else if (mode === 'hole') s.pause()
-      else s.resume()
+    for (const [client, server] of this.pairs) {
+      for (const s of [client, server]) {
+        if (mode === 'reset') cut(s)
+        else if (this.stops(s, server)) s.pause()
+        else s.resume()
+      }
     }
   }
+
+  stops (from, server) { return this.mode === 'hole' || (this.mode === 'deaf' && from === server) }
 
   // As when the machine behind it went and came again: what is there knows nothing of these connections, and says nothing.
   forget () {
