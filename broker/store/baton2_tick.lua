@@ -173,6 +173,9 @@ local function purge(t, k, ids)
 	end
 end
 
+-- What a check found that nothing would forget, though it is time.
+repair[9] = function(c, id) purge(c, c.k, {id}) end
+
 -- In the order in which they ended. An entry is a time and up to 256 ids.
 local function forget_ended(t, k, keep)
 	local ids, n, over = {}, 0, false
@@ -235,7 +238,9 @@ add('route', route, 'allow-oom')
 add('drop', drop, 'allow-oom')
 add('replay', replay)
 add('tick', tick, 'allow-oom')
+add('mend', mend, 'allow-oom')
 add('get', get, 'no-writes')
 add('events', events, 'no-writes')
 add('list', list, 'no-writes')
 add('dead', dead, 'no-writes')
+add('look', look, 'no-writes')
