@@ -41,6 +41,7 @@ static const char *const events[] = {
 	"node.started",
 	"node.stopped",
 	"store.incarnation",
+	"store.repaired",   /* what belonged nowhere was put where its state says, or removed, by an operator's check */
 	"record.unsealable",
 	"audit.recovered", /* written by the audit itself: how many lines are missing before this one, and why */
 };
