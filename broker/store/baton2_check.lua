@@ -1,12 +1,14 @@
 -- What in a slot belongs nowhere, and where does it belong? An operator's check looks, at a bounded part a call (look), and judges each
 -- suspect again, alone and exactly, before it is told of or put right (mend). Part of the library that begins in baton2.lua.
 
-local LOOK_SCAN = 128    -- elements a look asks a scan for
+local LOOK_SCAN = 96     -- elements a look asks a scan for
 local LOOK_WINDOW = 1024 -- queued ids in one look
 local ZERO16
 
 local fault, repair = {}, {} -- by number, as in store.h; repair[9] stands beside what forgets
-local RECORD_FAULTS = 10     -- of them, those that a record shows
+-- Of them, those that a record of this state may show.
+local SHOWS = {[0] = {9}, {1, 4, 5, 10}, {1, 3, 10}, {1, 2, 10}, {1, 6, 10}, {1, 6, 10}, {1, 6, 10}, {7, 10}, [DEAD] = {8, 9, 10}}
+local SHOWS_ENDED = {9, 10}
 
 local function alias(rec)
 	return rec and #rec == 47 and byte(rec, 1) == 65
@@ -27,14 +29,24 @@ local function checker(k, now, keep)
 		base = sub(k[1], 1, -2), now = now, keep = keep}
 end
 
-local function lacks(key, id)
+-- c.score, of a look: what was asked for all its ids at once.
+local function lacks(c, key, id)
+	local known = c.score and c.score[key]
+	if known then return not known[id] end
 	return not call('ZSCORE', key, id)
+end
+
+local function ask_scores(c, key, ids)
+	local got, known = #ids > 0 and call('ZMSCORE', key, tun(ids)) or {}, {}
+	for j = 1, #ids do known[ids[j]] = got[j] end
+	c.score[key] = known
 end
 
 -- What ended then should be forgotten by now, and the first that will be forgotten ended later: it is not among them.
 local function left_behind(c, at)
 	if at + c.keep >= c.now then return false end
-	local first = call('LINDEX', c.f, 0)
+	c.first_end = c.first_end or {call('LINDEX', c.f, 0)}
+	local first = c.first_end[1]
 	return not first or #first > 6 and unpk('>I6', first, 1) > at
 end
 
@@ -51,8 +63,9 @@ end
 
 -- A hint is due no later than the lease that it tells of ends: none of those that are left tells of this one, but for that of a repair.
 local function untold(c, id, rec)
-	local first, till = call('ZRANGE', c.l, 0, 0, 'WITHSCORES'), time_at(rec, 108)
-	return till <= c.now and (not first[1] or tonumber(first[2]) > till) and lacks(c.l, hint_of(id, rec))
+	c.first_hint = c.first_hint or call('ZRANGE', c.l, 0, 0, 'WITHSCORES')
+	local first, till = c.first_hint, time_at(rec, 108)
+	return till <= c.now and (not first[1] or tonumber(first[2]) > till) and lacks(c, c.l, hint_of(id, rec))
 end
 
 local function queued(c, id)
@@ -67,32 +80,36 @@ local function names(rec, token)
 	return whole(rec) and (sub(rec, 30, 37) == token or sub(rec, 79, 86) == token and sub(rec, 87, 90) ~= '\0\0\0\0')
 end
 
+local function task_of(c, id, rec)
+	return c.base .. 'b:' .. id .. sub(rec, 30, 37)
+end
+
 fault[1] = function(c, id, rec, state) -- its task is gone
-	return state > 0 and state < QUARANTINED and call('EXISTS', c.base .. 'b:' .. id .. sub(rec, 30, 37)) == 0
+	return not c.all_tasks and state > 0 and state < QUARANTINED and call('EXISTS', task_of(c, id, rec)) == 0
 end
 fault[2] = function(c, id, rec, state) -- in no queue. A look leaves that to who has read the queues, which tell nothing of what came since
-	if state ~= QUEUED or not lacks(c.z, id) then return false end
+	if state ~= QUEUED or not lacks(c, c.z, id) then return false end
 	if c.since then return time_at(rec, 68) < c.since end
 	return not queued(c, id)
 end
-fault[3] = function(c, id, rec, state) return state == SCHEDULED and lacks(c.z, id) end
-fault[4] = function(c, id, rec, state) return state == HELD and lacks(c.h, id) end
-fault[5] = function(c, id, rec, state) return state == HELD and time_at(rec, 18) > 0 and lacks(c.z, id) end
+fault[3] = function(c, id, rec, state) return state == SCHEDULED and lacks(c, c.z, id) end
+fault[4] = function(c, id, rec, state) return state == HELD and lacks(c, c.h, id) end
+fault[5] = function(c, id, rec, state) return state == HELD and time_at(rec, 18) > 0 and lacks(c, c.z, id) end
 fault[6] = function(c, id, rec, state) return state >= LEASED and state <= INPUT and untold(c, id, rec) end
-fault[7] = function(c, id, rec, state) return state == QUARANTINED and lacks(c.x, id) end
-fault[8] = function(c, id, rec, state) return state == DEAD and byte(rec, 78) < LET_GO and lacks(c.d, id) end
+fault[7] = function(c, id, rec, state) return state == QUARANTINED and lacks(c, c.x, id) end
+fault[8] = function(c, id, rec, state) return state == DEAD and byte(rec, 78) < LET_GO and lacks(c, c.d, id) end
 fault[9] = function(c, id, rec, state) -- nothing forgets it
 	local at = end_of(rec, state)
 	return at and left_behind(c, at)
 end
-fault[10] = function(c, id, rec, state) return state > 0 and lacks(c.n, id) end
+fault[10] = function(c, id, rec, state) return state > 0 and lacks(c, c.n, id) end
 fault[11] = function(c, id, rec, state, key) -- an idempotency key of nothing
 	return not rec and sub(call('HGET', c.i, key) or '', 1, 16) == id
 end
-fault[12] = function(c, id, rec, state) return state ~= HELD and not lacks(c.h, id) end
-fault[13] = function(c, id, rec, state) return state ~= DEAD and not lacks(c.d, id) end
-fault[14] = function(c, id, rec, state) return state ~= QUARANTINED and not lacks(c.x, id) end
-fault[15] = function(c, id, rec) return not rec and not lacks(c.n, id) end
+fault[12] = function(c, id, rec, state) return state ~= HELD and not lacks(c, c.h, id) end
+fault[13] = function(c, id, rec, state) return state ~= DEAD and not lacks(c, c.d, id) end
+fault[14] = function(c, id, rec, state) return state ~= QUARANTINED and not lacks(c, c.x, id) end
+fault[15] = function(c, id, rec) return not rec and not lacks(c, c.n, id) end
 fault[16] = function(c, id, rec, state, key)
 	return not names(rec, sub(key, 1, 8)) and call('EXISTS', c.base .. 'b:' .. id .. sub(key, 1, 8)) == 1
 end
@@ -163,16 +180,36 @@ local function look_queue(key)
 	end
 end
 
+-- What is asked of most records is asked for all at once: it is there, mostly.
+local function ask_together(c, found)
+	local ids, waiting, tasks = {}, {}, {}
+	for j = 1, #found, 2 do
+		local id, rec = found[j], found[j + 1]
+		local state = state_of(rec)
+		if state > 0 and #id == 16 then
+			ids[#ids + 1] = id
+			if state < LEASED then waiting[#waiting + 1] = id end
+			if state < QUARANTINED then tasks[#tasks + 1] = task_of(c, id, rec) end
+		end
+	end
+	c.score = {}
+	ask_scores(c, c.n, ids)
+	ask_scores(c, c.z, waiting)
+	c.all_tasks = #tasks == 0 or call('EXISTS', tun(tasks)) == #tasks
+end
+
 look_at[4] = function(c, r, cursor)
 	local found = call('HSCAN', c.s, cursor, 'COUNT', LOOK_SCAN)
 	r.next = found[1]
+	ask_together(c, found[2])
 	for j = 1, #found[2], 2 do
 		local id, rec = found[2][j], found[2][j + 1]
 		local state = state_of(rec)
 		if id ~= '.' then r.seen = r.seen + 1 end
 		if state >= HELD and state < LEASED then r.w, r.wb = r.w + 1, r.wb + size_of(rec) end
-		for kind = 1, #id == 16 and RECORD_FAULTS or 0 do
-			if fault[kind](c, id, rec, state) then suspect(r, kind, state, id) end
+		local shows = SHOWS[state] or SHOWS_ENDED
+		for n = 1, #id == 16 and #shows or 0 do
+			if fault[shows[n]](c, id, rec, state) then suspect(r, shows[n], state, id) end
 		end
 	end
 end
@@ -189,10 +226,12 @@ end
 local function look_zset(key, kind)
 	return function(c, r, cursor)
 		local found = call('ZSCAN', key(c), cursor, 'COUNT', LOOK_SCAN)
+		local ids = {}
+		for j = 1, #found[2], 2 do ids[#ids + 1] = found[2][j] end
+		local recs = #ids > 0 and call('HMGET', c.s, tun(ids)) or {}
 		r.next = found[1]
-		for j = 1, #found[2], 2 do
-			local id = found[2][j]
-			local rec = call('HGET', c.s, id)
+		for j = 1, #ids do
+			local id, rec = ids[j], recs[j]
 			local state = state_of(rec)
 			if #id ~= 16 then
 				r.stale = r.stale + 1
@@ -235,18 +274,31 @@ local function look_stale(key)
 	end
 end
 
--- Blobs and events of all slots: there is no other way to find those that nobody names.
+-- A blob's or a list of events' name, taken apart: slot, kind, id, token; nil: not of this form.
+local function name_of(key)
+	local at = find(key, '}:', 1, true)
+	local kind, id, token = sub(key, at + 2, at + 2), sub(key, at + 4, at + 19), sub(key, at + 20)
+	if #id == 16 and #token == (kind == 'b' and 8 or 0) and at < 256 then return sub(key, 2, at - 1), kind, id, token end
+end
+
+-- Of all slots: there is no other way to find those that nobody names.
 look_at[15] = function(c, r, cursor)
-	local found = call('SCAN', cursor, 'MATCH', '{*}:[be]:*', 'COUNT', 256)
+	local found, slots = call('SCAN', cursor, 'MATCH', '{*}:[be]:*', 'COUNT', LOOK_SCAN), {}
 	r.next = found[1]
 	for j = 1, #found[2] do
-		local key = found[2][j]
-		local at = find(key, '}:', 1, true)
-		local blob, id, token = sub(key, at + 2, at + 2) == 'b', sub(key, at + 4, at + 19), sub(key, at + 20)
-		if #id == 16 and #token == (blob and 8 or 0) and at < 256 then
-			local rec = try('HGET', sub(key, 1, at + 1) .. 's', id)
-			if type_of(rec) ~= 'table' and (blob and not names(rec, token) or not blob and not rec) then
-				r.out[#r.out + 1] = char(blob and 16 or 17, at - 2) .. sub(key, 2, at - 1) .. id .. (blob and token or ZERO8) .. ZERO8
+		local slot, kind, id, token = name_of(found[2][j])
+		if slot then
+			local s = slots[slot] or {ids = {}, keys = {}}
+			slots[slot] = s
+			s.ids[#s.ids + 1], s.keys[#s.keys + 1] = id, {kind, id, token}
+		end
+	end
+	for slot, s in pairs(slots) do
+		local recs = try('HMGET', '{' .. slot .. '}:s', tun(s.ids))
+		for j = 1, recs.err and 0 or #s.keys do
+			local kind, id, token = tun(s.keys[j])
+			if kind == 'b' and not names(recs[j], token) or kind == 'e' and not recs[j] then
+				r.out[#r.out + 1] = char(kind == 'b' and 16 or 17, #slot) .. slot .. id .. (kind == 'b' and token or ZERO8) .. ZERO8
 			end
 		end
 	end

@@ -5,7 +5,7 @@ import { Broker, BATON, profile } from './lib/broker.js'
 import { Operator } from './lib/operator.js'
 import { read, refused } from './lib/agent.js'
 
-const names = ['sound', 'lost', 'later', 'many', 'busy', 'bare', 'leaky', 'other']
+const names = ['sound', 'lost', 'later', 'many', 'busy', 'bare', 'leaky', 'other', 'full']
 const acme = { identity: { ...profile('x').identity, tenants: ['acme'] } }
 const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, n === 'other' ? {} : acme)])) })
 let planner, worker, op
@@ -78,6 +78,7 @@ test('Work that fell out of its queue is found, repaired, delivered; each repair
 
 test('Scheduled work that nothing would begin begins when its sender said, not before', async () => {
   const start = Date.now() + 3600000 / 2
+  await send('later', { start_at_ms: start }) // where nothing can wait, the broker sets the counters to 0 itself
   const id = await send('later', { start_at_ms: start })
   await redis('ZREM', key('later', 'z'), raw(id))
   assert.deepEqual(found(0, '--route', 'later', ...mend), [['scheduled', id, true]])
@@ -172,6 +173,19 @@ test('While work goes through, nothing is found and nothing is touched', async (
   await work
   await s.leave()
   assert.deepEqual(found(0), [])
+}, 120000)
+
+test('More in a queue than is remembered: the check says that it cannot judge that, judges the rest, and gets to the end', async () => {
+  const script = "local ids = {} for n = 1, 1000 do ids[n] = 'of nothing here.' end for n = 1, 1049 do redis.call('RPUSH', KEYS[1], unpack(ids)) end"
+  const ids = [await send('full'), await send('full')]
+  await redis('EVAL', script, 1, key('full', 'q1'))
+  await redis('ZREM', key('full', 'n'), raw(ids[1]))
+  const r = run(1, '--route', 'full')
+  assert.match(r.stderr, /^full: more is queued than is remembered: which of it stands in no queue was not judged\n1 found, .* 1049000 entries that name nothing/m)
+  assert.match(r.stdout, new RegExp(`full +unlisted +${ids[1]} `))
+  await redis('LTRIM', key('full', 'q1'), 0, 1)
+  assert.deepEqual(found(0, '--route', 'full', ...mend), [['unlisted', ids[1], true]])
+  await finish('full', ids)
 }, 120000)
 
 test('Only operators ask; a route that is not there, a token that is none, a reason that is missing are refused by name', async () => {
