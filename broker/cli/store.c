@@ -19,6 +19,8 @@ static const char *const columns[] = {"ROUTE", "KIND", "HANDOFF", "STATE", "WHAT
 static const char *const kinds[] = {"unknown", "task", "queued", "scheduled", "held", "deadline", "leased", "quarantined", "dead", "ended", "unlisted",
 	"key", "in_held", "in_dead", "in_quarantined", "in_list", "blob", "events", "counters"};
 
+_Static_assert(sizeof kinds / sizeof kinds[0] == BATON__V1__STORE_FAULT__STORE_FAULT_COUNTERS + 1, "each fault has a word");
+
 struct tally {
 	uint64_t found, repaired, records, skipped, gaps;
 };

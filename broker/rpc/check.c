@@ -14,6 +14,8 @@
 #define LOOKS 512             /* a call, beside those at queues */
 #define FINDINGS 100          /* a call; what one look sees may come on top */
 
+_Static_assert((int)FAULT_COUNTERS == (int)BATON__V1__STORE_FAULT__STORE_FAULT_COUNTERS, "faults have one number inside and outside");
+
 /* By enum store_fault. */
 static const char *const what[FAULTS] = {
 	[FAULT_TASK] = "its task is gone",
