@@ -1,4 +1,4 @@
-/* How does an operator's command reach the broker? Through its admin socket; shared by route.c and dlq.c. */
+/* How does an operator's command reach the broker? Through its admin socket; shared by route.c, dlq.c and store.c. */
 #ifndef BATON_CLI_ADMIN_H
 #define BATON_CLI_ADMIN_H
 

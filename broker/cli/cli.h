@@ -114,6 +114,7 @@ int cmd_dlq_list(struct cli *c);
 int cmd_dlq_show(struct cli *c);
 int cmd_dlq_replay(struct cli *c);
 int cmd_dlq_purge(struct cli *c);
+int cmd_store_check(struct cli *c);
 int cmd_token_verify(struct cli *c);
 int cmd_token_show(struct cli *c);
 int cmd_help(struct cli *c);

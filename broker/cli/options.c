@@ -80,6 +80,7 @@ static const struct option_row rows[] = {
 	TEXT(OPT_TENANT, "tenant", "T", NULL, NULL, "of this tenant alone"),
 	TEXT(OPT_SENDER, "sender", "AGENT", NULL, NULL, "only what this agent sent (for operators)"),
 	SWITCH(OPT_ALL, "all", 0, "all of the route"),
+	SWITCH(OPT_REPAIR, "repair", 0, "put right what is found; asks before, unless --yes"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
 	TEXT(OPT_RESULT_TYPE, "content-type", "TYPE", NULL, NULL,

@@ -39,6 +39,8 @@ const struct verb verbs[] = {
 		cmd_dlq_purge},
 	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
 	 OPTS(OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
+	{"store", "check", "", "what in the store belongs nowhere, while work goes on", OPTS(OPT_ROUTE, OPT_TENANT, OPT_REPAIR, OPT_REASON), 0, 0, false,
+		cmd_store_check},
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
 		cmd_whoami},
 	{"token", "verify", "[FILE]", "judge an access token without a broker (standard input when no FILE)",
@@ -75,7 +77,7 @@ static const struct { const char *noun, *words; } later[] = {
 	{"export", NULL}, {"revoke", "agent cert token subject issuer key tenant"}, {"revocation", "list show lift"},
 	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},
-	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"store", "check"}, {"top", NULL}, {"check",
+	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"top", NULL}, {"check",
 		NULL},
 	{"admin", "init"}, {"context", "use list add show remove"},
 };

@@ -42,6 +42,7 @@ static const char *const events[] = {
 	"node.stopped",
 	"store.incarnation",
 	"route.paused",
+	"store.repaired",   /* what belonged nowhere was put where its state says, or removed, by an operator's check */
 	"record.unsealable",
 	"audit.recovered", /* written by the audit itself: how many lines are missing before this one, and why */
 };

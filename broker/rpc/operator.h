@@ -1,4 +1,4 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
@@ -11,6 +11,8 @@ void letters_on_list(struct rpc_call *rc, struct op *op);
 void letters_on_get(struct rpc_call *rc, struct op *op);
 void letters_on_replay(struct rpc_call *rc, struct op *op);
 void letters_on_purge(struct rpc_call *rc, struct op *op);
+void check_on_check(struct rpc_call *rc, struct op *op);
+void check_on_repair(struct rpc_call *rc, struct op *op);
 
 /* ---- what they share: routes.c ---- */
 /* The world's routes by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. */

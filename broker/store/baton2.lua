@@ -17,9 +17,9 @@
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task
 --   30-37 token of the submission, part of the task blob's name  38-53 idempotency  54 flags (1: has it)
 --   55-60 accepted_at  61-66 position
---   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back)
+--   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back, 4 dead-lettered and let go of)
 --   79-86 token of the last report, part of the outcome blob's name; of the submission when that leased it at once  87-90 size of the sealed outcome, 0 = none
---   91 attempt  92-99 fence  100-107 owner  108-113 lease_until  114-119 first_leased_at
+--   91 attempt  92-99 fence  100-107 owner  108-113 lease_until, or when it was let go of  114-119 first_leased_at
 -- Alias, 47 bytes: 1 'A'  2-17 id of the first handoff  18-25 sender  26-33 bytes_print  34-39 accepted_at  40-47 token
 -- Event: 1 state  2-7 at  8-11 cursor  12 attempt  13-20 owner  21-28 token  29- sealed body
 -- Lease hint: fence before the first 8, then id 16 and number of the fence from there 1, counted from 0
@@ -35,6 +35,7 @@ local OK, REPLAYED, DUPLICATE, CONFLICT, QUOTA, STALE, LOST, NOT_FOUND, WRONG, C
 local FINISH_STATE = {[0] = 10, [1] = 11, [2] = 12, [6] = 14}
 local RETRY, RELEASE, QUARANTINE = 3, 4, 5
 local OVER_SENDER, OVER_SENDER_BYTES, OVER_ROUTE, OVER_ROUTE_BYTES = 1, 2, 3, 4
+local LET_GO = 4
 
 local LIMIT_POPS = 1024      -- ids one lease call takes from the queues
 local LIMIT_TICK = 256       -- ids of one kind that a tick looks at

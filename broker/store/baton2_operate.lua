@@ -64,6 +64,11 @@ local function dead(k, a)
 	return head(clock(m[1]), m[2], m[3], more) .. concat(out)
 end
 
+-- A dead-lettered one that is kept no longer than what has finished.
+local function let_go(rec, now)
+	return sub(rec, 1, 77) .. char(LET_GO) .. sub(rec, 79, 107) .. pack('>I6', now) .. sub(rec, 114)
+end
+
 -- m s d f · ids. They are kept no longer than what has finished.
 local function drop(k, a)
 	init()
@@ -74,7 +79,10 @@ local function drop(k, a)
 	for j = 1, #ids do
 		local rec = by[ids[j]]
 		local status = not rec and NOT_FOUND or byte(rec, 67) == DEAD and OK or WRONG
-		if status == OK and call('ZREM', k[3], ids[j]) == 1 then done[#done + 1] = ids[j] end
+		if status == OK and call('ZREM', k[3], ids[j]) == 1 then
+			done[#done + 1] = ids[j]
+			call('HSET', k[2], ids[j], let_go(rec, now))
+		end
 		entry(out, j, status, 0, ids[j], rec)
 	end
 	ended(k[4], now, done)
@@ -118,7 +126,7 @@ local function replay(k, a)
 		local key = byte(old, 54) == 1 and sub(old, 38, 53)
 		local value = key and call('HGET', k[3], key)
 		if value and sub(value, 1, 16) == old_id then call('HSET', k[3], key, id .. sub(value, 17)) end
-		call('HSET', ks, id, rec, '#', number(recs[4]) + size)
+		call('HSET', ks, id, rec, old_id, let_go(old, now), '#', number(recs[4]) + size)
 		call('ZADD', k[5], seq, id)
 		call('RPUSH', k[5 + class(rec)], id)
 		call('ZREM', k[10], old_id)

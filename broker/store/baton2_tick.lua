@@ -199,6 +199,20 @@ local function purge(t, k, ids)
 	end
 end
 
+-- What is kept without the blobs that were purged.
+local function keeps(t, ks)
+	local kept = max(number(call('HGET', ks, '#')) - t.freed, 0)
+	if t.freed > 0 then call('HSET', ks, '#', kept) end
+	return kept
+end
+
+-- What a check found that nothing would forget, though it is time.
+repair[9] = function(c, id)
+	c.freed = 0
+	purge(c, c.k, {id})
+	keeps(c, c.s)
+end
+
 -- In the order in which they ended. An entry is a time and up to 256 ids.
 local function forget_ended(t, k, keep)
 	local ids, n, over = {}, 0, false
@@ -243,8 +257,7 @@ local function tick(k, a)
 	carry_out(t, k, m[4], a[1])
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
-	local kept = max(number(call('HGET', k[2], '#')) - t.freed, 0)
-	if t.freed > 0 then call('HSET', k[2], '#', kept) end
+	local kept = keeps(t, k[2])
 	return head(t.now, t.w, t.wb, kept * 2 + t.more, m[7]) .. concat(t.out)
 end
 
@@ -277,7 +290,9 @@ add('route', route, 'allow-oom')
 add('drop', drop, 'allow-oom')
 add('replay', replay)
 add('tick', tick, 'allow-oom')
+add('mend', mend, 'allow-oom')
 add('get', get, 'no-writes')
 add('events', events, 'no-writes')
 add('list', list, 'no-writes')
 add('dead', dead, 'no-writes')
+add('look', look, 'no-writes')

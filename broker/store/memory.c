@@ -547,6 +547,23 @@ static void op_replay(struct store *st, const struct store_accept *r, const stru
 	report_done(m, s, h, status, done, user, op);
 }
 
+/* ---- what belongs nowhere: nothing, here a handoff stands where its state says by being in that state ---- */
+
+static void op_look(struct store *st, struct store_slot at, enum store_place place, uint64_t cursor, int64_t since_ms,
+		    const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op)
+{
+	static const struct store_look nothing = {0};
+	struct mem_answer *x = answer_new((struct memory *)st, done, user, op, STORE_OK);
+
+	x->a.look = &nothing;
+}
+
+static void op_mend(struct store *st, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user,
+		    uint64_t op)
+{
+	answer_new((struct memory *)st, done, user, op, STORE_NOT_FOUND);
+}
+
 struct ticked {
 	struct memory *m;
 	struct mem_slot *s;
@@ -643,6 +660,8 @@ static const struct store_ops memory_ops = {
 	.dead = op_dead,
 	.drop = op_drop,
 	.replay = op_replay,
+	.look = op_look,
+	.mend = op_mend,
 	.tick = op_tick,
 	.flush = op_flush,
 	.available = op_available,

@@ -194,3 +194,27 @@ void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES
 	be_put(out + 24, 4, sealed);
 	out[CANCEL_AT_PLACE] = sealed ? BODY_BESIDE : BODY_NONE;
 }
+
+void request_look(enum store_place place, uint64_t cursor, int64_t since_ms, int64_t keep_ms, uint8_t out[LOOK_BYTES])
+{
+	out[0] = (uint8_t)place;
+	be_put(out + 1, 8, cursor);
+	be_put(out + 9, 8, (uint64_t)since_ms);
+	be_put(out + 17, 8, (uint64_t)keep_ms);
+}
+
+void request_mend(const struct store_mend *r, int64_t keep_ms, uint8_t out[MEND_BYTES])
+{
+	const uint64_t numbers[] = {(uint64_t)r->due_ms, (uint64_t)keep_ms, r->seen, r->waiting, r->waiting_bytes};
+	uint8_t *p = out + 2 + HANDOFF_ID_BYTES + STORE_KEY_BYTES;
+
+	out[0] = (uint8_t)r->fault;
+	out[1] = r->repair;
+	memcpy(out + 2, r->id.b, HANDOFF_ID_BYTES);
+	memcpy(out + 2 + HANDOFF_ID_BYTES, r->key, STORE_KEY_BYTES);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++, p += 8)
+		be_put(p, 8, numbers[i]);
+	memset(p, '-', STORE_MARK);
+	if (r->mark)
+		memcpy(p, r->mark, strnlen(r->mark, STORE_MARK));
+}

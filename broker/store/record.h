@@ -26,6 +26,8 @@ enum {
 	DEAD_BYTES = HANDOFF_ID_BYTES + 8 + 4,
 	REPLAY_BYTES = ACCEPT_BYTES + HANDOFF_ID_BYTES,
 	TICK_BYTES = 24,
+	LOOK_BYTES = 1 + 8 + 8 + 8,
+	MEND_BYTES = 2 + HANDOFF_ID_BYTES + STORE_KEY_BYTES + 5 * 8 + STORE_MARK,
 	REQUEST_MAX_BYTES = REPLAY_BYTES,
 };
 
@@ -61,6 +63,8 @@ void request_lease(const struct store_lease *a, uint8_t out[LEASE_BYTES]);
 void request_extend(const struct store_extend *a, uint8_t out[EXTEND_BYTES]);
 void request_event(const struct store_event_put *a, const uint8_t token[TOKEN_BYTES], uint8_t out[EVENT_BYTES]);
 void request_finish(const struct store_finish *a, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[FINISH_BYTES]);
+void request_look(enum store_place place, uint64_t cursor, int64_t since_ms, int64_t keep_ms, uint8_t out[LOOK_BYTES]);
+void request_mend(const struct store_mend *r, int64_t keep_ms, uint8_t out[MEND_BYTES]);
 void request_cancel(const struct handoff_id *id, const uint8_t token[TOKEN_BYTES], size_t sealed, uint8_t out[CANCEL_BYTES]);
 /* Where the body of a finish or cancel is: see baton2.lua. */
 enum body_place { BODY_NONE = 0, BODY_BESIDE = 1, BODY_ARGUMENT = 2 };

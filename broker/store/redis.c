@@ -349,6 +349,30 @@ static void op_replay(struct store *st, const struct store_accept *r, const stru
 	item_queue(s, i);
 }
 
+static void op_look(struct store *st, struct store_slot at, enum store_place place, uint64_t cursor, int64_t since_ms,
+		    const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_LOOK, at, done, user, op);
+
+	if (!i)
+		return;
+	request_look(place, cursor, since_ms, (limits ? limits : &s->config.limits)->keep_finished_ms, i->request);
+	item_queue(s, i);
+}
+
+static void op_mend(struct store *st, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user,
+		    uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_MEND, r->slot, done, user, op);
+
+	if (!i)
+		return;
+	request_mend(r, (limits ? limits : &s->config.limits)->keep_finished_ms, i->request);
+	item_queue(s, i);
+}
+
 static void op_tick(struct store *st, struct store_slot at, const struct store_slot_limits *limits, store_done *done, void *user,
 		    uint64_t op)
 {
@@ -636,6 +660,8 @@ static const struct store_ops redis_ops = {
 	.dead = op_dead,
 	.drop = op_drop,
 	.replay = op_replay,
+	.look = op_look,
+	.mend = op_mend,
 	.tick = op_tick,
 	.flush = op_flush,
 	.available = op_available,

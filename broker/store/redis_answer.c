@@ -396,6 +396,12 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 	case KIND_ROUTE:
 		on_route(s, b, text, &h);
 		break;
+	case KIND_LOOK:
+		check_on_look(s, b, text, &h);
+		break;
+	case KIND_MEND:
+		check_on_mend(s, b, text);
+		break;
 	case KIND_QUARANTINE:
 		fetch_on_quarantined(s, b, slice_of(text.p + HEAD_BYTES, text.n - HEAD_BYTES));
 		break;

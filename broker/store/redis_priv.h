@@ -1,6 +1,6 @@
 /* What do the files of the Redis backend share? Items (one question of a caller), queues of them per slot and kind, and batches (one
  * Function call with its answers). redis.c takes items in, redis_send.c makes batches of them, redis_answer.c reads the answers,
- * redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots.
+ * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots.
  *
  * An item's life:   queued in its slot ──> in a batch, sent ──> answered, or in a fetch until its blobs are open ──> answered
  *                      ↑                        │
@@ -28,7 +28,7 @@
 /* The order is the order of sending within a slot: reports of progress before the report that ends. */
 enum kind {
 	KIND_ACCEPT, KIND_EXTEND, KIND_EVENT, KIND_FINISH, KIND_CANCEL, KIND_LEASE, KIND_GET, KIND_EVENTS, KIND_LIST, KIND_TICK,
-	KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY,
+	KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY, KIND_LOOK, KIND_MEND,
 	KIND_QUEUED, /* number of kinds that callers queue */
 	KIND_OPEN = KIND_QUEUED, KIND_QUARANTINE, KIND_FETCH, KIND_MEMORY, KIND_UNLINK,
 	KINDS,
@@ -201,5 +201,10 @@ void fetch_abandon(struct redis *s, struct batch *b);
 void fetch_quarantine_ids(const struct fetch *f, struct buf *out);
 /* An answer of events whose bodies are opened in here. */
 void events_answer(struct redis *s, struct batch *b, const redisReply *r);
+
+
+/* redis_check.c: answers of the Functions look and mend */
+void check_on_look(struct redis *s, struct batch *b, struct slice text, const struct record_head *h);
+void check_on_mend(struct redis *s, struct batch *b, struct slice text);
 
 #endif

@@ -22,6 +22,8 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false},
 	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false},
 	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true},
+	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false},
+	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true},
 	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false},
 	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false},
 };
@@ -198,6 +200,15 @@ static void arg_own(struct call *c)
 		arg(c, slice_str(s->replid));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
+		arg(c, requests);
+		break;
+	case KIND_LOOK:
+		arg_number(c, requests.p[0]);
+		for (size_t at = 1; at < LOOK_BYTES; at += 8)
+			arg_number(c, be_get(requests.p + at, 8));
+		break;
+	case KIND_MEND:
+		arg(c, slice_str(s->replid));
 		arg(c, requests);
 		break;
 	case KIND_OPEN:

@@ -109,6 +109,68 @@ struct store_route {
 	int64_t oldest_ms;         /* when the oldest that is ready was accepted; 0 = none is */
 };
 
+/* What a check looks at, one bounded part of it a call. The first and the queues are for who looks at the records: a queued one is a suspect
+ * only when it stands in no queue, which are read from the end to the front, so that none that stood there at the first look is missed. */
+enum store_place {
+	PLACE_COUNTERS,            /* the mark, ids queued (seen); nothing moved while the mark stays the same */
+	PLACE_QUEUE,               /* and the two after it: ids, by class of priority */
+	PLACE_RECORDS = 4,
+	PLACE_KEYS,                /* idempotency keys */
+	PLACE_HELD, PLACE_DEAD, PLACE_QUARANTINED, PLACE_LISTED,
+	PLACE_DELAYED, PLACE_HINTS, PLACE_SKIPPED, /* the last: three queues. What is stale here is skipped when its turn comes */
+	PLACE_BLOBS = 15,          /* of all slots, and lists of events */
+};
+
+/* What may be wrong. */
+enum store_fault {
+	FAULT_NONE,
+	FAULT_TASK,                /* not at its end, and its task is gone; repaired: quarantined */
+	FAULT_QUEUED, FAULT_SCHEDULED, FAULT_HELD, FAULT_DEADLINE, /* stands nowhere, or nothing watches the deadline of a held one */
+	FAULT_LEASED,              /* its lease has ended, and nothing tells the tick */
+	FAULT_QUARANTINED, FAULT_DEAD, /* not in their lists */
+	FAULT_ENDED,               /* nothing will forget it */
+	FAULT_UNLISTED,
+	FAULT_KEY,                 /* idempotency key of nothing */
+	FAULT_IN_HELD, FAULT_IN_DEAD, FAULT_IN_QUARANTINED, FAULT_IN_LIST, /* listed, and is not so, or not there */
+	FAULT_BLOB, FAULT_EVENTS,  /* no record names it */
+	FAULT_COUNTERS,            /* of what waits; the slot's own */
+	FAULTS,
+};
+
+#define STORE_KEY_BYTES 16
+#define STORE_MARK 40
+
+struct store_suspect {
+	enum store_fault fault;
+	enum handoff_state state;  /* UNSPECIFIED: there is no record, or it is a duplicate's */
+	struct handoff_id id;
+	uint8_t key[STORE_KEY_BYTES]; /* idempotency key, or the blob's token */
+	char tenant[64], route[64];/* of PLACE_BLOBS; else "" */
+};
+
+struct store_look {
+	uint64_t next;             /* where to go on in this place; 0 = it was seen */
+	int64_t now_ms;            /* of the store */
+	uint64_t seen, waiting, waiting_bytes; /* records, those of them that wait, and their bytes; summed up by the caller */
+	uint64_t stale;            /* entries that name nothing */
+	const struct store_suspect *suspects;
+	size_t n_suspects;
+	struct slice ids;          /* a queue's, HANDOFF_ID_BYTES each */
+	char mark[STORE_MARK + 1];
+};
+
+/* Whether a suspect is guilty, as it is now; FAULT_COUNTERS says what was counted since the mark was taken. */
+struct store_mend {
+	struct store_slot slot;
+	enum store_fault fault;
+	struct handoff_id id;
+	uint8_t key[STORE_KEY_BYTES];
+	bool repair;               /* puts it right in the same step */
+	int64_t due_ms;            /* SCHEDULED: when it is to be queued */
+	uint64_t seen, waiting, waiting_bytes;
+	const char *mark;
+};
+
 struct store_answer {
 	enum store_status status;
 	bool same_bytes;           /* REPLAYED */
@@ -122,6 +184,8 @@ struct store_answer {
 	size_t n_events;
 	struct slice outcome;      /* accept: DUPLICATE whose first is terminal: its outcome blob if kept */
 	const struct store_route *route; /* route */
+	const struct store_look *look; /* look */
+	bool repaired;             /* mend */
 	uint64_t next;             /* list: position to go on from; 0 = the end */
 	bool more;                 /* events, dead: not all of them came, ask again after the last one. tick: more is due now */
 	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
@@ -243,6 +307,12 @@ struct store_ops {
 	/* Lets go of a dead-lettered one: it is kept no longer than what has finished. OK also when it was let go of before; NOT_FOUND,
 	 * WRONG_STATE: it is not there, or not dead-lettered. */
 	void (*drop)(struct store *s, struct store_slot slot, const struct handoff_id *id, store_done *done, void *user, uint64_t op);
+	/* A part of what a check looks at; cursor 0 = from the beginning. since_ms: records that changed later are not suspected to be in no queue.
+	 * PLACE_BLOBS looks at all slots, whichever is named. */
+	void (*look)(struct store *s, struct store_slot slot, enum store_place place, uint64_t cursor, int64_t since_ms,
+		     const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
+	/* OK: it is wrong, or was until now (`repaired`); NOT_FOUND: it is not; WRONG_STATE: work moved, it cannot be judged. */
+	void (*mend)(struct store *s, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
 	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
 	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
 	 * state by it (for audit and watchers). */

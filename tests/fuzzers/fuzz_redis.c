@@ -167,6 +167,18 @@ static void check_record(const struct store_record *r)
 	NEED(r->state <= STATE_DEAD_LETTERED && r->attempt <= 255 && r->accepted_at_ms >= 0 && r->lease_until_ms >= 0);
 }
 
+static void check_look(const struct store_look *l)
+{
+	touch(l->ids);
+	NEED(l->ids.n % HANDOFF_ID_BYTES == 0 && strlen(l->mark) <= STORE_MARK);
+	for (size_t i = 0; i < l->n_suspects; i++) {
+		const struct store_suspect *s = &l->suspects[i];
+
+		NEED(s->fault > FAULT_NONE && s->fault < FAULTS);
+		NEED(!s->tenant[0] || (name_valid(slice_str(s->tenant)) && name_valid(slice_str(s->route))));
+	}
+}
+
 static void on_answer(void *user, uint64_t op, const struct store_answer *a)
 {
 	struct script *x = user;
@@ -176,6 +188,8 @@ static void on_answer(void *user, uint64_t op, const struct store_answer *a)
 	fuzz_good += a->status == STORE_OK;
 	NEED(!a->leased || (a->status == STORE_OK && a->record.state == STATE_LEASED));
 	check_record(&a->record);
+	if (a->look)
+		check_look(a->look);
 	for (size_t i = 0; i < a->n_items; i++) {
 		const struct store_item *item = &a->items[i];
 
@@ -292,9 +306,10 @@ static void ask(struct script *x, uint8_t what)
 					.body = what == 'e' ? SLICE_LIT("progress") : slice_of(NULL, 0)};
 	struct store_finish finish = {.slot = x->slot, .fence = 1, .owner = OWNER,
 				      .kind = what == 'f' ? FINISH_COMPLETED : FINISH_RETRY, .outcome = SLICE_LIT("outcome")};
+	struct store_mend mend = {.slot = x->slot, .fault = FAULT_QUEUED, .repair = true};
 	struct handoff_id id;
 
-	if (!what || !strchr("aAlxeEfrcCgGviIk", what) || x->n_calls == CALLS_MAX)
+	if (!what || !strchr("aAlxeEfrcCgGviIkoqnbm", what) || x->n_calls == CALLS_MAX)
 		return;
 	make_id(&id, op);
 	accept.id = extend.id = event.id = finish.id = id;
@@ -309,6 +324,11 @@ static void ask(struct script *x, uint8_t what)
 	case 'g': case 'G': o->get(s, x->slot, &id, what == 'g', on_answer, x, op); break;
 	case 'v': o->events(s, x->slot, &id, 0, 100, on_answer, x, op); break;
 	case 'i': case 'I': o->list(s, x->slot, OWNER, STATE_UNSPECIFIED, 0, 50, what == 'i', on_answer, x, op); break;
+	case 'o': o->look(s, x->slot, PLACE_COUNTERS, 0, 0, NULL, on_answer, x, op); break;
+	case 'q': o->look(s, x->slot, PLACE_QUEUE, 0, 0, NULL, on_answer, x, op); break;
+	case 'n': o->look(s, x->slot, PLACE_RECORDS, 0, 1, NULL, on_answer, x, op); break;
+	case 'b': o->look(s, x->slot, PLACE_BLOBS, 1, 0, NULL, on_answer, x, op); break;
+	case 'm': o->mend(s, &mend, NULL, on_answer, x, op); break;
 	default: o->tick(s, x->slot, NULL, on_answer, x, op); break;
 	}
 }
