@@ -1,7 +1,7 @@
 #!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
 -- what its parts share, and how work gets in and out (open, accept, lease); then baton2_report.lua, baton2_read.lua, baton2_operate.lua,
--- baton2_tick.lua.
+-- baton2_rights.lua, baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.

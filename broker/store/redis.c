@@ -659,7 +659,7 @@ static int begin(struct redis *s, bool listens, struct problem *why)
 	s->remember = remember_open(s->config.state_dir, why);
 	if (!s->remember)
 		return -1;
-	s->conn = redis_conn_new(s->loop, &s->config, CONN_COMMANDS, NULL, &conn_events, s, why);
+	s->conn = redis_conn_new(s->loop, &s->config, CONN_COMMANDS, s->channel, &conn_events, s, why);
 	if (!s->conn)
 		return -1;
 	if (listens)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RIGHTS_REMEDY "give store.user all rights of the line in docs/redis.md: ACL SETUSER, then ACL SAVE"
+
 static bool unfit(struct fault *f, const char *why, const char *remedy)
 {
 	snprintf(f->why, sizeof f->why, "%s", why);
@@ -19,7 +21,7 @@ bool check_no_error(const redisReply *r, struct fault *f)
 		return true;
 	snprintf(f->why, sizeof f->why, "redis: %.200s", r->str);
 	if (resp_error_is(r, "NOPERM"))
-		snprintf(f->remedy, sizeof f->remedy, "allow Baton's ACL user: ~* &* +@all -@dangerous +info +config|get +function +fcall");
+		snprintf(f->remedy, sizeof f->remedy, RIGHTS_REMEDY);
 	else if (resp_error_is(r, "NOAUTH") || resp_error_is(r, "WRONGPASS"))
 		snprintf(f->remedy, sizeof f->remedy, "set store.user and store.password_file to what the server expects");
 	else if (resp_error_is(r, "OOM"))
@@ -129,6 +131,19 @@ const struct check redis_checks[] = {
 	{{"CONFIG", "GET", "aof-load-truncated"}, check_truncated},
 };
 const size_t redis_checks_n = sizeof redis_checks / sizeof redis_checks[0];
+
+bool check_rights(const redisReply *r, struct fault *f)
+{
+	char why[sizeof f->why];
+	struct slice missing = resp_bytes(r);
+
+	if (!check_no_error(r, f))
+		return false;
+	if (!missing.n && r->type == REDIS_REPLY_STRING)
+		return true;
+	snprintf(why, sizeof why, "store.user lacks %.*s", missing.n < 200 ? (int)missing.n : 200, missing.n ? (const char *)missing.p : "");
+	return unfit(f, why, RIGHTS_REMEDY);
+}
 
 /* The value after `name` in an array of names and values. */
 static const redisReply *pair_value(const redisReply *r, const char *name)

@@ -29,6 +29,8 @@ bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1]);
 
 /* The answer to FUNCTION LIST LIBRARYNAME baton2 WITHCODE: is it our code? */
 bool check_library(const redisReply *r, struct fault *f);
+/* The answer to baton2_rights: does the user lack none? */
+bool check_rights(const redisReply *r, struct fault *f);
 /* Words for an answer that is an error. */
 bool check_no_error(const redisReply *r, struct fault *f);
 

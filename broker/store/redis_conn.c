@@ -1,8 +1,8 @@
 /* How does one worker stay connected to Redis? See redis_conn.h.
  *
- *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> READY
- *        ↑                    │            │            │           │          │
- *        └── broken, timed out, unfit ─────┴────────────┴───────────┴──────────┘
+ *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> PROVING ──> READY
+ *        ↑                    │            │            │           │           │          │
+ *        └── broken, timed out, unfit ─────┴────────────┴───────────┴───────────┴──────────┘
  *
  * A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
 #include "store/redis_conn.h"
@@ -15,6 +15,7 @@
 #include "base/secret.h"
 #include "net/stream.h"
 #include "store/redis_checks.h"
+#include "store/redis_remedy.h"
 #include "store/redis_url.h"
 
 #define BACKOFF_FIRST_MS 50
@@ -22,7 +23,7 @@
 #define WRITE_CAP (96u << 20)
 #define PASSWORD_MAX 4096
 
-enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_READY };
+enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_READY };
 
 struct conn {
 	enum conn_state state;
@@ -51,7 +52,7 @@ static void greet(struct conn *c);
 
 static void set_state(struct conn *c, enum conn_state to)
 {
-	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "ready"};
+	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "proving", "ready"};
 
 	c->state = to;
 	c->expect = c->asked = 0;
@@ -102,7 +103,7 @@ void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *re
 
 static void broken(struct conn *c, const char *why)
 {
-	redis_conn_fail(c, false, why, "see that Redis runs and can be reached");
+	redis_conn_fail(c, false, why, redis_remedy(why));
 }
 
 static void unfit(struct conn *c, const struct fault *f)
@@ -142,6 +143,25 @@ static void ready(struct conn *c)
 	c->ev.on_ready(c->user, c->replid);
 }
 
+/* ---- PROVING ---- */
+
+/* A command that is refused in the middle of a Function would leave half a change: no right may be missing. */
+static void prove(struct conn *c)
+{
+	set_state(c, CONN_PROVING);
+	ask(c, (const struct slice[]){SLICE_LIT("FCALL"), SLICE_LIT("baton2_rights"), SLICE_LIT("0"), slice_str(c->channel)}, 4);
+}
+
+static void on_proved(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (check_rights(r, &f))
+		ready(c);
+	else
+		unfit(c, &f);
+}
+
 /* ---- LOADING ---- */
 
 /* First a look: loading is refused while memory is full, and then a library that is there must do. */
@@ -169,7 +189,7 @@ static void on_listed(struct conn *c, const redisReply *r)
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 0)
 		load_library(c);
 	else if (check_library(r, &f))
-		ready(c);
+		prove(c);
 	else
 		unfit(c, &f);
 }
@@ -181,7 +201,7 @@ static void on_loaded(struct conn *c, const redisReply *r)
 	if (r->type == REDIS_REPLY_ERROR && strstr(r->str, "already exists"))
 		list_library(c); /* another worker was faster */
 	else if (check_no_error(r, &f))
-		ready(c);
+		prove(c);
 	else
 		unfit(c, &f);
 }
@@ -286,6 +306,9 @@ static void on_reply(struct conn *c, const redisReply *r)
 		break;
 	case CONN_LOADING:
 		(c->listing ? on_listed : on_loaded)(c, r);
+		break;
+	case CONN_PROVING:
+		on_proved(c, r);
 		break;
 	case CONN_READY:
 		c->ev.on_reply(c->user, r);

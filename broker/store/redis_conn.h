@@ -12,7 +12,7 @@
 
 enum conn_mode {
 	CONN_COMMANDS, /* checked, library loaded */
-	CONN_LISTEN,   /* subscribed to one channel */
+	CONN_LISTEN,   /* subscribed to the channel */
 };
 
 struct conn;
