@@ -397,7 +397,8 @@ static uint64_t op_waiting(const struct store *st, struct store_slot at)
 static void tell_state(struct redis *s, bool ok, const char *why, const char *remedy)
 {
 	if (ok)
-		log_event(LOG_INFO, "store.ready", F_STR("url", s->config.url));
+		log_event(LOG_INFO, "store.ready", F_STR("url", *s->config.sentinels ? s->config.sentinels : s->config.url),
+			F_STR("at", redis_conn_host(s->conn)));
 	else
 		log_event(LOG_WARN, "store.down", F_STR("why", why), F_STR("remedy", remedy));
 	if (s->config.on_state)
@@ -624,6 +625,7 @@ static bool copy_strings(struct redis *s)
 	const char **const fields[] = {
 		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
 		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.state_dir,
+		&s->config.sentinels, &s->config.sentinel_master, &s->config.sentinel_user, &s->config.sentinel_password_file,
 	};
 
 	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {

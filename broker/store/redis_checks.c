@@ -75,7 +75,7 @@ static bool check_role(const redisReply *r, bool always, struct fault *f)
 
 	if (check_replid(r, replid))
 		return true;
-	return unfit(f, "this Redis is not a primary", "point store.url at the primary");
+	return unfit(f, "this Redis is not a primary", "point store.url at the primary; with store.sentinels this ends when they agree on one");
 }
 
 /* CONFIG GET answers name and value. */

@@ -4,7 +4,7 @@
  *        ↑                    │            │            │           │           │          │
  *        └── broken, timed out, unfit ─────┴────────────┴───────────┴───────────┴──────────┘
  *
- * A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
+ * With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
 #include "store/redis_conn.h"
 
 #include <stdio.h>
@@ -17,13 +17,14 @@
 #include "store/redis_checks.h"
 #include "store/redis_remedy.h"
 #include "store/redis_url.h"
+#include "store/sentinel.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 5000
 #define WRITE_CAP (96u << 20)
 #define PASSWORD_MAX 4096
 
-enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_READY };
+enum conn_state { CONN_WAITING, CONN_ASKING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_READY };
 
 struct conn {
 	enum conn_state state;
@@ -33,7 +34,8 @@ struct conn {
 	const char *channel;
 	struct conn_events ev;
 	void *user;
-	struct redis_url url;
+	struct redis_url url;     /* with sentinels: of the primary that was named last */
+	struct sentinel *sentinel; /* NULL: store.url says where */
 	struct stream *stream;
 	struct resp_reader *reader;
 	struct loop_timer *timer; /* backoff, or the state's time-out */
@@ -52,7 +54,7 @@ static void greet(struct conn *c);
 
 static void set_state(struct conn *c, enum conn_state to)
 {
-	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "proving", "ready"};
+	static const char *const name[] = {"waiting", "asking", "opening", "greeting", "checking", "loading", "proving", "ready"};
 
 	c->state = to;
 	c->expect = c->asked = 0;
@@ -76,6 +78,7 @@ static void down(struct conn *c)
 {
 	struct fault f = c->fault;
 
+	sentinel_stop(c->sentinel);
 	stream_close(c->stream);
 	c->stream = NULL;
 	resp_reader_free(c->reader);
@@ -380,12 +383,39 @@ static void open_now(struct conn *c)
 		broken(c, "out of memory");
 }
 
+/* ---- ASKING ---- */
+
+static void on_primary(void *user, const struct redis_url *at)
+{
+	struct conn *c = user;
+
+	c->url = *at;
+	open_now(c);
+}
+
+static void on_nobody(void *user, const char *why, const char *remedy)
+{
+	redis_conn_fail(user, false, why, remedy);
+}
+
+static const struct sentinel_events sentinel_events = {on_primary, on_nobody};
+
+static void begin(struct conn *c)
+{
+	if (!c->sentinel) {
+		open_now(c);
+		return;
+	}
+	set_state(c, CONN_ASKING);
+	sentinel_ask(c->sentinel);
+}
+
 static void on_timer(void *arg)
 {
 	struct conn *c = arg;
 
 	if (c->state == CONN_WAITING)
-		open_now(c);
+		begin(c);
 	else
 		broken(c, "Redis did not answer in time while connecting");
 }
@@ -403,8 +433,14 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *con
 		problem_set(why, "out of memory");
 		goto out;
 	}
-	if (redis_url_parse(config->url, &c->url, why) != 0)
+	if (*config->sentinels) {
+		c->sentinel = sentinel_new(l, config, &sentinel_events, c, why);
+		if (!c->sentinel)
+			goto out;
+	} else if (redis_url_parse(config->url, &c->url, why) != 0) {
+		problem_prefix(why, "store.url");
 		goto out;
+	}
 	loop_timer_set(c->timer, 0);
 	return c;
 out:
@@ -419,6 +455,7 @@ void redis_conn_free(struct conn *c)
 	if (c->stream)
 		stream_close(c->stream);
 	resp_reader_free(c->reader);
+	sentinel_free(c->sentinel);
 	loop_timer_free(c->timer);
 	free(c);
 }
@@ -426,6 +463,11 @@ void redis_conn_free(struct conn *c)
 bool redis_conn_ready(const struct conn *c)
 {
 	return c && c->state == CONN_READY && !c->failed;
+}
+
+const char *redis_conn_host(const struct conn *c)
+{
+	return c->url.host;
 }
 
 struct buf *redis_conn_out(struct conn *c)

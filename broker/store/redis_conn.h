@@ -30,6 +30,7 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *c, 
 		      const struct conn_events *ev, void *user, struct problem *why);
 void redis_conn_free(struct conn *c); /* no callback follows */
 bool redis_conn_ready(const struct conn *c);
+const char *redis_conn_host(const struct conn *c); /* of the server, "" = a unix socket */
 /* Where to append commands; NULL when not ready or full. */
 struct buf *redis_conn_out(struct conn *c);
 /* Gives this connection up: on_down follows at once (or, inside on_reply, after it), then a new attempt. */

@@ -104,7 +104,7 @@ struct redis {
 	struct store base;        /* first */
 	struct loop *loop;
 	struct store_redis_config config;
-	char *strings[8];         /* copies of the configuration's */
+	char *strings[12];        /* copies of the configuration's */
 	char *channel;
 	struct conn *conn, *listener;
 	struct seal *seal;

@@ -265,6 +265,9 @@ struct store *store_memory_new(const struct store_memory_config *c);
 struct loop;
 struct store_redis_config {
 	const char *url;           /* redis://host[:port][/db], rediss://..., unix:///path; no password in it */
+	const char *sentinels;     /* instead of url: 1..16 urls of sentinels, all redis:// or all rediss://, with commas between; "" = none */
+	const char *sentinel_master; /* the name of the primary there */
+	const char *sentinel_user, *sentinel_password_file; /* "" = none */
 	const char *password_file; /* "" = none */
 	const char *acl_user;      /* "" = default */
 	const char *ca_file, *cert_file, *key_file; /* rediss */
