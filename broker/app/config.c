@@ -308,6 +308,8 @@ static int check_store(struct config_reader *r, const struct yaml_node *root)
 	if (!c->store_url[0] && !c->store_sentinels[0] && (c->store_password_file[0] || c->store_user[0]))
 		return config_error(r, node_at(root, "store", "url"),
 			"store.url is \"\": the private redis-server takes no user or password");
+	if (!c->store_url[0] && !c->store_sentinels[0] && c->store_replicas)
+		return config_error(r, node_at(root, "store", "replicas"), "store.replicas: the private redis-server has none; name a Redis of your own");
 	if (strncmp(c->store_url, "rediss://", 9) && strncmp(c->store_sentinels, "rediss://", 9) && (c->store_ca[0] || c->store_cert[0] || c->store_key[0]))
 		return config_error(r, node_at(root, "store", "url"),
 			"store.ca, store.cert and store.key are for rediss:// only");

@@ -42,6 +42,7 @@ struct config {
 	const char *store_ca, *store_cert, *store_key; /* rediss:// */
 	const char *store_keys_file;         /* sealing keys; default state_dir/seal.keys */
 	bool store_fsync_always;
+	uint32_t store_replicas;             /* that must have what is acknowledged */
 	int64_t store_timeout_ms;
 	int64_t store_keep_finished_ms;      /* how long a finished handoff can still be read */
 	uint64_t store_max_memory;           /* bytes, of the private server */

@@ -266,6 +266,7 @@ const struct config_row config_rows[] = {
 	{"store.key", KIND_FILE, C(store_key), .def = ""},
 	{"store.keys_file", KIND_PATH, C(store_keys_file), .def = ""},
 	{"store.fsync", KIND_SWITCH, C(store_fsync_always), .def = "always", .choices = "always everysec"},
+	{"store.replicas", KIND_NUMBER, C_NUM(store_replicas), .def = "0", .max = 8},
 	{"store.timeout", KIND_DURATION, C(store_timeout_ms), .def = "2s", .min = 50, .max = MINUTE},
 	{"store.keep_finished", KIND_DURATION, C(store_keep_finished_ms), .def = "24h", .min = SECOND,
 	 .max = 366 * DAY},

@@ -172,6 +172,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"store.key", strcmp(a->store_key, b->store_key) == 0},
 		{"store.keys_file", strcmp(a->store_keys_file, b->store_keys_file) == 0},
 		{"store.fsync", a->store_fsync_always == b->store_fsync_always},
+		{"store.replicas", a->store_replicas == b->store_replicas},
 		{"store.timeout", a->store_timeout_ms == b->store_timeout_ms},
 		{"store.keep_finished", a->store_keep_finished_ms == b->store_keep_finished_ms},
 		{"store.max_memory", a->store_max_memory == b->store_max_memory},

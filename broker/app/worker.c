@@ -143,7 +143,7 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 		.sentinel_user = c->store_sentinel_user, .sentinel_password_file = c->store_sentinel_password_file,
 		.password_file = c->store_password_file, .acl_user = c->store_user,
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
-		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .keys = n->seal,
+		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .replicas = c->store_replicas, .keys = n->seal,
 		.limits = config_slot_limits(c), .node = c->node, .state_dir = c->state_dir, .max_pending = 65536,
 		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation, .count = store_count, .user = w,
 	};

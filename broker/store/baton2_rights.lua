@@ -5,7 +5,7 @@
 local ON_KEYS = {'hdel', 'hexists', 'hget', 'hlen', 'hmget', 'hset', 'lindex', 'llen', 'lpush', 'lrange', 'ltrim', 'mget', 'rpush', 'unlink',
 	'zadd', 'zcard', 'zcount', 'zrange', 'zrangebyscore', 'zrem', 'zrevrange', 'zrevrangebyscore', 'zrevrank', 'zscore'}
 local OTHERS = {'config get *', 'exec', 'fcall f 0', 'function list', 'function load x', 'info', 'lmpop 1 KEY left', 'mset KEY x', 'multi',
-	'publish CHANNEL x', 'set KEY x', 'subscribe CHANNEL', 'time'}
+	'publish CHANNEL x', 'set KEY x', 'subscribe CHANNEL', 'time', 'wait 1 1'}
 local NAMES = {'m', 's', 'i', 'z', 'q0', 'q1', 'q2', 'n', 'l', 'f', 'd', 'x', 'h', 'b:1', 'e:1'}
 
 -- The rule that allows such a command: +hget, +config|get.

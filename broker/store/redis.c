@@ -428,9 +428,9 @@ static void on_ready(void *user, const char *replid)
 	wake_all_slots(s);
 }
 
-static void on_reply(void *user, const redisReply *r)
+static bool on_reply(void *user, redisReply *r)
 {
-	redis_on_reply(user, r);
+	return redis_on_reply(user, r);
 }
 
 /* Newest first, so that putting each item back at the front restores the order. */
@@ -482,10 +482,11 @@ static void on_message(struct redis *s, struct slice key)
 		s->config.wake(s->config.user, name + 1, slash + 1);
 }
 
-static void listener_on_reply(void *user, const redisReply *r)
+static bool listener_on_reply(void *user, redisReply *r)
 {
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 && slice_is(resp_bytes(r->element[0]), "message"))
 		on_message(user, resp_bytes(r->element[2]));
+	return false;
 }
 
 static void listener_on_ready(void *user, const char *replid)

@@ -51,7 +51,7 @@ struct slice info_field(struct slice info, const char *name)
 	return slice_of(NULL, 0);
 }
 
-static bool check_version(const redisReply *r, bool always, struct fault *f)
+static bool check_version(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	struct slice v = info_field(resp_bytes(r), "redis_version");
 	char text[32];
@@ -69,7 +69,7 @@ bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1])
 		&& slice_copy_str(info_field(info, "master_replid"), out, REPLID_BYTES + 1);
 }
 
-static bool check_role(const redisReply *r, bool always, struct fault *f)
+static bool check_role(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	char replid[REPLID_BYTES + 1];
 
@@ -86,7 +86,7 @@ static struct slice config_value(const redisReply *r)
 	return resp_bytes(r->element[1]);
 }
 
-static bool check_policy(const redisReply *r, bool always, struct fault *f)
+static bool check_policy(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	if (slice_is(config_value(r), "noeviction"))
 		return true;
@@ -94,7 +94,7 @@ static bool check_policy(const redisReply *r, bool always, struct fault *f)
 		"redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf");
 }
 
-static bool check_aof(const redisReply *r, bool always, struct fault *f)
+static bool check_aof(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	if (slice_is(config_value(r), "yes"))
 		return true;
@@ -102,24 +102,52 @@ static bool check_aof(const redisReply *r, bool always, struct fault *f)
 		"redis-cli CONFIG SET appendonly yes, and in redis.conf");
 }
 
-static bool check_fsync(const redisReply *r, bool always, struct fault *f)
+static bool check_fsync(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	struct slice v = config_value(r);
 
-	if (slice_is(v, "always") || (!always && slice_is(v, "everysec")))
+	if (slice_is(v, "always") || (!d->fsync_always && slice_is(v, "everysec")))
 		return true;
-	if (always)
+	if (d->fsync_always)
 		return unfit(f, "appendfsync is not always: what was acknowledged could be lost when Redis is killed",
 			"redis-cli CONFIG SET appendfsync always, or store.fsync: everysec if that loss is acceptable");
 	return unfit(f, "appendfsync is neither always nor everysec", "redis-cli CONFIG SET appendfsync everysec");
 }
 
-static bool check_truncated(const redisReply *r, bool always, struct fault *f)
+static bool check_truncated(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	if (slice_is(config_value(r), "no"))
 		return true;
 	return unfit(f, "aof-load-truncated is not no: after a torn write Redis would start with an open MULTI and lose later work",
 		"redis-cli CONFIG SET aof-load-truncated no, and in redis.conf; repair with redis-check-aof --fix before a start");
+}
+
+static unsigned long number(struct slice v)
+{
+	char text[16];
+
+	return slice_copy_str(v, text, sizeof text) ? strtoul(text, NULL, 10) : 0;
+}
+
+static bool check_min_replicas(const redisReply *r, const struct demand *d, struct fault *f)
+{
+	char remedy[sizeof f->remedy];
+
+	if (number(config_value(r)) >= d->replicas)
+		return true;
+	snprintf(remedy, sizeof remedy, "redis-cli CONFIG SET min-replicas-to-write %u, and in redis.conf of each Redis that may become the primary", d->replicas);
+	return unfit(f, "min-replicas-to-write is less than store.replicas: a primary that was cut off would go on taking work", remedy);
+}
+
+static bool check_replicas(const redisReply *r, const struct demand *d, struct fault *f)
+{
+	unsigned long there = number(info_field(resp_bytes(r), "min_slaves_good_slaves"));
+	char why[sizeof f->why];
+
+	if (there >= d->replicas)
+		return true;
+	snprintf(why, sizeof why, "store.replicas is %u, and %lu replicas keep up with this Redis", d->replicas, there);
+	return unfit(f, why, "see INFO replication: start the replicas, and keep min-replicas-max-lag above 0");
 }
 
 const struct check redis_checks[] = {
@@ -129,6 +157,8 @@ const struct check redis_checks[] = {
 	{{"CONFIG", "GET", "appendonly"}, check_aof},
 	{{"CONFIG", "GET", "appendfsync"}, check_fsync},
 	{{"CONFIG", "GET", "aof-load-truncated"}, check_truncated},
+	{{"CONFIG", "GET", "min-replicas-to-write"}, check_min_replicas},
+	{{"INFO", "replication"}, check_replicas},
 };
 const size_t redis_checks_n = sizeof redis_checks / sizeof redis_checks[0];
 

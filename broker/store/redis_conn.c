@@ -221,9 +221,10 @@ static void check(struct conn *c)
 
 static void on_checked(struct conn *c, const redisReply *r)
 {
+	const struct demand demand = {c->config->fsync_always, c->config->replicas};
 	struct fault f;
 
-	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, c->config->fsync_always, &f)) {
+	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, &demand, &f)) {
 		unfit(c, &f);
 		return;
 	}
@@ -298,8 +299,11 @@ static void on_greeted(struct conn *c, const redisReply *r)
 
 /* ---- the stream ---- */
 
-static void on_reply(struct conn *c, const redisReply *r)
+/* Takes r. */
+static void on_reply(struct conn *c, redisReply *r)
 {
+	bool taken = false;
+
 	switch (c->state) {
 	case CONN_GREETING:
 		on_greeted(c, r);
@@ -314,11 +318,13 @@ static void on_reply(struct conn *c, const redisReply *r)
 		on_proved(c, r);
 		break;
 	case CONN_READY:
-		c->ev.on_reply(c->user, r);
+		taken = c->ev.on_reply(c->user, r);
 		break;
 	default:
 		break;
 	}
+	if (!taken)
+		freeReplyObject(r);
 }
 
 static void on_open(void *user)
@@ -340,10 +346,8 @@ static long on_data(void *user, struct slice bytes)
 	c->reading = true;
 	if (resp_reader_feed(c->reader, bytes) != 0)
 		broken(c, "the server's answer breaks RESP or a size limit");
-	while (!c->failed && (r = resp_reader_next(c->reader))) {
+	while (!c->failed && (r = resp_reader_next(c->reader)))
 		on_reply(c, r);
-		freeReplyObject(r);
-	}
 	if (!c->failed && resp_reader_broken(c->reader))
 		broken(c, "the server's answer is not RESP");
 	c->reading = false;

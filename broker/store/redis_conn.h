@@ -19,8 +19,8 @@ struct conn;
 
 struct conn_events {
 	void (*on_ready)(void *user, const char *replid); /* REPLID_BYTES characters */
-	/* In the order of the commands; r is freed after the call. */
-	void (*on_reply)(void *user, const redisReply *r);
+	/* In the order of the commands. true: r was taken; else it is freed after the call. */
+	bool (*on_reply)(void *user, redisReply *r);
 	/* Was ready and is not any more, or an attempt failed. fault: the server answers but is not fit, remedy says what to do. */
 	void (*on_down)(void *user, bool fault, const char *why, const char *remedy);
 };

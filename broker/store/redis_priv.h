@@ -39,6 +39,7 @@ struct kind_row {
 	unsigned width;     /* bytes of an item's request */
 	unsigned max;       /* items a call */
 	bool opens;         /* the Function may answer 'O' */
+	bool tells;         /* its answer tells somebody of a change that must last: with store.replicas it waits for them */
 };
 extern const struct kind_row kind_rows[KINDS];
 
@@ -97,6 +98,9 @@ struct batch {
 	bool inlined;             /* bodies as arguments, because memory is full */
 	int64_t sent_ms;
 	char error[128];          /* of an inner reply */
+	bool waits;               /* the last reply is WAIT's; the one before it is kept until then */
+	bool lacking;             /* too few replicas have it: the outcome is unknown */
+	redisReply *answer;
 	struct fetch *fetch;
 };
 
@@ -165,7 +169,7 @@ void batch_abandon(struct redis *s, struct batch *b);
 void redis_open_slot(struct redis *s, struct slot *slot);
 
 /* redis_answer.c */
-void redis_on_reply(struct redis *s, const redisReply *r);
+bool redis_on_reply(struct redis *s, redisReply *r); /* true: r was taken */
 void redis_counted(struct redis *s, const struct batch *b, const char *result);
 
 /* redis_fetch.c */

@@ -273,6 +273,7 @@ struct store_redis_config {
 	const char *ca_file, *cert_file, *key_file; /* rediss */
 	int64_t timeout_ms;        /* of one call; then its items are answered UNAVAILABLE and the connection is made anew */
 	bool fsync_always;         /* demanded of the server; everysec is accepted only when this is false */
+	uint32_t replicas;         /* so many must have a change before it is answered; else it is UNAVAILABLE. min-replicas-to-write is demanded */
 	const struct seal_keys *keys;
 	struct store_slot_limits limits;
 	const char *node;          /* for wake-ups between nodes */

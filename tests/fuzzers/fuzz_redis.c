@@ -230,6 +230,7 @@ static const char greeting[] =
 	"$69\r\nrole:master\r\nmaster_replid:0123456789012345678901234567890123456789\r\n\r\n"
 	CONFIG("16\r\nmaxmemory-policy", "10\r\nnoeviction") CONFIG("10\r\nappendonly", "3\r\nyes")
 	CONFIG("11\r\nappendfsync", "6\r\nalways") CONFIG("18\r\naof-load-truncated", "2\r\nno")
+	CONFIG("21\r\nmin-replicas-to-write", "1\r\n0") "$13\r\nrole:master\r\n\r\n"
 	"*0\r\n+baton1\r\n$0\r\n\r\n";
 static const char subscribed[] = "*3\r\n$9\r\nsubscribe\r\n$13\r\nbaton:wake:n1\r\n:1\r\n";
 

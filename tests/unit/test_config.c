@@ -510,6 +510,8 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "store: {sentinels: [\"redis://a:1\"], sentinel_master: \"my-store\"}\n", NULL},
 	{LEAST "store: {sentinels: \"redis://a:1\", sentinel_master: m}\n", "store.sentinels: a list of at most 16 sentinels belongs here"},
 	{LEAST "store: {fsync: always}\n", NULL},
+	{LEAST "store: {replicas: 1}\n", "store.replicas: the private redis-server has none"},
+	{LEAST "store: {url: \"redis://h:1\", replicas: 1}\n", NULL},
 	{LEAST "store: {sentinel_user: u}\n", "store.sentinel_user and store.sentinel_password_file are for store.sentinels only"},
 	{LEAST "store: {fsync: always}\n", NULL},
 	{LEAST "store: {fsync: \"no\"}\n", "store.fsync: \"no\" is none of always, everysec"},

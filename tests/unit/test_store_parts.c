@@ -407,18 +407,19 @@ static void replid_is_exact(void **state)
 static void versions(void **state)
 {
 	char seven[] = "redis_version:7.0.15\r\n", twelve[] = "redis_version:12.1\r\n", six[] = "redis_version:6.2.7\r\n", none[] = "x:y\r\n";
+	const struct demand none_less = {true, 0};
 	redisReply r = text_reply(seven);
 	struct fault f;
 
-	assert_true(redis_checks[0].ok(&r, true, &f));
+	assert_true(redis_checks[0].ok(&r, &none_less, &f));
 	r = text_reply(twelve);
-	assert_true(redis_checks[0].ok(&r, true, &f));
+	assert_true(redis_checks[0].ok(&r, &none_less, &f));
 	r = text_reply(six);
-	assert_false(redis_checks[0].ok(&r, true, &f));
+	assert_false(redis_checks[0].ok(&r, &none_less, &f));
 	assert_true(f.remedy[0] != '\0');
 	r = text_reply(none);
-	assert_false(redis_checks[0].ok(&r, true, &f));
-	assert_false(redis_checks[0].ok(NULL, true, &f));
+	assert_false(redis_checks[0].ok(&r, &none_less, &f));
+	assert_false(redis_checks[0].ok(NULL, &none_less, &f));
 }
 
 static void broken_connections(void **state)
