@@ -34,7 +34,7 @@ static bool starts(const char *text, const char *word)
 /* These say that the server is not what it was when it was checked. */
 static bool needs_new_check(const char *error)
 {
-	static const char *const words[] = {"READONLY", "LOADING", "NOAUTH", "NOPERM", "MASTERDOWN", "NOREPLICAS",
+	static const char *const words[] = {"READONLY", "LOADING", "NOAUTH", "NOPERM", "MASTERDOWN", "NOREPLICAS", "MISCONF",
 		"ERR Function not found", "ERR The user executing the script"};
 
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)

@@ -26,6 +26,10 @@ bool check_no_error(const redisReply *r, struct fault *f)
 		snprintf(f->remedy, sizeof f->remedy, "set store.user and store.password_file to what the server expects");
 	else if (resp_error_is(r, "OOM"))
 		snprintf(f->remedy, sizeof f->remedy, "give Redis more memory (maxmemory): Baton's library is not loaded yet and does not fit in");
+	else if (resp_error_is(r, "NOREPLICAS"))
+		snprintf(f->remedy, sizeof f->remedy, "start the replicas that min-replicas-to-write and store.replicas demand, and see INFO replication");
+	else if (resp_error_is(r, "MISCONF"))
+		snprintf(f->remedy, sizeof f->remedy, "Redis cannot write to its disk: see its log");
 	else if (resp_error_is(r, "LOADING"))
 		snprintf(f->remedy, sizeof f->remedy, "wait until Redis has read its append-only file");
 	else
@@ -139,15 +143,12 @@ static bool check_min_replicas(const redisReply *r, const struct demand *d, stru
 	return unfit(f, "min-replicas-to-write is less than store.replicas: a primary that was cut off would go on taking work", remedy);
 }
 
-static bool check_replicas(const redisReply *r, const struct demand *d, struct fault *f)
+static bool check_max_lag(const redisReply *r, const struct demand *d, struct fault *f)
 {
-	unsigned long there = number(info_field(resp_bytes(r), "min_slaves_good_slaves"));
-	char why[sizeof f->why];
-
-	if (there >= d->replicas)
+	if (!d->replicas || number(config_value(r)) > 0)
 		return true;
-	snprintf(why, sizeof why, "store.replicas is %u, and %lu replicas keep up with this Redis", d->replicas, there);
-	return unfit(f, why, "see INFO replication: start the replicas, and keep min-replicas-max-lag above 0");
+	return unfit(f, "min-replicas-max-lag is 0: min-replicas-to-write is not kept to, and store.replicas demands it",
+		"redis-cli CONFIG SET min-replicas-max-lag 10, and in redis.conf");
 }
 
 const struct check redis_checks[] = {
@@ -158,7 +159,7 @@ const struct check redis_checks[] = {
 	{{"CONFIG", "GET", "appendfsync"}, check_fsync},
 	{{"CONFIG", "GET", "aof-load-truncated"}, check_truncated},
 	{{"CONFIG", "GET", "min-replicas-to-write"}, check_min_replicas},
-	{{"INFO", "replication"}, check_replicas},
+	{{"CONFIG", "GET", "min-replicas-max-lag"}, check_max_lag},
 };
 const size_t redis_checks_n = sizeof redis_checks / sizeof redis_checks[0];
 

@@ -148,7 +148,8 @@ static void ready(struct conn *c)
 
 /* ---- PROVING ---- */
 
-/* A command that is refused in the middle of a Function would leave half a change: no right may be missing. */
+/* A command that is refused in the middle of a Function would leave half a change: no right may be missing. Whether the server takes writes at
+ * all is seen by it as well. */
 static void prove(struct conn *c)
 {
 	set_state(c, CONN_PROVING);

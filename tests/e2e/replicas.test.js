@@ -9,6 +9,7 @@ const b = new Broker({ fsync: 'always' })
 let primary, replica, second, planner, planner2, worker
 const check = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'store')
 const follows = () => until('the replica to follow', async () => (await replica.info('master_link_status')) === 'up', 20000)
+const TOO_FEW = /^redis: NOREPLICAS .*: start the replicas that min-replicas-to-write and store\.replicas demand/
 const UNKNOWN = /the outcome is unknown, send the same bytes again/
 
 before(async () => {
@@ -37,8 +38,11 @@ test('replicas: a primary that would take work without them, or has none, is ref
   await until('/readyz to tell of min-replicas-to-write', async () => /^min-replicas-to-write is less than store\.replicas.*CONFIG SET min-replicas-to-write 1/.test((await check()).remedy))
   planner = await b.agent('planner')
   await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')
-  await primary.call('CONFIG', 'SET', 'min-replicas-to-write', '1')
-  await until('/readyz to tell of too few', async () => /^store\.replicas is 1, and 0 replicas keep up with this Redis/.test((await check()).remedy), 20000)
+  await primary.call('CONFIG', 'SET', 'min-replicas-to-write', '1', 'min-replicas-max-lag', '0')
+  await until('/readyz to tell of min-replicas-max-lag', async () => /^min-replicas-max-lag is 0.*CONFIG SET min-replicas-max-lag/.test((await check()).remedy), 20000)
+  await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')
+  await primary.call('CONFIG', 'SET', 'min-replicas-max-lag', '60')
+  await until('/readyz to tell of too few', async () => TOO_FEW.test((await check()).remedy), 20000)
   await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')
   assert.equal(await primary.call('DBSIZE'), 0)
   await replica.start()
@@ -102,7 +106,7 @@ test('replicas: the replica gone: not ready, the key named, nothing accepted / b
   await replica.kill()
   await until('/readyz to tell of too few', async () => {
     await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')
-    return /^store\.replicas is 1, and 0 replicas keep up/.test((await check()).remedy)
+    return TOO_FEW.test((await check()).remedy)
   }, 20000)
   await replica.start()
   await follows()
