@@ -9,21 +9,21 @@
 
 const struct kind_row kind_rows[KINDS] = {
 	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true},
-	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false},
-	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false},
+	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false},
+	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false},
 	[KIND_FINISH] = {"baton2_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false, true},
 	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, true},
-	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true},
-	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false},
-	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false},
-	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false},
-	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", 16, 1, true},
+	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true, false},
+	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false},
+	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false},
+	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false},
+	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", 16, 1, true, false},
 	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true, true},
-	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false},
+	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false, false},
 	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false, true},
 	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true},
-	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false},
-	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false},
+	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false},
+	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false},
 };
 
 #define ARGV_MAX (24 + 2 * BATCH_ITEMS)
