@@ -8,6 +8,7 @@ import { Broker, ROUTE } from './lib/broker.js'
 import { denied } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { RedisServer } from './lib/redisd.js'
+import { NAME, Sentinel } from './lib/sentinels.js'
 import { ROOT, readText } from './lib/wire.js'
 
 const password = randomBytes(24).toString('base64url')
@@ -37,7 +38,7 @@ before(async () => {
   fs.mkdirSync(file('.'), { mode: 0o700 })
   ca = new Ca(file('.'), 'redis-ca')
   ca.other = new Ca(file('.'), 'stranger')
-  const leaf = (name, host, days, by = ca) => by.leaf(name, { sans: [`DNS:${host}`], eku: 'serverAuth', days })
+  const leaf = (name, host, days, by = ca) => by.leaf(name, { sans: [`DNS:${host}`, 'IP:127.0.0.1'], eku: 'serverAuth', days })
   honest = { server: leaf('server', 'localhost'), ours: ca.leaf('client') }
   honest.elsewhere = leaf('elsewhere', 'redis.elsewhere.example')
   honest.expired = leaf('expired', 'localhost', -1)
@@ -173,6 +174,30 @@ test('rediss: without a client certificate: refused, store.cert named / demanded
   await carried(p, worker)
   await server.call('CONFIG', 'SET', 'tls-auth-clients', 'yes')
 })
+
+test('rediss: sentinels over TLS, with a user who may ask for the primary and nothing else: they are followed / a wrong CA is refused', async () => {
+  const word = randomBytes(12).toString('hex')
+  const tls = [`tls-cert-file ${honest.server.cert}`, `tls-key-file ${honest.server.key}`, `tls-ca-cert-file ${ca.cert}`, 'tls-auth-clients yes', 'tls-replication yes']
+  const rights = readText(`${ROOT}/docs/redis.md`).match(/^user baton-sentinel on .*$/m)[0].replace('#SHA256', `>${word}`)
+  const sentinel = new Sentinel(b.path('s0'), word, { quorum: 1, tls: true, lines: [...tls, `sentinel auth-user ${NAME} admin`, `sentinel auth-pass ${NAME} x`, rights] })
+  await sentinel.start(server.port)
+  fs.writeFileSync(b.path('sentinel.password'), word, { mode: 0o600 })
+  const lines = [`sentinels: ["${sentinel.url}"]`, `sentinel_master: ${NAME}`, 'sentinel_user: baton-sentinel', `sentinel_password_file: ${b.path('sentinel.password')}`]
+  const node = await b.twin('followed', { config: (t) => t.replace('url: ""', [...lines, ...asUser(), ...withCert()].join('\n  ')) })
+  try {
+    put('trust.pem', fs.readFileSync(ca.other.cert), 0o644)
+    const up = node.start().then(() => 'ready', (e) => e.message)
+    await until('/readyz to tell', async () => /^sentinel localhost:\d+: TLS: certificate: .*: store\.ca must name the CA/.test((await check(node)).remedy), 20000)
+    put('trust.pem', fs.readFileSync(ca.cert), 0o644)
+    assert.equal(await up, 'ready')
+    await carried(await node.agent('planner'), await node.agent('worker'))
+    assert.ok(!node.log().includes(word))
+  } finally {
+    put('trust.pem', fs.readFileSync(ca.cert), 0o644)
+    await node.remove()
+    await sentinel.kill()
+  }
+}, 60000)
 
 test('rediss: the password is in no log, no audit, no metric, no argument and no environment', async () => {
   const seen = { log: b.log() + second.log(), audit: b.auditLines().join('\n'), metrics: (await b.http('/metrics')).body, ready: (await b.http('/readyz')).body }

@@ -11,21 +11,22 @@ import { until } from './suite.js'
 export const NAME = 'baton-store'
 
 export class Sentinel {
-  constructor (dir, password) { Object.assign(this, { dir, password }) }
+  // lines: more of its configuration; tls: those make it speak TLS at its port, where the test itself then does not come in.
+  constructor (dir, password, { quorum = 2, lines = [], tls = false } = {}) { Object.assign(this, { dir, password, quorum, lines, tls }) }
 
   async start (primaryPort) {
     this.port ||= await freePort()
-    this.url = `redis://127.0.0.1:${this.port}`
+    this.url = this.tls ? `rediss://localhost:${this.port}` : `redis://127.0.0.1:${this.port}`
     const conf = path.join(this.dir, 'sentinel.conf')
     if (!fs.existsSync(conf)) { // afterwards it is the sentinel's own
       fs.mkdirSync(this.dir, { recursive: true, mode: 0o700 })
-      fs.writeFileSync(conf, [`port ${this.port}`, 'bind 127.0.0.1', `dir ${this.dir}`, `logfile ${this.dir}/log`, `requirepass ${this.password}`,
-        `sentinel sentinel-pass ${this.password}`, `sentinel monitor ${NAME} 127.0.0.1 ${primaryPort} 2`, `sentinel down-after-milliseconds ${NAME} 1500`,
-        `sentinel failover-timeout ${NAME} 6000`, `sentinel parallel-syncs ${NAME} 2`, ''].join('\n'))
+      fs.writeFileSync(conf, [...(this.tls ? ['port 0', `tls-port ${this.port}`] : [`port ${this.port}`]), 'bind 127.0.0.1', `dir ${this.dir}`, `logfile ${this.dir}/log`, `requirepass ${this.password}`,
+        `sentinel sentinel-pass ${this.password}`, `sentinel monitor ${NAME} 127.0.0.1 ${primaryPort} ${this.quorum}`, `sentinel down-after-milliseconds ${NAME} 1500`,
+        `sentinel failover-timeout ${NAME} 6000`, `sentinel parallel-syncs ${NAME} 2`, ...this.lines, ''].join('\n'))
     }
     this.process = spawn('redis-server', [conf, '--sentinel'], { stdio: 'ignore' })
     this.exited = new Promise((done) => this.process.on('exit', done))
-    await until('the sentinel', () => this.call('PING'))
+    if (!this.tls) await until('the sentinel', () => this.call('PING'))
     return this
   }
 
