@@ -1,5 +1,6 @@
 /* What does a handoff cost in the store? Runs accept, lease, finish in batches against a private redis-server and prints CPU time per
- * handoff, of Redis and of this process. By hand: bench_store [handoffs per batch size] [always]. Not a test: nothing is asserted. */
+ * handoff, of Redis and of this process. By hand: bench_store [handoffs per batch size] [always]. Not a test: nothing is asserted.
+ * Against a Redis of your own, which is left full: bench_store HANDOFFS always|everysec URL PID REPLICAS, the last as store.replicas. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,15 +144,24 @@ int main(int argc, char **argv)
 		.limits = {.max_waiting = 1u << 24, .max_waiting_bytes = 1ull << 40, .keep_finished_ms = 3600000},
 	};
 	struct redis_private *p = NULL;
+	int pid = argc > 5 ? atoi(argv[4]) : 0;
 
 	log_open(2, LOG_ERROR, false);
 	if (!mkdtemp(dir))
 		return 1;
 	snprintf(keys, sizeof keys, "%s/keys", dir);
-	p = redis_private_new(&(struct redis_private_config){.dir = dir, .fsync_always = always}, &why);
-	if (!p || redis_private_start(p, &why) != 0 || seal_keys_create(keys, &why) != 0 || !(c.keys = seal_keys_load(keys, &why)))
+	if (pid) {
+		c.url = argv[3];
+		c.replicas = (uint32_t)atoi(argv[5]);
+	} else {
+		p = redis_private_new(&(struct redis_private_config){.dir = dir, .fsync_always = always}, &why);
+		if (!p || redis_private_start(p, &why) != 0)
+			goto out;
+		c.url = redis_private_url(p);
+		pid = redis_private_pid(p);
+	}
+	if (seal_keys_create(keys, &why) != 0 || !(c.keys = seal_keys_load(keys, &why)))
 		goto out;
-	c.url = redis_private_url(p);
 	b.loop = loop_new();
 	b.store = store_redis_new(b.loop, &c, false, &why);
 	if (!b.store)
@@ -162,9 +172,9 @@ int main(int argc, char **argv)
 		accept_all(&b, 1);
 		lease_all(&b, 1);
 		finish_all(&b, 1);
-		measure(&b, redis_private_pid(p), 64, handoffs);
-		measure(&b, redis_private_pid(p), 16, handoffs);
-		measure(&b, redis_private_pid(p), 1, handoffs / 5);
+		measure(&b, pid, 64, handoffs);
+		measure(&b, pid, 16, handoffs);
+		measure(&b, pid, 1, handoffs / 5);
 	}
 	b.store->ops->free(b.store);
 	loop_free(b.loop);

@@ -35,10 +35,14 @@ struct config {
 	size_t n_issuers;                    /* at least 1 */
 
 	const char *store_url;               /* "" = a private redis-server under state_dir */
+	const char *store_sentinels;         /* urls with commas between, instead of store_url */
+	const char *store_sentinel_master;   /* the primary's name there */
+	const char *store_sentinel_user, *store_sentinel_password_file;
 	const char *store_user, *store_password_file;
 	const char *store_ca, *store_cert, *store_key; /* rediss:// */
 	const char *store_keys_file;         /* sealing keys; default state_dir/seal.keys */
 	bool store_fsync_always;
+	uint32_t store_replicas;             /* that must have what is acknowledged */
 	int64_t store_timeout_ms;
 	int64_t store_keep_finished_ms;      /* how long a finished handoff can still be read */
 	uint64_t store_max_memory;           /* bytes, of the private server */

@@ -103,6 +103,31 @@ static int read_algorithms(struct config_reader *r, const struct yaml_node *node
 	return 0;
 }
 
+/* A list of urls becomes one text, with commas between. */
+static int read_sentinels(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	const char **list = to, *wrong;
+
+	*list = "";
+	if (!node)
+		return 0;
+	if (node->kind != YAML_LIST || node->n > 16)
+		return config_error(r, node, "%s: a list of at most 16 sentinels belongs here: [\"rediss://s1.example.com:26379\"]", shown);
+	for (const struct yaml_node *e = node->first; e; e = e->next) {
+		wrong = e->kind == YAML_TEXT ? check_store_url(e->text) : "an url belongs here";
+		if (!wrong && (!strncmp(e->text, "unix", 4) || strchr(e->text, ',') || strchr(strchr(e->text, ':') + 3, '/')))
+			wrong = "a sentinel is redis://host:port or rediss://host:port";
+		if (!wrong && strncmp(e->text, node->first->text, 7))
+			wrong = "either all sentinels have TLS (rediss://), or none has";
+		if (wrong)
+			return config_error(r, e, "%s: %s", shown, wrong);
+		*list = arena_printf(r->arena, "%s%s%s", *list, **list ? "," : "", e->text);
+		if (!*list)
+			return config_error(r, e, "%s: out of memory", shown);
+	}
+	return 0;
+}
+
 /* deny, or {allow-for: 24h}, which a later version will do. */
 static int read_crl_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
@@ -230,6 +255,10 @@ const struct config_row config_rows[] = {
 
 	{.path = "store", .kind = KIND_SECTION},
 	{"store.url", KIND_TEXT, C(store_url), .def = "", .check = check_store_url},
+	{"store.sentinels", KIND_CUSTOM, C(store_sentinels), .custom = read_sentinels},
+	{"store.sentinel_master", KIND_TEXT, C(store_sentinel_master), .def = "", .check = check_client},
+	{"store.sentinel_user", KIND_TEXT, C(store_sentinel_user), .def = "", .check = check_client},
+	{"store.sentinel_password_file", KIND_FILE, C(store_sentinel_password_file), .def = ""},
 	{"store.user", KIND_TEXT, C(store_user), .def = "", .check = check_client},
 	{"store.password_file", KIND_FILE, C(store_password_file), .def = ""},
 	{"store.ca", KIND_FILE, C(store_ca), .def = ""},
@@ -237,6 +266,7 @@ const struct config_row config_rows[] = {
 	{"store.key", KIND_FILE, C(store_key), .def = ""},
 	{"store.keys_file", KIND_PATH, C(store_keys_file), .def = ""},
 	{"store.fsync", KIND_SWITCH, C(store_fsync_always), .def = "always", .choices = "always everysec"},
+	{"store.replicas", KIND_NUMBER, C_NUM(store_replicas), .def = "0", .max = 8},
 	{"store.timeout", KIND_DURATION, C(store_timeout_ms), .def = "2s", .min = 50, .max = MINUTE},
 	{"store.keep_finished", KIND_DURATION, C(store_keep_finished_ms), .def = "24h", .min = SECOND,
 	 .max = 366 * DAY},

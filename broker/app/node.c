@@ -45,7 +45,7 @@ static int open_private_store(struct node *n, struct problem *why)
 	const struct redis_private_config p = {.dir = dir, .fsync_always = c->store_fsync_always, .max_memory = c->store_max_memory,
 		.seccomp = c->hardening_seccomp, .landlock = c->hardening_landlock, .lost = on_redis_lost, .arg = n};
 
-	if (c->store_url[0]) {
+	if (c->store_url[0] || c->store_sentinels[0]) {
 		snprintf(n->redis_url, sizeof n->redis_url, "%s", c->store_url);
 		return 0;
 	}

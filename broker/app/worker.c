@@ -187,9 +187,11 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 	struct node *n = w->node;
 	const struct config *c = n->boot;
 	struct store_redis_config s = {
-		.url = n->redis_url, .password_file = c->store_password_file, .acl_user = c->store_user,
+		.url = n->redis_url, .sentinels = c->store_sentinels, .sentinel_master = c->store_sentinel_master,
+		.sentinel_user = c->store_sentinel_user, .sentinel_password_file = c->store_sentinel_password_file,
+		.password_file = c->store_password_file, .acl_user = c->store_user,
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
-		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .keys = n->seal,
+		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .replicas = c->store_replicas, .keys = n->seal,
 		.limits = config_slot_limits(c), .node = c->node, .run = n->run, .head = n->heads[w->index], .state_dir = c->state_dir, .max_pending = 65536,
 		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation, .late = store_late, .owing = store_owing,
 		.on_waiting = store_waiting, .on_kept = store_kept, .on_memory = store_memory, .count = store_count, .user = w,

@@ -108,6 +108,15 @@ static void want(struct stream *s)
 		loop_fd_want(s->watch, LOOP_READ | (s->blocked || s->read_blocked ? LOOP_WRITE : 0));
 }
 
+/* A server that does not like our certificate says so only after the handshake (RFC 8446 §4.4.2.4). */
+static const char *broken(struct stream *s)
+{
+	if (!s->tls || !*tls_io_detail(s->tls))
+		return "connection broken";
+	snprintf(s->why, sizeof s->why, "TLS: %s", tls_io_detail(s->tls));
+	return s->why;
+}
+
 static void flush(void *arg)
 {
 	struct stream *s = arg;
@@ -125,7 +134,7 @@ static void flush(void *arg)
 		done += n;
 	}
 	if (step == TLS_FAILED || step == TLS_EOF) {
-		die(s, "connection broken");
+		die(s, broken(s));
 		return;
 	}
 	buf_drop(&s->out, done);
@@ -184,7 +193,7 @@ static void pump(struct stream *s)
 		return;
 	}
 	if (step == TLS_FAILED) {
-		die(s, "connection broken");
+		die(s, broken(s));
 		return;
 	}
 	s->read_blocked = step == TLS_WANT_WRITE;

@@ -261,7 +261,7 @@ local function tick(k, a)
 	return head(t.now, t.w, t.wb, kept * 2 + t.more, m[7]) .. concat(t.out)
 end
 
--- baton:seal, baton:node:<name> · this run of the node, prints of its sealing keys, the one that seals first. Answer: 0 what is kept here is
+-- {/}:seal, {/}:node:<name> · this run of the node, prints of its sealing keys, the one that seals first. Answer: 0 what is kept here is
 -- sealed with none of them, 1 welcome, 2 welcome, but a node that is connected has the same name.
 local function join(k, a)
 	init()
@@ -296,3 +296,4 @@ add('events', events, 'no-writes')
 add('list', list, 'no-writes')
 add('dead', dead, 'no-writes')
 add('look', look, 'no-writes')
+add('rights', rights, 'allow-oom')

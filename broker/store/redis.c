@@ -426,7 +426,8 @@ static uint64_t op_waiting(const struct store *st, struct store_slot at)
 static void tell_state(struct redis *s, bool ok, const char *why, const char *remedy)
 {
 	if (ok)
-		log_event(LOG_INFO, "store.ready", F_STR("url", s->config.url));
+		log_event(LOG_INFO, "store.ready", F_STR("url", *s->config.sentinels ? s->config.sentinels : s->config.url),
+			F_STR("at", redis_conn_host(s->conn)));
 	else
 		log_event(LOG_WARN, "store.down", F_STR("why", why), F_STR("remedy", remedy));
 	if (s->config.on_state)
@@ -456,9 +457,9 @@ static void on_ready(void *user, const char *replid)
 	wake_all_slots(s);
 }
 
-static void on_reply(void *user, const redisReply *r)
+static bool on_reply(void *user, redisReply *r)
 {
-	redis_on_reply(user, r);
+	return redis_on_reply(user, r);
 }
 
 /* Newest first, so that putting each item back at the front restores the order. */
@@ -510,7 +511,7 @@ static void on_message(struct redis *s, struct slice key)
 		s->config.wake(s->config.user, name + 1, slash + 1);
 }
 
-static void listener_on_reply(void *user, const redisReply *r)
+static bool listener_on_reply(void *user, redisReply *r)
 {
 	struct redis *s = user;
 
@@ -518,6 +519,7 @@ static void listener_on_reply(void *user, const redisReply *r)
 		s->listener_asked_ms = 0;
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 && slice_is(resp_bytes(r->element[0]), "message"))
 		on_message(s, resp_bytes(r->element[2]));
+	return false;
 }
 
 static void listener_on_ready(void *user, const char *replid)
@@ -674,6 +676,7 @@ static bool copy_strings(struct redis *s)
 	const char **const fields[] = {
 		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
 		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.run, &s->config.state_dir,
+		&s->config.sentinels, &s->config.sentinel_master, &s->config.sentinel_user, &s->config.sentinel_password_file,
 	};
 
 	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {
@@ -712,7 +715,7 @@ static int begin(struct redis *s, bool listens, struct problem *why)
 	s->remember = remember_open(s->config.state_dir, why);
 	if (!s->remember)
 		return -1;
-	s->conn = redis_conn_new(s->loop, &s->config, CONN_COMMANDS, NULL, &conn_events, s, why);
+	s->conn = redis_conn_new(s->loop, &s->config, CONN_COMMANDS, s->channel, &conn_events, s, why);
 	if (!s->conn)
 		return -1;
 	if (listens)

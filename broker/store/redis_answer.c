@@ -34,7 +34,8 @@ static bool starts(const char *text, const char *word)
 /* These say that the server is not what it was when it was checked. */
 static bool needs_new_check(const char *error)
 {
-	static const char *const words[] = {"READONLY", "LOADING", "NOAUTH", "NOPERM", "MASTERDOWN", "ERR Function not found"};
+	static const char *const words[] = {"READONLY", "LOADING", "NOAUTH", "NOPERM", "MASTERDOWN", "NOREPLICAS", "MISCONF",
+		"ERR Function not found", "ERR The user executing the script"};
 
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
 		if (starts(error, words[i]))
@@ -381,6 +382,11 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 		return;
 	}
 	note_waiting(s, b->slot, &h);
+	if (b->lacking) { /* nor is it remembered: what was never acknowledged is not missed */
+		redis_counted(s, b, "lacking");
+		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
+		return;
+	}
 	note_sequence(s, b, &h);
 	redis_counted(s, b, "ok");
 	switch (b->kind) {
@@ -472,20 +478,35 @@ static void complete(struct redis *s, struct batch *b, const redisReply *r)
 	}
 }
 
-void redis_on_reply(struct redis *s, const redisReply *r)
+/* WAIT's reply: how many replicas have it. After an error the server is to be looked at anew. */
+static void on_waited(struct redis *s, struct batch *b, const redisReply *r)
+{
+	b->lacking = r->type != REDIS_REPLY_INTEGER || r->integer < (long long)s->config.replicas;
+	if (b->lacking)
+		log_event(LOG_WARN, "store.lacking", F_STR("function", kind_rows[b->kind].function), F_INT("demanded", s->config.replicas),
+			F_INT("replicas", r->type == REDIS_REPLY_INTEGER ? r->integer : 0), F_STR("error", r->type == REDIS_REPLY_ERROR ? r->str : ""));
+	if (r->type != REDIS_REPLY_INTEGER)
+		redis_conn_fail(s->conn, false, r->type == REDIS_REPLY_ERROR ? r->str : "no answer to WAIT", "Baton connects again and checks the server anew");
+}
+
+bool redis_on_reply(struct redis *s, redisReply *r)
 {
 	struct batch *b = s->sent_first;
 
 	if (!b) {
 		redis_conn_fail(s->conn, false, "an answer that nobody asked for", "see what listens at store.url");
-		return;
+		return false;
 	}
 	if (++b->seen < b->replies) {
+		if (b->waits && b->seen + 1 == b->replies) {
+			b->answer = r;
+			return true;
+		}
 		if (b->kind == KIND_FETCH)
 			fetch_on_reply(s, b, r);
 		else if (r->type == REDIS_REPLY_ERROR && !b->error[0])
 			snprintf(b->error, sizeof b->error, "%s", r->str);
-		return;
+		return false;
 	}
 	s->sent_first = b->next;
 	if (!s->sent_first)
@@ -495,8 +516,11 @@ void redis_on_reply(struct redis *s, const redisReply *r)
 		b->slot->under_way[b->kind]--;
 	if (b->slot)
 		slot_dirty(s, b->slot);
-	complete(s, b, r);
+	if (b->waits)
+		on_waited(s, b, r);
+	complete(s, b, b->waits ? b->answer : r);
 	if (b->fetch && (b->kind == KIND_QUARANTINE))
 		fetch_abandon(s, b); /* its call failed: nobody was answered yet */
 	batch_free(b);
+	return false;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RIGHTS_REMEDY "give store.user all rights of the line in docs/redis.md: ACL SETUSER, then ACL SAVE"
+
 static bool unfit(struct fault *f, const char *why, const char *remedy)
 {
 	snprintf(f->why, sizeof f->why, "%s", why);
@@ -19,11 +21,15 @@ bool check_no_error(const redisReply *r, struct fault *f)
 		return true;
 	snprintf(f->why, sizeof f->why, "redis: %.200s", r->str);
 	if (resp_error_is(r, "NOPERM"))
-		snprintf(f->remedy, sizeof f->remedy, "allow Baton's ACL user: ~* &* +@all -@dangerous +info +config|get +function +fcall");
+		snprintf(f->remedy, sizeof f->remedy, RIGHTS_REMEDY);
 	else if (resp_error_is(r, "NOAUTH") || resp_error_is(r, "WRONGPASS"))
 		snprintf(f->remedy, sizeof f->remedy, "set store.user and store.password_file to what the server expects");
 	else if (resp_error_is(r, "OOM"))
 		snprintf(f->remedy, sizeof f->remedy, "give Redis more memory (maxmemory): Baton's library is not loaded yet and does not fit in");
+	else if (resp_error_is(r, "NOREPLICAS"))
+		snprintf(f->remedy, sizeof f->remedy, "start the replicas that min-replicas-to-write and store.replicas demand, and see INFO replication");
+	else if (resp_error_is(r, "MISCONF"))
+		snprintf(f->remedy, sizeof f->remedy, "Redis cannot write to its disk: see its log");
 	else if (resp_error_is(r, "LOADING"))
 		snprintf(f->remedy, sizeof f->remedy, "wait until Redis has read its append-only file");
 	else
@@ -49,7 +55,7 @@ struct slice info_field(struct slice info, const char *name)
 	return slice_of(NULL, 0);
 }
 
-static bool check_version(const redisReply *r, bool always, struct fault *f)
+static bool check_version(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	struct slice v = info_field(resp_bytes(r), "redis_version");
 	char text[32];
@@ -67,13 +73,13 @@ bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1])
 		&& slice_copy_str(info_field(info, "master_replid"), out, REPLID_BYTES + 1);
 }
 
-static bool check_role(const redisReply *r, bool always, struct fault *f)
+static bool check_role(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	char replid[REPLID_BYTES + 1];
 
 	if (check_replid(r, replid))
 		return true;
-	return unfit(f, "this Redis is not a primary", "point store.url at the primary");
+	return unfit(f, "this Redis is not a primary", "point store.url at the primary; with store.sentinels this ends when they agree on one");
 }
 
 /* CONFIG GET answers name and value. */
@@ -84,7 +90,7 @@ static struct slice config_value(const redisReply *r)
 	return resp_bytes(r->element[1]);
 }
 
-static bool check_policy(const redisReply *r, bool always, struct fault *f)
+static bool check_policy(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	if (slice_is(config_value(r), "noeviction"))
 		return true;
@@ -92,7 +98,7 @@ static bool check_policy(const redisReply *r, bool always, struct fault *f)
 		"redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf");
 }
 
-static bool check_aof(const redisReply *r, bool always, struct fault *f)
+static bool check_aof(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	if (slice_is(config_value(r), "yes"))
 		return true;
@@ -100,24 +106,49 @@ static bool check_aof(const redisReply *r, bool always, struct fault *f)
 		"redis-cli CONFIG SET appendonly yes, and in redis.conf");
 }
 
-static bool check_fsync(const redisReply *r, bool always, struct fault *f)
+static bool check_fsync(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	struct slice v = config_value(r);
 
-	if (slice_is(v, "always") || (!always && slice_is(v, "everysec")))
+	if (slice_is(v, "always") || (!d->fsync_always && slice_is(v, "everysec")))
 		return true;
-	if (always)
+	if (d->fsync_always)
 		return unfit(f, "appendfsync is not always: what was acknowledged could be lost when Redis is killed",
 			"redis-cli CONFIG SET appendfsync always, or store.fsync: everysec if that loss is acceptable");
 	return unfit(f, "appendfsync is neither always nor everysec", "redis-cli CONFIG SET appendfsync everysec");
 }
 
-static bool check_truncated(const redisReply *r, bool always, struct fault *f)
+static bool check_truncated(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	if (slice_is(config_value(r), "no"))
 		return true;
 	return unfit(f, "aof-load-truncated is not no: after a torn write Redis would start with an open MULTI and lose later work",
 		"redis-cli CONFIG SET aof-load-truncated no, and in redis.conf; repair with redis-check-aof --fix before a start");
+}
+
+static unsigned long number(struct slice v)
+{
+	char text[16];
+
+	return slice_copy_str(v, text, sizeof text) ? strtoul(text, NULL, 10) : 0;
+}
+
+static bool check_min_replicas(const redisReply *r, const struct demand *d, struct fault *f)
+{
+	char remedy[sizeof f->remedy];
+
+	if (number(config_value(r)) >= d->replicas)
+		return true;
+	snprintf(remedy, sizeof remedy, "redis-cli CONFIG SET min-replicas-to-write %u, and in redis.conf of each Redis that may become the primary", d->replicas);
+	return unfit(f, "min-replicas-to-write is less than store.replicas: a primary that was cut off would go on taking work", remedy);
+}
+
+static bool check_max_lag(const redisReply *r, const struct demand *d, struct fault *f)
+{
+	if (!d->replicas || number(config_value(r)) > 0)
+		return true;
+	return unfit(f, "min-replicas-max-lag is 0: min-replicas-to-write is not kept to, and store.replicas demands it",
+		"redis-cli CONFIG SET min-replicas-max-lag 10, and in redis.conf");
 }
 
 const struct check redis_checks[] = {
@@ -127,8 +158,23 @@ const struct check redis_checks[] = {
 	{{"CONFIG", "GET", "appendonly"}, check_aof},
 	{{"CONFIG", "GET", "appendfsync"}, check_fsync},
 	{{"CONFIG", "GET", "aof-load-truncated"}, check_truncated},
+	{{"CONFIG", "GET", "min-replicas-to-write"}, check_min_replicas},
+	{{"CONFIG", "GET", "min-replicas-max-lag"}, check_max_lag},
 };
 const size_t redis_checks_n = sizeof redis_checks / sizeof redis_checks[0];
+
+bool check_rights(const redisReply *r, struct fault *f)
+{
+	char why[sizeof f->why];
+	struct slice missing = resp_bytes(r);
+
+	if (!check_no_error(r, f))
+		return false;
+	if (!missing.n && r->type == REDIS_REPLY_STRING)
+		return true;
+	snprintf(why, sizeof why, "store.user lacks %.*s", missing.n < 200 ? (int)missing.n : 200, missing.n ? (const char *)missing.p : "");
+	return unfit(f, why, RIGHTS_REMEDY);
+}
 
 /* The value after `name` in an array of names and values. */
 static const redisReply *pair_value(const redisReply *r, const char *name)

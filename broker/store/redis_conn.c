@@ -1,10 +1,10 @@
 /* How does one worker stay connected to Redis? See redis_conn.h.
  *
- *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> JOINING ──> READY
+ *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> PROVING ──> JOINING ──> READY
  *        ↑                    │            │            │           │           │          │
  *        └── broken, timed out, unfit ─────┴────────────┴───────────┴───────────┴──────────┘
  *
- * A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
+ * With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
 #include "store/redis_conn.h"
 
 #include <stdio.h>
@@ -15,15 +15,19 @@
 #include "base/secret.h"
 #include "net/stream.h"
 #include "store/redis_checks.h"
+#include "store/redis_remedy.h"
 #include "store/redis_url.h"
 #include "store/seal_keys.h"
+#include "store/sentinel.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 5000
 #define WRITE_CAP (96u << 20)
 #define PASSWORD_MAX 4096
 
-enum conn_state { CONN_WAITING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_JOINING, CONN_READY };
+enum conn_state {
+	CONN_WAITING, CONN_ASKING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_JOINING, CONN_READY
+};
 
 struct conn {
 	enum conn_state state;
@@ -33,7 +37,8 @@ struct conn {
 	const char *channel;
 	struct conn_events ev;
 	void *user;
-	struct redis_url url;
+	struct redis_url url;     /* with sentinels: of the primary that was named last */
+	struct sentinel *sentinel; /* NULL: store.url says where */
 	struct stream *stream;
 	struct resp_reader *reader;
 	struct loop_timer *timer; /* backoff, or the state's time-out */
@@ -52,7 +57,7 @@ static void greet(struct conn *c);
 
 static void set_state(struct conn *c, enum conn_state to)
 {
-	static const char *const name[] = {"waiting", "opening", "greeting", "checking", "loading", "joining", "ready"};
+	static const char *const name[] = {"waiting", "asking", "opening", "greeting", "checking", "loading", "proving", "joining", "ready"};
 
 	c->state = to;
 	c->expect = c->asked = 0;
@@ -76,6 +81,7 @@ static void down(struct conn *c)
 {
 	struct fault f = c->fault;
 
+	sentinel_stop(c->sentinel);
 	stream_close(c->stream);
 	c->stream = NULL;
 	resp_reader_free(c->reader);
@@ -103,7 +109,7 @@ void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *re
 
 static void broken(struct conn *c, const char *why)
 {
-	redis_conn_fail(c, false, why, "see that Redis runs and can be reached");
+	redis_conn_fail(c, false, why, redis_remedy(why));
 }
 
 static void unfit(struct conn *c, const struct fault *f)
@@ -148,9 +154,9 @@ static void ready(struct conn *c)
 /* Nodes on one Redis have the same sealing keys, or one would quarantine what another accepted; and names of their own. */
 static void join(struct conn *c)
 {
-	static const char prefix[] = "baton:node:";
+	static const char prefix[] = "{/}:node:";
 	char prints[SEAL_KEYS_MAX][SEAL_PRINT_TEXT + 1], name[sizeof prefix + 255];
-	struct slice argv[6 + SEAL_KEYS_MAX] = {SLICE_LIT("FCALL"), SLICE_LIT(STORE_LIBRARY_NAME "_join"), SLICE_LIT("2"), SLICE_LIT("baton:seal"), [5] = slice_str(c->config->run)};
+	struct slice argv[6 + SEAL_KEYS_MAX] = {SLICE_LIT("FCALL"), SLICE_LIT(STORE_LIBRARY_NAME "_join"), SLICE_LIT("2"), SLICE_LIT("{/}:seal"), [5] = slice_str(c->config->run)};
 	const struct seal_keys *k = c->config->keys;
 
 	set_state(c, CONN_JOINING);
@@ -180,6 +186,26 @@ static void on_joined(struct conn *c, const redisReply *r)
 	ready(c);
 }
 
+/* ---- PROVING ---- */
+
+/* A command that is refused in the middle of a Function would leave half a change: no right may be missing. Whether the server takes writes at
+ * all is seen by it as well. */
+static void prove(struct conn *c)
+{
+	set_state(c, CONN_PROVING);
+	ask(c, (const struct slice[]){SLICE_LIT("FCALL"), SLICE_LIT("baton2_rights"), SLICE_LIT("0"), slice_str(c->channel)}, 4);
+}
+
+static void on_proved(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (check_rights(r, &f))
+		join(c);
+	else
+		unfit(c, &f);
+}
+
 /* ---- LOADING ---- */
 
 /* First a look: loading is refused while memory is full, and then a library that is there must do. */
@@ -207,7 +233,7 @@ static void on_listed(struct conn *c, const redisReply *r)
 	if (r->type == REDIS_REPLY_ARRAY && r->elements == 0)
 		load_library(c);
 	else if (check_library(r, &f))
-		join(c);
+		prove(c);
 	else
 		unfit(c, &f);
 }
@@ -219,7 +245,7 @@ static void on_loaded(struct conn *c, const redisReply *r)
 	if (r->type == REDIS_REPLY_ERROR && strstr(r->str, "already exists"))
 		list_library(c); /* another worker was faster */
 	else if (check_no_error(r, &f))
-		join(c);
+		prove(c);
 	else
 		unfit(c, &f);
 }
@@ -236,9 +262,10 @@ static void check(struct conn *c)
 
 static void on_checked(struct conn *c, const redisReply *r)
 {
+	const struct demand demand = {c->config->fsync_always, c->config->replicas};
 	struct fault f;
 
-	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, c->config->fsync_always, &f)) {
+	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, &demand, &f)) {
 		unfit(c, &f);
 		return;
 	}
@@ -313,8 +340,11 @@ static void on_greeted(struct conn *c, const redisReply *r)
 
 /* ---- the stream ---- */
 
-static void on_reply(struct conn *c, const redisReply *r)
+/* Takes r. */
+static void on_reply(struct conn *c, redisReply *r)
 {
+	bool taken = false;
+
 	switch (c->state) {
 	case CONN_GREETING:
 		on_greeted(c, r);
@@ -325,15 +355,20 @@ static void on_reply(struct conn *c, const redisReply *r)
 	case CONN_LOADING:
 		(c->listing ? on_listed : on_loaded)(c, r);
 		break;
+	case CONN_PROVING:
+		on_proved(c, r);
+		break;
 	case CONN_JOINING:
 		on_joined(c, r);
 		break;
 	case CONN_READY:
-		c->ev.on_reply(c->user, r);
+		taken = c->ev.on_reply(c->user, r);
 		break;
 	default:
 		break;
 	}
+	if (!taken)
+		freeReplyObject(r);
 }
 
 static void on_open(void *user)
@@ -355,10 +390,8 @@ static long on_data(void *user, struct slice bytes)
 	c->reading = true;
 	if (resp_reader_feed(c->reader, bytes) != 0)
 		broken(c, "the server's answer breaks RESP or a size limit");
-	while (!c->failed && (r = resp_reader_next(c->reader))) {
+	while (!c->failed && (r = resp_reader_next(c->reader)))
 		on_reply(c, r);
-		freeReplyObject(r);
-	}
 	if (!c->failed && resp_reader_broken(c->reader))
 		broken(c, "the server's answer is not RESP");
 	c->reading = false;
@@ -398,12 +431,39 @@ static void open_now(struct conn *c)
 		broken(c, "out of memory");
 }
 
+/* ---- ASKING ---- */
+
+static void on_primary(void *user, const struct redis_url *at)
+{
+	struct conn *c = user;
+
+	c->url = *at;
+	open_now(c);
+}
+
+static void on_nobody(void *user, const char *why, const char *remedy)
+{
+	redis_conn_fail(user, false, why, remedy);
+}
+
+static const struct sentinel_events sentinel_events = {on_primary, on_nobody};
+
+static void begin(struct conn *c)
+{
+	if (!c->sentinel) {
+		open_now(c);
+		return;
+	}
+	set_state(c, CONN_ASKING);
+	sentinel_ask(c->sentinel);
+}
+
 static void on_timer(void *arg)
 {
 	struct conn *c = arg;
 
 	if (c->state == CONN_WAITING)
-		open_now(c);
+		begin(c);
 	else
 		broken(c, "Redis did not answer in time while connecting");
 }
@@ -421,8 +481,14 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *con
 		problem_set(why, "out of memory");
 		goto out;
 	}
-	if (redis_url_parse(config->url, &c->url, why) != 0)
+	if (*config->sentinels) {
+		c->sentinel = sentinel_new(l, config, &sentinel_events, c, why);
+		if (!c->sentinel)
+			goto out;
+	} else if (redis_url_parse(config->url, &c->url, why) != 0) {
+		problem_prefix(why, "store.url");
 		goto out;
+	}
 	loop_timer_set(c->timer, 0);
 	return c;
 out:
@@ -437,6 +503,7 @@ void redis_conn_free(struct conn *c)
 	if (c->stream)
 		stream_close(c->stream);
 	resp_reader_free(c->reader);
+	sentinel_free(c->sentinel);
 	loop_timer_free(c->timer);
 	free(c);
 }
@@ -444,6 +511,11 @@ void redis_conn_free(struct conn *c)
 bool redis_conn_ready(const struct conn *c)
 {
 	return c && c->state == CONN_READY && !c->failed;
+}
+
+const char *redis_conn_host(const struct conn *c)
+{
+	return c->url.host;
 }
 
 struct buf *redis_conn_out(struct conn *c)

@@ -40,6 +40,7 @@ struct kind_row {
 	unsigned width;     /* bytes of an item's request */
 	unsigned max;       /* items a call */
 	bool opens;         /* the Function may answer 'O' */
+	bool tells;         /* its answer tells somebody of a change that must last: with store.replicas it waits for them */
 };
 extern const struct kind_row kind_rows[KINDS];
 
@@ -99,6 +100,9 @@ struct batch {
 	bool inlined;             /* bodies as arguments, because memory is full */
 	int64_t sent_ms;
 	char error[128];          /* of an inner reply */
+	bool waits;               /* the last reply is WAIT's; the one before it is kept until then */
+	bool lacking;             /* too few replicas have it: the outcome is unknown */
+	redisReply *answer;
 	struct fetch *fetch;
 };
 
@@ -106,7 +110,7 @@ struct redis {
 	struct store base;        /* first */
 	struct loop *loop;
 	struct store_redis_config config;
-	char *strings[9];         /* copies of the configuration's */
+	char *strings[13];        /* copies of the configuration's */
 	char *channel;
 	struct conn *conn, *listener;
 	int64_t listener_asked_ms; /* when the PING went out that it has not answered; 0 = none */
@@ -178,7 +182,7 @@ void batch_abandon(struct redis *s, struct batch *b);
 void redis_open_slot(struct redis *s, struct slot *slot);
 
 /* redis_answer.c */
-void redis_on_reply(struct redis *s, const redisReply *r);
+bool redis_on_reply(struct redis *s, redisReply *r); /* true: r was taken */
 void redis_counted(struct redis *s, const struct batch *b, const char *result);
 
 /* redis_fetch.c */

@@ -1,6 +1,6 @@
 /* How do queued items become Function calls? At the tick's tail, one call for all of one kind in one slot: at most 256 items and 1 MiB
  * of blobs, several calls one behind the other. Blobs travel beside the call by MSET in the same MULTI, never through Lua, but when
- * Redis is out of memory and only allow-oom Functions may still write. */
+ * Redis is out of memory and only allow-oom Functions may still write. With store.replicas a WAIT follows. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,24 +8,24 @@
 #include "store/redis_priv.h"
 
 const struct kind_row kind_rows[KINDS] = {
-	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true},
-	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false},
-	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false},
-	[KIND_FINISH] = {"baton2_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false},
-	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false},
-	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true},
-	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false},
-	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false},
-	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false},
-	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true},
-	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true},
-	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false},
-	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false},
-	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true},
-	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false},
-	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true},
-	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false},
-	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false},
+	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true},
+	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false},
+	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false},
+	[KIND_FINISH] = {"baton2_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false, true},
+	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, true},
+	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true, false},
+	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false},
+	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false},
+	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false},
+	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true, false},
+	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true, true},
+	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false, false},
+	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false, true},
+	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true},
+	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false},
+	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, true},
+	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false},
+	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false},
 };
 
 #define ARGV_MAX (24 + 2 * BATCH_ITEMS)
@@ -56,6 +56,8 @@ void batch_free(struct batch *b)
 	if (!b)
 		return;
 	fetch_free(b->fetch);
+	if (b->answer)
+		freeReplyObject(b->answer);
 	free(b);
 }
 
@@ -254,6 +256,23 @@ static bool any_beside(const struct batch *b)
 	return false;
 }
 
+/* WAIT counts whatever this connection was answered before it, also what others wrote: a repeat waits for the first one's replicas. It holds up
+ * the connection, so that its time must leave the call some. */
+static bool write_wait(struct redis *s, struct batch *b, struct buf *out)
+{
+	char n[16], ms[24];
+
+	bool asks_only = b->kind == KIND_ROUTE && !b->items.first->request[0];
+
+	b->waits = kind_rows[b->kind].tells && !asks_only && s->config.replicas > 0;
+	if (!b->waits)
+		return true;
+	b->replies++;
+	snprintf(n, sizeof n, "%u", s->config.replicas);
+	snprintf(ms, sizeof ms, "%lld", (long long)s->config.timeout_ms / 2);
+	return resp_put(out, (const struct slice[]){SLICE_LIT("WAIT"), slice_str(n), slice_str(ms)}, 3);
+}
+
 static bool write_function(struct redis *s, struct batch *b, struct buf *out)
 {
 	struct call c = {.s = s, .b = b};
@@ -279,7 +298,7 @@ static bool write_function(struct redis *s, struct batch *b, struct buf *out)
 	ok = ok && put(&c, out);
 	if (b->exec)
 		ok = ok && resp_put(out, &SLICE_LIT("EXEC"), 1);
-	return ok;
+	return ok && write_wait(s, b, out);
 }
 
 static bool write_batch(struct redis *s, struct batch *b, struct buf *out)
@@ -314,6 +333,7 @@ bool batch_send(struct redis *s, struct batch *b)
 		return false;
 	b->seen = 0;
 	b->error[0] = '\0';
+	b->lacking = false;
 	b->sent_ms = s->now_ms = clock_mono_ms();
 	if (!write_batch(s, b, out)) {
 		redis_conn_fail(s->conn, false, "out of memory", "see the limits of this process");

@@ -31,7 +31,7 @@ static int parse_db(char *rest, struct redis_url *out, struct problem *why)
 		db = slash[1] ? number(slash + 1, 65535) : 0;
 	}
 	if (db < 0)
-		return problem_set(why, "store.url: after the port only /<database number> may follow");
+		return problem_set(why, "after the port only /<database number> may follow");
 	out->db = (int)db;
 	return 0;
 }
@@ -45,7 +45,7 @@ static int parse_port(char *colon, struct redis_url *out, struct problem *why)
 		port = number(colon + 1, 65535);
 	}
 	if (port < 1)
-		return problem_set(why, "store.url: the port is not a number from 1 to 65535");
+		return problem_set(why, "the port is not a number from 1 to 65535");
 	out->port = (int)port;
 	return 0;
 }
@@ -55,16 +55,16 @@ static int parse_tcp(const char *text, struct redis_url *out, struct problem *wh
 	char rest[320], *host = rest, *end;
 
 	if (!slice_copy_str(slice_str(text), rest, sizeof rest))
-		return problem_set(why, "store.url: too long");
+		return problem_set(why, "too long");
 	if (strchr(rest, '@'))
-		return problem_set(why, "store.url: no user or password may stand in it; use store.user and store.password_file");
+		return problem_set(why, "no user or password may stand in it; use store.user and store.password_file");
 	if (parse_db(rest, out, why) != 0)
 		return -1;
 	if (rest[0] == '[') {
 		host = rest + 1;
 		end = strchr(host, ']');
 		if (!end || (end[1] && end[1] != ':'))
-			return problem_set(why, "store.url: an IPv6 address is written [address] or [address]:port");
+			return problem_set(why, "an IPv6 address is written [address] or [address]:port");
 		*end++ = '\0';
 		if (parse_port(*end ? end : NULL, out, why) != 0)
 			return -1;
@@ -72,7 +72,7 @@ static int parse_tcp(const char *text, struct redis_url *out, struct problem *wh
 		return -1;
 	}
 	if (!*host || !slice_copy_str(slice_str(host), out->host, sizeof out->host))
-		return problem_set(why, "store.url: the host is missing or too long");
+		return problem_set(why, "the host is missing or too long");
 	return 0;
 }
 
@@ -81,7 +81,7 @@ int redis_url_parse(const char *text, struct redis_url *out, struct problem *why
 	*out = (struct redis_url){0};
 	if (strncmp(text, "unix://", 7) == 0) {
 		if (text[7] != '/' || !slice_copy_str(slice_str(text + 7), out->unix_path, sizeof out->unix_path))
-			return problem_set(why, "store.url: unix:// takes an absolute path of at most 107 bytes");
+			return problem_set(why, "unix:// takes an absolute path of at most 107 bytes");
 		return 0;
 	}
 	if (strncmp(text, "rediss://", 9) == 0) {
@@ -90,5 +90,5 @@ int redis_url_parse(const char *text, struct redis_url *out, struct problem *why
 	}
 	if (strncmp(text, "redis://", 8) == 0)
 		return parse_tcp(text + 8, out, why);
-	return problem_set(why, "store.url: it must start with redis://, rediss:// or unix://");
+	return problem_set(why, "it must start with redis://, rediss:// or unix://");
 }

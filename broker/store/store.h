@@ -357,11 +357,15 @@ struct store *store_memory_new(const struct store_memory_config *c);
 struct loop;
 struct store_redis_config {
 	const char *url;           /* redis://host[:port][/db], rediss://..., unix:///path; no password in it */
+	const char *sentinels;     /* instead of url: 1..16 urls of sentinels, all redis:// or all rediss://, with commas between; "" = none */
+	const char *sentinel_master; /* the name of the primary there */
+	const char *sentinel_user, *sentinel_password_file; /* "" = none */
 	const char *password_file; /* "" = none */
 	const char *acl_user;      /* "" = default */
 	const char *ca_file, *cert_file, *key_file; /* rediss */
 	int64_t timeout_ms;        /* of one call; then its items are answered UNAVAILABLE and the connection is made anew */
 	bool fsync_always;         /* demanded of the server; everysec is accepted only when this is false */
+	uint32_t replicas;         /* so many must have a change before it is answered; else it is UNAVAILABLE. min-replicas-to-write is demanded */
 	const struct seal_keys *keys;
 	struct store_slot_limits limits;
 	const char *node;          /* its name: when another node that is connected has the same one, the log says so */

@@ -33,7 +33,7 @@ test('What one node accepts is delivered by another one at once: it is woken', a
   const [planner, worker] = [await agent(a, 'planner'), await agent(b, 'worker')]
   const s = await worker.subscribe({ routes: ['woken'] })
   assert.equal(s.granted.node, b.name)
-  const run = (await cluster.redis.call('GET', `baton:node:${b.name}`)).toString()
+  const run = (await cluster.redis.call('GET', `{/}:node:${b.name}`)).toString()
   await until('that node to wait for work', async () => (await cluster.redis.call('HGET', '{acme/woken}:m', 'arm'))?.includes(run))
   const ear = await new Redis(cluster.redis.socket).connect()
   const heard = []
@@ -51,7 +51,7 @@ test('What one node accepts is delivered by another one at once: it is woken', a
 })
 
 test('A node whose ear for the others died without a word notices, and listens again', async () => {
-  const run = (await cluster.redis.call('GET', `baton:node:${b.name}`)).toString()
+  const run = (await cluster.redis.call('GET', `{/}:node:${b.name}`)).toString()
   const ears = async () => (await cluster.redis.call('PUBSUB', 'NUMSUB', `baton:wake:${run}`))[1]
   await until('it to listen', async () => await ears() === 1)
   b.toStore.forget()

@@ -1,7 +1,8 @@
 /* Can a server that is no honest Redis hurt a node? The whole backend runs here over a connection that the input plays. 'p' in front: the rest
  * is RESP alone, read whole and in pieces. Else it is a script: bytes are what the server sends; 0xfe and a letter is something that
- * happens: a call, a lost connection, time (0xfe twice is that byte). With '+' in front the server has already greeted well. Each call is answered
- * exactly once, whatever comes. Blobs are not sealed here, or no answer would get past that; what seals is fuzz_stored's. */
+ * happens: a call, a lost connection, time, from now on a WAIT behind each change (0xfe twice is that byte). With '+' in front the server has
+ * already greeted well. Each call is answered exactly once, whatever comes. Blobs are not sealed here, or no answer would get past that; what
+ * seals is fuzz_stored's. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -244,7 +245,8 @@ static const char greeting[] =
 	"$69\r\nrole:master\r\nmaster_replid:0123456789012345678901234567890123456789\r\n\r\n"
 	CONFIG("16\r\nmaxmemory-policy", "10\r\nnoeviction") CONFIG("10\r\nappendonly", "3\r\nyes")
 	CONFIG("11\r\nappendfsync", "6\r\nalways") CONFIG("18\r\naof-load-truncated", "2\r\nno")
-	"*0\r\n+baton1\r\n:1\r\n";
+	CONFIG("21\r\nmin-replicas-to-write", "1\r\n1") CONFIG("20\r\nmin-replicas-max-lag", "2\r\n10")
+	"*0\r\n+baton1\r\n$0\r\n\r\n:1\r\n";
 static const char subscribed[] = "*3\r\n$9\r\nsubscribe\r\n$13\r\nbaton:wake:n1\r\n:1\r\n";
 
 /* The connection that is open for the one or the other. */
@@ -353,6 +355,7 @@ static void happen(struct script *x, uint8_t what)
 	case 'M': x->to_listener = false; break;
 	case '!': x->greeted = true; lose(x); break;
 	case '?': x->greeted = false; lose(x); break;
+	case 'w': x->redis->config.replicas = 1; break;
 	case 't': run_timers(); connect_all(x); break;
 	case ';': run_tails(); break;
 	default: ask(x, what);

@@ -19,6 +19,8 @@
 #include "store/private_priv.h"
 #include "store/record.h"
 #include "store/redis_checks.h"
+#include "store/redis_remedy.h"
+#include "store/sentinel.h"
 #include "store/redis_codec.h"
 #include "store/redis_url.h"
 #include "store/remember.h"
@@ -405,18 +407,68 @@ static void replid_is_exact(void **state)
 static void versions(void **state)
 {
 	char seven[] = "redis_version:7.0.15\r\n", twelve[] = "redis_version:12.1\r\n", six[] = "redis_version:6.2.7\r\n", none[] = "x:y\r\n";
+	const struct demand none_less = {true, 0};
 	redisReply r = text_reply(seven);
 	struct fault f;
 
-	assert_true(redis_checks[0].ok(&r, true, &f));
+	assert_true(redis_checks[0].ok(&r, &none_less, &f));
 	r = text_reply(twelve);
-	assert_true(redis_checks[0].ok(&r, true, &f));
+	assert_true(redis_checks[0].ok(&r, &none_less, &f));
 	r = text_reply(six);
-	assert_false(redis_checks[0].ok(&r, true, &f));
+	assert_false(redis_checks[0].ok(&r, &none_less, &f));
 	assert_true(f.remedy[0] != '\0');
 	r = text_reply(none);
-	assert_false(redis_checks[0].ok(&r, true, &f));
-	assert_false(redis_checks[0].ok(NULL, true, &f));
+	assert_false(redis_checks[0].ok(&r, &none_less, &f));
+	assert_false(redis_checks[0].ok(NULL, &none_less, &f));
+}
+
+static void broken_connections(void **state)
+{
+	static const char *const rows[][2] = {
+		{"TLS: certificate: hostname mismatch", "store.url"}, {"TLS: certificate: self-signed certificate in certificate chain", "store.ca"},
+		{"TLS: tlsv13 alert certificate required", "store.cert"}, {"TLS: /etc/x.key: the key cannot be used", "store.key"},
+		{"TLS: wrong version number", "store.url"}, {"closed by the server", "store.url"}, {"", "store.url"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (!strstr(redis_remedy(rows[i][0]), rows[i][1]))
+			fail_msg("%s: %s", rows[i][0], redis_remedy(rows[i][0]));
+}
+
+static const char *address(struct resp_reader *reader, const char *answer, struct redis_url *u)
+{
+	redisReply *r;
+	const char *why;
+
+	assert_int_equal(resp_reader_feed(reader, slice_str(answer)), 0);
+	r = resp_reader_next(reader);
+	assert_non_null(r);
+	why = sentinel_address(r, u);
+	freeReplyObject(r);
+	return why;
+}
+
+static void sentinels(void **state)
+{
+	static const char *const bad[] = {
+		"*-1\r\n", "$-1\r\n", "*0\r\n", "+OK\r\n", ":1\r\n", "-NOAUTH Authentication required.\r\n", "-ERR unknown command\r\n",
+		"*1\r\n$4\r\nhost\r\n", "*3\r\n$4\r\nhost\r\n$1\r\n1\r\n$1\r\n1\r\n", "*2\r\n$4\r\nhost\r\n$1\r\n0\r\n", "*2\r\n$4\r\nhost\r\n$5\r\n65536\r\n",
+		"*2\r\n$4\r\nhost\r\n$4\r\n637x\r\n", "*2\r\n$4\r\nhost\r\n$2\r\n-1\r\n", "*2\r\n$4\r\nhost\r\n$9\r\n000000001\r\n", "*2\r\n$0\r\n\r\n$4\r\n6379\r\n",
+		"*2\r\n$4\r\nh st\r\n$4\r\n6379\r\n", "*2\r\n$4\r\nh@st\r\n$4\r\n6379\r\n", "*2\r\n*0\r\n$4\r\n6379\r\n",
+	};
+	struct resp_reader *reader = resp_reader_new();
+	struct redis_url u = {.tls = true};
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		if (!address(reader, bad[i], &u))
+			fail_msg("taken: %s", bad[i]);
+	assert_null(address(reader, "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6380\r\n", &u));
+	assert_string_equal(u.host, "127.0.0.1");
+	assert_int_equal(u.port, 6380);
+	assert_true(u.tls);
+	assert_null(address(reader, "*2\r\n$7\r\n2001::1\r\n$5\r\n65535\r\n", &u));
+	assert_string_equal(u.host, "2001::1");
+	resp_reader_free(reader);
 }
 
 /* ---- what a node remembers ---- */
@@ -541,6 +593,8 @@ int main(void)
 		cmocka_unit_test(urls),
 		cmocka_unit_test(replid_is_exact),
 		cmocka_unit_test(versions),
+		cmocka_unit_test(broken_connections),
+		cmocka_unit_test(sentinels),
 		cmocka_unit_test(remembers),
 		cmocka_unit_test(repair_copies),
 	};

@@ -62,6 +62,7 @@ export class Broker {
     Object.assign(this, { fsync, asan, wrap, env, as, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
     this.profiles = profiles || { [ROUTE]: profile(ROUTE) }
     this.agents = {}
+    this.node = 'test-node'
   }
 
   path (...p) { return path.join(this.dir, ...p) }
@@ -78,6 +79,18 @@ export class Broker {
     }))
     this.issuer = await new StaticIssuer(this.path('static.jwks')).make()
     if (this.idpOf) this.idp = await this.idpOf(this)
+    return this.settle()
+  }
+
+  // Another node of the same deployment: the same peers, issuer and profiles, a folder and ports of its own.
+  async twin (node, opts = {}) {
+    const t = new Broker({ profiles: this.profiles, fsync: this.fsync, agents: this.agentRows, workers: this.workers, ...opts })
+    for (const k of ['acme', 'globex', 'serverCa', 'server', 'leaves', 'issuer']) t[k] = this[k]
+    t.node = node
+    return t.settle()
+  }
+
+  async settle () {
     this.port = await freePort()
     this.metricsPort = await freePort()
     this.addr = `127.0.0.1:${this.port}`
@@ -105,7 +118,7 @@ export class Broker {
       return `  - {name: ${a.name}, tenant: ${a.tenant}, id: "spiffe://${a.tenant}.example/${a.name}", call: ${routes(a.call)}, serve: ${routes(a.serve)}}`
     })
     return `version: 1
-node: test-node
+node: ${this.node}
 state_dir: ${q(this.path('state'))}
 workers: ${this.workers}
 listen:

@@ -1,0 +1,8 @@
+/* What is to be done when the connection to Redis breaks? Words, by what broke it. */
+#ifndef BATON_STORE_REDIS_REMEDY_H
+#define BATON_STORE_REDIS_REMEDY_H
+
+/* Never NULL, static; names the key of the configuration where there is one. why: what net/stream.h said. */
+const char *redis_remedy(const char *why);
+
+#endif
