@@ -139,7 +139,8 @@ static bool check_min_replicas(const redisReply *r, const struct demand *d, stru
 
 	if (number(config_value(r)) >= d->replicas)
 		return true;
-	snprintf(remedy, sizeof remedy, "redis-cli CONFIG SET min-replicas-to-write %u, and in redis.conf of each Redis that may become the primary", d->replicas);
+	snprintf(remedy, sizeof remedy, "redis-cli CONFIG SET min-replicas-to-write %u, and in redis.conf of each Redis that may become the primary",
+		d->replicas);
 	return unfit(f, "min-replicas-to-write is less than store.replicas: a primary that was cut off would go on taking work", remedy);
 }
 
