@@ -85,10 +85,11 @@ test('rediss: handoffs go through a Redis with TLS, client certificates and a us
 test('rediss: a node hears at once, by the channels of docs/redis.md, of work that another one accepted', async () => {
   const s = await worker2.subscribe()
   const counted = async () => Number((await second.http('/metrics')).body.match(/^baton_store_calls_total\{function="lease",result="ok"\} (\d+)/m)?.[1] || 0)
+  const run = (await server.call('GET', '{/}:node:second')).toString()
   const armed = () => server.call('HGET', `{acme/${ROUTE}}:m`, 'arm')
-  await until('the node to wait', async () => (await armed())?.includes('second') && await counted())
+  await until('the node to wait', async () => (await armed())?.includes(run) && await counted())
   const heard = await server.with(async (r) => {
-    r.call('SUBSCRIBE', 'baton:wake:second')
+    r.call('SUBSCRIBE', `baton:wake:${run}`)
     const said = new Promise((done) => { r.waiting.push({ yes: done, no: done }) })
     await planner.submit()
     return said

@@ -118,7 +118,7 @@ test('sentinel: one that names a replica, or nobody, is not believed: nothing is
     liar.says = one.port
     assert.equal(await up, 'ready')
     const { handoff_id } = await until('new work to be taken', () => p.submit())
-    await until('the replica to have it', async () => Number(await two.call('HLEN', `${SLOT}s`)) === 2)
+    await until('the replica to have it', async () => Number(await two.call('HLEN', `${SLOT}s`)) === 3)
     liar.says = two.port
     await two.call('REPLICAOF', 'NO', 'ONE')
     await one.call('REPLICAOF', '127.0.0.1', two.port) // its clients stay connected
