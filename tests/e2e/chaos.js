@@ -1,10 +1,17 @@
 // One run of chaos, as tests/chaos asks for it.
 import { parseArgs } from 'node:util'
-import { chaos } from './lib/chaos.js'
+import { chaos, FAULTS } from './lib/chaos.js'
 
 const number = (short) => ({ type: 'string', default: String(short) })
-const { values } = parseArgs({ options: { seconds: number(60), nodes: number(3), seed: number(Date.now() % 1000000), json: { type: 'boolean' } } })
-const { json, ...options } = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, k === 'json' ? v : Number(v)]))
+const { values } = parseArgs({ options: { seconds: number(60), nodes: number(3), seed: number(Date.now() % 1000000), only: { type: 'string' }, json: { type: 'boolean' } } })
+const { json, only, ...numbers } = values
+const options = Object.fromEntries(Object.entries(numbers).map(([k, v]) => [k, Number(v)]))
+if (only) options.only = only.split(',')
+for (const name of options.only || []) {
+  if (FAULTS[name]) continue
+  console.error(`tests/chaos: --only ${name}: the faults are ${Object.keys(FAULTS).join(' ')}`)
+  process.exit(64)
+}
 const say = json ? () => {} : console.log
 
 say(`# ${options.seconds} s, ${options.nodes} nodes, --seed ${options.seed}`)

@@ -105,7 +105,7 @@ test('E8 a replay after a broker restart is refused; what was acknowledged is de
   await doAll([first.handoff_id])
 })
 
-test('E8 nor after the broker and its Redis were killed', async () => {
+test('E8 attack 34: nor after the broker and its Redis were killed', async () => {
   const all = []
   for (let i = 0; i < 10; i++) { const bytes = bytesOf(); all.push([bytes, (await send(bytes)).handoff_id]) }
   await b.crash()

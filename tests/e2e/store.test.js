@@ -60,7 +60,7 @@ test('R-5 a task planted in the place of a sealed one is quarantined', async () 
   await quarantined('plant', [handoff_id])
 })
 
-test('R-5 one flipped bit is quarantined', async () => {
+test('R-5 attack 34: one flipped bit is quarantined', async () => {
   const { handoff_id } = await send('flip')
   await b.redis(async (r) => {
     const [key] = await blobs(r, 'flip')

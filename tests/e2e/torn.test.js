@@ -109,7 +109,7 @@ async function nothingByHalf (route) {
 }
 
 for (const [where, route, place] of places) {
-  test(`The log torn ${where} of a transaction that nobody was told of: nothing else is lost at the first start, nor what came then at the second`, async () => {
+  test(`attack 34: the log torn ${where} of a transaction that nobody was told of: nothing else is lost at the first start, nor what came then at the second`, async () => {
     const kept = []
     await takesNew(route)
     for (let i = 0; i < 3; i++) { const bytes = bytesOf(route); kept.push({ bytes, id: (await send(bytes)).handoff_id }) }
@@ -199,7 +199,7 @@ async function toldOf (route, lost) {
 }
 const pauses = (route) => b.audit().filter((r) => r.event === 'route.paused' && r.route === route)
 
-test('E8 T7 a log cut deeper, acknowledged work gone: no replay gets in, no fence comes twice, nothing is there by half, how much is gone is said', async () => {
+test('E8 T7 attack 34: a log cut deeper, acknowledged work gone: no replay gets in, no fence comes twice, nothing is there by half, how much is gone is said', async () => {
   const w = await work('deep', MAX_LOST)
   await b.crash()
   fs.truncateSync(aof(), w.size + 57)
@@ -211,7 +211,7 @@ test('E8 T7 a log cut deeper, acknowledged work gone: no replay gets in, no fenc
   assert.equal((await planner.get(w.keptId)).state, 'HANDOFF_STATE_COMPLETED')
 }, 60000)
 
-test('A log damaged in the middle is cut there and a copy of it is kept; what stood behind is gone as if cut', async () => {
+test('attack 34: a log damaged in the middle is cut there and a copy of it is kept; what stood behind is gone as if cut', async () => {
   const w = await work('damaged', MAX_LOST)
   await b.crash()
   const whole = fs.readFileSync(aof())

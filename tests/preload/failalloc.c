@@ -4,19 +4,17 @@
  * page is a file, named by BATON_FAILALLOC; all is as ever when there is none, and in every other program. */
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-#include <unwind.h>
 
-#define FRAMES 32
+#include "page.h"
+#include "stack.h"
+
 #define OURS 3            /* frames of this file on top */
 #define SITES (1u << 16)
 #define BOOT_BYTES 8192   /* for what dlsym() asks for while it looks for the real malloc */
@@ -98,21 +96,11 @@ static int find_own(struct dl_phdr_info *o, size_t size, void *arg)
 
 __attribute__((constructor)) static void open_page(void)
 {
-	const char *path = getenv("BATON_FAILALLOC");
-	int fd;
-
 	if (!real_malloc)
 		find_real();
-	if (!path || strcmp(program_invocation_short_name, "batond") != 0)
-		return;
-	dl_iterate_phdr(find_own, NULL);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (page == MAP_FAILED)
-		page = NULL;
+	page = page_open("BATON_FAILALLOC", sizeof *page);
+	if (page)
+		dl_iterate_phdr(find_own, NULL);
 }
 
 static struct site *find_site(uint64_t hash)
@@ -151,43 +139,9 @@ static int new_site(uint64_t own, uint64_t all)
 	return fail;
 }
 
-struct stack {
-	void *frames[FRAMES];
-	int n, skip;
-};
-
-static _Unwind_Reason_Code note_frame(struct _Unwind_Context *c, void *arg)
-{
-	struct stack *s = arg;
-
-	if (s->skip)
-		s->skip--;
-	else if (s->n < FRAMES)
-		s->frames[s->n++] = (void *)_Unwind_GetIP(c);
-	return s->n < FRAMES ? _URC_NO_REASON : _URC_END_OF_STACK;
-}
-
 static uint64_t add(uint64_t hash, const void *p)
 {
 	return (hash ^ (uint64_t)(uintptr_t)p) * 1099511628211u;
-}
-
-static void tell(const struct stack *s)
-{
-	size_t at = 0;
-
-	for (int i = 0; i < s->n; i++) {
-		Dl_info d = {0};
-		int put;
-
-		dladdr(s->frames[i], &d);
-		put = snprintf(page->text + at, sizeof page->text - at, "%s+0x%lx\n", d.dli_fname ? d.dli_fname : "?",
-			       (unsigned long)((char *)s->frames[i] - (char *)d.dli_fbase));
-		if (put < 0 || (size_t)put >= sizeof page->text - at)
-			break;
-		at += (size_t)put;
-	}
-	page->text[at] = '\0';
 }
 
 __attribute__((noinline)) static int judge(void)
@@ -195,7 +149,7 @@ __attribute__((noinline)) static int judge(void)
 	struct stack s = {.skip = OURS};
 	uint64_t own = 14695981039346656037u, all = own + 2;
 
-	_Unwind_Backtrace(note_frame, &s);
+	stack_take(&s);
 	for (int i = 0; i < s.n; i++) {
 		uintptr_t p = (uintptr_t)s.frames[i];
 
@@ -205,7 +159,7 @@ __attribute__((noinline)) static int judge(void)
 	}
 	if (!new_site(own | 1, all | 1))
 		return 0;
-	tell(&s);
+	stack_tell(&s, page->text, sizeof page->text);
 	more = atomic_load(&page->then);
 	atomic_fetch_add(&page->failed, 1);
 	return 1;

@@ -3,16 +3,14 @@
  * all is as ever when there is none, and in every other program. */
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "page.h"
 
 /* lib/faults.js knows this layout. */
 struct page {
@@ -23,18 +21,7 @@ static struct page *page;
 
 __attribute__((constructor)) static void open_page(void)
 {
-	const char *path = getenv("BATON_STEPCLOCK");
-	int fd;
-
-	if (!path || strcmp(program_invocation_short_name, "batond") != 0)
-		return;
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (page == MAP_FAILED)
-		page = NULL;
+	page = page_open("BATON_STEPCLOCK", sizeof *page);
 }
 
 static time_t ahead(void)

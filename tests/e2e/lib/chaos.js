@@ -16,12 +16,13 @@ const PATIENCE_MS = 60000 // after the faults
 const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 3600000, max_deadline_ms: 7200000 }
 const LIMITS = 'limits: {connections_per_agent: 200, connections_per_source: 4000, connections_per_source_per_s: 2000, handshakes_per_s: 2000, keepalive: 2s, keepalive_timeout: 2s}\n'
 
-class Chaos {
-  constructor ({ seconds, nodes, seed, say }) {
-    Object.assign(this, { seconds, seed, say, r: choices(seed), ledger: new Ledger(), busy: new Set(), began: Date.now() })
-    this.faults = Object.fromEntries(Object.keys(FAULTS).map((k) => [k, 0]))
+export class Chaos {
+  // only: names of FAULTS; all of them otherwise
+  constructor ({ seconds, nodes, seed, say = () => {}, only = Object.keys(FAULTS), broker = {} }) {
+    Object.assign(this, { seconds, seed, say, only, r: choices(seed), ledger: new Ledger(), busy: new Set(), began: Date.now() })
+    this.faults = Object.fromEntries(only.map((k) => [k, 0]))
     this.cluster = new Cluster(nodes, {
-      workers: 2, profiles: Object.fromEntries(ROUTES.map((n) => [n, profile(n, { delivery })])), asan: 'quarantine_size_mb=8:',
+      workers: 2, profiles: Object.fromEntries(ROUTES.map((n) => [n, profile(n, { delivery })])), asan: 'quarantine_size_mb=8:', ...broker,
       config: (n, t) => `${t.replace('timeout: 2s', 'timeout: 1s')}${LIMITS}`
     })
   }
@@ -35,11 +36,14 @@ class Chaos {
       cluster: this.cluster, ledger: this.ledger, seed: this.seed, routes: ROUTES, tokens, pause_ms: 25, over: false,
       patience: Date.now() + this.seconds * 1000 + PATIENCE_MS
     }
-    this.senders = SENDERS.map((name, i) => new Sender(this.home, name, i))
-    this.workers = WORKERS.map((name, i) => new Worker(this.home, name, 100 + i))
     this.work = { over: false }
-    const workerHome = Object.create(this.home, { over: { get: () => this.work.over } })
-    for (const w of this.workers) w.home = workerHome
+    this.workerHome = Object.create(this.home, { over: { get: () => this.work.over } })
+    this.load()
+  }
+
+  load () {
+    this.senders = SENDERS.map((name, i) => new Sender(this.home, name, i))
+    this.workers = WORKERS.map((name, i) => new Worker(this.workerHome, name, 100 + i))
     const run = (c) => c.run().catch((e) => { this.broken ||= e })
     this.sending = this.senders.map(run)
     this.working = this.workers.map(run)
@@ -53,7 +57,7 @@ class Chaos {
     const under = new Set()
     while (Date.now() < end && !this.broken) {
       await sleep(100 + this.r.below(900))
-      const kind = this.r.among(Object.entries(FAULTS).map(([k, f]) => [f.weight, k]))
+      const kind = this.r.among(this.only.map((k) => [FAULTS[k].weight, k]))
       const f = FAULTS[kind]
       const node = this.r.pick(this.cluster.nodes)
       const thing = f.on(node, this)
@@ -217,13 +221,25 @@ const parted = (which, mode, weight) => ({
     n[which].set('pass')
   }
 })
-const FAULTS = {
+const redis = (weight, ms, begin, end) => ({
+  weight, ms, on: () => 'redis',
+  make: async (c, n, howLong) => { await begin(c.cluster.redis); await sleep(howLong); await end(c.cluster.redis) }
+})
+async function slowStart (r, ms) { // it is there, and answers LOADING
+  const commands = Math.max(1, Number(await r.info('total_commands_processed')))
+  await r.kill()
+  await r.start(['--key-load-delay', Math.ceil(ms * 1000 / commands), '--loading-process-events-interval-bytes', '1024'])
+}
+export const FAULTS = {
   node_kill: { weight: 3, ms: [0, 2500], on: (n) => n.name, make: async (c, n, ms) => { n.signal('SIGKILL'); await n.exited; await sleep(ms); await c.up(n) } },
   node_stop: { weight: 3, ms: [1700, 4500], on: (n) => n.name, make: async (c, n, ms) => { n.signal('SIGSTOP'); await sleep(ms); n.signal('SIGCONT') } },
   node_drain: { weight: 3, ms: [0, 1000], on: (n) => n.name, make: async (c, n, ms) => { await n.stop({ ms: 40000 }); await sleep(ms); await c.up(n) } },
-  redis_kill: { weight: 2, ms: [0, 1500], on: () => 'redis', make: async (c, n, ms) => { await c.cluster.redis.kill(); await sleep(ms); await c.cluster.redis.start() } },
+  redis_kill: redis(2, [0, 1500], (r) => r.kill(), (r) => r.start()),
   redis_rewrite: { weight: 1, ms: [0, 300], on: () => 'redis', make: async (c, n, ms) => { await c.cluster.redis.call('BGREWRITEAOF'); await sleep(ms); await c.cluster.redis.kill(); await c.cluster.redis.start() } },
-  redis_stop: { weight: 2, ms: [200, 3000], on: () => 'redis', make: async (c, n, ms) => { c.cluster.redis.signal('SIGSTOP'); await sleep(ms); c.cluster.redis.signal('SIGCONT') } },
+  redis_stop: redis(2, [200, 3000], (r) => r.signal('SIGSTOP'), (r) => r.signal('SIGCONT')),
+  redis_loading: { weight: 1, ms: [500, 2500], on: () => 'redis', make: (c, n, ms) => slowStart(c.cluster.redis, ms) },
+  redis_readonly: redis(1, [200, 2500], (r) => r.call('REPLICAOF', '127.0.0.1', '1'), (r) => r.call('REPLICAOF', 'NO', 'ONE')),
+  redis_full: redis(1, [200, 2500], (r) => r.call('CONFIG', 'SET', 'maxmemory', '1'), (r) => r.call('CONFIG', 'SET', 'maxmemory', '0')),
   store_hole: parted('toStore', 'hole', 2),
   store_deaf: parted('toStore', 'deaf', 2),
   store_slow: parted('toStore', 'slow', 1),
@@ -236,8 +252,8 @@ const FAULTS = {
 }
 
 // Runs one. Answers the closing line, the checks ([name, what speaks against it]), and the folders that are kept, if any check fails.
-export async function chaos ({ say = () => {}, ...options }) {
-  const c = new Chaos({ say, ...options })
+export const chaos = (options) => judged(new Chaos(options))
+export async function judged (c) {
   let failed
   try { await c.whole() } catch (e) { failed = e }
   const checks = failed ? [['the run comes to its end', [failed.stack]], ...c.checks()] : c.checks()

@@ -155,7 +155,7 @@ export class Sender extends Client {
       this.ledger.strange(`the bytes of ${one.id} were accepted again, as ${handoff_id}`)
     } catch (e) {
       const { unknown, reason, handoff_id } = this.refusal(e)
-      if (unknown || (reason === 'stale_envelope' && Date.now() - one.envelope.issued_at_ms > OLD_MS) || tooLate(one.envelope)) return
+      if (unknown || reason === 'quota_exceeded' || (reason === 'stale_envelope' && Date.now() - one.envelope.issued_at_ms > OLD_MS) || tooLate(one.envelope)) return
       if (reason !== 'replayed_nonce') throw e
       if (handoff_id !== one.id) this.ledger.strange(`a replay of ${one.id} was answered with ${handoff_id}`)
     }

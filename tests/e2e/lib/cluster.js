@@ -19,7 +19,8 @@ export class RedisServer {
     fs.mkdirSync(dir, { mode: 0o700 })
   }
 
-  async start () {
+  // more: arguments for this start alone.
+  async start (more = []) {
     const manifest = `${this.dir}/appendonlydir/appendonly.aof.manifest`
     const check = (...args) => spawnSync('redis-check-aof', [...args, manifest], { input: 'y\n', encoding: 'utf8' })
     if (fs.existsSync(manifest) && check().status !== 0) {
@@ -27,19 +28,22 @@ export class RedisServer {
       if (r.status !== 0) throw new Error(`redis-check-aof: ${r.stdout}${r.stderr}`)
     }
     const log = fs.openSync(`${this.dir}/redis.log`, 'a')
-    this.process = spawn('redis-server', ['--port', '0', '--unixsocket', this.socket, '--dir', this.dir, '--save', '', ...DURABLE], { stdio: ['ignore', log, log] })
-    this.gone = new Promise((done) => this.process.once('exit', done))
+    this.process = spawn('redis-server', ['--port', '0', '--unixsocket', this.socket, '--dir', this.dir, '--save', '', ...DURABLE, ...more], { stdio: ['ignore', log, log] })
+    this.exited = new Promise((done) => this.process.once('exit', done))
     await until('redis-server', () => this.call('PING'))
     return this
   }
 
-  async call (...args) {
+  async with (fn) {
     const r = await new Redis(this.socket).connect()
-    try { return await r.call(...args) } finally { r.close() }
+    try { return await fn(r) } finally { r.close() }
   }
 
+  call (...args) { return this.with((r) => r.call(...args)) }
+  info (field) { return this.with((r) => r.info(field)) }
+
   signal (sig) { this.process?.kill(sig) }
-  async kill () { this.signal('SIGKILL'); await this.gone }
+  async kill () { this.signal('SIGKILL'); await this.exited }
 }
 
 class Node extends Broker {
@@ -70,13 +74,16 @@ class Node extends Broker {
   }
 }
 
+const clusters = new Set()
+process.once('exit', () => { for (const c of clusters) c.kill() })
+for (const sig of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(sig, () => process.exit(1))
+
 export class Cluster {
   // options: new Broker()'s; config: (node, text) → text
   constructor (k, { config = (n, t) => t, ...options } = {}) {
     this.change = config
     this.nodes = Array.from({ length: k }, (_, i) => new Node(this, i, options))
-    process.once('exit', () => this.kill())
-    for (const sig of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(sig, () => process.exit(1))
+    clusters.add(this)
   }
 
   kill () { // whoever is stopped dies of it too
@@ -110,6 +117,7 @@ export class Cluster {
       if (n.process && !n.exit) { n.signal('SIGKILL'); await n.exited }
     }
     if (this.redis?.process) await this.redis.kill()
+    clusters.delete(this)
     for (const n of this.nodes) if (!keep) fs.rmSync(n.dir, { recursive: true, force: true })
     return keep ? this.nodes.map((n) => n.dir) : []
   }

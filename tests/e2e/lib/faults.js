@@ -25,24 +25,22 @@ class Page {
 }
 
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32LE(n); return b }
-const ARMED = 0; const PASS = 4; const THEN = 8; const EACH = 12; const FAILED = 16; const TEXT = 20
+const ARMED = 0; const PASS = 4; const STILL = 8; const CALLS = 12; const FIRED = 16; const TEXT = 20
 
-// See tests/preload/failalloc.c.
-export class FailAlloc extends Page {
-  constructor () { super('failalloc.so', 'BATON_FAILALLOC') }
-
-  // The next allocation at a place that has not failed `each` times fails, after `pass` of them; and `then` more of the same thread.
-  arm ({ pass = 0, then = 0, each = 1 } = {}) {
-    this.before = this.failed()
-    this.put(PASS, Buffer.concat([u32(pass), u32(then), u32(each)]))
-    this.put(ARMED, u32(1))
+// One that strikes once at one place, and tells where.
+class Striker extends Page {
+  // numbers: what follows `armed` in the page
+  ready (armed, ...numbers) {
+    this.before = this.strikes()
+    this.put(PASS, Buffer.concat(numbers.map(u32)))
+    this.put(ARMED, u32(armed))
   }
 
+  strikes () { return this.take(FIRED, 4).readUInt32LE() }
+  fired () { return this.strikes() > this.before }
   disarm () { this.put(ARMED, Buffer.alloc(12)) }
-  failed () { return this.take(FAILED, 4).readUInt32LE() }
-  fired () { return this.failed() > this.before }
 
-  // Where the last one failed: batond's own functions, innermost first.
+  // Where it struck last: batond's own functions, innermost first.
   place () {
     const frames = this.take(TEXT, 2000).toString('latin1').split('\0')[0].trim().split('\n').map((l) => l.split('+'))
     return frames.filter(([object]) => object.endsWith('batond')).map(([object, offset]) => {
@@ -50,6 +48,25 @@ export class FailAlloc extends Page {
       return (r.stdout || offset).trim().replace(`${ROOT}/broker/`, '')
     }).join(' < ')
   }
+}
+
+// See tests/preload/failalloc.c.
+export class FailAlloc extends Striker {
+  constructor () { super('failalloc.so', 'BATON_FAILALLOC') }
+
+  // The next allocation at a place that has not failed `each` times fails, after `pass` of them; and `then` more of the same thread.
+  arm ({ pass = 0, then = 0, each = 1 } = {}) { this.ready(1, pass, then, each) }
+}
+
+// See tests/preload/killat.c.
+export class KillAt extends Striker {
+  constructor () { super('killat.so', 'BATON_KILLAT') }
+
+  // Stands still before the call that follows `pass` others, of those by which anything leaves the process, until goOn().
+  arm (pass) { this.ready(1, pass, 0, 0) }
+  still () { return this.take(STILL, 4).readUInt32LE() === 1 }
+  goOn () { this.put(STILL, u32(0)) }
+  calls () { return this.take(CALLS, 4).readUInt32LE() }
 }
 
 // See tests/preload/stepclock.c.
