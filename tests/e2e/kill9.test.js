@@ -54,7 +54,7 @@ class Points extends Chaos {
         const place = this.page.place()
         this.kills++
         this.places.set(place, (this.places.get(place) || 0) + 1)
-        await until('the mending', () => !redis.process.signalCode && !node.exit)
+        await until('the mending', () => !this.dead())
         await node.ready(30000)
       }
     } finally {
@@ -64,10 +64,13 @@ class Points extends Chaos {
     }
   }
 
+  // Somebody is, or is about to be.
+  dead () { return this.page.still() || this.cluster.redis.process.signalCode || this.cluster.first.exit }
+
   // Kills them when batond stands still at the point. Whoever was killed comes back.
   async mend (over) {
     const { redis, first: node } = this.cluster
-    while (!over.yet) {
+    while (!over.yet || this.dead()) {
       if (this.page.still()) {
         const dying = this.who.map((name) => ({ batond: node, redis })[name])
         for (const one of dying) one.signal('SIGKILL')
