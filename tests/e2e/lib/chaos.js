@@ -226,9 +226,9 @@ const redis = (weight, ms, begin, end) => ({
   make: async (c, n, howLong) => { await begin(c.cluster.redis); await sleep(howLong); await end(c.cluster.redis) }
 })
 async function slowStart (r, ms) { // it is there, and answers LOADING
-  const commands = Math.max(1, Number(await r.info('total_commands_processed')))
+  const entries = 1 + Number(await r.info('aof_current_size')) / 200 // about so many
   await r.kill()
-  await r.start(['--key-load-delay', Math.ceil(ms * 1000 / commands), '--loading-process-events-interval-bytes', '1024'])
+  await r.start(['--key-load-delay', Math.ceil(ms * 1000 / entries), '--loading-process-events-interval-bytes', '1024'])
 }
 export const FAULTS = {
   node_kill: { weight: 3, ms: [0, 2500], on: (n) => n.name, make: async (c, n, ms) => { n.signal('SIGKILL'); await n.exited; await sleep(ms); await c.up(n) } },
