@@ -228,7 +228,8 @@ const redis = (weight, ms, begin, end) => ({
 async function slowStart (r, ms) { // it is there, and answers LOADING
   const entries = 1 + Number(await r.info('aof_current_size')) / 200 // about so many
   await r.kill()
-  await r.start(['--key-load-delay', Math.ceil(ms * 1000 / entries), '--loading-process-events-interval-bytes', '1024'])
+  const us = ms * 1000 / entries // for each; no sleep is shorter than 60 µs or so, then only one in so many is slept, which is what below 0 means
+  await r.start(['--key-load-delay', us > 60 ? Math.ceil(us) : -Math.ceil(60 / us), '--loading-process-events-interval-bytes', '1024'])
 }
 export const FAULTS = {
   node_kill: { weight: 3, ms: [0, 2500], on: (n) => n.name, make: async (c, n, ms) => { n.signal('SIGKILL'); await n.exited; await sleep(ms); await c.up(n) } },
