@@ -99,7 +99,7 @@ void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *re
 		return;
 	c->is_fault = fault;
 	if (why != c->fault.why)
-		snprintf(c->fault.why, sizeof c->fault.why, "%s", why);
+		snprintf(c->fault.why, sizeof c->fault.why, "%s", *why ? why : "Redis refused without a word");
 	if (remedy != c->fault.remedy)
 		snprintf(c->fault.remedy, sizeof c->fault.remedy, "%s", remedy);
 	c->failed = true;
