@@ -54,6 +54,9 @@ static inline bool cli_json(const struct cli *c)
 void cli_note(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same, only with --verbose. */
 void cli_verbose(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Asks before something that cannot be undone. 0: --yes, or a y at the terminal; else the exit code, complained about: `what` it would do where
+ * nobody can be asked, that it was `declined` otherwise. */
+int cli_confirm(const struct cli *c, const char *what, const char *declined, const char *question, ...) __attribute__((format(printf, 4, 5)));
 
 /* Writes a file that the user named, mode 0600. 0, or an exit code, complained about. */
 int cli_write_file(const struct cli *c, const char *path, struct slice bytes);

@@ -190,16 +190,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /* Asked before anything is stopped. */
 static int may_purge(const struct cli *c, const struct devset *d)
 {
-	char answer[16] = "";
-
-	if (!c->args.given[OPT_PURGE] || c->args.given[OPT_YES])
-		return 0;
-	if (!isatty(0))
-		return complain(c, EXIT_USAGE, "--purge removes the folder with all its handoffs", NULL, "Say --yes to mean it.");
-	fprintf(c->err, "Remove %s with all its handoffs? [y/N] ", d->dir);
-	if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-		return complain(c, EXIT_NO, "not removed", NULL, NULL);
-	return 0;
+	return c->args.given[OPT_PURGE] ? cli_confirm(c, "--purge removes the folder with all its handoffs", "not removed",
+						      "Remove %s with all its handoffs?", d->dir) : 0;
 }
 
 static int purge(const struct cli *c, const struct devset *d)

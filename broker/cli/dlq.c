@@ -1,16 +1,13 @@
 /* What became of work that used up its attempts? An operator's list, show, replay, purge. */
 #include "config.h"
 
-#include <string.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/words.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
 #include "cli/handoff.h"
+#include "cli/listing.h"
 #include "cli/pbjson.h"
-#include "cli/table.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
@@ -74,8 +71,7 @@ static Baton__V1__ListResponse *next_page(struct pager *p, int *code)
 	if (!page)
 		return NULL;
 	p->left -= page->n_handoffs < p->left ? page->n_handoffs : p->left;
-	p->over = !page->next_page_token[0] || strcmp(page->next_page_token, p->token) == 0 ||
-		  !slice_copy_str(slice_str(page->next_page_token), p->token, sizeof p->token);
+	p->over = !listing_next(page->next_page_token, p->token, sizeof p->token);
 	return page;
 }
 
@@ -83,36 +79,18 @@ int cmd_dlq_list(struct cli *c)
 {
 	struct pager p = {.c = c, .arena = arena_new(ADMIN_ARENA), .left = (size_t)c->args.number[OPT_LIMIT]};
 	Baton__V1__ListResponse *page;
-	struct table t;
-	struct jsonw w;
-	struct buf json;
+	struct listing l;
 	int code = p.arena ? admin_connect(c) : EXIT_BUG;
 
 	c->lists = LISTS;
-	table_init(&t, columns, cli_output(c) == OUTPUT_WIDE ? 9 : 7);
-	buf_init(&json, ADMIN_ARENA);
-	jsonw_init(&w, &json);
-	jsonw_array(&w, NULL);
+	listing_init(&l, c, columns, 7, 9);
 	while (!code && (page = next_page(&p, &code)))
-		for (size_t i = 0; i < page->n_handoffs; i++) {
-			if (cli_output(c) == OUTPUT_JSON)
-				pbjson_object(&w, NULL, &page->handoffs[i]->base);
-			else if (cli_output(c) == OUTPUT_JSONL)
-				pbjson_print(c->out, &page->handoffs[i]->base);
-			else if (cli_output(c) == OUTPUT_NAME)
-				fprintf(c->out, "%s\n", page->handoffs[i]->handoff_id);
-			else
-				add_row(&t, page->handoffs[i]);
-		}
-	if (!code && cli_output(c) == OUTPUT_JSON) {
-		jsonw_end_array(&w);
-		fwrite(json.p, 1, json.n, c->out);
-		fputc('\n', c->out);
-	} else if (!code && cli_output(c) <= OUTPUT_WIDE) {
-		table_print(&t, c->out, !c->args.given[OPT_NO_HEADERS]);
-	}
-	buf_clear(&json);
-	table_clear(&t);
+		for (size_t i = 0; i < page->n_handoffs; i++)
+			if (!listing_put(&l, &page->handoffs[i]->base, page->handoffs[i]->handoff_id))
+				add_row(&l.table, page->handoffs[i]);
+	if (!code)
+		listing_print(&l);
+	listing_clear(&l);
 	arena_free(p.arena);
 	return code;
 }
@@ -237,26 +215,14 @@ int cmd_dlq_replay(struct cli *c)
 	return sort(c, &(struct deed){.method = ADMIN_OPERATE "ReplayDeadLetters", .done = "replayed as"});
 }
 
-static int confirm(struct cli *c)
-{
-	char answer[16] = "";
-
-	if (c->args.given[OPT_YES])
-		return 0;
-	if (!isatty(0))
-		return complain(c, EXIT_USAGE, "purge lets go of work that nobody did", NULL, "Say --yes to mean it.");
-	fprintf(c->err, "Let go of %s%s? [y/N] ", c->args.given[OPT_ALL] ? "all dead letters of " : "these dead letters",
-		c->args.given[OPT_ALL] ? admin_text(c, OPT_ROUTE) : "");
-	if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-		return complain(c, EXIT_NO, "nothing was purged", NULL, NULL);
-	return 0;
-}
-
 int cmd_dlq_purge(struct cli *c)
 {
 	char *reason;
 	int code = check(c, &reason);
 
-	code = code ? code : confirm(c);
+	if (!code)
+		code = cli_confirm(c, "purge lets go of work that nobody did", "nothing was purged", "Let go of %s%s?",
+				   c->args.given[OPT_ALL] ? "all dead letters of " : "these dead letters",
+				   c->args.given[OPT_ALL] ? admin_text(c, OPT_ROUTE) : "");
 	return code ? code : sort(c, &(struct deed){.method = ADMIN_OPERATE "PurgeDeadLetters", .done = "purged"});
 }

@@ -11,8 +11,8 @@
 #include "cli/cli.h"
 #include "cli/events.h"
 #include "cli/handoff.h"
+#include "cli/listing.h"
 #include "cli/pbjson.h"
-#include "cli/table.h"
 #include "cli/text.h"
 #include "client/pb.h"
 #include "client/stream.h"
@@ -222,23 +222,6 @@ static void add_row(const struct cli *c, struct table *t, const Baton__V1__Hando
 	}
 }
 
-/* Writes one page; what JSON writes goes out at once, rows gather in t. */
-static void add_page(const struct cli *c, struct table *t, struct jsonw *w, const Baton__V1__ListResponse *page)
-{
-	for (size_t i = 0; i < page->n_handoffs; i++) {
-		const Baton__V1__Handoff *h = page->handoffs[i];
-
-		if (cli_output(c) == OUTPUT_JSON)
-			pbjson_object(w, NULL, &h->base);
-		else if (cli_output(c) == OUTPUT_JSONL)
-			pbjson_print(c->out, &h->base);
-		else if (cli_output(c) == OUTPUT_NAME)
-			fprintf(c->out, "%s\n", h->handoff_id);
-		else
-			add_row(c, t, h);
-	}
-}
-
 /* Somebody who names a tenant or a sender asks as an operator: agents see their own. */
 static bool is_operators(const struct cli *c)
 {
@@ -263,7 +246,7 @@ static Baton__V1__ListResponse *ask_page(struct cli *c, Baton__V1__ListRequest *
 	return page;
 }
 
-static int list_pages(struct cli *c, struct table *t, struct jsonw *w, struct arena *arena)
+static int list_pages(struct cli *c, struct listing *l, struct arena *arena)
 {
 	Baton__V1__ListRequest q = BATON__V1__LIST_REQUEST__INIT;
 	size_t left = (size_t)c->args.number[OPT_LIMIT];
@@ -285,11 +268,11 @@ static int list_pages(struct cli *c, struct table *t, struct jsonw *w, struct ar
 		page = ask_page(c, &q, arena, &code);
 		if (!page)
 			return code;
-		add_page(c, t, w, page);
+		for (size_t i = 0; i < page->n_handoffs; i++)
+			if (!listing_put(l, &page->handoffs[i]->base, page->handoffs[i]->handoff_id))
+				add_row(c, &l->table, page->handoffs[i]);
 		left -= page->n_handoffs < left ? page->n_handoffs : left;
-		/* a page without a handoff may have a successor; one that is itself again has none */
-		if (!page->next_page_token[0] || strcmp(page->next_page_token, page_token) == 0 ||
-		    !slice_copy_str(slice_str(page->next_page_token), page_token, sizeof page_token))
+		if (!listing_next(page->next_page_token, page_token, sizeof page_token)) /* a page without a handoff may have a successor */
 			break;
 	}
 	return 0;
@@ -298,27 +281,16 @@ static int list_pages(struct cli *c, struct table *t, struct jsonw *w, struct ar
 int cmd_handoff_list(struct cli *c)
 {
 	struct arena *arena = arena_new(ANSWER_ARENA);
-	struct table t;
-	struct jsonw w;
-	struct buf json;
+	struct listing l;
 	int code;
 
-	table_init(&t, list_columns, cli_output(c) == OUTPUT_WIDE ? 10 : 8);
-	buf_init(&json, ANSWER_ARENA);
-	jsonw_init(&w, &json);
-	jsonw_array(&w, NULL);
+	listing_init(&l, c, list_columns, 8, 10);
 	code = !arena ? EXIT_BUG : is_operators(c) ? admin_connect(c) : cli_connect(c);
 	if (!code)
-		code = list_pages(c, &t, &w, arena);
-	if (!code && cli_output(c) == OUTPUT_JSON) {
-		jsonw_end_array(&w);
-		fwrite(json.p, 1, json.n, c->out);
-		fputc('\n', c->out);
-	} else if (!code && cli_output(c) <= OUTPUT_WIDE) {
-		table_print(&t, c->out, !c->args.given[OPT_NO_HEADERS]);
-	}
-	buf_clear(&json);
-	table_clear(&t);
+		code = list_pages(c, &l, arena);
+	if (!code)
+		listing_print(&l);
+	listing_clear(&l);
 	arena_free(arena);
 	return code;
 }

@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
+#include "cli/listing.h"
 #include "cli/pbjson.h"
-#include "cli/table.h"
 #include "cli/text.h"
 
 #define WIDTH 14
@@ -71,21 +71,9 @@ static void print_one(const struct cli *c, const Baton__V1__RouteStatus *s)
 	}
 }
 
-static void put(const struct cli *c, struct table *t, struct jsonw *w, const Baton__V1__RouteStatus *s)
-{
-	if (cli_output(c) == OUTPUT_JSON)
-		pbjson_object(w, NULL, &s->base);
-	else if (cli_output(c) == OUTPUT_JSONL)
-		pbjson_print(c->out, &s->base);
-	else if (cli_output(c) == OUTPUT_NAME)
-		fprintf(c->out, "%s\n", s->route ? s->route->name : "");
-	else
-		add_row(t, s);
-}
-
 #define LISTS "baton route list shows all."
 
-static int pages(struct cli *c, struct table *t, struct jsonw *w, struct arena *arena)
+static int pages(struct cli *c, struct listing *l, struct arena *arena)
 {
 	Baton__V1__ListRoutesRequest q = BATON__V1__LIST_ROUTES_REQUEST__INIT;
 	char token[256] = "";
@@ -100,10 +88,13 @@ static int pages(struct cli *c, struct table *t, struct jsonw *w, struct arena *
 		page = admin_ask(c, ADMIN_OPERATE "ListRoutes", &q.base, &baton__v1__list_routes_response__descriptor, arena, &code);
 		if (!page)
 			return code;
-		for (size_t i = 0; i < page->n_routes; i++)
-			put(c, t, w, page->routes[i]);
-		if (!page->next_page_token[0] || strcmp(page->next_page_token, token) == 0 ||
-		    !slice_copy_str(slice_str(page->next_page_token), token, sizeof token))
+		for (size_t i = 0; i < page->n_routes; i++) {
+			const Baton__V1__RouteStatus *s = page->routes[i];
+
+			if (!listing_put(l, &s->base, s->route ? s->route->name : ""))
+				add_row(&l->table, s);
+		}
+		if (!listing_next(page->next_page_token, token, sizeof token))
 			return 0;
 	}
 }
@@ -111,27 +102,16 @@ static int pages(struct cli *c, struct table *t, struct jsonw *w, struct arena *
 int cmd_route_list(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
-	struct table t;
-	struct jsonw w;
-	struct buf json;
+	struct listing l;
 	int code;
 
-	table_init(&t, columns, cli_output(c) == OUTPUT_WIDE ? 11 : 8);
-	buf_init(&json, ADMIN_ARENA);
-	jsonw_init(&w, &json);
-	jsonw_array(&w, NULL);
+	listing_init(&l, c, columns, 8, 11);
 	code = arena ? admin_connect(c) : EXIT_BUG;
 	if (!code)
-		code = pages(c, &t, &w, arena);
-	if (!code && cli_output(c) == OUTPUT_JSON) {
-		jsonw_end_array(&w);
-		fwrite(json.p, 1, json.n, c->out);
-		fputc('\n', c->out);
-	} else if (!code && cli_output(c) <= OUTPUT_WIDE) {
-		table_print(&t, c->out, !c->args.given[OPT_NO_HEADERS]);
-	}
-	buf_clear(&json);
-	table_clear(&t);
+		code = pages(c, &l, arena);
+	if (!code)
+		listing_print(&l);
+	listing_clear(&l);
 	arena_free(arena);
 	return code;
 }

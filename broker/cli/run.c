@@ -25,6 +25,24 @@ void cli_note(const struct cli *c, const char *fmt, ...)
 	fflush(c->err);
 }
 
+int cli_confirm(const struct cli *c, const char *what, const char *declined, const char *question, ...)
+{
+	char answer[16] = "";
+	va_list ap;
+
+	if (c->args.given[OPT_YES])
+		return 0;
+	if (!isatty(0))
+		return complain(c, EXIT_USAGE, what, NULL, "Say --yes to mean it.");
+	va_start(ap, question);
+	vfprintf(c->err, question, ap);
+	va_end(ap);
+	fputs(" [y/N] ", c->err);
+	if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+		return complain(c, EXIT_NO, declined, NULL, NULL);
+	return 0;
+}
+
 void cli_verbose(const struct cli *c, const char *fmt, ...)
 {
 	va_list ap;

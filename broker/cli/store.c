@@ -1,14 +1,10 @@
 /* What in the store belongs nowhere? An operator's check, part by part until all was looked at, and its repair. */
 #include "config.h"
 
-#include <string.h>
-#include <unistd.h>
-
 #include "base/words.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
-#include "cli/pbjson.h"
-#include "cli/table.h"
+#include "cli/listing.h"
 #include "cli/text.h"
 
 #define SHOWN_MAX 10000 /* findings; the rest is counted */
@@ -38,26 +34,16 @@ static void add_row(struct table *t, const Baton__V1__StoreFinding *f)
 		table_cell(t, f->tenant);
 }
 
-static void put(const struct cli *c, struct table *t, struct jsonw *w, const Baton__V1__StoreFinding *f)
-{
-	if (cli_output(c) == OUTPUT_JSON)
-		pbjson_object(w, NULL, &f->base);
-	else if (cli_output(c) == OUTPUT_JSONL)
-		pbjson_print(c->out, &f->base);
-	else if (cli_output(c) == OUTPUT_NAME)
-		fprintf(c->out, "%s\n", f->handoff_id);
-	else
-		add_row(t, f);
-}
-
-static void take_page(const struct cli *c, struct tally *sum, struct table *t, struct jsonw *w, const Baton__V1__CheckStoreResponse *page)
+static void take_page(const struct cli *c, struct tally *sum, struct listing *l, const Baton__V1__CheckStoreResponse *page)
 {
 	sum->records += page->records;
 	sum->skipped += page->skipped;
 	for (size_t i = 0; i < page->n_findings; i++) {
-		sum->repaired += page->findings[i]->repaired;
-		if (sum->found++ < SHOWN_MAX)
-			put(c, t, w, page->findings[i]);
+		const Baton__V1__StoreFinding *f = page->findings[i];
+
+		sum->repaired += f->repaired;
+		if (sum->found++ < SHOWN_MAX && !listing_put(l, &f->base, f->handoff_id))
+			add_row(&l->table, f);
 	}
 	for (size_t i = 0; i < page->n_gaps; i++, sum->gaps++) {
 		fprintf(c->err, "%s: ", page->gaps[i]->route);
@@ -66,7 +52,7 @@ static void take_page(const struct cli *c, struct tally *sum, struct table *t, s
 	}
 }
 
-static int pages(struct cli *c, struct tally *sum, struct table *t, struct jsonw *w, struct arena *arena)
+static int pages(struct cli *c, struct tally *sum, struct listing *l, struct arena *arena)
 {
 	const char *method = c->args.given[OPT_REPAIR] ? ADMIN_OPERATE "RepairStore" : ADMIN_OPERATE "CheckStore";
 	Baton__V1__CheckStoreRequest q = BATON__V1__CHECK_STORE_REQUEST__INIT;
@@ -84,10 +70,10 @@ static int pages(struct cli *c, struct tally *sum, struct table *t, struct jsonw
 		page = admin_ask(c, method, &q.base, &baton__v1__check_store_response__descriptor, arena, &code);
 		if (!page)
 			return code;
-		take_page(c, sum, t, w, page);
+		take_page(c, sum, l, page);
 		if (!page->next_page_token[0])
 			return 0;
-		if (strcmp(page->next_page_token, token) == 0 || !slice_copy_str(slice_str(page->next_page_token), token, sizeof token))
+		if (!listing_next(page->next_page_token, token, sizeof token))
 			return complain(c, EXIT_PROTOCOL, "the broker does not get on with the check", NULL, NULL);
 	}
 }
@@ -103,17 +89,11 @@ static void sum_up(const struct cli *c, const struct tally *s)
 
 static int confirm(struct cli *c)
 {
-	char answer[16] = "", *reason;
+	char *reason;
 	int code = admin_reason(c, &reason);
 
-	if (code || c->args.given[OPT_YES])
-		return code;
-	if (!isatty(0))
-		return complain(c, EXIT_USAGE, "--repair moves and removes what belongs nowhere in the store", NULL, "Say --yes to mean it.");
-	fprintf(c->err, "Repair what is found in %s? [y/N] ", c->args.given[OPT_ROUTE] ? admin_text(c, OPT_ROUTE) : "all routes");
-	if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-		return complain(c, EXIT_NO, "nothing was repaired", NULL, NULL);
-	return 0;
+	return code ? code : cli_confirm(c, "--repair moves and removes what belongs nowhere in the store", "nothing was repaired",
+					 "Repair what is found in %s?", c->args.given[OPT_ROUTE] ? admin_text(c, OPT_ROUTE) : "all routes");
 }
 
 int cmd_store_check(struct cli *c)
@@ -121,32 +101,21 @@ int cmd_store_check(struct cli *c)
 	int code = c->args.given[OPT_REPAIR] ? confirm(c) : 0;
 	struct tally sum = {0};
 	struct arena *arena;
-	struct table t;
-	struct jsonw w;
-	struct buf json;
+	struct listing l;
 
 	if (code)
 		return code;
 	c->lists = "baton route list shows the routes.";
 	arena = arena_new(ADMIN_ARENA);
-	table_init(&t, columns, cli_output(c) == OUTPUT_WIDE ? 6 : 5);
-	buf_init(&json, ADMIN_ARENA);
-	jsonw_init(&w, &json);
-	jsonw_array(&w, NULL);
+	listing_init(&l, c, columns, 5, 6);
 	code = arena ? admin_connect(c) : EXIT_BUG;
 	if (!code)
-		code = pages(c, &sum, &t, &w, arena);
-	if (!code && cli_output(c) == OUTPUT_JSON) {
-		jsonw_end_array(&w);
-		fwrite(json.p, 1, json.n, c->out);
-		fputc('\n', c->out);
-	} else if (cli_output(c) <= OUTPUT_WIDE && sum.found) {
-		table_print(&t, c->out, !c->args.given[OPT_NO_HEADERS]);
-	}
+		code = pages(c, &sum, &l, arena);
+	if (cli_output(c) == OUTPUT_JSON ? !code : sum.found)
+		listing_print(&l); /* what was found is shown even if not all could be looked at */
 	if (!code)
 		sum_up(c, &sum);
-	buf_clear(&json);
-	table_clear(&t);
+	listing_clear(&l);
 	arena_free(arena);
 	return code ? code : sum.found > sum.repaired ? EXIT_NO : EXIT_YES;
 }
