@@ -71,7 +71,7 @@ static void judge(struct op *op);
 
 static void out_of_memory(struct op *op)
 {
-	operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+	operator_no_memory(op);
 }
 
 /* Room for one more pointer. */
@@ -224,7 +224,7 @@ static void on_mended(struct op *op, const struct store_answer *a)
 	else if (a->status == STORE_WRONG_STATE)
 		fits = add_gap(op, s, "what waits could not be counted: work moved meanwhile");
 	if (a->status == STORE_UNAVAILABLE)
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 	else if (!fits)
 		out_of_memory(op);
 	else
@@ -247,7 +247,7 @@ static void on_task(struct op *op, const struct store_answer *a)
 	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
 
 	if (a->status == STORE_UNAVAILABLE)
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 	else if (!e && arena_failed(op->arena))
 		out_of_memory(op);
 	else if (!e)
@@ -408,7 +408,7 @@ static void on_looked(struct op *op, const struct store_answer *a)
 	bool first = s->at.place == PLACE_COUNTERS;
 
 	if (a->status != STORE_OK)
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 	else if (!(first ? begin_records(op, s, a->look) : take_look(op, s, a->look)))
 		out_of_memory(op);
 	else if (first)

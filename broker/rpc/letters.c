@@ -93,7 +93,7 @@ static bool token_take(struct listing *l, const char *token)
 static void list_end(struct op *op, struct listing *l)
 {
 	if (l->at < l->n && !(l->answer->next_page_token = token_of(op, l)))
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 	else
 		pipeline_answer(op, &l->answer->base);
 }
@@ -103,7 +103,7 @@ static void on_listed(struct op *op, const struct store_answer *a)
 	struct listing *l = op->state;
 
 	if (a->status != STORE_OK) {
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 		return;
 	}
 	for (size_t i = 0; i < a->n_items; i++) {
@@ -156,14 +156,14 @@ void letters_on_list(struct rpc_call *rc, struct op *op)
 		l->answer = arena_alloc(op->arena, sizeof *l->answer);
 	}
 	if (!l || !l->routes || !l->answer) {
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 		return;
 	}
 	baton__v1__list_response__init(l->answer);
 	l->answer->handoffs = arena_alloc(op->arena, l->page * sizeof *l->answer->handoffs);
 	op->state = l;
 	if (!l->answer->handoffs)
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 	else if (*m->route && !l->n)
 		operator_deny(op, REASON_NOT_FOUND, "route", "no such route");
 	else if (!token_take(l, m->page_token))
@@ -179,9 +179,9 @@ static void on_got(struct op *op, const struct store_answer *a)
 	Baton__V1__Handoff *h = a->status == STORE_OK && a->n_items ? shown(op, &a->items[0]) : NULL;
 
 	if (a->status == STORE_UNAVAILABLE)
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 	else if (!h && arena_failed(op->arena))
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 	else if (!h)
 		operator_deny(op, REASON_NOT_FOUND, "handoff_id", a->status == STORE_UNSEALABLE ? "what is stored of it does not open" : "no such handoff");
 	else
@@ -428,7 +428,7 @@ static void sort_begin(struct op *op, void (*begin)(struct op *op))
 		s->begin = begin;
 	}
 	if (!s || !letters_make(op, s)) {
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 		return;
 	}
 	op->state = s;

@@ -19,6 +19,8 @@ void check_on_repair(struct rpc_call *rc, struct op *op);
 const struct world_route **operator_routes(struct op *op, const char *tenant, const char *route, size_t *n);
 /* Ends the op with a denial; the store's silence carries a time to wait. */
 void operator_deny(struct op *op, enum reason r, const char *field, const char *message);
+void operator_no_memory(struct op *op);
+void operator_no_store(struct op *op);
 /* A reason that somebody gives for what he does: there, and at most 512 bytes of one line. */
 bool operator_reason(struct op *op, const char *reason);
 

@@ -19,6 +19,16 @@ void operator_deny(struct op *op, enum reason r, const char *field, const char *
 	pipeline_deny(op, &v);
 }
 
+void operator_no_memory(struct op *op)
+{
+	operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+}
+
+void operator_no_store(struct op *op)
+{
+	operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+}
+
 bool operator_reason(struct op *op, const char *reason)
 {
 	size_t n = strlen(reason);
@@ -50,11 +60,21 @@ const struct world_route **operator_routes(struct op *op, const char *tenant, co
 	return v;
 }
 
+/* What a route does, by PAUSED (it gives no work) and CLOSED (it takes none). */
+enum { PAUSED = 1, CLOSED = 2 };
+static const struct { Baton__V1__RouteState state; const char *word; } states[] = {
+	[0] = {BATON__V1__ROUTE_STATE__ROUTE_STATE_RUNNING, "running"}, [PAUSED] = {BATON__V1__ROUTE_STATE__ROUTE_STATE_PAUSED, "paused"},
+	[CLOSED] = {BATON__V1__ROUTE_STATE__ROUTE_STATE_DRAINING, "draining"},
+	[PAUSED | CLOSED] = {BATON__V1__ROUTE_STATE__ROUTE_STATE_DISABLED, "disabled"},
+};
+
+static size_t state_of(const struct store_route *now)
+{
+	return (now->paused ? PAUSED : 0) | (now->closed ? CLOSED : 0);
+}
+
 static Baton__V1__Route *describe(struct arena *a, const struct world_route *r, const struct store_route *now)
 {
-	/* paused + 2 × closed */
-	static const Baton__V1__RouteState states[] = {BATON__V1__ROUTE_STATE__ROUTE_STATE_RUNNING, BATON__V1__ROUTE_STATE__ROUTE_STATE_PAUSED,
-		BATON__V1__ROUTE_STATE__ROUTE_STATE_DRAINING, BATON__V1__ROUTE_STATE__ROUTE_STATE_DISABLED};
 	Baton__V1__Route *m = arena_alloc(a, sizeof *m);
 
 	if (!m)
@@ -63,7 +83,7 @@ static Baton__V1__Route *describe(struct arena *a, const struct world_route *r, 
 	m->tenant = (char *)r->tenant;
 	m->name = m->profile = (char *)r->route;
 	m->kind = BATON__V1__ROUTE_KIND__ROUTE_KIND_QUEUE;
-	m->state = states[now->paused + 2 * now->closed];
+	m->state = states[state_of(now)].state;
 	m->max_attempts = r->profile->max_attempts;
 	m->lease_ms = r->profile->lease_ms;
 	return m;
@@ -106,11 +126,11 @@ static void on_looked(struct op *op, const struct store_answer *a)
 	struct listing *l = op->state;
 
 	if (a->status != STORE_OK || !a->route) {
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 		return;
 	}
 	if (!add(op, l, a->route)) {
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 		return;
 	}
 	l->at++;
@@ -143,7 +163,7 @@ static void ask_next(struct op *op)
 		if (l->answer->next_page_token)
 			pipeline_answer(op, &l->answer->base);
 		else
-			operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+			operator_no_memory(op);
 		return;
 	}
 	r = l->routes[l->at];
@@ -181,7 +201,7 @@ void routes_on_list(struct rpc_call *rc, struct op *op)
 		l->answer = arena_alloc(op->arena, sizeof *l->answer);
 	}
 	if (!l || !l->routes || !l->answer) {
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 		return;
 	}
 	baton__v1__list_routes_response__init(l->answer);
@@ -189,7 +209,7 @@ void routes_on_list(struct rpc_call *rc, struct op *op)
 	l->at = place_after(l, m->page_token);
 	op->state = l;
 	if (!l->answer->routes)
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 	else
 		ask_next(op);
 }
@@ -202,13 +222,6 @@ struct setting {
 	struct store_route was;
 	const char *reason;
 };
-
-static const char *const words[] = {"running", "paused", "draining", "disabled"};
-
-static const char *word_of(const struct store_route *r)
-{
-	return words[r->paused + 2 * r->closed];
-}
 
 static void answer_set(struct op *op, const struct setting *s, const struct store_route *now)
 {
@@ -223,7 +236,7 @@ static void answer_set(struct op *op, const struct setting *s, const struct stor
 	baton__v1__resource__init(m);
 	m->spec_case = BATON__V1__RESOURCE__SPEC_ROUTE;
 	m->route = describe(op->arena, s->route, now);
-	snprintf(text, n, "%s, was %s: %s", word_of(now), word_of(&s->was), s->reason);
+	snprintf(text, n, "%s, was %s: %s", states[state_of(now)].word, states[state_of(&s->was)].word, s->reason);
 	op->audit.message = slice_str(text);
 	pipeline_answer(op, &m->base);
 }
@@ -235,7 +248,7 @@ static void on_set(struct op *op, const struct store_answer *a)
 	struct setting *s = op->state;
 
 	if (a->status != STORE_OK || !a->route) {
-		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: ask again");
+		operator_no_store(op);
 		return;
 	}
 	if (s->was_known) {
@@ -269,7 +282,7 @@ static const struct world_route *named(struct op *op, const Baton__V1__ResourceR
 	if (v && n == 1)
 		return v[0];
 	if (!v)
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 	else if (n)
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "route.tenant", "route.tenant: more than one tenant has this route: name one");
 	else
@@ -279,18 +292,14 @@ static const struct world_route *named(struct op *op, const Baton__V1__ResourceR
 
 void routes_on_set(struct rpc_call *rc, struct op *op)
 {
-	static const struct { Baton__V1__RouteState state; bool paused, closed; } table[] = {
-		{BATON__V1__ROUTE_STATE__ROUTE_STATE_RUNNING, false, false}, {BATON__V1__ROUTE_STATE__ROUTE_STATE_PAUSED, true, false},
-		{BATON__V1__ROUTE_STATE__ROUTE_STATE_DRAINING, false, true}, {BATON__V1__ROUTE_STATE__ROUTE_STATE_DISABLED, true, true},
-	};
 	const Baton__V1__SetRouteStateRequest *m = (const Baton__V1__SetRouteStateRequest *)op->msg;
 	struct setting *s;
 	size_t i = 0;
 
 	(void)rc;
-	while (i < sizeof table / sizeof table[0] && table[i].state != m->state)
+	while (i < sizeof states / sizeof states[0] && states[i].state != m->state)
 		i++;
-	if (i == sizeof table / sizeof table[0]) {
+	if (i == sizeof states / sizeof states[0]) {
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "state", "state: one of RUNNING, PAUSED, DRAINING, DISABLED");
 		return;
 	}
@@ -298,14 +307,14 @@ void routes_on_set(struct rpc_call *rc, struct op *op)
 		return;
 	s = arena_zalloc(op->arena, sizeof *s);
 	if (!s) {
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "out of memory");
+		operator_no_memory(op);
 		return;
 	}
 	s->route = named(op, m->route);
 	if (!s->route)
 		return;
-	s->paused = table[i].paused;
-	s->closed = table[i].closed;
+	s->paused = i & PAUSED;
+	s->closed = i & CLOSED;
 	s->reason = m->reason;
 	op->state = s;
 	op->audit.tenant = slice_str(s->route->tenant);

@@ -167,19 +167,28 @@ bool item_rename(struct redis *s, struct item *i, const uint8_t *id)
 
 /* ---- the vtable ---- */
 
-static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
+/* New work, its task sealed. NULL: refused, the answer is on its way. */
+static struct item *item_task(struct redis *s, enum kind kind, const struct store_accept *r, store_done *done, void *user, uint64_t op)
 {
-	struct redis *s = (struct redis *)st;
-	struct item *i = item_new(s, KIND_ACCEPT, r->slot, done, user, op);
+	struct item *i = item_new(s, kind, r->slot, done, user, op);
 	uint8_t token[TOKEN_BYTES];
 
 	if (!i)
-		return;
+		return NULL;
 	redis_token(s, token);
 	if (!item_seal(s, i, SEAL_TASK, &r->id, token, r->task))
-		return;
+		return NULL;
 	request_accept(r, token, i->body_n, i->request);
-	item_queue(s, i);
+	return i;
+}
+
+static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_task(s, KIND_ACCEPT, r, done, user, op);
+
+	if (i)
+		item_queue(s, i);
 }
 
 static void op_lease(struct store *st, const struct store_lease *r, store_done *done, void *user, uint64_t op)
@@ -336,15 +345,10 @@ static void op_replay(struct store *st, const struct store_accept *r, const stru
 		      uint64_t op)
 {
 	struct redis *s = (struct redis *)st;
-	struct item *i = item_new(s, KIND_REPLAY, r->slot, done, user, op);
-	uint8_t token[TOKEN_BYTES];
+	struct item *i = item_task(s, KIND_REPLAY, r, done, user, op);
 
 	if (!i)
 		return;
-	redis_token(s, token);
-	if (!item_seal(s, i, SEAL_TASK, &r->id, token, r->task))
-		return;
-	request_accept(r, token, i->body_n, i->request);
 	memcpy(i->request + ACCEPT_BYTES, dead->b, HANDOFF_ID_BYTES);
 	item_queue(s, i);
 }
