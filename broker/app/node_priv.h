@@ -73,7 +73,6 @@ struct node {
 	struct call_worker *calls[SHARED_WORKERS_MAX];
 	struct rpc_worker *rpc[SHARED_WORKERS_MAX];
 	unsigned n_workers;
-	_Atomic uint64_t store_ok;       /* one bit a worker */
 	struct census *census;           /* connections by agent */
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */

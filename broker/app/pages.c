@@ -14,6 +14,7 @@ static int render_metrics(void *arg, struct buf *body)
 {
 	struct pages *p = arg;
 
+	metrics_set(p->metrics, METRIC_STORE_CONNECTED, NULL, NULL, health_ok(p->health, HEALTH_STORE));
 	return metrics_render(p->metrics, body) < 0 ? 500 : 200;
 }
 

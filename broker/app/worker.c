@@ -113,13 +113,11 @@ static void store_state(void *user, bool ok, const char *why, const char *remedy
 {
 	struct node_worker *w = user;
 	struct node *n = w->node;
-	uint64_t bit = UINT64_C(1) << w->index, all = n->n_workers == 64 ? UINT64_MAX : (UINT64_C(1) << n->n_workers) - 1, now;
 	char text[640];
 
-	now = ok ? atomic_fetch_or(&n->store_ok, bit) | bit : atomic_fetch_and(&n->store_ok, ~bit) & ~bit;
 	snprintf(text, sizeof text, "%s%s%s", why ? why : "", remedy && *remedy ? ": " : "", remedy ? remedy : "");
-	health_set(n->health, HEALTH_STORE, now == all, ok ? "other workers still connect to the store" : text, clock_unix_ms());
-	metrics_set(n->metrics, METRIC_STORE_CONNECTED, NULL, NULL, now == all);
+	health_set_part(n->health, HEALTH_STORE, w->index, n->n_workers, ok, ok ? "other workers still connect to the store" : text,
+			clock_unix_ms());
 	if (ok)
 		log_event(LOG_INFO, "store.ready", F_INT("worker", w->index));
 	else

@@ -24,6 +24,7 @@ struct health {
 	pthread_mutex_t lock;
 	struct {
 		bool ok;
+		uint64_t parts; /* one bit for each that is ok */
 		int64_t since_ms;
 		char remedy[REMEDY_BYTES]; /* redacted */
 	} checks[HEALTH_COUNT];
@@ -52,18 +53,34 @@ void health_free(struct health *h)
 	free(h);
 }
 
-void health_set(struct health *h, enum health_check c, bool ok, const char *remedy, int64_t now_ms)
+/* With the lock held. */
+static void put(struct health *h, enum health_check c, bool ok, const char *remedy, int64_t now_ms)
 {
 	struct slice text = slice_str(remedy);
 
 	if (redact_needed(text))
 		text = SLICE_LIT("[redacted]");
 	text.n = utf8_cut(text, REMEDY_BYTES - 1);
-	pthread_mutex_lock(&h->lock);
 	if (h->checks[c].ok != ok)
 		h->checks[c].since_ms = now_ms;
 	h->checks[c].ok = ok;
 	slice_copy_str(text, h->checks[c].remedy, REMEDY_BYTES);
+}
+
+void health_set(struct health *h, enum health_check c, bool ok, const char *remedy, int64_t now_ms)
+{
+	pthread_mutex_lock(&h->lock);
+	put(h, c, ok, remedy, now_ms);
+	pthread_mutex_unlock(&h->lock);
+}
+
+void health_set_part(struct health *h, enum health_check c, unsigned part, unsigned parts, bool ok, const char *remedy, int64_t now_ms)
+{
+	uint64_t bit = UINT64_C(1) << part, all = parts < 64 ? (UINT64_C(1) << parts) - 1 : UINT64_MAX;
+
+	pthread_mutex_lock(&h->lock);
+	h->checks[c].parts = ok ? h->checks[c].parts | bit : h->checks[c].parts & ~bit;
+	put(h, c, h->checks[c].parts == all, remedy, now_ms);
 	pthread_mutex_unlock(&h->lock);
 }
 
@@ -76,6 +93,17 @@ static bool all_ok(const struct health *h)
 		if (!h->checks[i].ok)
 			return false;
 	return true;
+}
+
+bool health_ok(const struct health *h, enum health_check c)
+{
+	pthread_mutex_t *lock = &((struct health *)h)->lock;
+	bool ok;
+
+	pthread_mutex_lock(lock);
+	ok = h->checks[c].ok;
+	pthread_mutex_unlock(lock);
+	return ok;
 }
 
 bool health_ready(const struct health *h)

@@ -2,8 +2,10 @@
  * Context says? */
 #include "config.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <pthread.h>
@@ -231,6 +233,67 @@ static void health_is_a_conjunction(void **state)
 	health_free(NULL);
 }
 
+#define PARTS 2
+#define ROUNDS 20000
+
+static struct {
+	struct health *h;
+	atomic_uint arrived;
+} joint;
+
+/* Nobody sleeps here, so that all go on at the same moment, which is what is tested. */
+static void together(unsigned *round)
+{
+	unsigned spins = 0;
+
+	*round += PARTS;
+	atomic_fetch_add(&joint.arrived, 1);
+	while (atomic_load(&joint.arrived) < *round)
+		if (++spins % 4096 == 0)
+			sched_yield();
+}
+
+/* Each part is lost and comes back in every round, all of them at once. */
+static void *come_and_go(void *arg)
+{
+	unsigned part = *(unsigned *)arg, wrong = 0, round = 0, i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		health_set_part(joint.h, HEALTH_STORE, part, PARTS, false, "lost", 1);
+		together(&round);
+		wrong += health_ok(joint.h, HEALTH_STORE);
+		together(&round);
+		health_set_part(joint.h, HEALTH_STORE, part, PARTS, true, "others are not there yet", 2);
+		together(&round);
+		wrong += !health_ok(joint.h, HEALTH_STORE);
+		together(&round);
+	}
+	*(unsigned *)arg = wrong;
+	return NULL;
+}
+
+static void a_check_of_parts_is_ok_once_the_last_is(void **state)
+{
+	unsigned parts[PARTS], i;
+	pthread_t threads[PARTS];
+
+	joint.h = health_new(1);
+	for (i = 0; i < PARTS; i++) {
+		parts[i] = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, &parts[i]), 0);
+	}
+	for (i = 0; i < PARTS; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(parts[i], 0);
+	}
+	for (i = 0; i < 64; i++)
+		health_set_part(joint.h, HEALTH_KEYS, i, 64, i != 63, "64 is the most", 3);
+	assert_false(health_ok(joint.h, HEALTH_KEYS));
+	health_set_part(joint.h, HEALTH_KEYS, 63, 64, true, NULL, 3);
+	assert_true(health_ok(joint.h, HEALTH_KEYS));
+	health_free(joint.h);
+}
+
 #define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
 #define SPAN "00f067aa0ba902b7"
 
@@ -361,6 +424,7 @@ int main(void)
 		cmocka_unit_test(threads_lose_no_count),
 		cmocka_unit_test(promtool_finds_no_fault),
 		cmocka_unit_test(health_is_a_conjunction),
+		cmocka_unit_test(a_check_of_parts_is_ok_once_the_last_is),
 		cmocka_unit_test(traceparent_follows_w3c_3_2),
 		cmocka_unit_test(tracestate_follows_w3c_3_3),
 		cmocka_unit_test(spans_chain),
