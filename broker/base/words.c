@@ -216,3 +216,24 @@ bool name_valid(struct slice s)
 	}
 	return true;
 }
+
+struct slice queue_route(struct slice queue)
+{
+	const uint8_t *slash = queue.n ? memchr(queue.p, '/', queue.n) : NULL;
+
+	return slash ? slice_of(queue.p, (size_t)(slash - queue.p)) : queue;
+}
+
+struct slice queue_agent(struct slice queue)
+{
+	size_t n = queue_route(queue).n;
+
+	return n < queue.n ? slice_of(queue.p + n + 1, queue.n - n - 1) : slice_of(NULL, 0);
+}
+
+bool queue_valid(struct slice s)
+{
+	struct slice route = queue_route(s);
+
+	return name_valid(route) && (route.n == s.n || name_valid(queue_agent(s)));
+}

@@ -167,5 +167,12 @@ struct verdict verdict_deny(enum reason r, const char *field, const char *fmt, .
 /* Names of tenants, routes, tools, agents: [a-z0-9][a-z0-9._-]{0,62}. */
 #define NAME_MAX_BYTES 63
 bool name_valid(struct slice s);
+/* Names of queues: a route, or an agent's inbox on a broadcast route, "route/agent". */
+#define QUEUE_MAX_BYTES (2 * NAME_MAX_BYTES + 1)
+bool queue_valid(struct slice s);
+/* The route that a queue belongs to: the name up to the slash. */
+struct slice queue_route(struct slice queue);
+/* The agent whose inbox it is; "" when it is a route's own. */
+struct slice queue_agent(struct slice queue);
 
 #endif

@@ -22,7 +22,7 @@ struct tenant {
 };
 
 struct route {
-	char key[2 * NAME_MAX_BYTES + 2]; /* tenant/route */
+	char key[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
 	struct tenant *tenant;
 	uint64_t waiting, bytes, kept;
 	int64_t seen_ms;

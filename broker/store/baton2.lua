@@ -1,7 +1,7 @@
 #!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
--- what its parts share, and how work gets in and out (open, accept, lease); then baton2_report.lua, baton2_read.lua, baton2_operate.lua,
--- baton2_rights.lua, baton2_tick.lua.
+-- what its parts share, and how work gets in and out (open, accept, lease); then baton2_publish.lua, baton2_report.lua, baton2_read.lua,
+-- baton2_operate.lua, baton2_check.lua, baton2_rights.lua, baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
@@ -9,6 +9,7 @@
 -- Keys: m hash, of the slot itself   s hash, id to record   i hash, idempotency to id and fingerprint   n zset, all ids by position
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
+--   A broadcast route has beside its own slot one for each agent's inbox, with all of these keys under {tenant/route}:@agent:
 -- In m: w and wb, handoffs that wait and their bytes; under a sender's 8 bytes number 4 and bytes 6 of what waits of it, if any does: in a
 --   key of its own it would cost three commands more a call. In s under '#': bytes of all blobs that are kept, tasks and outcomes
 --   b:<id><token> a sealed blob   e:<id> list, events   And two that are no slot's: {/}:seal, {/}:node:<name> (baton2_tick.lua, join)
@@ -27,10 +28,10 @@
 --   status 1, flags 1 (accept over a cap: which one), id 16, record 119 (zeros when there is none)
 
 local call, try, type_of, sub, byte, char, rep, find, match, gmatch, pack, unpk, tun, concat, floor, max, min
-local NONE, ZERO6, ZERO8, INIT, MARK
+local NONE, ZERO6, ZERO8, INIT, ENDED, MARK
 
 local QUEUED, LEASED, INPUT, QUARANTINED, SCHEDULED, HELD = 3, 4, 6, 7, 2, 1
-local CANCELLED, EXPIRED, DEAD = 13, 14, 15
+local COMPLETED, CANCELLED, EXPIRED, DEAD = 10, 13, 14, 15
 local OK, REPLAYED, DUPLICATE, CONFLICT, QUOTA, STALE, LOST, NOT_FOUND, WRONG, CLOSED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 local FINISH_STATE = {[0] = 10, [1] = 11, [2] = 12, [6] = 14}
 local RETRY, RELEASE, QUARANTINE = 3, 4, 5
@@ -54,6 +55,7 @@ local function init()
 	floor, max, min = math.floor, math.max, math.min
 	NONE, ZERO6, ZERO8 = rep('\0', 119), rep('\0', 6), rep('\0', 8)
 	INIT = '\0\0\0\1' .. rep('\0', 42) -- of a new record, from the cursor on
+	ENDED = '\0\0\0\2' .. rep('\0', 42) -- of one that has ended as it is new
 	MARK = {}
 	for mark = 0, 127 do MARK[mark] = char(floor(mark / 8), mark % 8) end
 	try, type_of = redis.pcall, type
@@ -283,7 +285,7 @@ local function closed(base, ks, items)
 	return 'O'
 end
 
--- m s i z q0 q1 q2 n f h l · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
+-- m s i z q0 q1 q2 n f h l [d] · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
 -- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
 -- first out holds.
@@ -321,7 +323,7 @@ local function accept(k, a)
 	local now6, seq, w, wb = pack('>I6', now), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
 	local stale, kb = tonumber(m[5]) + tonumber(a[7]), number(known[2])
 	local max_w, max_wb, max_n, max_b = tonumber(a[3]), tonumber(a[4]), tonumber(a[5]), tonumber(a[6])
-	local new, new_idem, order, drop, q, z, h, f = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}
+	local new, new_idem, order, drop, q, z, h, f, d = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
 	local at_once = m[9] and not m[11] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
 	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
@@ -383,6 +385,8 @@ local function accept(k, a)
 					hint[#hint + 1], hint[#hint + 2] = id, char(fence - fences - 1)
 					rec = sub(items, o + 17, o + 70)
 						.. pack('>I6I6BI6I4Bc8I4BI8c8I6I6', now, seq, LEASED, now, 2, 0, token, 0, 1, fence, owner, now + ms, now)
+				elseif state > QUARANTINED then
+					rec = sub(items, o + 17, o + 70) .. pack('>I6I6BI6', now, seq, state, now) .. ENDED
 				else
 					at_once = at_once and state ~= QUEUED
 					w, wb = w + 1, wb + size
@@ -405,6 +409,10 @@ local function accept(k, a)
 				elseif state == HELD then
 					h[#h + 1], h[#h + 2] = now, id
 					if deadline > 0 then z[#z + 1], z[#z + 2] = deadline, id end
+				elseif state == DEAD then
+					d[#d + 1], d[#d + 2] = now, id
+				elseif state ~= LEASED then
+					f[#f + 1] = id
 				end
 			end
 		end
@@ -413,6 +421,7 @@ local function accept(k, a)
 	end
 	need('ZCARD', k[4], z) need('LLEN', k[5], q[1]) need('LLEN', k[6], q[2]) need('LLEN', k[7], q[3])
 	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h) need('ZCARD', k[11], hint)
+	need('ZCARD', k[12], d)
 	if #new > 0 then
 		new[#new + 1], new[#new + 2] = '#', kb
 		call('HSET', ks, tun(new))
@@ -421,6 +430,7 @@ local function accept(k, a)
 		push(k[5], q[1]) push(k[6], q[2]) push(k[7], q[3])
 		if #z > 0 then call('ZADD', k[4], tun(z)) end
 		if #h > 0 then call('ZADD', k[10], tun(h)) end
+		if #d > 0 then call('ZADD', k[12], tun(d)) end
 		ended(k[9], now, f)
 		local set = {'seq', seq, 'w', w, 'wb', wb, 't', now}
 		if #hint > 0 then
@@ -435,18 +445,20 @@ local function accept(k, a)
 	return head(now, w, wb, seq, m[8]) .. concat(out)
 end
 
--- m s l q2 q1 q0 f · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2, owner 8, lease ms 4.
--- extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
+-- m s l q2 q1 q0 f [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2,
+-- owner 8, lease ms 4. A route that is paused, or not opened yet, hands nothing out of its inboxes. extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
 -- record 119 each; one of state EXPIRED was past its deadline and is not leased.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]
 	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
+	local of = k[8] and call('HMGET', k[8], 'inc', 'paused') or m
+	if k[8] then m[8] = m[8] or of[2] end
 	local now, fence, t = clock(m[5]), tonumber(m[2]), tally(m[3], m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
-	local left = m[8] and 0 or call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
+	local left = (m[8] or of[1] ~= a[1]) and 0 or call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
 	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)

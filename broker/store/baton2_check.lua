@@ -274,27 +274,32 @@ local function look_stale(key)
 	end
 end
 
--- A blob's or a list of events' name, taken apart: slot, kind, id, token; nil: not of this form.
+-- A blob's or a list of events' name, taken apart: what its slot's keys begin with, kind, id, token; nil: not of this form.
 local function name_of(key)
-	local at = find(key, '}:', 1, true)
-	local kind, id, token = sub(key, at + 2, at + 2), sub(key, at + 4, at + 19), sub(key, at + 20)
-	if #id == 16 and #token == (kind == 'b' and 8 or 0) and at < 256 then return sub(key, 2, at - 1), kind, id, token end
+	local base = match(key, '^{[^}]*}:@[^:]*:') or match(key, '^{[^}]*}:') or ''
+	local kind, id, token = sub(key, #base + 1, #base + 2), sub(key, #base + 3, #base + 18), sub(key, #base + 19)
+	if (kind == 'b:' and #token == 8 or kind == 'e:' and #token == 0) and #id == 16 and #base < 256 then return base, sub(kind, 1, 1), id, token end
+end
+
+-- {tenant/route}:@agent: is that of tenant/route/agent.
+local function slot_of(base)
+	return match(base, '^{(.*)}:$') or concat({match(base, '^{(.*)}:@(.*):$')}, '/')
 end
 
 -- Of all slots: there is no other way to find those that nobody names.
 look_at[15] = function(c, r, cursor)
-	local found, slots = call('SCAN', cursor, 'MATCH', '{*}:[be]:*', 'COUNT', LOOK_SCAN), {}
+	local found, slots = call('SCAN', cursor, 'MATCH', '{*}:*[be]:*', 'COUNT', LOOK_SCAN), {}
 	r.next = found[1]
 	for j = 1, #found[2] do
-		local slot, kind, id, token = name_of(found[2][j])
-		if slot then
-			local s = slots[slot] or {ids = {}, keys = {}}
-			slots[slot] = s
+		local base, kind, id, token = name_of(found[2][j])
+		if base then
+			local s = slots[base] or {ids = {}, keys = {}}
+			slots[base] = s
 			s.ids[#s.ids + 1], s.keys[#s.keys + 1] = id, {kind, id, token}
 		end
 	end
-	for slot, s in pairs(slots) do
-		local recs = try('HMGET', '{' .. slot .. '}:s', tun(s.ids))
+	for base, s in pairs(slots) do
+		local recs, slot = try('HMGET', base .. 's', tun(s.ids)), slot_of(base)
 		for j = 1, recs.err and 0 or #s.keys do
 			local kind, id, token = tun(s.keys[j])
 			if kind == 'b' and not names(recs[j], token) or kind == 'e' and not recs[j] then

@@ -5,7 +5,7 @@
 local ON_KEYS = {'exists', 'get', 'hdel', 'hexists', 'hget', 'hkeys', 'hlen', 'hmget', 'hscan', 'hset', 'lindex', 'llen', 'lpos', 'lpush', 'lrange', 'ltrim',
 	'mget', 'rpush', 'unlink', 'zadd', 'zcard', 'zcount', 'zmscore', 'zrange', 'zrangebyscore', 'zrem', 'zrevrange', 'zrevrangebyscore', 'zrevrank',
 	'zscan', 'zscore'}
-local OTHERS = {'config get *', 'exec', 'fcall f 0', 'function list', 'function load x', 'info', 'lmpop 1 KEY left', 'mset KEY x', 'multi',
+local OTHERS = {'config get *', 'copy KEY KEY', 'exec', 'fcall f 0', 'function list', 'function load x', 'info', 'lmpop 1 KEY left', 'mset KEY x', 'multi',
 	'ping', 'publish CHANNEL x', 'pubsub numsub x', 'scan 0', 'set KEY x', 'subscribe CHANNEL', 'time', 'wait 1 1'}
 local NAMES = {'m', 's', 'i', 'z', 'q0', 'q1', 'q2', 'n', 'l', 'f', 'd', 'x', 'h', 'b:1', 'e:1'}
 

@@ -280,6 +280,7 @@ end
 add('join', join, 'allow-oom')
 add('open', open, 'allow-oom')
 add('accept', accept)
+add('publish', publish)
 add('lease', lease, 'allow-oom')
 add('extend', extend, 'allow-oom')
 add('event', event, 'allow-oom')

@@ -1,5 +1,6 @@
 /* How does the store behave without Redis? As with it: the same rules on hashes in memory. It serves tests and try-outs. Every call is
  * carried out at once, but its answer waits for flush(), so that callers see the same order of things. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/memory_priv.h"
@@ -14,6 +15,7 @@ struct mem_answer {
 	uint64_t op;
 	struct store_answer a;
 	struct store_route route;
+	uint8_t copies[BROADCAST_MAX];
 	struct store_item *items;
 	size_t items_size;
 	struct store_event *events;
@@ -171,6 +173,11 @@ static bool add_record(struct memory *m, struct mem_slot *s, const struct store_
 		memcpy(h->idempotency, r->idempotency, sizeof h->idempotency);
 		key_add(s, r);
 	}
+	if (state_is_terminal(r->state)) {
+		h->r.r.cursor = 2;
+		h->finished_ms = r->state == STATE_DEAD_LETTERED ? 0 : now;
+		return false;
+	}
 	if (leases_at_once(s, r, now)) {
 		mem_lease(s, h, r->owner, r->lease_ms, now);
 		return true;
@@ -242,26 +249,29 @@ static void show_first(struct memory *m, struct mem_answer *x, struct mem_slot *
 		x->a.status = STORE_UNSEALABLE;
 }
 
-static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
+/* Whether it was leased at once. */
+static bool add_sealed(struct memory *m, struct mem_slot *s, const struct store_accept *r, const uint8_t *token, int64_t now)
 {
-	struct memory *m = (struct memory *)st;
+	struct mem_bytes task = mem_seal(m, s, SEAL_TASK, r->id.b, token, r->task);
+
+	if (!task.p)
+		abort();
+	return add_record(m, s, r, token, task, now);
+}
+
+static struct mem_answer *accept(struct memory *m, const struct store_accept *r, const uint8_t *token, store_done *done, void *user, uint64_t op)
+{
 	struct mem_slot *s = mem_slot_get(m, r->slot, true);
 	struct mem_answer *x = answer_new(m, done, user, op, STORE_UNAVAILABLE);
 	struct mem_handoff *first;
-	uint8_t token[TOKEN_BYTES];
-	struct mem_bytes task;
 	int64_t now;
 
 	if (!s)
-		return;
+		return x;
 	now = mem_now(m, s);
 	x->a.status = decide(m, s, r, &first, &x->a.same_bytes, &x->a.over);
 	if (x->a.status == STORE_OK) {
-		mem_token(m, token);
-		task = mem_seal(m, s, SEAL_TASK, r->id.b, token, r->task);
-		if (!task.p)
-			abort();
-		x->a.leased = add_record(m, s, r, token, task, now);
+		x->a.leased = add_sealed(m, s, r, token, now);
 		first = mem_find_exact(s, r->id.b);
 	} else if (x->a.status == STORE_DUPLICATE) {
 		add_alias(s, r, first->id, now);
@@ -269,9 +279,69 @@ static void op_accept(struct store *st, const struct store_accept *r, store_done
 		x->a.retry_after_ms = 1000;
 	}
 	show_first(m, x, s, first);
+	return x;
+}
+
+static void op_accept(struct store *st, const struct store_accept *r, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	uint8_t token[TOKEN_BYTES];
+
+	mem_token(m, token);
+	accept(m, r, token, done, user, op);
+}
+
+/* ---- publish ---- */
+
+static enum store_copy copy(struct memory *m, struct mem_slot *s, struct store_accept r, const uint8_t *token)
+{
+	bool full;
+
+	if (!s || s->closed)
+		return COPY_CLOSED;
+	full = over_cap(s, &m->config.limits, r.sender, r.task.n + seal_overhead(m->seal)) != CAP_MEMORY;
+	r.has_idempotency = false;
+	r.owner = 0;
+	if (full)
+		r.state = STATE_DEAD_LETTERED;
+	add_sealed(m, s, &r, token, mem_now(m, s));
+	return full ? COPY_FULL : COPY_STORED;
+}
+
+static void op_publish(struct store *st, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct store_accept own = *r;
+	struct mem_answer *x;
+	uint8_t token[TOKEN_BYTES];
+	char queue[QUEUE_MAX_BYTES + 1];
+	size_t n;
+
+	own.state = STATE_COMPLETED;
+	own.owner = 0;
+	mem_token(m, token);
+	x = accept(m, &own, token, done, user, op);
+	x->a.copies.p = x->copies;
+	for (; x->a.status == STORE_OK && *inboxes; inboxes += n + (inboxes[n] == ' ')) {
+		n = strcspn(inboxes, " ");
+		snprintf(queue, sizeof queue, "%s/%.*s", r->slot.route, (int)n, inboxes);
+		x->copies[x->a.copies.n++] = (uint8_t)copy(m, mem_slot_get(m, (struct store_slot){r->slot.tenant, queue}, true), *r, token);
+	}
 }
 
 /* ---- lease ---- */
+
+/* Nothing is handed out of an inbox whose route is paused. */
+static bool paused(struct memory *m, const struct mem_slot *s)
+{
+	struct slice of = queue_route(slice_str(s->route));
+	char route[QUEUE_MAX_BYTES + 1];
+	const struct mem_slot *r;
+
+	slice_copy_str(of, route, sizeof route);
+	r = mem_slot_get(m, (struct store_slot){s->tenant, route}, false);
+	return s->paused || (r && r->paused);
+}
 
 static struct mem_handoff *pop(struct mem_slot *s)
 {
@@ -304,8 +374,8 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 	struct mem_handoff *h;
 	int64_t now = s ? mem_now(m, s) : 0;
 
-	x->a.paused = s && s->paused;
-	for (uint32_t n = 0; s && !s->paused && n < r->max && (h = pop(s));) {
+	x->a.paused = s && paused(m, s);
+	for (uint32_t n = 0; s && !x->a.paused && n < r->max && (h = pop(s));) {
 		mem_waiting(s, h, -1);
 		if (h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now) {
 			mem_move(s, h, STATE_EXPIRED, now);
@@ -513,24 +583,18 @@ static void take_key(struct mem_slot *s, struct mem_handoff *h, const struct mem
 static enum store_status replay(struct memory *m, struct mem_slot *s, struct store_accept r, const uint8_t *dead, struct mem_handoff **out)
 {
 	struct mem_handoff *old = *out = mem_find_exact(s, dead);
-	struct mem_bytes task;
 	uint8_t token[TOKEN_BYTES];
 
 	if (!old || old->alias)
 		return STORE_NOT_FOUND;
 	if (old->r.r.state != STATE_DEAD_LETTERED || old->let_go)
 		return STORE_WRONG_STATE;
-	mem_token(m, token);
-	task = mem_seal(m, s, SEAL_TASK, r.id.b, token, r.task);
-	if (!task.p)
-		abort();
-	if (over_cap(s, &m->config.limits, r.sender, task.n)) {
-		free(task.p);
+	if (over_cap(s, &m->config.limits, r.sender, r.task.n + seal_overhead(m->seal)))
 		return STORE_QUOTA;
-	}
+	mem_token(m, token);
 	r.has_idempotency = false;
 	r.owner = 0;
-	add_record(m, s, &r, token, task, mem_now(m, s));
+	add_sealed(m, s, &r, token, mem_now(m, s));
 	*out = mem_find_exact(s, r.id.b);
 	take_key(s, *out, old);
 	return mem_drop(s, old, mem_now(m, s));
@@ -648,6 +712,7 @@ static void op_free(struct store *st)
 
 static const struct store_ops memory_ops = {
 	.accept = op_accept,
+	.publish = op_publish,
 	.lease = op_lease,
 	.extend = op_extend,
 	.event = op_event,

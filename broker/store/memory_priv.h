@@ -53,7 +53,7 @@ struct mem_ids {
 };
 
 struct mem_slot {
-	char name[2 * NAME_MAX_BYTES + 2], tenant[NAME_MAX_BYTES + 1], route[NAME_MAX_BYTES + 1];
+	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2], tenant[NAME_MAX_BYTES + 1], route[QUEUE_MAX_BYTES + 1]; /* route: the queue's name */
 	uint8_t tag[4];
 	struct mem_handoff *handoffs;
 	struct mem_key *keys;

@@ -8,10 +8,10 @@
 
 struct mem_slot *mem_slot_get(struct memory *m, struct store_slot at, bool make)
 {
-	char name[2 * NAME_MAX_BYTES + 2];
+	char name[sizeof((struct mem_slot *)0)->name];
 	struct mem_slot *s = NULL;
 
-	if (!name_valid(slice_str(at.tenant)) || !name_valid(slice_str(at.route)))
+	if (!name_valid(slice_str(at.tenant)) || !queue_valid(slice_str(at.route)))
 		return NULL;
 	snprintf(name, sizeof name, "%s/%s", at.tenant, at.route);
 	HASH_FIND_STR(m->slots, name, s);

@@ -30,6 +30,7 @@ static void item_give(struct redis *s, struct item *i)
 	s->pending--;
 	s->pending_bytes -= i->body_n;
 	free(i->body);
+	free(i->inboxes);
 	if (s->n_free >= SPARE_ITEMS) {
 		free(i);
 		return;
@@ -189,6 +190,20 @@ static void op_accept(struct store *st, const struct store_accept *r, store_done
 
 	if (i)
 		item_queue(s, i);
+}
+
+static void op_publish(struct store *st, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_task(s, KIND_PUBLISH, r, done, user, op);
+
+	if (!i)
+		return;
+	i->inboxes = strdup(inboxes);
+	if (i->inboxes)
+		item_queue(s, i);
+	else
+		item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
 }
 
 static void op_lease(struct store *st, const struct store_lease *r, store_done *done, void *user, uint64_t op)
@@ -417,10 +432,10 @@ static bool op_available(const struct store *st)
 static uint64_t op_waiting(const struct store *st, struct store_slot at)
 {
 	const struct redis *s = (const struct redis *)st;
-	char name[2 * NAME_MAX_BYTES + 2];
+	char name[SLOT_NAME_MAX + 1];
 	struct slot *slot = NULL;
 
-	snprintf(name, sizeof name, "%.63s/%.63s", at.tenant, at.route);
+	snprintf(name, sizeof name, "%.63s/%.127s", at.tenant, at.route);
 	HASH_FIND_STR(s->slots, name, slot);
 	return slot ? slot->waiting : 0;
 }
@@ -499,20 +514,12 @@ static void on_down(void *user, bool fault, const char *why, const char *remedy)
 
 static const struct conn_events conn_events = {on_ready, on_reply, on_down};
 
-/* "{tenant/route}:m" */
 static void on_message(struct redis *s, struct slice key)
 {
-	char name[2 * NAME_MAX_BYTES + 8], *slash, *end;
+	char tenant[NAME_MAX_BYTES + 1], queue[QUEUE_MAX_BYTES + 1];
 
-	if (!s->config.wake || !slice_copy_str(key, name, sizeof name) || name[0] != '{')
-		return;
-	slash = strchr(name, '/');
-	end = strstr(name, "}:m");
-	if (!slash || !end || slash > end || end[3])
-		return;
-	*slash = *end = '\0';
-	if (name_valid(slice_str(name + 1)) && name_valid(slice_str(slash + 1)))
-		s->config.wake(s->config.user, name + 1, slash + 1);
+	if (s->config.wake && slot_of_key(key, tenant, queue))
+		s->config.wake(s->config.user, tenant, queue);
 }
 
 static bool listener_on_reply(void *user, redisReply *r)
@@ -654,6 +661,7 @@ static void op_free(struct store *st)
 
 static const struct store_ops redis_ops = {
 	.accept = op_accept,
+	.publish = op_publish,
 	.lease = op_lease,
 	.extend = op_extend,
 	.event = op_event,

@@ -92,7 +92,7 @@ static void refuse_accepts(struct redis *s, struct batch *b)
 
 static void on_error(struct redis *s, struct batch *b, const char *error, bool blobs_written)
 {
-	bool oom = starts(error, "OOM"), admits = b->kind == KIND_ACCEPT || b->kind == KIND_REPLAY;
+	bool oom = starts(error, "OOM"), admits = kind_rows[b->kind].admits;
 
 	redis_counted(s, b, "error");
 	log_event(LOG_WARN, "store.refused", F_STR("function", kind_rows[b->kind].function ? kind_rows[b->kind].function : ""),
@@ -189,7 +189,7 @@ static bool cancels_alias(const struct item *i, const struct entry *e)
 
 static bool wants_outcome(const struct item *i, const struct entry *e)
 {
-	return i->kind == KIND_ACCEPT && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
+	return (i->kind == KIND_ACCEPT || i->kind == KIND_PUBLISH) && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
 }
 
 /* By this accept, also when it is asked again: nothing has happened to the record since, and the token says whose submission it was. */
@@ -226,7 +226,9 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		a.over = e.status == STORE_QUOTA && e.flags < CAPS ? (enum store_cap)e.flags : CAP_MEMORY;
 		a.record = e.record.r;
 		a.leased = leased_at_once(i, &e, h.now_ms);
-		a.retry_after_ms = e.status == STORE_QUOTA && i->kind == KIND_ACCEPT ? RETRY_MS : 0;
+		a.retry_after_ms = e.status == STORE_QUOTA && kind_rows[i->kind].admits ? RETRY_MS : 0;
+		if (i->kind == KIND_PUBLISH) /* its only item: the copies follow */
+			a.copies = slice_of(p + ENTRY_BYTES, (size_t)(text.p + text.n - p) - ENTRY_BYTES);
 		if (!wants_outcome(i, &e)) {
 			item_answer(s, i, &a);
 			continue;
@@ -345,8 +347,23 @@ static void note_sequence(struct redis *s, const struct batch *b, const struct r
 
 	if (h->epoch && seen->epoch && h->epoch != seen->epoch)
 		redis_open_slot(s, b->slot);
-	else if (b->kind == KIND_ACCEPT)
+	else if (b->kind == KIND_ACCEPT || b->kind == KIND_PUBLISH)
 		remember_set(s->remember, seen, h->epoch, h->extra);
+}
+
+/* Of an accepted one every inbox has its byte, of a refused one there are none. */
+static bool publish_fits(const struct item *i, struct slice text)
+{
+	size_t inboxes = 0, at = HEAD_BYTES + ENTRY_BYTES;
+
+	if (text.n < at || text.p[HEAD_BYTES] != STORE_OK)
+		return text.n == at;
+	for (const char *p = i->inboxes; *p; p++)
+		inboxes += *p != ' ' && (p[1] == ' ' || !p[1]);
+	for (; at < text.n; at++, inboxes--)
+		if (!inboxes || text.p[at] >= COPIES)
+			return false;
+	return !inboxes;
 }
 
 /* A Function's answer that has the right form for its batch. */
@@ -362,6 +379,8 @@ static bool answer_fits(const struct batch *b, struct slice text)
 	case KIND_DROP:
 	case KIND_REPLAY:
 		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
+	case KIND_PUBLISH:
+		return publish_fits(b->items.first, text);
 	case KIND_EVENTS:
 		return false; /* these come as an array */
 	default:

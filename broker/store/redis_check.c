@@ -9,7 +9,7 @@
 #define SUSPECT_BYTES (2 + HANDOFF_ID_BYTES + STORE_KEY_BYTES)
 #define SUSPECTS_MAX 65536
 
-/* "tenant/route" */
+/* "tenant/queue" */
 static bool take_slot(struct slice name, struct store_suspect *out)
 {
 	const uint8_t *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
@@ -18,7 +18,7 @@ static bool take_slot(struct slice name, struct store_suspect *out)
 	if (!slash || !slice_copy_str(slice_of(name.p, n), out->tenant, sizeof out->tenant) ||
 	    !slice_copy_str(slice_of(slash + 1, name.n - n - 1), out->route, sizeof out->route))
 		return false;
-	return name_valid(slice_str(out->tenant)) && name_valid(slice_str(out->route));
+	return name_valid(slice_str(out->tenant)) && queue_valid(slice_str(out->route));
 }
 
 /* One suspect off the front of *text. false: not of that form. *ours: of a slot, not somebody else's key that looks alike. */

@@ -28,7 +28,7 @@
 /* The order is the order of sending within a slot: reports of progress before the report that ends. */
 enum kind {
 	KIND_ACCEPT, KIND_EXTEND, KIND_EVENT, KIND_FINISH, KIND_CANCEL, KIND_LEASE, KIND_GET, KIND_EVENTS, KIND_LIST, KIND_TICK,
-	KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY, KIND_LOOK, KIND_MEND,
+	KIND_PUBLISH, KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY, KIND_LOOK, KIND_MEND,
 	KIND_QUEUED, /* number of kinds that callers queue */
 	KIND_OPEN = KIND_QUEUED, KIND_QUARANTINE, KIND_FETCH, KIND_MEMORY, KIND_UNLINK,
 	KINDS,
@@ -40,6 +40,7 @@ struct kind_row {
 	unsigned width;     /* bytes of an item's request */
 	unsigned max;       /* items a call */
 	bool opens;         /* the Function may answer 'O' */
+	bool admits;        /* it takes new work in, and is refused when memory is full */
 	bool tells;         /* its answer tells somebody of a change that must last: with store.replicas it waits for them */
 };
 extern const struct kind_row kind_rows[KINDS];
@@ -59,6 +60,7 @@ struct item {
 	uint32_t retry_after_ms;
 	uint8_t request[REQUEST_MAX_BYTES];
 	uint8_t *body;       /* sealed; owned */
+	char *inboxes;       /* publish: names; owned */
 	size_t body_n;
 };
 
@@ -69,13 +71,15 @@ struct items {
 
 enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, SLOT_KEYS };
 #define SLOT_KEY_LETTERS "msiz012nlfdxh"
-#define SLOT_PREFIX_MAX (2 * NAME_MAX_BYTES + 5) /* "{tenant/route}:" */
+#define SLOT_NAME_MAX (NAME_MAX_BYTES + 1 + QUEUE_MAX_BYTES) /* "tenant/queue" */
+#define SLOT_PREFIX_MAX (SLOT_NAME_MAX + 6) /* "{tenant/route}:", "{tenant/route}:@agent:" */
 
 struct slot {
-	char name[2 * NAME_MAX_BYTES + 2]; /* tenant/route */
-	char tenant[NAME_MAX_BYTES + 1], route[NAME_MAX_BYTES + 1];
+	char name[SLOT_NAME_MAX + 1]; /* tenant/queue */
+	char tenant[NAME_MAX_BYTES + 1], route[QUEUE_MAX_BYTES + 1]; /* route: the queue's name */
 	uint8_t tag[4];
 	char key[SLOT_KEYS][SLOT_PREFIX_MAX + 4];
+	char of[SLOT_PREFIX_MAX + 4]; /* of an inbox: the key m of its route; "" */
 	size_t prefix_n;
 	struct items queue[KIND_QUEUED];
 	unsigned under_way[KIND_QUEUED];
@@ -146,6 +150,8 @@ struct redis {
 
 /* redis_slot.c */
 struct slot *slot_get(struct redis *s, struct store_slot at); /* NULL: a bad name, or the cap */
+/* Whose key m that is, "{tenant/route}:m" or "{tenant/route}:@agent:m". false: nobody's. */
+bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1]);
 void slot_dirty(struct redis *s, struct slot *slot);
 void slots_free_all(struct redis *s);
 /* "{tenant/route}:b:" id token; returns its length. */

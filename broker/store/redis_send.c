@@ -8,24 +8,25 @@
 #include "store/redis_priv.h"
 
 const struct kind_row kind_rows[KINDS] = {
-	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true},
-	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false},
-	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false},
-	[KIND_FINISH] = {"baton2_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false, true},
-	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, true},
-	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true, false},
-	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false},
-	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false},
-	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false},
-	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true, false},
-	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true, true},
-	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false, false},
-	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false, true},
-	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true},
-	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false},
-	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, true},
-	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false},
-	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false},
+	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true, true},
+	[KIND_PUBLISH] = {"baton2_publish", "msiz012nfhld", ACCEPT_BYTES, 1, true, true, true},
+	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false, false},
+	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false, false},
+	[KIND_FINISH] = {"baton2_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false, false, true},
+	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, false, true},
+	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true, false, false},
+	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false, false},
+	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false, false},
+	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false, false},
+	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true, false, false},
+	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true, false, true},
+	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false, false, false},
+	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false, false, true},
+	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true, true},
+	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false, false},
+	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, false, true},
+	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false, false},
+	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false, false},
 };
 
 #define ARGV_MAX (24 + 2 * BATCH_ITEMS)
@@ -77,14 +78,17 @@ static void arg_number(struct call *c, uint64_t v)
 static void call_begin(struct call *c, const struct kind_row *k)
 {
 	static const char *const count[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"};
+	bool of_route = c->b->kind == KIND_LEASE && *c->b->slot->of;
 	size_t keys = strlen(k->keys);
 
 	c->n = 0;
 	arg(c, SLICE_LIT("FCALL"));
 	arg(c, slice_str(k->function));
-	arg(c, slice_str(count[keys]));
+	arg(c, slice_str(count[keys + of_route]));
 	for (size_t i = 0; i < keys; i++)
 		arg(c, slice_str(c->b->slot->key[strchr(SLOT_KEY_LETTERS, k->keys[i]) - SLOT_KEY_LETTERS]));
+	if (of_route)
+		arg(c, slice_str(c->b->slot->of));
 }
 
 /* All requests one behind the other in scratch; stays valid until scratch changes. */
@@ -104,7 +108,7 @@ static size_t place_of(const struct item *i)
 
 static bool beside(const struct item *i)
 {
-	if (i->kind == KIND_ACCEPT || i->kind == KIND_REPLAY)
+	if (kind_rows[i->kind].admits)
 		return true;
 	return (i->kind == KIND_FINISH || i->kind == KIND_CANCEL) && i->request[place_of(i)] == BODY_BESIDE;
 }
@@ -113,6 +117,7 @@ static const uint8_t *token_of(const struct item *i)
 {
 	switch (i->kind) {
 	case KIND_ACCEPT:
+	case KIND_PUBLISH:
 	case KIND_REPLAY:
 		return i->request + ACCEPT_AT_TOKEN;
 	case KIND_FINISH:
@@ -138,12 +143,17 @@ static void arg_own(struct call *c)
 
 	switch (c->b->kind) {
 	case KIND_ACCEPT:
+	case KIND_PUBLISH:
 		arg(c, slice_str(s->replid));
 		arg(c, slice_str(s->config.run));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
 		arg(c, slice_str(s->skew));
 		arg(c, requests);
+		if (first->inboxes) {
+			arg(c, slice_str(first->inboxes));
+			arg(c, slice_str(s->asker));
+		}
 		break;
 	case KIND_LEASE:
 		arg(c, slice_str(s->replid));
@@ -417,7 +427,6 @@ static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store
 
 void redis_flush(struct redis *s)
 {
-	static const enum kind admitting[] = {KIND_ACCEPT, KIND_REPLAY};
 	struct slot *slot = s->dirty_first, *next;
 	bool ready = redis_conn_ready(s->conn);
 
@@ -426,10 +435,9 @@ void redis_flush(struct redis *s)
 	for (; slot; slot = next) {
 		next = slot->next_dirty;
 		slot->dirty = false;
-		if (s->memory_full)
-			for (size_t n = 0; n < 2; n++)
-				fail_now(s, slot, admitting[n], STORE_QUOTA, 1000);
 		for (int k = 0; k < KIND_QUEUED; k++) {
+			if (s->memory_full && kind_rows[k].admits)
+				fail_now(s, slot, (enum kind)k, STORE_QUOTA, 1000);
 			if (!ready && s->unreachable)
 				fail_now(s, slot, (enum kind)k, STORE_UNAVAILABLE, 1000);
 			else if (ready && !flush_kind(s, slot, (enum kind)k))

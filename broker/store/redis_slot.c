@@ -43,6 +43,27 @@ struct item *items_take(struct items *q)
 
 static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h"};
 
+/* What a slot's keys begin with. Everything of a route has one hash tag, its inboxes too. */
+static int put_prefix(struct store_slot at, char *out, size_t size)
+{
+	struct slice queue = slice_str(at.route), route = queue_route(queue), agent = queue_agent(queue);
+	int n = snprintf(out, size, "{%s/%.*s}:", at.tenant, (int)route.n, (const char *)route.p);
+
+	return agent.n ? n + snprintf(out + n, size - (size_t)n, "@%.*s:", (int)agent.n, (const char *)agent.p) : n;
+}
+
+static void name_keys(struct slot *slot, struct store_slot at)
+{
+	char prefix[SLOT_PREFIX_MAX + 1];
+	struct slice queue = slice_str(at.route);
+
+	slot->prefix_n = (size_t)put_prefix(at, prefix, sizeof prefix);
+	for (int k = 0; k < SLOT_KEYS; k++)
+		snprintf(slot->key[k], sizeof slot->key[k], "%s%s", prefix, key_names[k]);
+	if (queue_agent(queue).n)
+		snprintf(slot->of, sizeof slot->of, "{%s/%.*s}:m", at.tenant, (int)queue_route(queue).n, at.route);
+}
+
 static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name)
 {
 	struct slot *slot = calloc(1, sizeof *slot);
@@ -58,9 +79,7 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 	slice_copy_str(slice_str(at.tenant), slot->tenant, sizeof slot->tenant);
 	slice_copy_str(slice_str(at.route), slot->route, sizeof slot->route);
 	handoff_route_tag(at.tenant, at.route, slot->tag);
-	for (int k = 0; k < SLOT_KEYS; k++)
-		snprintf(slot->key[k], sizeof slot->key[k], "{%s}:%s", name, key_names[k]);
-	slot->prefix_n = strlen(slot->key[KEY_M]) - 1;
+	name_keys(slot, at);
 	for (int k = 0; k < KIND_QUEUED; k++)
 		items_init(&slot->queue[k]);
 	HASH_ADD_STR(s->slots, name, slot);
@@ -74,10 +93,10 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 struct slot *slot_get(struct redis *s, struct store_slot at)
 {
 	struct slice tenant = slice_str(at.tenant), route = slice_str(at.route);
-	char name[2 * NAME_MAX_BYTES + 2];
+	char name[SLOT_NAME_MAX + 1];
 	struct slot *slot = NULL;
 
-	if (!name_valid(tenant) || !name_valid(route))
+	if (!name_valid(tenant) || !queue_valid(route))
 		return NULL;
 	memcpy(name, at.tenant, tenant.n);
 	name[tenant.n] = '/';
@@ -86,6 +105,36 @@ struct slot *slot_get(struct redis *s, struct store_slot at)
 	if (slot || HASH_COUNT(s->slots) >= SLOTS_MAX)
 		return slot;
 	return slot_new(s, at, name);
+}
+
+/* Between two of these; NULL: they are not there, in this order. */
+static const uint8_t *find(struct slice text, const char *what)
+{
+	return text.n ? memmem(text.p, text.n, what, strlen(what)) : NULL;
+}
+
+static struct slice from_to(const uint8_t *from, const uint8_t *to)
+{
+	return slice_of(from, (size_t)(to - from));
+}
+
+bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1])
+{
+	const uint8_t *slash = find(key, "/"), *end = find(key, "}:"), *last = key.p + key.n;
+	struct slice route, agent = slice_of(NULL, 0);
+
+	if (!slash || !end || slash > end || key.p[0] != '{' || key.n < 2 || last[-1] != 'm' || last[-2] != ':')
+		return false;
+	route = from_to(slash + 1, end);
+	if (last - end > 3 && (end[2] != '@' || last - end < 6))
+		return false;
+	if (last - end > 3)
+		agent = from_to(end + 3, last - 2);
+	if (!slice_copy_str(from_to(key.p + 1, slash), tenant, NAME_MAX_BYTES + 1) || !name_valid(slice_str(tenant)) || !name_valid(route) ||
+	    (agent.n && !name_valid(agent)))
+		return false;
+	snprintf(queue, QUEUE_MAX_BYTES + 1, "%.*s%s%.*s", (int)route.n, (const char *)route.p, agent.n ? "/" : "", (int)agent.n, (const char *)agent.p);
+	return true;
 }
 
 void slot_dirty(struct redis *s, struct slot *slot)

@@ -25,7 +25,7 @@
 
 struct entry {
 	struct remembered r; /* first: what callers hold */
-	char name[2 * NAME_MAX_BYTES + 2]; /* tenant/route */
+	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
 	UT_hash_handle hh;
 };
 
@@ -69,10 +69,10 @@ static struct entry *entry_of(struct remember *m, const char *name)
 
 struct remembered *remember_slot(struct remember *m, const char *tenant, const char *route)
 {
-	char name[2 * NAME_MAX_BYTES + 2];
+	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2];
 	struct entry *e;
 
-	snprintf(name, sizeof name, "%.63s/%.63s", tenant, route);
+	snprintf(name, sizeof name, "%.63s/%.127s", tenant, route);
 	e = entry_of(m, name);
 	return e ? &e->r : NULL;
 }

@@ -116,24 +116,23 @@ static struct aead *key_for(struct seal *s, const char *tenant, size_t which)
 	return t->aead[which];
 }
 
-#define AAD_MAX (1 + 2 * (1 + NAME_MAX_BYTES) + HANDOFF_ID_BYTES + SEAL_TOKEN_BYTES)
+#define AAD_MAX (1 + 1 + NAME_MAX_BYTES + 1 + QUEUE_MAX_BYTES + HANDOFF_ID_BYTES + SEAL_TOKEN_BYTES)
 
-static uint8_t *put_name(uint8_t *p, const char *name)
+static uint8_t *put_name(uint8_t *p, struct slice name)
 {
-	size_t n = strnlen(name, NAME_MAX_BYTES);
-
-	*p++ = (uint8_t)n;
-	memcpy(p, name, n);
-	return p + n;
+	*p++ = (uint8_t)name.n;
+	memcpy(p, name.p, name.n);
+	return p + name.n;
 }
 
 static struct slice aad(const struct seal_name *name, uint8_t out[AAD_MAX])
 {
+	struct slice queue = slice_of(name->route, strnlen(name->route, QUEUE_MAX_BYTES));
 	uint8_t *p = out;
 
 	*p++ = (uint8_t)name->kind;
-	p = put_name(p, name->tenant);
-	p = put_name(p, name->route);
+	p = put_name(p, slice_of(name->tenant, strnlen(name->tenant, NAME_MAX_BYTES)));
+	p = put_name(p, name->kind == SEAL_TASK ? queue_route(queue) : queue);
 	memcpy(p, name->id, HANDOFF_ID_BYTES);
 	p += HANDOFF_ID_BYTES;
 	memcpy(p, name->token, SEAL_TOKEN_BYTES);

@@ -22,14 +22,15 @@
 #define HANDOFF_ID_TEXT 27 /* characters: base64url of route tag (4 bytes) and id (16) */
 
 /* A handoff's name inside the store. The id is the nonce: first 128 bits of SHA-256 over (tenant, route, sender, nonce), each
- * length-prefixed. The tag is the first 32 bits of SHA-256 over (tenant, route): it lets a node find the route from the text. */
+ * length-prefixed. The tag is the first 32 bits of SHA-256 over (tenant, queue): it lets a node find the queue from the text. A broadcast's copies
+ * have its id under the tags of their inboxes. */
 struct handoff_id {
 	uint8_t tag[4];
 	uint8_t b[HANDOFF_ID_BYTES];
 };
 
 void handoff_id_make(const char *tenant, const char *route, const char *sender, struct slice nonce, struct handoff_id *out);
-void handoff_route_tag(const char *tenant, const char *route, uint8_t tag[4]);
+void handoff_route_tag(const char *tenant, const char *queue, uint8_t tag[4]);
 void handoff_id_format(const struct handoff_id *id, char out[HANDOFF_ID_TEXT + 1]);
 bool handoff_id_parse(struct slice text, struct handoff_id *out); /* false: not 27 characters of canonical base64url */
 /* First 64 bits of SHA-256 over (tenant, agent): what a record keeps of its sender and its owner. */
@@ -61,7 +62,7 @@ enum store_cap {
 
 struct store_slot {
 	const char *tenant; /* names, checked by the caller */
-	const char *route;
+	const char *route;  /* of a queue: a route, or an inbox, "route/agent" */
 };
 
 /* What a record says. Times are Redis TIME in Unix ms. */
@@ -145,7 +146,7 @@ struct store_suspect {
 	enum handoff_state state;  /* UNSPECIFIED: there is no record, or it is a duplicate's */
 	struct handoff_id id;
 	uint8_t key[STORE_KEY_BYTES]; /* idempotency key, or the blob's token */
-	char tenant[64], route[64];/* of PLACE_BLOBS; else "" */
+	char tenant[64], route[QUEUE_MAX_BYTES + 1]; /* of PLACE_BLOBS; else "" */
 };
 
 struct store_look {
@@ -182,6 +183,7 @@ struct store_answer {
 	size_t n_items;
 	const struct store_event *events; /* events */
 	size_t n_events;
+	struct slice copies;       /* publish: one byte for each inbox, enum store_copy */
 	struct slice outcome;      /* accept: DUPLICATE whose first is terminal: its outcome blob if kept */
 	const struct store_route *route; /* route */
 	const struct store_look *look; /* look */
@@ -190,6 +192,15 @@ struct store_answer {
 	bool more;                 /* events, dead: not all of them came, ask again after the last one. tick: more is due now */
 	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
 };
+
+/* What became of an inbox's copy. */
+enum store_copy {
+	COPY_STORED,
+	COPY_FULL,          /* over a cap of the inbox: it is there, and dead-lettered */
+	COPY_CLOSED,        /* an operator closed the inbox: it has none */
+	COPIES,
+};
+#define BROADCAST_MAX 256 /* inboxes of a route */
 
 /* op: the caller's own number (a slots id), echoed. */
 typedef void store_done(void *user, uint64_t op, const struct store_answer *a);
@@ -274,7 +285,11 @@ struct store;
 
 struct store_ops {
 	void (*accept)(struct store *s, const struct store_accept *r, store_done *done, void *user, uint64_t op);
-	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. */
+	/* Of a broadcast route: r as for accept, QUEUED or SCHEDULED, for its copies; it stays itself COMPLETED and is never leased (owner is not
+	 * looked at). inboxes: the agents' names, with spaces between, at most BROADCAST_MAX; each agent's inbox takes a copy in the same step. The
+	 * answer is accept's, and on OK its `copies` say what became of each. */
+	void (*publish)(struct store *s, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op);
+	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. Nothing of an inbox while its route is. */
 	void (*lease)(struct store *s, const struct store_lease *r, store_done *done, void *user, uint64_t op);
 	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
 	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);

@@ -359,6 +359,9 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 				.over = a->over, .record = a->record, .next = a->next,
 				.more = a->more};
 	slice_copy_str(a->outcome, out->outcome, sizeof out->outcome);
+	out->n_copies = a->copies.n < KIT_ITEMS ? a->copies.n : KIT_ITEMS;
+	if (out->n_copies)
+		memcpy(out->copies, a->copies.p, out->n_copies);
 	if (a->route)
 		out->route = *a->route;
 	out->n_items = a->n_items;
@@ -416,6 +419,13 @@ struct answer *kit_accept(struct kit *k, const struct store_accept *r)
 {
 	begin(k);
 	k->store->ops->accept(k->store, r, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_publish(struct kit *k, const struct store_accept *r, const char *inboxes)
+{
+	begin(k);
+	k->store->ops->publish(k->store, r, inboxes, kit_note, &last, 1);
 	return end(k);
 }
 
@@ -629,26 +639,37 @@ void kit_reopen(struct kit *k)
 	kit_lose(k, 0);
 }
 
+/* The key m of the slot. */
+static void slot_key(const struct kit *k, char *out, size_t size)
+{
+	struct slice queue = slice_str(k->slot.route), route = queue_route(queue), agent = queue_agent(queue);
+
+	snprintf(out, size, "{%s/%.*s}:%s%.*s%sm", k->slot.tenant, (int)route.n, (const char *)route.p, agent.n ? "@" : "",
+		 (int)agent.n, (const char *)agent.p, agent.n ? ":" : "");
+}
+
 /* In Redis: what numbers it has given is set back, as in an older copy. */
 void kit_lose(struct kit *k, uint64_t n)
 {
-	char words[192];
+	char key[288], words[352];
 
 	if (!k->redis) {
 		store_memory_reopen(k->store, k->slot, n);
 		return;
 	}
-	snprintf(words, sizeof words, "HINCRBY {%s/%s}:m seq %lld", k->slot.tenant, k->slot.route, -(long long)n);
+	slot_key(k, key, sizeof key);
+	snprintf(words, sizeof words, "HINCRBY %s seq %lld", key, -(long long)n);
 	server_say(k->server, words);
-	snprintf(words, sizeof words, "HSET {%s/%s}:m inc another", k->slot.tenant, k->slot.route);
+	snprintf(words, sizeof words, "HSET %s inc another", key);
 	server_say(k->server, words);
 }
 
 void kit_resume(struct kit *k)
 {
-	char words[192];
+	char key[288], words[352];
 
-	snprintf(words, sizeof words, "HDEL {%s/%s}:m paused", k->slot.tenant, k->slot.route);
+	slot_key(k, key, sizeof key);
+	snprintf(words, sizeof words, "HDEL %s paused", key);
 	if (k->redis)
 		server_say(k->server, words);
 	else

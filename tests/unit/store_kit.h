@@ -32,6 +32,8 @@ struct answer {
 	uint64_t next;
 	bool more;
 	char outcome[128];
+	size_t n_copies;
+	uint8_t copies[KIT_ITEMS];
 	struct store_route route;
 	size_t n_items, n_events;
 	struct kit_item items[KIT_ITEMS];
@@ -94,6 +96,7 @@ int64_t kit_now(void);
 /* A request that would be accepted; distinct nonces. */
 struct store_accept kit_request(struct kit *k, const char *task);
 struct answer *kit_accept(struct kit *k, const struct store_accept *r);
+struct answer *kit_publish(struct kit *k, const struct store_accept *r, const char *inboxes);
 struct answer *kit_lease(struct kit *k, uint64_t owner, uint32_t max, uint32_t ms);
 struct answer *kit_finish(struct kit *k, const struct store_record *r, enum store_finish_kind kind, uint32_t delay, const char *text);
 struct answer *kit_event(struct kit *k, const struct store_record *r, enum handoff_state state, uint32_t max, const char *text);

@@ -734,7 +734,7 @@ static void ends(struct kit *k)
 
 static void bad_names(struct kit *k)
 {
-	static const char *const bad[] = {"", "a b", "a/b", "a}b", "A", "a\r\nb", "-a"};
+	static const char *const bad[] = {"", "a b", "a/", "/a", "a/b/c", "a/@b", "a}b", "A", "a\r\nb", "-a"};
 	struct store_accept r = kit_request(k, "task");
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
