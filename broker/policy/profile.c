@@ -261,11 +261,29 @@ static void fill(struct profile *p, const struct profile_draft *d)
 	p->backoff_max_ms = d->backoff_ms[1];
 	p->default_deadline_ms = d->default_deadline_ms;
 	p->max_deadline_ms = d->max_deadline_ms;
+	p->broadcast = d->kind != 0;
 	p->renew_by_progress = d->keepalive != 0;
 	p->assertion = d->assertion != 0;
 	p->min_trust = (enum content_trust)d->min_trust;
 	if (d->retention_days)
 		snprintf(p->retention, sizeof p->retention, "%ud", d->retention_days);
+}
+
+/* Every agent would do it, or ask for it. */
+static int check_broadcast(struct jsonr *r, const struct profile *p)
+{
+	for (size_t i = 0; p->broadcast && i < p->n_tools; i++) {
+		const struct profile_tool *t = &p->tools[i];
+
+		if (t->needs_approval)
+			return jsonr_error(r, "delivery.kind: broadcast: %s is in tools.approval_required, and what is held cannot be broadcast", t->name);
+		if (t->side_effect > SIDE_EFFECT_DRAFT)
+			return jsonr_error(r, "delivery.kind: broadcast: every agent would do what %s does: set tools.spec.%s.side_effect to read or draft",
+					   t->name, t->name);
+	}
+	if (p->broadcast && p->approval_classes)
+		return jsonr_error(r, "delivery.kind: broadcast: egress.approval_for_classes holds work back, and what is held cannot be broadcast");
+	return 0;
 }
 
 static void set_version(struct profile *p, struct slice json)
@@ -317,6 +335,8 @@ struct profile *profile_parse(struct slice json, struct problem *why, struct pro
 		goto out;
 	warn_not_enforced(&d, warn);
 	fill(&p->pub, &d);
+	if (check_broadcast(&r, &p->pub))
+		goto out;
 	set_version(&p->pub, json);
 	p->pub.refs = 1;
 	made = p;

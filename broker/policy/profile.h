@@ -62,6 +62,7 @@ struct profile {
 	/* delivery */
 	uint32_t lease_ms, resume_ms, max_attempts, backoff_min_ms, backoff_max_ms;
 	int64_t default_deadline_ms, max_deadline_ms; /* durations */
+	bool broadcast;                     /* kind: every agent that may serve it has a copy; else one of them has the work */
 	bool renew_by_progress;             /* keepalive: progress; else the stream's life renews the lease */
 	bool assertion;                     /* sign one for each delivery; default true */
 	/* guardrails */

@@ -42,6 +42,7 @@ struct profile_draft {
 	uint32_t max_payload, max_output, max_runtime_ms;
 	uint32_t lease_ms, resume_ms, max_attempts, backoff_ms[2];
 	int64_t default_deadline_ms, max_deadline_ms;
+	int kind;                /* 1: broadcast */
 	int keepalive;           /* 1: progress */
 	int assertion;
 	int min_trust;
@@ -52,7 +53,6 @@ struct profile_draft {
 	struct {
 		const char *filesystem, *workspace;
 		struct text_list trace_fields, redact, approvers;
-		int kind;
 		bool self_approval;
 		uint32_t max_depth, max_children, needed;
 		int64_t expires_ms;

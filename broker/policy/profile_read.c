@@ -82,7 +82,7 @@ static const struct text_choice classes[] = {
 static const struct text_choice trusts[] = {
 	{"untrusted", TRUST_UNTRUSTED}, {"internal", TRUST_INTERNAL}, {"user", TRUST_USER}, {0},
 };
-static const struct text_choice kinds[] = {{"queue", 0}, {0}};
+static const struct text_choice kinds[] = {{"queue", 0}, {"broadcast", 1}, {0}};
 static const struct text_choice keepalives[] = {{"stream", 0}, {"progress", 1}, {0}};
 static const struct text_choice assertions[] = {{"none", 0}, {"signed", 1}, {0}};
 static const struct text_choice actions[] = {{"deny", 0}, {"redact", 1}, {"approve", 2}, {0}};
@@ -270,7 +270,7 @@ static const struct json_member sandbox_members[] = {
 	{0},
 };
 static const struct json_member delivery_members[] = {
-	{.name = "kind", .read = jsonr_choice, .offset = OFF(kept.kind), .choices = kinds},
+	{.name = "kind", .read = jsonr_choice, .offset = OFF(kind), .choices = kinds},
 	{.name = "lease_ms", .read = jsonr_u32, .offset = OFF(lease_ms), .min = 1000, .max = 3600000},
 	{.name = "resume_ms", .read = jsonr_u32, .offset = OFF(resume_ms), .max = 3600000},
 	{.name = "keepalive", .read = jsonr_choice, .offset = OFF(keepalive), .choices = keepalives},

@@ -269,8 +269,26 @@ static int check_named(const struct registry *r, const struct agent *a, const ch
 	return 0;
 }
 
+/* How many agents serve a broadcast route of a tenant. */
+static int check_broadcast(const struct registry *r, const char *tenant, const struct profile *p, struct problem *why)
+{
+	size_t n = 0;
+
+	if (!p->broadcast)
+		return 0;
+	for (const struct agent_entry *e = r->by_name; e; e = e->by_name.next)
+		n += strcmp(e->agent.tenant, tenant) == 0 && agent_may_serve(&e->agent, slice_str(p->route));
+	if (n <= BROADCAST_AGENTS_MAX)
+		return 0;
+	return problem_set(why, "route %s is a broadcast, and %zu agents of tenant %s may serve it: at most %d", p->route, n, tenant, BROADCAST_AGENTS_MAX);
+}
+
 int registry_check(const struct registry *r, struct problem *why)
 {
+	for (const struct route_entry *e = r->routes; e; e = e->hh.next)
+		for (const struct tenant_entry *t = r->tenants; t; t = t->hh.next)
+			if ((!e->tenant[0] || strcmp(e->tenant, t->name) == 0) && check_broadcast(r, t->name, e->profile, why))
+				return -1;
 	for (const struct agent_entry *e = r->by_name; e; e = e->by_name.next) {
 		const struct agent *a = &e->agent;
 

@@ -123,5 +123,5 @@ void assertion_renew(struct rpc_worker *w, struct holding *h)
 	n->fence = h->fence;
 	op->state = n;
 	op->on_answer = renew_read;
-	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, &h->id, true, op_store_done, w, op->id);
+	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->queue}, &h->id, true, op_store_done, w, op->id);
 }

@@ -93,20 +93,20 @@ static bool make_room(struct op *op, void *vector, size_t n, size_t *max)
 
 /* ---- page tokens ---- */
 
-/* "tenant/route/place/cursor/seen/waiting/bytes/mark"; of the blobs tenant and route are "-". */
+/* "tenant queue place cursor seen waiting bytes mark"; of the blobs tenant and queue are "-". */
 static char *token_of(struct op *op, const struct checking *s)
 {
 	const struct place *p = &s->at;
 	bool blobs = p->route == s->n;
 
-	return arena_printf(op->arena, "%s/%s/%u/%llu/%llu/%llu/%llu/%s", blobs ? "-" : s->routes[p->route]->tenant,
-			    blobs ? "-" : s->routes[p->route]->route, (unsigned)p->place, (unsigned long long)p->cursor, (unsigned long long)p->seen,
+	return arena_printf(op->arena, "%s %s %u %llu %llu %llu %llu %s", blobs ? "-" : s->routes[p->route]->tenant,
+			    blobs ? "-" : s->routes[p->route]->queue, (unsigned)p->place, (unsigned long long)p->cursor, (unsigned long long)p->seen,
 			    (unsigned long long)p->waiting, (unsigned long long)p->waiting_bytes, p->mark[0] ? p->mark : "-");
 }
 
 static bool take_number(char **save, uint64_t max, uint64_t *out)
 {
-	const char *text = strtok_r(NULL, "/", save);
+	const char *text = strtok_r(NULL, " ", save);
 	char *end;
 
 	if (!text || *text < '0' || *text > '9')
@@ -118,7 +118,7 @@ static bool take_number(char **save, uint64_t max, uint64_t *out)
 static bool token_take(struct checking *s, const char *token)
 {
 	const uint64_t most = UINT64_MAX >> 1;
-	char text[320], *save = NULL, *tenant, *route, *mark;
+	char text[448], *save = NULL, *tenant, *queue, *mark;
 	struct place *p = &s->at;
 	uint64_t place;
 
@@ -126,16 +126,16 @@ static bool token_take(struct checking *s, const char *token)
 		return true;
 	if (!slice_copy_str(slice_str(token), text, sizeof text))
 		return false;
-	tenant = strtok_r(text, "/", &save);
-	route = strtok_r(NULL, "/", &save);
-	if (!route || !take_number(&save, PLACE_BLOBS, &place) || !take_number(&save, most, &p->cursor) || !take_number(&save, most, &p->seen) ||
+	tenant = strtok_r(text, " ", &save);
+	queue = strtok_r(NULL, " ", &save);
+	if (!queue || !take_number(&save, PLACE_BLOBS, &place) || !take_number(&save, most, &p->cursor) || !take_number(&save, most, &p->seen) ||
 	    !take_number(&save, most, &p->waiting) || !take_number(&save, most, &p->waiting_bytes))
 		return false;
-	mark = strtok_r(NULL, "/", &save);
-	if (!mark || strtok_r(NULL, "/", &save) || !slice_copy_str(slice_str(mark), p->mark, sizeof p->mark))
+	mark = strtok_r(NULL, " ", &save);
+	if (!mark || strtok_r(NULL, " ", &save) || !slice_copy_str(slice_str(mark), p->mark, sizeof p->mark))
 		return false;
 	p->place = (enum store_place)place;
-	while (p->route < s->n && (strcmp(s->routes[p->route]->tenant, tenant) != 0 || strcmp(s->routes[p->route]->route, route) != 0))
+	while (p->route < s->n && (strcmp(s->routes[p->route]->tenant, tenant) != 0 || strcmp(s->routes[p->route]->queue, queue) != 0))
 		p->route++;
 	return (p->route == s->n) == (strcmp(tenant, "-") == 0) && (p->route == s->n) == (p->place == PLACE_BLOBS) &&
 	       (p->place == PLACE_COUNTERS || p->place >= PLACE_RECORDS);
@@ -154,7 +154,7 @@ static bool add_finding(struct op *op, struct checking *s, enum handoff_state st
 		handoff_id_format(&s->mend.id, id);
 	baton__v1__store_finding__init(f);
 	f->tenant = (char *)s->route->tenant;
-	f->route = (char *)s->route->route;
+	f->route = (char *)s->route->queue;
 	f->fault = (Baton__V1__StoreFault)s->mend.fault;
 	f->handoff_id = id;
 	f->state = (Baton__V1__HandoffState)state;
@@ -172,7 +172,7 @@ static bool add_gap(struct op *op, struct checking *s, const char *text)
 		return false;
 	baton__v1__store_gap__init(g);
 	g->tenant = (char *)s->routes[s->at.route]->tenant;
-	g->route = (char *)s->routes[s->at.route]->route;
+	g->route = (char *)s->routes[s->at.route]->queue;
 	g->what = (char *)text;
 	s->answer->gaps[s->answer->n_gaps++] = g;
 	return true;
@@ -189,7 +189,7 @@ static void note(struct op *op, const struct checking *s, const struct store_ans
 	snprintf(text, sizeof text, "%s: %s", what[s->mend.fault], s->m->reason);
 	op->audit.outcome = OUTCOME_ALLOW;
 	op->audit.tenant = slice_str(s->route->tenant);
-	op->audit.route = slice_str(s->route->route);
+	op->audit.route = slice_str(s->route->queue);
 	op->audit.handoff_id = slice_str(id);
 	op->audit.state = a->record.state;
 	op->audit.message = slice_str(text);
@@ -233,7 +233,7 @@ static void on_mended(struct op *op, const struct store_answer *a)
 
 static void send_mend(struct op *op, struct checking *s)
 {
-	s->mend.slot = (struct store_slot){s->route->tenant, s->route->route};
+	s->mend.slot = (struct store_slot){s->route->tenant, s->route->queue};
 	s->mend.repair = s->repair;
 	op->on_answer = on_mended;
 	op->w->env.store->ops->mend(op->w->env.store, &s->mend, &op->w->env.slot_limits, op_store_done, op->w, op->id);
@@ -264,7 +264,7 @@ static const struct world_route *route_of(const struct checking *s, const struct
 	if (s->at.route < s->n)
 		return s->routes[s->at.route];
 	for (size_t i = 0; i < s->n; i++)
-		if (strcmp(s->routes[i]->tenant, x->tenant) == 0 && strcmp(s->routes[i]->route, x->route) == 0)
+		if (strcmp(s->routes[i]->tenant, x->tenant) == 0 && strcmp(s->routes[i]->queue, x->route) == 0)
 			return s->routes[i];
 	return NULL;
 }
@@ -313,7 +313,7 @@ static void judge(struct op *op)
 			return;
 		}
 		op->on_answer = on_task;
-		op->w->env.store->ops->get(op->w->env.store, (struct store_slot){s->route->tenant, s->route->route}, &x->id, true, op_store_done,
+		op->w->env.store->ops->get(op->w->env.store, (struct store_slot){s->route->tenant, s->route->queue}, &x->id, true, op_store_done,
 					   op->w, op->id);
 		return;
 	}
@@ -439,7 +439,7 @@ static void go_on(struct op *op)
 	r = s->routes[s->at.route < s->n ? s->at.route : 0];
 	s->looks += s->at.place >= PLACE_RECORDS;
 	op->on_answer = on_looked;
-	op->w->env.store->ops->look(op->w->env.store, (struct store_slot){r->tenant, r->route}, s->at.place, s->at.cursor, s->since_ms,
+	op->w->env.store->ops->look(op->w->env.store, (struct store_slot){r->tenant, r->queue}, s->at.place, s->at.cursor, s->since_ms,
 				    &op->w->env.slot_limits, op_store_done, op->w, op->id);
 }
 

@@ -58,7 +58,7 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 /* Back to the queue, as if it had never been leased. */
 static void take_back(struct rpc_worker *w, struct holding *h, const char *note)
 {
-	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
+	struct finish f = {.slot = {h->desk->tenant, h->desk->queue}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
 		.kind = FINISH_RELEASE, .delay_ms = LATER_MS, .note = note};
 
 	finish_alone(w, &f);
@@ -234,7 +234,7 @@ static void give_back(struct rpc_worker *w, struct desk *d, const struct store_r
 		      const char *note, const char *trace_id)
 {
 	const struct profile *p = registry_route(w->world->registry, d->tenant, slice_str(d->route));
-	struct finish f = {.slot = {d->tenant, d->route}, .id = r->id, .fence = r->fence, .owner = r->owner, .kind = kind,
+	struct finish f = {.slot = {d->tenant, d->queue}, .id = r->id, .fence = r->fence, .owner = r->owner, .kind = kind,
 		.reason = reason, .note = note, .policy_version = p ? p->version : NULL, .trace_id = trace_id,
 		.delay_ms = kind == FINISH_RELEASE ? SOON_MS : kind == FINISH_RETRY ? LATER_MS : 0};
 
@@ -257,7 +257,7 @@ static void note_change(struct rpc_worker *w, struct desk *d, const struct store
 {
 	const char *event = item->status == STORE_UNSEALABLE ? "record.unsealable" : life_event(item->record.state);
 
-	line_write(w, (struct store_slot){d->tenant, d->route}, &item->record, event, LINE_NOW);
+	line_write(w, (struct store_slot){d->tenant, d->queue}, &item->record, event, LINE_NOW);
 	metrics_add(w->env.metrics, METRIC_HANDOFFS, d->route, state_text(item->record.state), 1);
 	change_publish(w, &item->record.id);
 }

@@ -17,39 +17,40 @@
 struct lease_ask {
 	uint64_t call;             /* the subscriber's rpc_call */
 	uint32_t asked;
-	char tenant[64], route[64];
+	char tenant[64], queue[QUEUE_MAX_BYTES + 1];
 };
 
-static bool make_key(char *key, size_t size, const char *tenant, const char *route)
+static bool make_key(char *key, size_t size, const char *tenant, const char *queue)
 {
-	int n = snprintf(key, size, "%s/%s", tenant, route);
+	int n = snprintf(key, size, "%s/%s", tenant, queue);
 
 	return n > 0 && (size_t)n < size;
 }
 
-struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *route)
+struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *queue)
 {
 	char key[sizeof((struct desk *)0)->key];
 	struct desk *d = NULL;
 
-	if (make_key(key, sizeof key, tenant, route))
+	if (make_key(key, sizeof key, tenant, queue))
 		HASH_FIND_STR(w->desks, key, d);
 	return d;
 }
 
-struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *route)
+struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *queue)
 {
-	struct desk *d = desk_find(w, tenant, route);
+	struct desk *d = desk_find(w, tenant, queue);
 
 	if (d)
 		return d;
 	d = calloc(1, sizeof *d);
-	if (!d || !make_key(d->key, sizeof d->key, tenant, route) || !(d->shared = shared_route(w->env.shared, tenant, route))) {
+	if (!d || !make_key(d->key, sizeof d->key, tenant, queue) || !(d->shared = shared_route(w->env.shared, tenant, queue))) {
 		free(d);
 		return NULL;
 	}
 	slice_copy_str(slice_str(tenant), d->tenant, sizeof d->tenant);
-	slice_copy_str(slice_str(route), d->route, sizeof d->route);
+	slice_copy_str(slice_str(queue), d->queue, sizeof d->queue);
+	slice_copy_str(queue_route(slice_str(queue)), d->route, sizeof d->route);
 	HASH_ADD_STR(w->desks, key, d);
 	if (TABLE_HAS(d, hh))
 		return d;
@@ -206,7 +207,7 @@ static void leased(struct op *op, const struct store_answer *a)
 	struct lease_ask *ask = op->state;
 	struct rpc_call *rc = slots_get(w->calls, ask->call);
 	struct subscriber *s = rc ? rc->subscriber : NULL;
-	struct desk *d = desk_find(w, ask->tenant, ask->route);
+	struct desk *d = desk_find(w, ask->tenant, ask->queue);
 	bool more = false, brought = false, promised;
 
 	if (s)
@@ -268,10 +269,10 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 	if (ask->asked > LEASE_BATCH)
 		ask->asked = LEASE_BATCH;
 	memcpy(ask->tenant, d->tenant, sizeof ask->tenant);
-	memcpy(ask->route, d->route, sizeof ask->route);
+	memcpy(ask->queue, d->queue, sizeof ask->queue);
 	op->state = ask;
 	op->on_answer = leased;
-	rq = (struct store_lease){.slot = {d->tenant, d->route}, .max = ask->asked, .owner = next->subscriber->key, .lease_ms = p->lease_ms};
+	rq = (struct store_lease){.slot = {d->tenant, d->queue}, .max = ask->asked, .owner = next->subscriber->key, .lease_ms = p->lease_ms};
 	reserve(next, ask->asked);
 	d->leasing = true;
 	shared_route_hungry(d->shared, w->env.index);
@@ -280,20 +281,20 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 
 struct wake {
 	struct rpc_worker *w;
-	char tenant[64], route[64];
+	char tenant[64], queue[QUEUE_MAX_BYTES + 1];
 };
 
 static void wake_here(void *arg)
 {
 	struct wake *k = arg;
-	struct desk *d = desk_find(k->w, k->tenant, k->route);
+	struct desk *d = desk_find(k->w, k->tenant, k->queue);
 
 	if (d)
 		desk_wake(k->w, d);
 	free(k);
 }
 
-static void wake_other(struct rpc_worker *w, unsigned index, const char *tenant, const char *route)
+static void wake_other(struct rpc_worker *w, unsigned index, const char *tenant, const char *queue)
 {
 	struct wake *k = calloc(1, sizeof *k);
 
@@ -301,14 +302,14 @@ static void wake_other(struct rpc_worker *w, unsigned index, const char *tenant,
 		return; /* that worker polls */
 	k->w = w->env.rpc[index];
 	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
-	slice_copy_str(slice_str(route), k->route, sizeof k->route);
+	slice_copy_str(slice_str(queue), k->queue, sizeof k->queue);
 	if (!k->w || !call_post(w->env.peers[index], wake_here, k))
 		free(k);
 }
 
-void desk_announce(struct rpc_worker *w, const char *tenant, const char *route)
+void desk_announce(struct rpc_worker *w, const char *tenant, const char *queue)
 {
-	struct desk *d = desk_get(w, tenant, route);
+	struct desk *d = desk_get(w, tenant, queue);
 	uint64_t hungry;
 
 	if (!d)
@@ -317,10 +318,10 @@ void desk_announce(struct rpc_worker *w, const char *tenant, const char *route)
 	desk_wake(w, d);
 	for (unsigned i = 0; hungry && i < w->env.workers; i++)
 		if ((hungry >> i & 1) && i != w->env.index)
-			wake_other(w, i, tenant, route);
+			wake_other(w, i, tenant, queue);
 }
 
-void rpc_worker_store_wake(void *worker, const char *tenant, const char *route)
+void rpc_worker_store_wake(void *worker, const char *tenant, const char *queue)
 {
-	desk_announce(worker, tenant, route);
+	desk_announce(worker, tenant, queue);
 }

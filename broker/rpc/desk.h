@@ -1,4 +1,4 @@
-/* Who serves which route on this worker, and what do they hold? A desk for each route, a subscriber for each Subscribe stream, a holding
+/* Who serves which route on this worker, and what do they hold? A desk for each queue (a route, or an agent's inbox on a broadcast route), a subscriber for each Subscribe stream, a holding
  * for each lease. Private to rpc/. */
 #ifndef BATON_RPC_DESK_H
 #define BATON_RPC_DESK_H
@@ -33,7 +33,7 @@ struct subscriber {
 
 /* A lease held by a stream on this worker. */
 struct holding {
-	struct handoff_id id;             /* hash key: id.b */
+	struct handoff_id id;             /* hash key: a broadcast's copies differ in the tag alone */
 	uint64_t fence;
 	struct subscriber *subscriber;
 	struct desk *desk;
@@ -53,8 +53,8 @@ struct holding {
 };
 
 struct desk {
-	char key[2 * 64 + 1];             /* tenant/route */
-	char tenant[64], route[64];
+	char key[64 + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
+	char tenant[64], route[64], queue[QUEUE_MAX_BYTES + 1]; /* queue: the route itself, or an inbox of it */
 	struct shared_route *shared;
 	struct subscription *ring;        /* who is asked next; doubly linked list (utlist) */
 	bool leasing;                     /* a lease call is under way */
@@ -67,8 +67,8 @@ struct desk {
 };
 
 /* ---- desk.c ---- */
-struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *route); /* made when new; NULL: memory */
-struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *route);
+struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *queue); /* made when new; NULL: memory */
+struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *queue);
 void desk_join(struct desk *d, struct subscription *s);
 void desk_leave(struct subscription *s);
 /* Today's answer to: may this subscriber be handed work of this desk, and keep it? */
@@ -84,7 +84,7 @@ uint64_t desk_offer(struct rpc_worker *w, const char *tenant, const char *route,
 /* The store has answered: the subscriber, if it is still there. */
 struct subscriber *desk_offer_over(struct rpc_worker *w, uint64_t call);
 /* Work was queued here: wakes this worker's desk and hungry workers. */
-void desk_announce(struct rpc_worker *w, const char *tenant, const char *route);
+void desk_announce(struct rpc_worker *w, const char *tenant, const char *queue);
 void desks_free(struct rpc_worker *w);
 
 /* ---- holding.c ---- */

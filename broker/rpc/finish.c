@@ -33,7 +33,7 @@ bool finish_send(struct op *op, const struct finish *f)
 	handoff_id_format(&f->id, text);
 	op->audit.handoff_id = slice_str(text);
 	op->audit.tenant = slice_str(op_str(op, slice_str(f->slot.tenant)));
-	op->audit.route = slice_str(op_str(op, slice_str(f->slot.route)));
+	op->audit.route = slice_str(op_str(op, queue_route(slice_str(f->slot.route))));
 	op->audit.fence = f->fence;
 	if (f->trace_id)
 		op->audit.trace_id = slice_str(op_str(op, slice_str(f->trace_id)));
@@ -72,7 +72,7 @@ static void alone_written(struct op *op, bool durable)
 struct alone {
 	struct handoff_id id;
 	enum store_finish_kind kind;
-	char tenant[64], route[64];
+	char tenant[64], queue[QUEUE_MAX_BYTES + 1];
 };
 
 static void alone_answered(struct op *op, const struct store_answer *a)
@@ -85,7 +85,7 @@ static void alone_answered(struct op *op, const struct store_answer *a)
 	}
 	change_publish(op->w, &s->id);
 	if (a->record.state == STATE_QUEUED)
-		desk_announce(op->w, s->tenant, s->route);
+		desk_announce(op->w, s->tenant, s->queue);
 	op_after_audit(op, finish_audit(op, &a->record, s->kind), alone_written);
 }
 
@@ -100,7 +100,7 @@ void finish_alone(struct rpc_worker *w, const struct finish *f)
 		s->id = f->id;
 		s->kind = f->kind;
 		slice_copy_str(slice_str(f->slot.tenant), s->tenant, sizeof s->tenant);
-		slice_copy_str(slice_str(f->slot.route), s->route, sizeof s->route);
+		slice_copy_str(slice_str(f->slot.route), s->queue, sizeof s->queue);
 		op->state = s;
 		op->on_answer = alone_answered;
 	}

@@ -8,7 +8,7 @@
 
 /* ---- watch.c ---- */
 /* Begins to send events after `cursor` on this call (Watch, Run); ends it after the terminal one. */
-void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, const struct handoff_id *id, uint64_t cursor);
+void watch_begin(struct rpc_call *rc, const char *tenant, const char *queue, const struct handoff_id *id, uint64_t cursor);
 void watch_end(struct rpc_call *rc);
 /* May the agent still call or serve the route of what it watches? */
 bool watch_visible(const struct watch *w, const struct agent *a);

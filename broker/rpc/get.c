@@ -115,7 +115,7 @@ static void cancelled(struct op *op, const struct store_answer *a)
 	/* cancelled, or over already: the state in the answer says which */
 	k->kind = ASK_GET;
 	op->on_answer = got;
-	op->w->env.store->ops->get(op->w->env.store, (struct store_slot){op->agent->tenant, v->route->route}, &k->id, true, op_store_done,
+	op->w->env.store->ops->get(op->w->env.store, (struct store_slot){op->agent->tenant, v->route->queue}, &k->id, true, op_store_done,
 				   op->w, op->id);
 }
 
@@ -135,7 +135,7 @@ static void cancel(struct op *op, struct ask *k)
 	}
 	protobuf_c_message_pack(&o.base, p);
 	op->on_answer = cancelled;
-	op->w->env.store->ops->cancel(op->w->env.store, (struct store_slot){op->agent->tenant, k->viewer.route->route}, &k->id,
+	op->w->env.store->ops->cancel(op->w->env.store, (struct store_slot){op->agent->tenant, k->viewer.route->queue}, &k->id,
 				      slice_of(p, n), op_store_done, op->w, op->id);
 }
 
@@ -145,7 +145,7 @@ static void watch_release(struct op *op, bool durable)
 	struct rpc_call *rc = op_call(op);
 
 	if (rc && durable)
-		watch_begin(rc, op->agent->tenant, k->viewer.route->route, &k->id, k->after);
+		watch_begin(rc, op->agent->tenant, k->viewer.route->queue, &k->id, k->after);
 	else if (rc)
 		reply_error(rc, REASON_STORE_UNAVAILABLE, "", "the audit file cannot be written");
 	op_end(op);
@@ -208,7 +208,7 @@ static void begin(struct rpc_call *rc, struct op *op, struct ask ask, const char
 	}
 	op->state = k;
 	op->on_answer = got;
-	op->w->env.store->ops->get(op->w->env.store, (struct store_slot){op->agent->tenant, k->viewer.route->route}, &k->id, true,
+	op->w->env.store->ops->get(op->w->env.store, (struct store_slot){op->agent->tenant, k->viewer.route->queue}, &k->id, true,
 				   op_store_done, op->w, op->id);
 }
 

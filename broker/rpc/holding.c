@@ -21,7 +21,7 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 	struct rpc_worker *w = s->rc->w;
 	struct holding *h = NULL;
 
-	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	HASH_FIND(hh, w->holdings, id, sizeof *id, h);
 	if (h)
 		holding_drop(w, h); /* an older lease of the same handoff, lapsed unseen */
 	h = calloc(1, sizeof *h);
@@ -33,7 +33,7 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 	h->desk = d;
 	h->assert_at_ms = INT64_MAX;
 	h->since_us = clock_mono_us();
-	HASH_ADD(hh, w->holdings, id.b, HANDOFF_ID_BYTES, h);
+	HASH_ADD(hh, w->holdings, id, sizeof(struct handoff_id), h);
 	if (!TABLE_HAS(h, hh)) {
 		free(h);
 		return NULL;
@@ -91,7 +91,7 @@ struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, 
 {
 	struct holding *h = NULL;
 
-	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	HASH_FIND(hh, w->holdings, id, sizeof *id, h);
 	return h && h->fence == fence ? h : NULL;
 }
 
@@ -188,7 +188,7 @@ static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms, i
 {
 	struct op *op = op_new(w, NULL);
 	struct renewal *r = op ? arena_alloc(op->arena, sizeof *r) : NULL;
-	struct store_extend rq = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence,
+	struct store_extend rq = {.slot = {h->desk->tenant, h->desk->queue}, .id = h->id, .fence = h->fence,
 		.owner = h->subscriber->key, .lease_ms = lease_ms, .shorten_ms = shorten_ms};
 
 	if (!r) {
@@ -206,7 +206,7 @@ static void extend(struct rpc_worker *w, struct holding *h, uint32_t lease_ms, i
 /* Ends the lease in the store, as nobody reported. */
 static void finish_it(struct rpc_worker *w, const struct holding *h, enum store_finish_kind kind, enum reason reason, const char *note)
 {
-	struct finish f = {.slot = {h->desk->tenant, h->desk->route}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
+	struct finish f = {.slot = {h->desk->tenant, h->desk->queue}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
 		.kind = kind, .reason = reason, .note = note, .trace_id = h->trace_id};
 
 	finish_alone(w, &f);
@@ -304,14 +304,14 @@ static void look(struct rpc_worker *w, struct holding *h)
 	op->state = l;
 	op->on_answer = looked;
 	h->renewing |= l->for_renewal;
-	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->route}, &l->id, false, op_store_done, w, op->id);
+	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->queue}, &l->id, false, op_store_done, w, op->id);
 }
 
 void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
 {
 	struct holding *h = NULL;
 
-	HASH_FIND(hh, w->holdings, id->b, HANDOFF_ID_BYTES, h);
+	HASH_FIND(hh, w->holdings, id, sizeof *id, h);
 	if (h && !h->settling)
 		look(w, h);
 }

@@ -19,10 +19,11 @@
 #define IDS_MAX 256
 #define LOOKS_MAX 64          /* of one page: what does not open is not shown, and must not keep it for ever */
 #define NONE "-"
+#define TOKEN_MAX 320
 
 static struct store_slot slot_of(const struct world_route *r)
 {
-	return (struct store_slot){r->tenant, r->route};
+	return (struct store_slot){r->tenant, r->queue};
 }
 
 static const char *id_text(struct op *op, const struct handoff_id *id)
@@ -56,36 +57,36 @@ struct listing {
 
 static void list_on(struct op *op);
 
-/* "tenant/route/id/ms": what comes next stands behind this one; id "-": the route's first. */
+/* "tenant queue id ms": what comes next stands behind this one; id "-": the route's first. */
 static char *token_of(struct op *op, const struct listing *l)
 {
 	const struct world_route *r = l->routes[l->at];
-	char *text = arena_alloc(op->arena, 256);
+	char *text = arena_alloc(op->arena, TOKEN_MAX);
 
 	if (text)
-		snprintf(text, 256, "%s/%s/%s/%lld", r->tenant, r->route, l->has_after ? id_text(op, &l->after) : NONE, (long long)l->after_ms);
+		snprintf(text, TOKEN_MAX, "%s %s %s %lld", r->tenant, r->queue, l->has_after ? id_text(op, &l->after) : NONE, (long long)l->after_ms);
 	return text;
 }
 
 static bool token_take(struct listing *l, const char *token)
 {
-	char text[256], *save = NULL, *tenant, *route, *id, *ms, *end;
+	char text[TOKEN_MAX], *save = NULL, *tenant, *queue, *id, *ms, *end;
 
 	if (!*token)
 		return true;
 	if (!slice_copy_str(slice_str(token), text, sizeof text))
 		return false;
-	tenant = strtok_r(text, "/", &save);
-	route = strtok_r(NULL, "/", &save);
-	id = strtok_r(NULL, "/", &save);
-	ms = strtok_r(NULL, "/", &save);
-	if (!ms || strtok_r(NULL, "/", &save))
+	tenant = strtok_r(text, " ", &save);
+	queue = strtok_r(NULL, " ", &save);
+	id = strtok_r(NULL, " ", &save);
+	ms = strtok_r(NULL, " ", &save);
+	if (!ms || strtok_r(NULL, " ", &save))
 		return false;
 	l->has_after = strcmp(id, NONE) != 0;
 	if (l->has_after && !handoff_id_parse(slice_str(id), &l->after))
 		return false;
 	l->after_ms = strtoll(ms, &end, 10);
-	while (l->at < l->n && (strcmp(l->routes[l->at]->tenant, tenant) != 0 || strcmp(l->routes[l->at]->route, route) != 0))
+	while (l->at < l->n && (strcmp(l->routes[l->at]->tenant, tenant) != 0 || strcmp(l->routes[l->at]->queue, queue) != 0))
 		l->at++;
 	return !*end && l->after_ms >= 0;
 }
@@ -204,7 +205,7 @@ void letters_on_get(struct rpc_call *rc, struct op *op)
 	if (m->with_envelope || !r)
 		return;
 	op->audit.tenant = slice_str(r->tenant);
-	op->audit.route = slice_str(r->route);
+	op->audit.route = slice_str(r->queue);
 	op->audit.handoff_id = slice_str(m->handoff_id);
 	op->on_answer = on_got;
 	op->w->env.store->ops->get(op->w->env.store, slot_of(r), &id, true, op_store_done, op->w, op->id);
@@ -261,7 +262,7 @@ static void note(struct op *op, const char *event, const char *id, const char *p
 
 	op->audit.outcome = OUTCOME_ALLOW;
 	op->audit.tenant = slice_str(s->route->tenant);
-	op->audit.route = slice_str(s->route->route);
+	op->audit.route = slice_str(s->route->queue);
 	op->audit.handoff_id = slice_str(id);
 	op->audit.parent_handoff_id = slice_str(parent);
 	op->audit.state = state;

@@ -52,19 +52,18 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	handoff_id_format(&r->id, l->id);
 	op->audit.handoff_id = slice_str(l->id);
 	op->audit.tenant = slice_str(op_str(op, slice_str(slot.tenant)));
-	op->audit.route = slice_str(op_str(op, slice_str(slot.route)));
+	op->audit.route = slice_str(op_str(op, queue_route(slice_str(slot.route))));
 	op->audit.state = r->state;
 	op->audit.attempt = r->attempt;
 	op->audit.fence = r->fence;
 	op->audit.reconciled = kind != LINE_NOW;
 	op->state = l;
 	op->on_answer = write_it;
-	w->env.store->ops->get(w->env.store, (struct store_slot){(const char *)op->audit.tenant.p, (const char *)op->audit.route.p}, &r->id, true,
-			       op_store_done, w, op->id);
+	w->env.store->ops->get(w->env.store, slot, &r->id, true, op_store_done, w, op->id);
 	return true;
 }
 
-void rpc_worker_store_late(struct rpc_worker *w, const char *tenant, const char *route, const struct store_record *r)
+void rpc_worker_store_late(struct rpc_worker *w, const char *tenant, const char *queue, const struct store_record *r)
 {
-	line_write(w, (struct store_slot){tenant, route}, r, life_event(r->state), LINE_LATE);
+	line_write(w, (struct store_slot){tenant, queue}, r, life_event(r->state), LINE_LATE);
 }

@@ -19,7 +19,7 @@ struct listing {
 	uint64_t agent;             /* whose; 0: everybody's */
 	bool operators;             /* asked for by one: he sees all but what agents said to each other */
 	const char *sender;         /* "" = any */
-	const char *routes[MERGE_ROUTES_MAX];
+	const char *routes[MERGE_ROUTES_MAX]; /* queues */
 	size_t n_routes;
 	struct viewer *viewers;     /* by route */
 	struct merge merge;
@@ -45,14 +45,26 @@ static bool has(const struct listing *l, const char *route)
 	return false;
 }
 
-static void add_routes(struct listing *l, const struct agent *a, const char *only)
+/* Of a broadcast route that it serves, the agent's own inbox. False: out of memory. */
+static bool add_routes(struct op *op, struct listing *l, const char *only)
 {
+	const struct agent *a = op->agent;
+	char queue[QUEUE_MAX_BYTES + 1];
+
 	for (size_t i = 0; i < a->n_call + a->n_serve; i++) {
 		const char *r = i < a->n_call ? a->call[i] : a->serve[i - a->n_call];
+		const struct profile *p = registry_route(op->world->registry, a->tenant, slice_str(r));
 
-		if ((!*only || strcmp(only, r) == 0) && !has(l, r))
-			l->routes[l->n_routes++] = r;
+		if (!p || (*only && strcmp(only, r) != 0))
+			continue;
+		if (i < a->n_call)
+			slice_copy_str(slice_str(r), queue, sizeof queue);
+		else
+			world_queue(p, a->name, queue);
+		if (!has(l, queue) && !(l->routes[l->n_routes++] = arena_strdup(op->arena, queue)))
+			return false;
 	}
+	return true;
 }
 
 static void deny(struct op *op, enum reason r, const char *message)
@@ -223,7 +235,7 @@ static enum principal_result judge_token(struct op *op, struct listing *l, size_
 	struct token_answer *a = &l->viewers[route].token;
 
 	l->viewers[route].has_token = true;
-	if (principal_verify(op, token, registry_route(op->world->registry, op->agent->tenant, slice_str(l->routes[route])), a) ==
+	if (principal_verify(op, token, registry_route(op->world->registry, op->agent->tenant, queue_route(slice_str(l->routes[route]))), a) ==
 	    PRINCIPAL_PARKED)
 		return PRINCIPAL_PARKED;
 	if (verdict_ok(&a->verdict))
@@ -296,8 +308,7 @@ void list_on_message(struct rpc_call *rc, struct op *op)
 	struct listing base = {.tenant = op->agent->tenant, .agent = op->agent->key, .sender = ""}, *l;
 	struct verdict v;
 
-	add_routes(&base, op->agent, m->route);
-	l = listing_new(op, m, base);
+	l = add_routes(op, &base, m->route) ? listing_new(op, m, base) : NULL;
 	v = check(m, l);
 	if (verdict_ok(&v) && judge(rc, op, l, &v) == PRINCIPAL_PARKED)
 		return;
@@ -320,7 +331,7 @@ static struct verdict choose(struct op *op, const Baton__V1__AdminListRequest *m
 		return verdict_deny(REASON_MALFORMED_ENVELOPE, "filter.route", "filter.route: more than %d routes: name one", MERGE_ROUTES_MAX);
 	base->tenant = v[0]->tenant;
 	for (size_t i = 0; i < n; i++)
-		base->routes[base->n_routes++] = v[i]->route;
+		base->routes[base->n_routes++] = v[i]->queue;
 	base->agent = *m->sender ? store_agent_key(base->tenant, m->sender) : 0;
 	return verdict_allow();
 }

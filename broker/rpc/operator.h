@@ -15,7 +15,8 @@ void check_on_check(struct rpc_call *rc, struct op *op);
 void check_on_repair(struct rpc_call *rc, struct op *op);
 
 /* ---- what they share: routes.c ---- */
-/* The world's routes by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. */
+/* The world's queues by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for
+ * its inboxes too. */
 const struct world_route **operator_routes(struct op *op, const char *tenant, const char *route, size_t *n);
 /* Ends the op with a denial; the store's silence carries a time to wait. */
 void operator_deny(struct op *op, enum reason r, const char *field, const char *message);

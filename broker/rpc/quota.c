@@ -35,13 +35,13 @@ bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v)
 	return answer == RATE_OVER;
 }
 
-struct verdict quota_tenant_enter(const struct op *op, size_t bytes)
+struct verdict quota_tenant_enter(const struct op *op, size_t n, size_t bytes)
 {
 	const struct world_quotas *q = &op->world->quotas;
 	struct tenant_room room = {.max = q->waiting_per_tenant, .max_bytes = q->waiting_bytes_per_tenant, .tenants = op->world->tenants};
 	const char *tenant = op->agent->tenant;
 
-	switch (tenants_enter(op->w->env.tenants, tenant, bytes, &room)) {
+	switch (tenants_enter(op->w->env.tenants, tenant, n, bytes, &room)) {
 	case TENANT_FITS:
 		return verdict_allow();
 	case TENANT_BYTES:
@@ -59,9 +59,9 @@ struct verdict quota_tenant_enter(const struct op *op, size_t bytes)
 	}
 }
 
-void quota_tenant_leave(const struct op *op, size_t bytes)
+void quota_tenant_leave(const struct op *op, size_t n, size_t bytes)
 {
-	tenants_leave(op->w->env.tenants, op->agent->tenant, bytes);
+	tenants_leave(op->w->env.tenants, op->agent->tenant, n, bytes);
 }
 
 struct verdict quota_cap(const struct op *op, const char *route, enum store_cap over, uint32_t retry_after_ms)

@@ -9,9 +9,9 @@
  * denied by v. false: the connection was ended, the message is as if it had not come. */
 bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v);
 
-/* What the op's tenant has in the store. Allowed: so many bytes are counted for it until quota_tenant_leave(). */
-struct verdict quota_tenant_enter(const struct op *op, size_t bytes);
-void quota_tenant_leave(const struct op *op, size_t bytes);
+/* What the op's tenant has in the store. Allowed: n handoffs of so many bytes in all are counted for it until quota_tenant_leave(). */
+struct verdict quota_tenant_enter(const struct op *op, size_t n, size_t bytes);
+void quota_tenant_leave(const struct op *op, size_t n, size_t bytes);
 
 /* The denial when the store said that a cap was met. */
 struct verdict quota_cap(const struct op *op, const char *route, enum store_cap over, uint32_t retry_after_ms);

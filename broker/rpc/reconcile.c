@@ -25,7 +25,7 @@ struct seen {
 };
 
 struct slot_name {
-	char tenant[64], route[64];
+	char tenant[64], queue[QUEUE_MAX_BYTES + 1];
 };
 
 struct reconcile {
@@ -148,7 +148,7 @@ static void compare_one(struct op *op, struct reconcile *r, const struct slot_na
 		HASH_FIND_STR(r->seen, key, known);
 	if (known)
 		return;
-	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->route}, rec, life_event(rec->state), LINE_RECONCILED);
+	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->queue}, rec, life_event(rec->state), LINE_RECONCILED);
 }
 
 /* What was leased as it was accepted went through two states in one step. */
@@ -185,12 +185,12 @@ static void page(struct op *op, const struct store_answer *a)
 	if (a->status == STORE_OK) {
 		r->before = a->next;
 		if (a->next && ++r->pages >= PAGES_MAX)
-			log_event(LOG_WARN, "audit.reconcile_cut", F_STR("route", slot->route), F_INT("pages", r->pages));
+			log_event(LOG_WARN, "audit.reconcile_cut", F_STR("route", slot->queue), F_INT("pages", r->pages));
 		r->failures = 0;
 		if (!a->next || r->pages >= PAGES_MAX)
 			turn_to_next(r);
 	} else if (++r->failures >= FAILURES_MAX && op->w->env.store->ops->available(op->w->env.store)) {
-		log_event(LOG_ERROR, "audit.reconcile_skipped", F_STR("tenant", slot->tenant), F_STR("route", slot->route));
+		log_event(LOG_ERROR, "audit.reconcile_skipped", F_STR("tenant", slot->tenant), F_STR("route", slot->queue));
 		turn_to_next(r);
 	} else {
 		r->begun = false; /* the store went away: the tick begins again where it was */
@@ -212,21 +212,20 @@ static void next(struct op *op)
 		return;
 	}
 	op->on_answer = page;
-	op->w->env.store->ops->list(op->w->env.store, (struct store_slot){slot->tenant, slot->route}, 0, STATE_UNSPECIFIED, r->before, PAGE,
+	op->w->env.store->ops->list(op->w->env.store, (struct store_slot){slot->tenant, slot->queue}, 0, STATE_UNSPECIFIED, r->before, PAGE,
 				    false, op_store_done, op->w, op->id);
 }
 
-static void add_slot(void *arg, const char *tenant, const struct profile *p)
+static void add_slot(struct reconcile *r, const struct world_route *of)
 {
-	struct reconcile *r = arg;
 	struct slot_name *s;
 
 	if (r->n_slots >= ROUTES_MAX || !(s = realloc(r->slots, (r->n_slots + 1) * sizeof *s)))
 		return;
 	r->slots = s;
 	s = &r->slots[r->n_slots++];
-	slice_copy_str(slice_str(tenant), s->tenant, sizeof s->tenant);
-	slice_copy_str(slice_str(p->route), s->route, sizeof s->route);
+	memcpy(s->tenant, of->tenant, sizeof s->tenant);
+	memcpy(s->queue, of->queue, sizeof s->queue);
 }
 
 void reconcile_tick(struct rpc_worker *w)
@@ -240,7 +239,8 @@ void reconcile_tick(struct rpc_worker *w)
 	if (!op)
 		return;
 	if (!r->slots)
-		registry_each_route(w->world->registry, add_slot, r);
+		for (const struct world_route *of = w->world->routes; of; of = of->hh.next)
+			add_slot(r, of);
 	r->begun = true;
 	op->state = r;
 	next(op);

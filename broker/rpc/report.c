@@ -226,7 +226,7 @@ static void finished(struct op *op, const struct store_answer *a)
 	r->reason = REASON_ALLOWED;
 	change_publish(w, &r->id);
 	if (a->record.state == STATE_QUEUED)
-		desk_announce(w, op->agent->tenant, r->route->route);
+		desk_announce(w, op->agent->tenant, r->route->queue);
 	op_after_audit(op, finish_audit(op, &a->record, r->finish), released);
 }
 
@@ -234,7 +234,7 @@ static void end_delivery(struct op *op, struct report *r, struct finish *f)
 {
 	struct holding *h = holding_find(op->w, &r->id, r->lease->fencing_token);
 
-	f->slot = (struct store_slot){op->agent->tenant, r->route->route};
+	f->slot = (struct store_slot){op->agent->tenant, r->route->queue};
 	f->id = r->id;
 	f->fence = r->lease->fencing_token;
 	f->owner = op->agent->key;
@@ -324,7 +324,7 @@ static void noted(struct op *op, const struct store_answer *a)
 static void note(struct op *op, struct report *r)
 {
 	Baton__Internal__V1__Report e = BATON__INTERNAL__V1__REPORT__INIT;
-	struct store_event_put rq = {.slot = {op->agent->tenant, r->route->route}, .id = r->id, .fence = r->lease->fencing_token,
+	struct store_event_put rq = {.slot = {op->agent->tenant, r->route->queue}, .id = r->id, .fence = r->lease->fencing_token,
 		.owner = op->agent->key, .state = STATE_WORKING, .max_events = EVENTS_MAX,
 		.lease_ms = r->route->profile->renew_by_progress ? r->route->profile->lease_ms : 0};
 	struct slice body = slice_of(NULL, 0);
@@ -374,7 +374,7 @@ static void join_trace(struct op *op, struct report *r)
 		return;
 	}
 	op->on_answer = traced;
-	op->w->env.store->ops->get(op->w->env.store, (struct store_slot){op->agent->tenant, r->route->route}, &r->id, true, op_store_done,
+	op->w->env.store->ops->get(op->w->env.store, (struct store_slot){op->agent->tenant, r->route->queue}, &r->id, true, op_store_done,
 				   op->w, op->id);
 }
 

@@ -44,7 +44,7 @@ static int by_name(const void *a, const void *b)
 	const struct world_route *x = *(const struct world_route *const *)a, *y = *(const struct world_route *const *)b;
 	int rc = strcmp(x->tenant, y->tenant);
 
-	return rc ? rc : strcmp(x->route, y->route);
+	return rc ? rc : strcmp(x->queue, y->queue);
 }
 
 const struct world_route **operator_routes(struct op *op, const char *tenant, const char *route, size_t *n)
@@ -53,7 +53,7 @@ const struct world_route **operator_routes(struct op *op, const char *tenant, co
 
 	*n = 0;
 	for (const struct world_route *r = op->world->routes; v && r; r = r->hh.next)
-		if ((!*tenant || strcmp(r->tenant, tenant) == 0) && (!*route || strcmp(r->route, route) == 0))
+		if ((!*tenant || strcmp(r->tenant, tenant) == 0) && (!*route || strcmp(r->route, route) == 0 || strcmp(r->queue, route) == 0))
 			v[(*n)++] = r;
 	if (v)
 		qsort(v, *n, sizeof *v, by_name);
@@ -81,8 +81,9 @@ static Baton__V1__Route *describe(struct arena *a, const struct world_route *r, 
 		return NULL;
 	baton__v1__route__init(m);
 	m->tenant = (char *)r->tenant;
-	m->name = m->profile = (char *)r->route;
-	m->kind = BATON__V1__ROUTE_KIND__ROUTE_KIND_QUEUE;
+	m->name = (char *)r->queue;
+	m->profile = (char *)r->route;
+	m->kind = r->profile->broadcast && strcmp(r->route, r->queue) == 0 ? BATON__V1__ROUTE_KIND__ROUTE_KIND_BROADCAST : BATON__V1__ROUTE_KIND__ROUTE_KIND_QUEUE;
 	m->state = states[state_of(now)].state;
 	m->max_attempts = r->profile->max_attempts;
 	m->lease_ms = r->profile->lease_ms;
@@ -137,14 +138,14 @@ static void on_looked(struct op *op, const struct store_answer *a)
 	ask_next(op);
 }
 
-/* "tenant/route", the last one of the page. */
+/* "tenant/queue", the last one of the page. */
 static char *page_token(struct op *op, const struct world_route *r)
 {
-	size_t n = strlen(r->tenant) + strlen(r->route) + 2;
+	size_t n = strlen(r->tenant) + strlen(r->queue) + 2;
 	char *text = arena_alloc(op->arena, n);
 
 	if (text)
-		snprintf(text, n, "%s/%s", r->tenant, r->route);
+		snprintf(text, n, "%s/%s", r->tenant, r->queue);
 	return text;
 }
 
@@ -168,17 +169,17 @@ static void ask_next(struct op *op)
 	}
 	r = l->routes[l->at];
 	op->on_answer = on_looked;
-	op->w->env.store->ops->route(op->w->env.store, (struct store_slot){r->tenant, r->route}, false, false, false, op_store_done, op->w, op->id);
+	op->w->env.store->ops->route(op->w->env.store, (struct store_slot){r->tenant, r->queue}, false, false, false, op_store_done, op->w, op->id);
 }
 
 /* Behind the one that the token names, be it there or not. */
 static size_t place_after(const struct listing *l, const char *token)
 {
-	char name[2 * 64 + 2];
+	char name[64 + QUEUE_MAX_BYTES + 2];
 	size_t i = 0;
 
 	for (; *token && i < l->n; i++) {
-		snprintf(name, sizeof name, "%s/%s", l->routes[i]->tenant, l->routes[i]->route);
+		snprintf(name, sizeof name, "%s/%s", l->routes[i]->tenant, l->routes[i]->queue);
 		if (strcmp(name, token) > 0)
 			break;
 	}
@@ -264,8 +265,19 @@ static void on_set(struct op *op, const struct store_answer *a)
 static void send_set(struct op *op, struct setting *s, bool set)
 {
 	op->on_answer = on_set;
-	op->w->env.store->ops->route(op->w->env.store, (struct store_slot){s->route->tenant, s->route->route}, set, s->paused, s->closed, op_store_done,
+	op->w->env.store->ops->route(op->w->env.store, (struct store_slot){s->route->tenant, s->route->queue}, set, s->paused, s->closed, op_store_done,
 				     op->w, op->id);
+}
+
+/* Of a broadcast route not its inboxes, which have names of their own. */
+static size_t keep_exact(const struct world_route **v, size_t n, const char *name)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(v[i]->queue, name) == 0)
+			v[kept++] = v[i];
+	return kept;
 }
 
 /* The route, by its name and, where more than one tenant has it, the tenant. */
@@ -279,7 +291,8 @@ static const struct world_route *named(struct op *op, const Baton__V1__ResourceR
 		return NULL;
 	}
 	v = operator_routes(op, ref->tenant, ref->name, &n);
-	if (v && n == 1)
+	n = v ? keep_exact(v, n, ref->name) : 0;
+	if (n == 1)
 		return v[0];
 	if (!v)
 		operator_no_memory(op);
@@ -318,6 +331,6 @@ void routes_on_set(struct rpc_call *rc, struct op *op)
 	s->reason = m->reason;
 	op->state = s;
 	op->audit.tenant = slice_str(s->route->tenant);
-	op->audit.route = slice_str(s->route->route);
+	op->audit.route = slice_str(s->route->queue);
 	send_set(op, s, false);
 }

@@ -12,13 +12,13 @@
 #define FOLLOWED_MAX (1u << 20)
 
 struct shared_route {
-	char key[2 * 64 + 1]; /* tenant/route */
+	char key[64 + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
 	_Atomic uint64_t hungry;
 	UT_hash_handle hh;
 };
 
 struct followed {
-	uint8_t id[HANDOFF_ID_BYTES];
+	struct handoff_id id;
 	uint64_t workers;
 	uint32_t count[SHARED_WORKERS_MAX]; /* followers on each worker */
 	UT_hash_handle hh;
@@ -101,10 +101,10 @@ bool shared_follow(struct shared *s, const struct handoff_id *id, unsigned worke
 	struct followed *f;
 
 	pthread_mutex_lock(&s->lock);
-	HASH_FIND(hh, s->followed, id->b, HANDOFF_ID_BYTES, f);
+	HASH_FIND(hh, s->followed, id, sizeof *id, f);
 	if (!f && HASH_COUNT(s->followed) < FOLLOWED_MAX && (f = calloc(1, sizeof *f))) {
-		memcpy(f->id, id->b, HANDOFF_ID_BYTES);
-		HASH_ADD(hh, s->followed, id, HANDOFF_ID_BYTES, f);
+		f->id = *id;
+		HASH_ADD(hh, s->followed, id, sizeof f->id, f);
 		if (TABLE_HAS(f, hh)) {
 			atomic_fetch_add(&s->n_followed, 1);
 		} else {
@@ -125,7 +125,7 @@ void shared_unfollow(struct shared *s, const struct handoff_id *id, unsigned wor
 	struct followed *f;
 
 	pthread_mutex_lock(&s->lock);
-	HASH_FIND(hh, s->followed, id->b, HANDOFF_ID_BYTES, f);
+	HASH_FIND(hh, s->followed, id, sizeof *id, f);
 	if (f && f->count[worker] && --f->count[worker] == 0)
 		f->workers &= ~(UINT64_C(1) << worker);
 	if (f && !f->workers) {
@@ -144,7 +144,7 @@ uint64_t shared_followers(struct shared *s, const struct handoff_id *id)
 	if (!atomic_load(&s->n_followed))
 		return 0;
 	pthread_mutex_lock(&s->lock);
-	HASH_FIND(hh, s->followed, id->b, HANDOFF_ID_BYTES, f);
+	HASH_FIND(hh, s->followed, id, sizeof *id, f);
 	if (f)
 		workers = f->workers;
 	pthread_mutex_unlock(&s->lock);

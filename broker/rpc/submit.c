@@ -18,6 +18,7 @@
 #define PIPE_SUBMIT 1 /* PipeFrame.submit */
 #define PIPE_CREDENTIAL 2
 #define SUBMIT_REF 3  /* SubmitRequest.ref */
+#define COPIES_BYTES_MAX (16u << 20) /* of all copies of one broadcast: Redis makes them in one step */
 
 enum submit_mode { SUBMIT_UNARY, SUBMIT_RUN, SUBMIT_PIPE };
 
@@ -31,7 +32,8 @@ struct submit {
 	uint64_t offered;                  /* the subscriber (its call) that it could be leased to at once; 0 = none */
 	pb_task *task;                     /* as it is stored */
 	struct slice stored;
-	bool entered;                      /* counted for its tenant until the store has answered */
+	const struct world_route *broadcast; /* the route, when every agent that serves it has a copy; else NULL */
+	size_t entered, entered_bytes;     /* handoffs and bytes that are counted for its tenant until the store has answered */
 	char id_text[HANDOFF_ID_TEXT + 1]; /* "" = none to tell */
 	Baton__V1__Receipt *receipt;       /* NULL: the verdict is a denial */
 };
@@ -43,7 +45,7 @@ static void count(struct op *op, const struct submit *s)
 	const char *route = s->d.profile ? s->d.profile->route : "";
 
 	metrics_add(op->w->env.metrics, METRIC_DECISIONS, route, reason_text(s->d.verdict.reason), 1);
-	if (s->receipt && s->receipt->state && !s->receipt->duplicate)
+	if (s->receipt && s->receipt->state && !s->receipt->duplicate && !s->broadcast) /* its copies were counted */
 		metrics_add(op->w->env.metrics, METRIC_HANDOFFS, route, state_text((enum handoff_state)s->receipt->state), 1);
 }
 
@@ -111,11 +113,42 @@ static const pb_envelope *envelope_of(const struct op *op, const struct submit *
 	return ((const Baton__V1__SubmitRequest *)op->msg)->envelope;
 }
 
+/* Each inbox's copy is a handoff of its own from here on. */
+static void note_copies(struct op *op, const struct store_answer *a)
+{
+	static const enum handoff_state states[COPIES] = {[COPY_STORED] = STATE_QUEUED, [COPY_FULL] = STATE_DEAD_LETTERED};
+	struct submit *s = op->state;
+	const char *agents = s->broadcast->inboxes, *end;
+	char queue[QUEUE_MAX_BYTES + 1], id_text[HANDOFF_ID_TEXT + 1];
+	struct handoff_id id = s->id;
+
+	for (size_t i = 0; i < a->copies.n; i++, agents = end + (*end == ' ')) {
+		enum handoff_state state = a->copies.p[i] == COPY_STORED ? s->d.state : states[a->copies.p[i]];
+
+		end = agents + strcspn(agents, " ");
+		if (!state)
+			continue;
+		snprintf(queue, sizeof queue, "%s/%.*s", s->d.profile->route, (int)(end - agents), agents);
+		handoff_route_tag(op->agent->tenant, queue, id.tag);
+		handoff_id_format(&id, id_text);
+		op->audit.handoff_id = slice_str(id_text);
+		op->audit.assignee = slice_of(agents, (size_t)(end - agents));
+		op->audit.state = state;
+		op->audit.message = slice_str(state == STATE_DEAD_LETTERED ? "its inbox is full" : "");
+		op_audit(op, life_event(state));
+		metrics_add(op->w->env.metrics, METRIC_HANDOFFS, s->d.profile->route, state_text(state), 1);
+		desk_announce(op->w, op->agent->tenant, queue);
+	}
+	op->audit.assignee = slice_str("");
+}
+
 /* What was leased at once was queued first, as its events say. */
 static void accepted(struct op *op, const struct store_answer *a, struct subscriber *to)
 {
 	struct submit *s = op->state;
 
+	if (s->broadcast)
+		note_copies(op, a);
 	s->receipt = receipt_new(op, s, a->leased ? STATE_QUEUED : a->record.state);
 	if (s->receipt && !arena_failed(op->arena)) {
 		s->receipt->accepted_at_ms = a->record.accepted_at_ms;
@@ -182,7 +215,7 @@ static void store_answered(struct op *op, const struct store_answer *a)
 
 	op->on_answer = NULL;
 	if (s->entered)
-		quota_tenant_leave(op, s->stored.n);
+		quota_tenant_leave(op, s->entered, s->entered_bytes);
 	switch (a->status) {
 	case STORE_OK:
 		accepted(op, a, to);
@@ -215,6 +248,26 @@ static void store_answered(struct op *op, const struct store_answer *a)
 		subscriber_pump_starved(to);
 }
 
+/* What it will take up of its tenant's room. */
+static struct verdict enter(struct op *op, struct submit *s)
+{
+	size_t n = s->broadcast ? s->broadcast->n_inboxes : 1, bytes = n * s->stored.n;
+	struct verdict v;
+
+	if (!n)
+		return verdict_deny(REASON_ROUTE_DISABLED, "route", "%s is a broadcast route, and no agent may serve it: nobody would have a copy",
+				    s->d.profile->route);
+	if (bytes > COPIES_BYTES_MAX && n > 1)
+		return verdict_deny(REASON_PAYLOAD_TOO_LARGE, "payload", "%zu agents would have a copy of %zu bytes: at most %u MiB in all", n, s->stored.n,
+				    COPIES_BYTES_MAX >> 20);
+	v = quota_tenant_enter(op, n, bytes);
+	if (verdict_ok(&v)) {
+		s->entered = n;
+		s->entered_bytes = bytes;
+	}
+	return v;
+}
+
 static void store_it(struct op *op)
 {
 	struct submit *s = op->state;
@@ -238,6 +291,8 @@ static void store_it(struct op *op)
 	struct verdict v;
 
 	s->d.state = state;
+	if (s->d.profile->broadcast)
+		s->broadcast = world_route(op->world, op->agent->tenant, s->d.profile->route);
 	handoff_id_make(op->agent->tenant, s->d.profile->route, op->agent->name, s->e.nonce, &s->id);
 	handoff_id_format(&s->id, s->id_text);
 	a.id = s->id;
@@ -254,19 +309,21 @@ static void store_it(struct op *op)
 		deny(op, pipeline_no_memory());
 		return;
 	}
-	v = quota_tenant_enter(op, s->stored.n);
-	s->entered = verdict_ok(&v);
-	if (!s->entered) {
+	v = enter(op, s);
+	if (!verdict_ok(&v)) {
 		s->id_text[0] = '\0';
 		deny(op, v);
 		return;
 	}
 	/* A lease whose answer is lost costs an attempt: the only one is not risked. */
-	if (state == STATE_QUEUED && s->d.profile->max_attempts > 1)
+	if (!s->broadcast && state == STATE_QUEUED && s->d.profile->max_attempts > 1)
 		s->offered = desk_offer(op->w, op->agent->tenant, s->d.profile->route, &a.owner);
 	a.lease_ms = s->d.profile->lease_ms;
 	op->on_answer = store_answered;
-	op->w->env.store->ops->accept(op->w->env.store, &a, op_store_done, op->w, op->id);
+	if (s->broadcast)
+		op->w->env.store->ops->publish(op->w->env.store, &a, s->broadcast->inboxes, op_store_done, op->w, op->id);
+	else
+		op->w->env.store->ops->accept(op->w->env.store, &a, op_store_done, op->w, op->id);
 }
 
 static void begin(struct rpc_call *rc, struct op *op, const Baton__V1__SubmitRequest *rq, enum submit_mode mode)

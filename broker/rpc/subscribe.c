@@ -48,6 +48,7 @@ static uint32_t window_of(const struct agent *a, uint32_t asked)
 static struct subscriber *subscriber_new(struct rpc_call *rc, const struct op *op, const Baton__V1__Open *o)
 {
 	struct subscriber *s = calloc(1, sizeof *s);
+	char queue[QUEUE_MAX_BYTES + 1];
 
 	if (!s)
 		return NULL;
@@ -57,17 +58,17 @@ static struct subscriber *subscriber_new(struct rpc_call *rc, const struct op *o
 	s->key = store_agent_key(s->tenant, s->agent);
 	s->window = window_of(op->agent, o->max_in_flight ? o->max_in_flight : 1);
 	for (size_t i = 0; i < o->n_routes; i++) {
-		if (!desk_get(rc->w, s->tenant, o->routes[i])) {
+		world_queue(registry_route(op->world->registry, s->tenant, slice_str(o->routes[i])), s->agent, queue);
+		s->routes[i].subscriber = s;
+		s->routes[i].desk = desk_get(rc->w, s->tenant, queue);
+		if (!s->routes[i].desk) {
 			free(s);
 			return NULL;
 		}
 	}
 	for (size_t i = 0; i < o->n_routes; i++) {
-		struct desk *d = desk_find(rc->w, s->tenant, o->routes[i]);
-
-		s->routes[i].subscriber = s;
-		desk_join(d, &s->routes[i]);
-		metrics_add(rc->w->env.metrics, METRIC_SUBSCRIBERS, d->route, NULL, 1);
+		desk_join(s->routes[i].desk, &s->routes[i]);
+		metrics_add(rc->w->env.metrics, METRIC_SUBSCRIBERS, s->routes[i].desk->route, NULL, 1);
 	}
 	s->n_routes = o->n_routes;
 	rc->subscriber = s;
@@ -89,7 +90,7 @@ struct opening {
 struct resume {
 	uint64_t opening;                /* op id */
 	size_t at;
-	char route[64];
+	char queue[QUEUE_MAX_BYTES + 1];
 };
 
 /* The certificate may be another one by now, so what was resumed gets its assertions anew, after Opened. */
@@ -176,8 +177,8 @@ static void resumed(struct op *op, const struct store_answer *a)
 	if (g && a->status == STORE_UNAVAILABLE)
 		g->unknown = true;
 	if (g && rc && rc->subscriber && a->status == STORE_OK) {
-		struct desk *d = desk_get(w, rc->subscriber->tenant, r->route);
-		const struct profile *p = registry_route(w->world->registry, rc->subscriber->tenant, slice_str(r->route));
+		struct desk *d = desk_get(w, rc->subscriber->tenant, r->queue);
+		const struct profile *p = registry_route(w->world->registry, rc->subscriber->tenant, queue_route(slice_str(r->queue)));
 		struct verdict v = d ? subscriber_judge(rc->subscriber, d) : verdict_deny(REASON_QUOTA_EXCEEDED, "", "out of memory"); /* by today's rights */
 		struct holding *h = p && verdict_ok(&v) ? holding_add(rc->subscriber, d, &g->id[r->at], g->fence[r->at]) : NULL;
 
@@ -218,11 +219,11 @@ static void resume_one(struct op *op, struct subscriber *s, const Baton__V1__Lea
 	}
 	g->fence[g->n] = l->fencing_token;
 	*r = (struct resume){.opening = op->id, .at = g->n++};
-	memcpy(r->route, route->route, sizeof r->route);
+	memcpy(r->queue, route->queue, sizeof r->queue);
 	sub->state = r;
 	sub->on_answer = resumed;
 	g->pending++;
-	rq = (struct store_extend){.slot = {s->tenant, r->route}, .id = g->id[r->at], .fence = l->fencing_token, .owner = s->key,
+	rq = (struct store_extend){.slot = {s->tenant, r->queue}, .id = g->id[r->at], .fence = l->fencing_token, .owner = s->key,
 		.lease_ms = p->lease_ms};
 	op->w->env.store->ops->extend(op->w->env.store, &rq, op_store_done, op->w, sub->id);
 }

@@ -177,19 +177,19 @@ static bool over_share(const struct tenants *t, const struct tenant *of, const s
 	return of->kept > t->kept / room->tenants;
 }
 
-static enum tenant_over judge(const struct tenants *t, const struct tenant *of, uint64_t bytes, struct tenant_room *room)
+static enum tenant_over judge(const struct tenants *t, const struct tenant *of, uint64_t n, uint64_t bytes, struct tenant_room *room)
 {
 	room->waiting = of->waiting + of->entering;
 	room->bytes = of->bytes + of->entering_bytes;
 	room->kept = of->kept;
-	if (room->max && room->waiting >= room->max)
+	if (room->max && room->waiting + n > room->max)
 		return TENANT_HANDOFFS;
 	if (room->max_bytes && room->bytes + bytes > room->max_bytes)
 		return TENANT_BYTES;
 	return over_share(t, of, room) ? TENANT_SHARE : TENANT_FITS;
 }
 
-enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t bytes, struct tenant_room *room)
+enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t n, uint64_t bytes, struct tenant_room *room)
 {
 	struct tenant *of;
 	enum tenant_over over = TENANT_HANDOFFS; /* also without memory to remember it by */
@@ -197,9 +197,9 @@ enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t b
 	pthread_mutex_lock(&t->lock);
 	of = tenant_get(t, tenant, true);
 	if (of)
-		over = judge(t, of, bytes, room);
+		over = judge(t, of, n, bytes, room);
 	if (!over) {
-		of->entering++;
+		of->entering += n;
 		of->entering_bytes += bytes;
 		t->since += bytes;
 	}
@@ -207,14 +207,14 @@ enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t b
 	return over;
 }
 
-void tenants_leave(struct tenants *t, const char *tenant, uint64_t bytes)
+void tenants_leave(struct tenants *t, const char *tenant, uint64_t n, uint64_t bytes)
 {
 	struct tenant *of;
 
 	pthread_mutex_lock(&t->lock);
 	of = tenant_get(t, tenant, false);
-	if (of && of->entering) {
-		of->entering--;
+	if (of && of->entering >= n) {
+		of->entering -= n;
 		of->entering_bytes -= bytes;
 	}
 	pthread_mutex_unlock(&t->lock);

@@ -28,9 +28,9 @@ struct tenant_room {
 	size_t tenants;           /* in: among so many the memory is shared */
 	uint64_t waiting, bytes, kept; /* out, when there is none: what is there */
 };
-/* One more handoff of so many bytes is on its way to the store, until tenants_leave(). Anything but FITS: there is no room for it. */
-enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t bytes, struct tenant_room *room);
-void tenants_leave(struct tenants *t, const char *tenant, uint64_t bytes);
+/* n more handoffs of so many bytes in all are on their way to the store, until tenants_leave(). Anything but FITS: there is no room for it. */
+enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t n, uint64_t bytes, struct tenant_room *room);
+void tenants_leave(struct tenants *t, const char *tenant, uint64_t n, uint64_t bytes);
 
 /* Each tenant, after those routes are forgotten that nobody has told of for a minute. fn may not call back. */
 void tenants_each(struct tenants *t, int64_t now_ms, void (*fn)(void *arg, const char *tenant, uint64_t handoffs, uint64_t bytes), void *arg);

@@ -23,7 +23,7 @@ struct follower {
 struct watch {
 	struct rpc_call *rc;
 	struct follower *of;
-	char tenant[64], route[64], id_text[HANDOFF_ID_TEXT + 1];
+	char tenant[64], route[64], queue[QUEUE_MAX_BYTES + 1], id_text[HANDOFF_ID_TEXT + 1];
 	uint64_t cursor;                 /* last sent */
 	unsigned stuck;                  /* batches since the last that brought anything */
 	bool reading, again, blocked;
@@ -129,7 +129,7 @@ static void read_done(struct op *op, const struct store_answer *a)
 		return;
 	}
 	op->on_answer = listed;
-	op->w->env.store->ops->events(op->w->env.store, (struct store_slot){w->tenant, w->route}, &w->of->id, w->cursor, WATCH_BATCH,
+	op->w->env.store->ops->events(op->w->env.store, (struct store_slot){w->tenant, w->queue}, &w->of->id, w->cursor, WATCH_BATCH,
 				      op_store_done, op->w, op->id);
 }
 
@@ -151,21 +151,21 @@ static void look(struct watch *w)
 	}
 	w->reading = true;
 	op->on_answer = read_done;
-	k->env.store->ops->get(k->env.store, (struct store_slot){w->tenant, w->route}, &w->of->id, true, op_store_done, k, op->id);
+	k->env.store->ops->get(k->env.store, (struct store_slot){w->tenant, w->queue}, &w->of->id, true, op_store_done, k, op->id);
 }
 
 static struct follower *follower_of(struct rpc_worker *w, const struct handoff_id *id)
 {
 	struct follower *f = NULL;
 
-	HASH_FIND(hh, w->followers, id->b, HANDOFF_ID_BYTES, f);
+	HASH_FIND(hh, w->followers, id, sizeof *id, f);
 	if (f)
 		return f;
 	f = calloc(1, sizeof *f);
 	if (!f)
 		return NULL;
 	f->id = *id;
-	HASH_ADD(hh, w->followers, id.b, HANDOFF_ID_BYTES, f);
+	HASH_ADD(hh, w->followers, id, sizeof(struct handoff_id), f);
 	if (!TABLE_HAS(f, hh)) {
 		free(f);
 		return NULL;
@@ -179,19 +179,20 @@ static struct follower *follower_of(struct rpc_worker *w, const struct handoff_i
 }
 
 /* Judged when the message came; a configuration that came since found no watch to end. */
-static bool may_begin(struct rpc_call *rc, const char *route)
+static bool may_begin(struct rpc_call *rc, struct slice route)
 {
 	const struct agent *a = registry_by_spiffe(rc->w->world->registry, rc->peer->spiffe_id);
 	struct verdict v = lookup_not_found();
 
-	if (a && a->key == rc->agent_key && lookup_route_visible(a, slice_str(route)))
+	if (a && a->key == rc->agent_key && lookup_route_visible(a, route))
 		return true;
 	pipeline_end(rc, &v);
 	return false;
 }
 
-void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, const struct handoff_id *id, uint64_t cursor)
+void watch_begin(struct rpc_call *rc, const char *tenant, const char *queue, const struct handoff_id *id, uint64_t cursor)
 {
+	struct slice route = queue_route(slice_str(queue));
 	struct follower *f;
 	struct watch *w;
 
@@ -208,7 +209,8 @@ void watch_begin(struct rpc_call *rc, const char *tenant, const char *route, con
 	w->of = f;
 	w->cursor = cursor;
 	slice_copy_str(slice_str(tenant), w->tenant, sizeof w->tenant);
-	slice_copy_str(slice_str(route), w->route, sizeof w->route);
+	slice_copy_str(route, w->route, sizeof w->route);
+	slice_copy_str(slice_str(queue), w->queue, sizeof w->queue);
 	handoff_id_format(id, w->id_text);
 	DL_APPEND(f->watches, w);
 	rc->watch = w;
@@ -251,7 +253,7 @@ void watch_changed(struct rpc_worker *w, const struct handoff_id *id)
 	struct follower *f = NULL;
 	struct watch *x;
 
-	HASH_FIND(hh, w->followers, id->b, HANDOFF_ID_BYTES, f);
+	HASH_FIND(hh, w->followers, id, sizeof *id, f);
 	if (f)
 		DL_FOREACH(f->watches, x)
 			look(x);

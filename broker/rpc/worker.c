@@ -112,7 +112,7 @@ void rpc_worker_tail(struct rpc_worker *w)
 /* ---- housekeeping of the store: worker 0 ---- */
 
 struct keeping {
-	char tenant[64], route[64];
+	char tenant[64], route[64], queue[QUEUE_MAX_BYTES + 1];
 	struct store_slot_limits limits;
 	unsigned calls;
 };
@@ -131,7 +131,7 @@ static void audit_change(struct op *op, const struct keeping *k, const struct st
 
 	if (!event)
 		return;
-	line_write(op->w, (struct store_slot){k->tenant, k->route}, r, event, LINE_NOW);
+	line_write(op->w, (struct store_slot){k->tenant, k->queue}, r, event, LINE_NOW);
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, k->route, state_text(r->state), 1);
 }
 
@@ -151,7 +151,7 @@ static void kept(struct op *op, const struct store_answer *a)
 		queued |= r->state == STATE_QUEUED;
 	}
 	if (queued)
-		desk_announce(op->w, k->tenant, k->route);
+		desk_announce(op->w, k->tenant, k->queue);
 	/* A lease that ran out must not wait behind what one call cannot carry. */
 	if (a->status == STORE_OK && a->more && k->calls < KEEP_CALLS_MAX)
 		keep(op);
@@ -166,7 +166,7 @@ static void keep(struct op *op)
 
 	k->calls++;
 	op->on_answer = kept;
-	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->route}, &k->limits, op_store_done, w, op->id);
+	w->env.store->ops->tick(w->env.store, (struct store_slot){k->tenant, k->queue}, &k->limits, op_store_done, w, op->id);
 }
 
 /* What operators want to be told of before they ask. */
@@ -176,14 +176,14 @@ static void looked(struct op *op, const struct store_answer *a)
 	struct metrics *m = op->w->env.metrics;
 
 	if (a->status == STORE_OK && a->route) {
-		metrics_set(m, METRIC_OLDEST, k->tenant, k->route, a->route->oldest_ms / 1000);
-		metrics_set(m, METRIC_DEAD_LETTERS, k->tenant, k->route, (int64_t)a->route->dead);
-		metrics_set(m, METRIC_ROUTE_STATE, k->tenant, k->route, a->route->paused + 2 * a->route->closed);
+		metrics_set(m, METRIC_OLDEST, k->tenant, k->queue, a->route->oldest_ms / 1000);
+		metrics_set(m, METRIC_DEAD_LETTERS, k->tenant, k->queue, (int64_t)a->route->dead);
+		metrics_set(m, METRIC_ROUTE_STATE, k->tenant, k->queue, a->route->paused + 2 * a->route->closed);
 	}
 	op_end(op);
 }
 
-static struct op *keeping_new(struct rpc_worker *w, const char *tenant, const char *route)
+static struct op *keeping_new(struct rpc_worker *w, const struct world_route *r)
 {
 	struct op *op = op_new(w, NULL);
 	struct keeping *k = op ? arena_zalloc(op->arena, sizeof *k) : NULL;
@@ -193,31 +193,31 @@ static struct op *keeping_new(struct rpc_worker *w, const char *tenant, const ch
 			op_end(op);
 		return NULL;
 	}
-	slice_copy_str(slice_str(tenant), k->tenant, sizeof k->tenant);
-	slice_copy_str(slice_str(route), k->route, sizeof k->route);
+	memcpy(k->tenant, r->tenant, sizeof k->tenant);
+	memcpy(k->route, r->route, sizeof k->route);
+	memcpy(k->queue, r->queue, sizeof k->queue);
 	k->limits = w->env.slot_limits;
 	op->state = k;
 	return op;
 }
 
-static void look_at_route(void *arg, const char *tenant, const struct profile *p)
+static void look_at_queue(struct rpc_worker *w, const struct world_route *r)
 {
-	struct rpc_worker *w = arg;
-	struct op *op = keeping_new(w, tenant, p->route);
+	struct op *op = keeping_new(w, r);
 	struct keeping *k;
 
 	if (!op)
 		return;
 	k = op->state;
 	op->on_answer = looked;
-	w->env.store->ops->route(w->env.store, (struct store_slot){k->tenant, k->route}, false, false, false, op_store_done, w, op->id);
+	w->env.store->ops->route(w->env.store, (struct store_slot){k->tenant, k->queue}, false, false, false, op_store_done, w, op->id);
 }
 
-static void keep_route(void *arg, const char *tenant, const struct profile *p)
+static void keep_queue(struct rpc_worker *w, const struct world_route *r)
 {
-	struct rpc_worker *w = arg;
-	struct op *op = keeping_new(w, tenant, p->route);
-	const struct store_slot slot = {tenant, p->route};
+	struct op *op = keeping_new(w, r);
+	const struct store_slot slot = {r->tenant, r->queue};
+	const struct profile *p = r->profile;
 	struct keeping *k = op ? op->state : NULL;
 
 	if (k && p->renew_by_progress) { /* who fell silent has lost it, also with a profile that backs off for no time */
@@ -226,7 +226,13 @@ static void keep_route(void *arg, const char *tenant, const struct profile *p)
 	}
 	if (k)
 		keep(op);
-	metrics_set(w->env.metrics, METRIC_WAITING, tenant, p->route, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
+	metrics_set(w->env.metrics, METRIC_WAITING, r->tenant, r->queue, (int64_t)w->env.store->ops->waiting(w->env.store, slot));
+}
+
+static void each_queue(struct rpc_worker *w, void (*fn)(struct rpc_worker *w, const struct world_route *r))
+{
+	for (const struct world_route *r = w->world->routes; r; r = r->hh.next)
+		fn(w, r);
 }
 
 static void poll_desks(struct rpc_worker *w)
@@ -274,9 +280,9 @@ void rpc_worker_tick(struct rpc_worker *w)
 	}
 	if (w->env.index == 0 && now >= w->next_housekeeping_ms) {
 		w->next_housekeeping_ms = now + HOUSEKEEPING_MS;
-		registry_each_route(w->world->registry, keep_route, w);
+		each_queue(w, keep_queue);
 		if (w->rounds++ % LOOKS_APART == 0)
-			registry_each_route(w->world->registry, look_at_route, w);
+			each_queue(w, look_at_queue);
 		tenants_each(w->env.tenants, now, show_tenant, w);
 	}
 	rpc_worker_tail(w);

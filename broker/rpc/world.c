@@ -1,6 +1,7 @@
 /* What does a worker believe at this moment? The snapshot's life: made whole, shared, dropped by its last user. */
 #include "rpc/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,37 +14,83 @@ static void route_key(uint8_t key[4 + 64], const uint8_t tag[4], const char *ten
 	memcpy(key + 4, tenant, strnlen(tenant, 63));
 }
 
+static void route_free(struct world_route *r)
+{
+	free(r->inboxes);
+	free(r);
+}
+
 struct index {
 	struct world *world;
+	struct world_route *broadcast; /* whose inboxes are being added */
 	bool failed;
 };
+
+/* NULL, and x->failed: out of memory, or another queue of the tenant has the same tag. */
+static struct world_route *add_queue(struct index *x, const char *tenant, const struct profile *p, const char *queue)
+{
+	struct world_route *r = calloc(1, sizeof *r), *other = NULL;
+	uint8_t tag[4];
+
+	x->failed |= !r;
+	if (!r)
+		return NULL;
+	handoff_route_tag(tenant, queue, tag);
+	route_key(r->key, tag, tenant);
+	memcpy(r->tenant, tenant, strnlen(tenant, 63));
+	memcpy(r->route, p->route, sizeof r->route);
+	slice_copy_str(slice_str(queue), r->queue, sizeof r->queue);
+	r->profile = p;
+	HASH_FIND(hh, x->world->routes, r->key, sizeof r->key, other);
+	if (!other)
+		HASH_ADD(hh, x->world->routes, key, sizeof r->key, r);
+	if (!other && TABLE_HAS(r, hh))
+		return r;
+	x->failed = true;
+	route_free(r);
+	return NULL;
+}
+
+void world_queue(const struct profile *p, const char *agent, char out[QUEUE_MAX_BYTES + 1])
+{
+	snprintf(out, QUEUE_MAX_BYTES + 1, p->broadcast ? "%s/%s" : "%s", p->route, agent);
+}
+
+static bool add_name(struct world_route *of, const char *agent)
+{
+	size_t before = of->inboxes ? strlen(of->inboxes) : 0, n = strlen(agent);
+	char *names = realloc(of->inboxes, before + n + 2);
+
+	if (!names)
+		return false;
+	of->inboxes = names;
+	if (before)
+		names[before++] = ' ';
+	memcpy(names + before, agent, n + 1);
+	of->n_inboxes++;
+	return true;
+}
+
+static void add_inbox(void *arg, const struct agent *a)
+{
+	struct index *x = arg;
+	struct world_route *of = x->broadcast;
+	char queue[QUEUE_MAX_BYTES + 1];
+
+	if (strcmp(a->tenant, of->tenant) != 0 || !agent_may_serve(a, slice_str(of->route)))
+		return;
+	world_queue(of->profile, a->name, queue);
+	if (!add_queue(x, of->tenant, of->profile, queue) || !add_name(of, a->name))
+		x->failed = true;
+}
 
 static void index_route(void *arg, const char *tenant, const struct profile *p)
 {
 	struct index *x = arg;
-	struct world_route *r = calloc(1, sizeof *r), *other = NULL;
-	uint8_t tag[4];
 
-	if (!r) {
-		x->failed = true;
-		return;
-	}
-	handoff_route_tag(tenant, p->route, tag);
-	route_key(r->key, tag, tenant);
-	memcpy(r->tenant, tenant, strnlen(tenant, 63));
-	memcpy(r->route, p->route, sizeof r->route);
-	r->profile = p;
-	HASH_FIND(hh, x->world->routes, r->key, sizeof r->key, other);
-	if (other) {
-		x->failed = true;
-		free(r);
-		return;
-	}
-	HASH_ADD(hh, x->world->routes, key, sizeof r->key, r);
-	if (TABLE_HAS(r, hh))
-		return;
-	x->failed = true;
-	free(r);
+	x->broadcast = add_queue(x, tenant, p, p->route);
+	if (x->broadcast && p->broadcast)
+		registry_each_agent(x->world->registry, add_inbox, x);
 }
 
 /* ---- how many tenants have agents ---- */
@@ -96,7 +143,7 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 			bool audit_payload_hash)
 {
 	struct world *w = calloc(1, sizeof *w);
-	struct index x = {w, false};
+	struct index x = {.world = w};
 
 	if (!w) {
 		registry_unref(r);
@@ -136,7 +183,7 @@ void world_unref(struct world *w)
 		return;
 	HASH_ITER(hh, w->routes, r, t) {
 		HASH_DEL(w->routes, r);
-		free(r);
+		route_free(r);
 	}
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
@@ -151,6 +198,14 @@ const struct world_route *world_route_of(const struct world *w, const char *tena
 	route_key(key, id->tag, tenant);
 	HASH_FIND(hh, w->routes, key, sizeof key, r);
 	return r;
+}
+
+const struct world_route *world_route(const struct world *w, const char *tenant, const char *route)
+{
+	struct handoff_id id;
+
+	handoff_route_tag(tenant, route, id.tag);
+	return world_route_of(w, tenant, &id);
 }
 
 const struct world_route *world_route_by_tag(const struct world *w, const char *tenant, const struct handoff_id *id)

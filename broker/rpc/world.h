@@ -30,11 +30,13 @@ struct world {
 	struct world_route *routes; /* by tag */
 };
 
-/* A route that exists in a tenant, as a handoff id's tag names it. */
+/* A queue that exists in a tenant, as a handoff id's tag names it: a route, or, of a broadcast route, the inbox of an agent that may serve it. */
 struct world_route {
 	uint8_t key[4 + 64];       /* tag, tenant (NUL-padded) */
-	char tenant[64], route[64];
+	char tenant[64], route[64], queue[QUEUE_MAX_BYTES + 1]; /* queue: the route itself, or "route/agent" */
 	const struct profile *profile; /* the registry's */
+	char *inboxes;             /* of a broadcast route itself: whose inboxes there are, names with spaces between; else NULL. Owned */
+	size_t n_inboxes;
 	UT_hash_handle hh;
 };
 
@@ -46,6 +48,10 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
+/* The queue from which this agent is served what is sent to the route. */
+void world_queue(const struct profile *p, const char *agent, char out[QUEUE_MAX_BYTES + 1]);
+/* The route itself, not an inbox; NULL: there is none of that name. */
+const struct world_route *world_route(const struct world *w, const char *tenant, const char *route);
 /* The route that an id's tag names in any tenant, or in this one when tenant is not ""; NULL: none, or more than one. */
 const struct world_route *world_route_by_tag(const struct world *w, const char *tenant, const struct handoff_id *id);
 /* The route that an id's tag names inside the tenant, or NULL. */

@@ -195,10 +195,10 @@ test('Only operators ask; a route that is not there, a token that is none, a rea
   }
   assert.equal((await refused(op.call('CheckStore', { route: 'nothing' }))).reason, 'not_found')
   assert.match(run(1, '--route', 'nothing').stderr, /no such route/)
-  for (const page_token of ['x', 'acme/sound/4/1', 'acme/sound/2/1/0/0/0/-', 'acme/sound/15/0/0/0/0/-', '-/-/4/0/0/0/0/-', 'acme/sound/4/x/0/0/0/-', 'acme/sound/4/0/0/0/0/-/-', 'acme/sound/4/-1/0/0/0/-']) {
+  for (const page_token of ['x', 'acme sound 4 1', 'acme sound 2 1 0 0 0 -', 'acme sound 15 0 0 0 0 -', '- - 4 0 0 0 0 -', 'acme sound 4 x 0 0 0 -', 'acme sound 4 0 0 0 0 - -', 'acme sound 4 -1 0 0 0 -']) {
     assert.match((await refused(op.call('CheckStore', { page_token }))).message, /page_token: not one that this call gave/)
   }
-  assert.equal((await op.call('CheckStore', { route: 'sound', page_token: 'acme/sound/5/0/0/0/0/-' })).findings.length, 0)
+  assert.equal((await op.call('CheckStore', { route: 'sound', page_token: 'acme sound 5 0 0 0 0 -' })).findings.length, 0)
   assert.match((await refused(op.call('RepairStore', { route: 'sound' }))).message, /reason: say why/)
   assert.equal((await op.call('RepairStore', { route: 'sound', reason: 'x' })).findings.length, 0)
 })

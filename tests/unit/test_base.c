@@ -333,6 +333,27 @@ static void names_follow_the_grammar(void **state)
 	assert_false(name_valid(slice_of("a\0b", 3)));
 }
 
+static void queue_names(void **state)
+{
+	static const char *const good[] = {"refunds", "alerts/worker", "a/b", "a.b_c-1/d.e"};
+	static const char *const bad[] = {"", "/", "a/", "/a", "a/b/c", "a//b", "A/b", "a/B", "a/ b", "a/@b"};
+	char longest[2 * NAME_MAX_BYTES + 3];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		assert_true(queue_valid(slice_str(good[i])));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_false(queue_valid(slice_str(bad[i])));
+	memset(longest, 'a', sizeof longest);
+	longest[NAME_MAX_BYTES] = '/';
+	assert_true(queue_valid(slice_of(longest, QUEUE_MAX_BYTES)));
+	assert_false(queue_valid(slice_of(longest, QUEUE_MAX_BYTES + 1)));
+	assert_true(slice_is(queue_route(slice_str("alerts/worker")), "alerts"));
+	assert_true(slice_is(queue_agent(slice_str("alerts/worker")), "worker"));
+	assert_true(slice_is(queue_route(slice_str("alerts")), "alerts"));
+	assert_int_equal(queue_agent(slice_str("alerts")).n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,7 +371,7 @@ int main(void)
 		cmocka_unit_test(other_words_go_both_ways),
 		cmocka_unit_test(verdicts_are_cut_between_characters),
 		cmocka_unit_test(buckets_refill),
-		cmocka_unit_test(names_follow_the_grammar),
+		cmocka_unit_test(names_follow_the_grammar), cmocka_unit_test(queue_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,7 +259,9 @@ static const struct {
 	{{.rest = "\"sandbox\": []"}, "sandbox: is a list, and an object belongs here"},
 	{{.rest = "\"sandbox\": {}"}, NULL},
 
-	{{.rest = "\"delivery\": {\"kind\": \"broadcast\"}"}, "delivery.kind: \"broadcast\" is none of queue"},
+	{{.rest = "\"delivery\": {\"kind\": \"broadcast\"}"}, "delivery.kind: broadcast: every agent would do what t does: set tools.spec.t.side_effect to read or draft"},
+	{{.rest = "\"delivery\": {\"kind\": \"queue\"}"}, NULL},
+	{{.rest = "\"delivery\": {\"kind\": \"topic\"}"}, "delivery.kind: \"topic\" is none of queue, broadcast"},
 	{{.rest = "\"delivery\": {\"kind\": \"queue\"}"}, NULL},
 	{{.rest = "\"delivery\": {\"lease_ms\": 999}"}, "delivery.lease_ms: 999 is not within 1000..3600000"},
 	{{.rest = "\"delivery\": {\"lease_ms\": 1000}"}, NULL},

@@ -202,6 +202,40 @@ static void test_check(void **state)
 	registry_unref(r);
 }
 
+/* Each of them would have a copy of everything. */
+static void broadcast_agents(void **state)
+{
+	static const char json[] = "{\"route\": \"news\", \"identity\": {\"allowed_issuers\": [\"https://i.example\"], \"required_audience\": \"a\","
+				   " \"required_scopes\": [\"s\"]}, \"tools\": {\"allowed\": [\"t\"], \"spec\": {\"t\": {\"scopes\": [\"s\"], \"side_effect\": \"read\"}}},"
+				   " \"delivery\": {\"kind\": \"broadcast\"}}";
+	struct registry *r = registry_new();
+	struct problem why = {""};
+	struct profile *p = profile_parse(slice_str(json), &why, NULL);
+	char name[32];
+
+	(void)state;
+	assert_non_null(p);
+	assert_true(p->broadcast);
+	assert_int_equal(registry_add_profile(r, p, &why), 0);
+	profile_unref(p);
+	for (int i = 0; i <= BROADCAST_AGENTS_MAX; i++) {
+		struct agent a = make_agent(i % 2 ? "acme" : "globex", (snprintf(name, sizeof name, "worker-%d", i), name), NULL, "news", 0);
+
+		snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://x.example/%d", i);
+		assert_int_equal(registry_add_agent(r, &a, &why), 0);
+	}
+	assert_int_equal(registry_check(r, &why), 0);
+	for (int i = 0; i < BROADCAST_AGENTS_MAX / 2; i++) {
+		struct agent a = make_agent("globex", (snprintf(name, sizeof name, "more-%d", i), name), NULL, "news", 0);
+
+		snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://y.example/%d", i);
+		assert_int_equal(registry_add_agent(r, &a, &why), 0);
+	}
+	assert_int_equal(registry_check(r, &why), -1);
+	assert_string_equal(why.text, "route news is a broadcast, and 257 agents of tenant globex may serve it: at most 256");
+	registry_unref(r);
+}
+
 static void test_sealed(void **state)
 {
 	struct registry *r = make();
@@ -252,7 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_look_up), cmocka_unit_test(test_routes), cmocka_unit_test(test_refusals),
-			cmocka_unit_test(test_check),
+			cmocka_unit_test(test_check), cmocka_unit_test(broadcast_agents),
 		cmocka_unit_test(test_sealed), cmocka_unit_test(test_each),
 	};
 

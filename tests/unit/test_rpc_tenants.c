@@ -14,7 +14,7 @@ static bool enters(struct tenants *t, const char *tenant, uint64_t bytes, uint64
 {
 	struct tenant_room room = {.max = max, .max_bytes = max_bytes};
 
-	return tenants_enter(t, tenant, bytes, &room) == TENANT_FITS;
+	return tenants_enter(t, tenant, 1, bytes, &room) == TENANT_FITS;
 }
 
 static void handoffs(void **state)
@@ -28,14 +28,14 @@ static void handoffs(void **state)
 	tenants_saw(t, "globex", "a", 100, 100000, 1000);
 	assert_true(enters(t, "acme", 10, 10, 0));
 	assert_true(enters(t, "acme", 10, 10, 0));
-	assert_int_equal(tenants_enter(t, "acme", 10, &room), TENANT_HANDOFFS);
+	assert_int_equal(tenants_enter(t, "acme", 1, 10, &room), TENANT_HANDOFFS);
 	assert_int_equal(room.waiting, 10);
 	assert_int_equal(room.bytes, 820);
 	assert_true(enters(t, "initech", 10, 10, 0)); /* of which nothing is known */
-	tenants_leave(t, "acme", 10);
+	tenants_leave(t, "acme", 1, 10);
 	assert_true(enters(t, "acme", 10, 10, 0));
-	tenants_leave(t, "acme", 10);
-	tenants_leave(t, "acme", 10);
+	tenants_leave(t, "acme", 1, 10);
+	tenants_leave(t, "acme", 1, 10);
 	tenants_saw(t, "acme", "a", 5, 410, 1000);
 	tenants_saw(t, "acme", "b", 5, 410, 1000);
 	assert_false(enters(t, "acme", 10, 10, 0));
@@ -52,7 +52,7 @@ static void bytes(void **state)
 	(void)state;
 	tenants_saw(t, "acme", "a", 1, 500, 1000);
 	assert_true(enters(t, "acme", 400, 0, 1000));
-	assert_int_equal(tenants_enter(t, "acme", 101, &room), TENANT_BYTES);
+	assert_int_equal(tenants_enter(t, "acme", 1, 101, &room), TENANT_BYTES);
 	assert_int_equal(room.bytes, 900);
 	assert_true(enters(t, "acme", 100, 0, 1000));
 	assert_true(enters(t, "acme", 1 << 30, 0, 0)); /* no cap */
@@ -110,23 +110,23 @@ static void share(void **state)
 	tenants_keeps(t, "acme", "a", 300, 1000);
 	tenants_keeps(t, "acme", "b", 250, 1000);
 	tenants_keeps(t, "globex", "a", 50, 1000);
-	assert_int_equal(tenants_enter(t, "acme", 1, &two), TENANT_FITS); /* nothing is known of the memory */
+	assert_int_equal(tenants_enter(t, "acme", 1, 1, &two), TENANT_FITS); /* nothing is known of the memory */
 	tenants_memory(t, 590, 1000);
-	assert_int_equal(tenants_enter(t, "acme", 9, &two), TENANT_FITS);
-	assert_int_equal(tenants_enter(t, "acme", 1, &two), TENANT_FITS);
-	assert_int_equal(tenants_enter(t, "acme", 1, &two), TENANT_SHARE); /* with what was sent since it was asked */
+	assert_int_equal(tenants_enter(t, "acme", 1, 9, &two), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "acme", 1, 1, &two), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "acme", 1, 1, &two), TENANT_SHARE); /* with what was sent since it was asked */
 	assert_int_equal(two.kept, 550);
-	assert_int_equal(tenants_enter(t, "globex", 1, &two), TENANT_FITS);
-	assert_int_equal(tenants_enter(t, "initech", 1, &two), TENANT_FITS);
-	assert_int_equal(tenants_enter(t, "acme", 1, &one), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "globex", 1, 1, &two), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "initech", 1, 1, &two), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "acme", 1, 1, &one), TENANT_FITS);
 	tenants_memory(t, 700, 1000);
-	assert_int_equal(tenants_enter(t, "acme", 1, &two), TENANT_SHARE);
+	assert_int_equal(tenants_enter(t, "acme", 1, 1, &two), TENANT_SHARE);
 	tenants_keeps(t, "acme", "a", 0, 1000);
 	tenants_keeps(t, "globex", "a", 900, 1000);
-	assert_int_equal(tenants_enter(t, "acme", 1, &two), TENANT_FITS);
-	assert_int_equal(tenants_enter(t, "globex", 1, &two), TENANT_SHARE);
+	assert_int_equal(tenants_enter(t, "acme", 1, 1, &two), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "globex", 1, 1, &two), TENANT_SHARE);
 	tenants_memory(t, 700, 0);
-	assert_int_equal(tenants_enter(t, "globex", 1, &two), TENANT_FITS);
+	assert_int_equal(tenants_enter(t, "globex", 1, 1, &two), TENANT_FITS);
 	tenants_free(t);
 }
 
