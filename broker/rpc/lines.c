@@ -37,6 +37,13 @@ static void write_it(struct op *op, const struct store_answer *a)
 	op_after_audit(op, op_audit(op, l->event), written);
 }
 
+const char *line_event(const struct store_record *r)
+{
+	bool published = r->state == STATE_COMPLETED && !r->fence; /* nobody did it: it was sent to inboxes */
+
+	return life_event(published ? STATE_QUEUED : r->state);
+}
+
 bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind)
 {
 	struct op *op = op_new(w, NULL);
@@ -65,5 +72,5 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 
 void rpc_worker_store_late(struct rpc_worker *w, const char *tenant, const char *queue, const struct store_record *r)
 {
-	line_write(w, (struct store_slot){tenant, queue}, r, life_event(r->state), LINE_LATE);
+	line_write(w, (struct store_slot){tenant, queue}, r, line_event(r), LINE_LATE);
 }

@@ -148,7 +148,7 @@ static void compare_one(struct op *op, struct reconcile *r, const struct slot_na
 		HASH_FIND_STR(r->seen, key, known);
 	if (known)
 		return;
-	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->queue}, rec, life_event(rec->state), LINE_RECONCILED);
+	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->queue}, rec, line_event(rec), LINE_RECONCILED);
 }
 
 /* What was leased as it was accepted went through two states in one step. */

@@ -380,7 +380,7 @@ static void answer_run(struct rpc_call *rc, struct op *op, struct submit *s)
 	ev.handoff_id = s->id_text;
 	ev.cursor = 1;
 	ev.at_ms = s->receipt->accepted_at_ms;
-	ev.state = s->receipt->state;
+	ev.state = s->broadcast ? (Baton__V1__HandoffState)s->d.state : s->receipt->state; /* its first event, as Watch shows it */
 	ev.trace_id = op->trace.trace_id;
 	ev.detail_case = BATON__V1__HANDOFF_EVENT__DETAIL_RECEIPT;
 	ev.receipt = s->receipt;

@@ -113,7 +113,10 @@ test('T7 E8 A replay reaches nobody a second time, nor does the same idempotency
 
 test('Run of a broadcast tells that it is stored, and ends', async () => {
   const events = await planner.run(read('once')).all()
-  assert.deepEqual(events.map((e) => [Number(e.cursor), e.state]), [[1, 'HANDOFF_STATE_COMPLETED'], [2, 'HANDOFF_STATE_COMPLETED']])
+  assert.deepEqual(events.map((e) => [Number(e.cursor), e.state]), [[1, 'HANDOFF_STATE_QUEUED'], [2, 'HANDOFF_STATE_COMPLETED']])
+  assert.equal(events[0].receipt.state, 'HANDOFF_STATE_COMPLETED')
+  const watched = await planner.watch(events[0].handoff_id).all()
+  assert.deepEqual(watched.map((e) => [Number(e.cursor), e.state]), events.map((e) => [Number(e.cursor), e.state]))
   assert.equal((await drain(worker2, 'once', 2)).length, 2)
 })
 

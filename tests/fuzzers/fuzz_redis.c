@@ -176,7 +176,7 @@ static void check_look(const struct store_look *l)
 		const struct store_suspect *s = &l->suspects[i];
 
 		NEED(s->fault > FAULT_NONE && s->fault < FAULTS);
-		NEED(!s->tenant[0] || (name_valid(slice_str(s->tenant)) && name_valid(slice_str(s->route))));
+		NEED(!s->tenant[0] || (name_valid(slice_str(s->tenant)) && queue_valid(slice_str(s->route))));
 	}
 }
 
@@ -185,6 +185,7 @@ static void on_answer(void *user, uint64_t op, const struct store_answer *a)
 	struct script *x = user;
 
 	touch(a->outcome);
+	NEED(a->copies.n == 0 || (a->status == STORE_OK && a->copies.n == 2 && a->copies.p[0] < COPIES && a->copies.p[1] < COPIES));
 	NEED(op < x->n_calls && x->answers[op]++ == 0 && a->status <= STORE_UNAVAILABLE);
 	fuzz_good += a->status == STORE_OK;
 	NEED(!a->leased || (a->status == STORE_OK && a->record.state == STATE_LEASED));
@@ -207,7 +208,7 @@ static void on_answer(void *user, uint64_t op, const struct store_answer *a)
 
 static void on_wake(void *user, const char *tenant, const char *route)
 {
-	NEED(name_valid(slice_str(tenant)) && name_valid(slice_str(route)));
+	NEED(name_valid(slice_str(tenant)) && queue_valid(slice_str(route)));
 }
 
 static void on_state(void *user, bool ok, const char *why, const char *remedy)
@@ -311,13 +312,14 @@ static void ask(struct script *x, uint8_t what)
 	struct store_mend mend = {.slot = x->slot, .fault = FAULT_QUEUED, .repair = true};
 	struct handoff_id id;
 
-	if (!what || !strchr("aAlxeEfrcCgGviIkoqnbm", what) || x->n_calls == CALLS_MAX)
+	if (!what || !strchr("aAplxeEfrcCgGviIkoqnbm", what) || x->n_calls == CALLS_MAX)
 		return;
 	make_id(&id, op);
 	accept.id = extend.id = event.id = finish.id = id;
 	x->n_calls++;
 	switch (what) {
 	case 'a': case 'A': o->accept(s, &accept, on_answer, x, op); break;
+	case 'p': o->publish(s, &accept, "ann bob", on_answer, x, op); break;
 	case 'l': o->lease(s, &lease, on_answer, x, op); break;
 	case 'x': o->extend(s, &extend, on_answer, x, op); break;
 	case 'e': case 'E': o->event(s, &event, on_answer, x, op); break;

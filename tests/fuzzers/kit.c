@@ -22,6 +22,11 @@ static const char mail[] =
 	" \"egress\": {\"classes\": {\"mail.example\": \"customer\"}},"
 	" \"sandbox\": {\"network\": {\"allowed_domains\": [\"mail.example\"]}}}";
 
+static const char news[] =
+	"{\"route\": \"news\", \"identity\": {\"allowed_issuers\": [\"https://i.example\"], \"required_audience\": \"baton\","
+	" \"required_scopes\": [\"a\"]}, \"tools\": {\"allowed\": [\"look\"], \"spec\": {\"look\": {\"scopes\": [\"a\"],"
+	" \"side_effect\": \"read\"}}}, \"delivery\": {\"kind\": \"broadcast\", \"lease_ms\": 30000}}";
+
 static void add_profile(struct registry *r, const char *json)
 {
 	struct problem why = {""};
@@ -43,7 +48,8 @@ static void add_agent(struct registry *r, const char *name, bool calls, size_t r
 	snprintf(a.spiffe_id, sizeof a.spiffe_id, KIT_SPIFFE("%s"), name);
 	snprintf(calls ? a.call[0] : a.serve[0], sizeof a.call[0], KIT_ROUTE);
 	snprintf(calls ? a.call[1] : a.serve[1], sizeof a.call[1], "mail");
-	*(calls ? &a.n_call : &a.n_serve) = routes;
+	snprintf(calls ? a.call[routes] : a.serve[routes], sizeof a.call[0], "news");
+	*(calls ? &a.n_call : &a.n_serve) = routes + 1;
 	a.key = store_agent_key(KIT_TENANT, name);
 	NEED(registry_add_agent(r, &a, &why) == 0);
 }
@@ -101,6 +107,7 @@ static struct registry *make_registry(size_t sender_routes, size_t worker_routes
 	NEED(r);
 	add_profile(r, refunds);
 	add_profile(r, mail);
+	add_profile(r, news);
 	add_agent(r, KIT_SENDER, true, sender_routes);
 	if (worker_routes)
 		add_agent(r, KIT_WORKER, false, worker_routes);

@@ -9,7 +9,7 @@
 #define KIT_TENANT "acme"
 #define KIT_SENDER "planner"
 #define KIT_WORKER "worker"
-#define KIT_ROUTE "refunds" /* of two: the other is "mail", whose profile asks for an approval and for a destination */
+#define KIT_ROUTE "refunds" /* of three: "mail" asks for an approval and for a destination, "news" is a broadcast */
 #define KIT_SPIFFE(name) "spiffe://acme.example/" name
 
 struct kit {

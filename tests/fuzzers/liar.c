@@ -237,6 +237,13 @@ PASS(extend, struct store_extend)
 PASS(event, struct store_event_put)
 PASS(finish, struct store_finish)
 
+static void op_publish(struct store *s, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->publish(truth, r, inboxes, on_answer, ask(s, done, user), op);
+}
+
 static void op_cancel(struct store *s, struct store_slot slot, const struct handoff_id *id, struct slice outcome, store_done *done, void *user,
 		      uint64_t op)
 {
@@ -332,7 +339,7 @@ static void op_free(struct store *s)
 }
 
 static const struct store_ops liar_ops = {
-	.accept = op_accept, .lease = op_lease, .extend = op_extend, .event = op_event, .finish = op_finish, .cancel = op_cancel, .get = op_get,
+	.accept = op_accept, .publish = op_publish, .lease = op_lease, .extend = op_extend, .event = op_event, .finish = op_finish, .cancel = op_cancel, .get = op_get,
 	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .flush = op_flush, .available = op_available, .waiting = op_waiting,
 	.free = op_free,
 };

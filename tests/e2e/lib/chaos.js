@@ -9,11 +9,13 @@ import { choices } from './stormclient.js'
 import { sleep, until } from './suite.js'
 
 const ROUTES = ['r0', 'r1']
+const NEWS = 'news' // a broadcast: whoever serves it has a copy
 const MAX_ATTEMPTS = 40
 const SENDERS = Array.from({ length: 10 }, (_, i) => ['planner', 'auditor'][i % 2])
 const WORKERS = Array.from({ length: 5 }, (_, i) => ['worker', 'worker2'][i % 2])
 const PATIENCE_MS = 60000 // after the faults
 const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 3600000, max_deadline_ms: 7200000 }
+const READS = { allowed: ['refunds.draft_refund'], spec: { 'refunds.draft_refund': { scopes: ['refunds:draft'], side_effect: 'draft' } } }
 const LIMITS = 'limits: {connections_per_agent: 200, connections_per_source: 4000, connections_per_source_per_s: 2000, handshakes_per_s: 2000, keepalive: 2s, keepalive_timeout: 2s}\n'
 
 export class Chaos {
@@ -22,7 +24,7 @@ export class Chaos {
     Object.assign(this, { seconds, seed, say, only, r: choices(seed), ledger: new Ledger(), busy: new Set(), began: Date.now() })
     this.faults = Object.fromEntries(only.map((k) => [k, 0]))
     this.cluster = new Cluster(nodes, {
-      workers: 2, profiles: Object.fromEntries(ROUTES.map((n) => [n, profile(n, { delivery })])), asan: 'quarantine_size_mb=8:', ...broker,
+      workers: 2, profiles: { ...Object.fromEntries(ROUTES.map((n) => [n, profile(n, { delivery })])), [NEWS]: profile(NEWS, { delivery: { ...delivery, kind: 'broadcast' }, tools: READS }) }, asan: 'quarantine_size_mb=8:', ...broker,
       config: (n, t) => `${t.replace('timeout: 2s', 'timeout: 1s')}${LIMITS}`
     })
   }
@@ -33,7 +35,7 @@ export class Chaos {
     const tokens = {}
     for (const name of new Set([...SENDERS, ...WORKERS])) tokens[name] = await issuer.mint({ ...leaves[name], name }, { exp: Math.floor(Date.now() / 1000) + 3500 })
     this.home = {
-      cluster: this.cluster, ledger: this.ledger, seed: this.seed, routes: ROUTES, tokens, pause_ms: 25, over: false,
+      cluster: this.cluster, ledger: this.ledger, seed: this.seed, routes: ROUTES, news: NEWS, readers: [...new Set(WORKERS)], tokens, pause_ms: 25, over: false,
       patience: Date.now() + this.seconds * 1000 + PATIENCE_MS
     }
     this.work = { over: false }
@@ -135,6 +137,7 @@ export class Chaos {
       const hole = Ledger.judgeEvents(await this.asker(i, row.sender).watch(row.id, Date.now() + 20000), h)
       if (hole) this.holes.push(`${row.id}: ${hole}`)
     })
+    this.lost.push(...this.ledger.unheard())
     this.duplicated = this.ledger.duplicated().map((r) => JSON.stringify(r))
     await this.each(this.senders.flatMap((s) => s.old.map((one) => [s, one])), ([s, one], i) => this.asker(i, s.name).replay(one))
   }
@@ -142,7 +145,8 @@ export class Chaos {
   // What the nodes wrote down, all together: each handoff, and the end of each that was completed, once. A node that was killed writes what it owes
   // when it is back.
   async readAudits () {
-    const done = this.ledger.acknowledged.filter((r) => r.state === 'HANDOFF_STATE_COMPLETED').map((r) => r.id)
+    const completed = this.ledger.acknowledged.filter((r) => r.state === 'HANDOFF_STATE_COMPLETED')
+    const done = completed.filter((r) => !r.broadcast).map((r) => r.id)
     await until('all to be written', () => {
       const seen = new Set()
       const ends = new Map()
@@ -152,7 +156,8 @@ export class Chaos {
       }
       this.unwritten = [
         ...this.ledger.acknowledged.filter(({ id }) => !seen.has(id)).map(({ id }) => `${id} is in no audit`),
-        ...done.filter((id) => ends.get(id) !== 1).map((id) => `${id} was completed ${ends.get(id) || 0} times, say the audits`)
+        ...done.filter((id) => ends.get(id) !== 1).map((id) => `${id} was completed ${ends.get(id) || 0} times, say the audits`),
+        ...completed.filter((r) => r.broadcast && ends.has(r.id)).map(({ id }) => `${id} was sent to inboxes, and the audits say that it was done`)
       ]
       return !this.unwritten.length
     }, 10000).catch(() => {})
@@ -164,8 +169,9 @@ export class Chaos {
   // Nothing of what is over is left in Redis' queues and counters.
   async readStore () {
     this.left = []
-    for (const route of ROUTES) {
-      const key = (k) => `{acme/${route}}:${k}`
+    for (const route of [...ROUTES, NEWS, ...this.home.readers.map((a) => `${NEWS}/${a}`)]) {
+      const [name, agent] = route.split('/')
+      const key = (k) => `{acme/${name}}:${agent ? `@${agent}:` : ''}${k}`
       const count = async () => {
         const [w, wb] = (await this.cluster.redis.call('HMGET', key('m'), 'w', 'wb')).map(String)
         const [z, h, x] = await Promise.all(['z', 'h', 'x'].map((k) => this.cluster.redis.call('ZCARD', key(k))))
@@ -200,7 +206,7 @@ export class Chaos {
     await this.rage()
     await this.calm()
     this.home.patience = Date.now() + 300000
-    this.askers = Object.fromEntries([...new Set(SENDERS)].map((name) => [name, Array.from({ length: 16 }, (_, i) => new Sender(this.home, name, 200 + i))]))
+    this.askers = Object.fromEntries([...new Set([...SENDERS, ...WORKERS])].map((name) => [name, Array.from({ length: 16 }, (_, i) => new Sender(this.home, name, 200 + i))]))
     await this.settle()
     await this.count()
     await this.readStore()

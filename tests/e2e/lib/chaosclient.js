@@ -70,10 +70,13 @@ export class Sender extends Client {
   }
 
   envelope () {
-    return this.agent().envelope({
-      route: this.r.pick(this.home.routes), payload: Buffer.from(JSON.stringify({ order: this.r.below(1e6) })), priority: this.r.below(10),
+    const news = this.r.chance(0.1)
+    const envelope = this.agent().envelope({
+      route: news ? this.home.news : this.r.pick(this.home.routes), payload: Buffer.from(JSON.stringify({ order: this.r.below(1e6) })), priority: this.r.below(10),
       ...(this.r.chance(0.02) ? { deadline_ms: Date.now() + 2000 + this.r.below(3000) } : {}), ...(this.r.chance(0.03) ? { start_at_ms: Date.now() + this.r.below(1000) } : {})
     })
+    if (news) this.ledger.publish(envelope, this.home.readers)
+    return envelope
   }
 
   keep (bytes, id, envelope) {
@@ -213,7 +216,7 @@ export class Worker extends Client {
     return new Promise((done) => {
       const over = () => { if (this.call === call) this.call = null; done() }
       call.on('error', over).on('end', over).on('data', (f) => this.hear(f, call, resume, done))
-      call.write({ open: { routes: this.home.routes, max_in_flight: 8, resume, instance: `${process.pid}` } })
+      call.write({ open: { routes: [...this.home.routes, this.home.news], max_in_flight: 8, resume, instance: `${process.pid}` } })
       setTimeout(() => { if (!call.opened) { call.cancel(); done() } }, CALL_MS)
     })
   }
@@ -257,8 +260,9 @@ export class Worker extends Client {
     this.cut()
   }
 
-  async work ({ lease }) {
+  async work ({ lease, envelope }) {
     const { handoff_id: id, fencing_token: fence } = lease
+    if (envelope.route === this.home.news) this.ledger.copy(envelope, this.name, id)
     this.held.set(id, lease)
     await sleep(this.r.chance(0.03) ? 1500 + this.r.below(2500) : this.r.below(120))
     if (!this.holds(lease)) return

@@ -22,6 +22,7 @@ export class Ledger {
   constructor () {
     this.handoffs = new Map() // id → what is known of it
     this.keys = new Map()     // idempotency key → id
+    this.news = {}            // idempotency key of a broadcast → its copies by agent
     this.register = new Register()
     this.anomalies = []
     this.replaysAccepted = 0
@@ -42,12 +43,29 @@ export class Ledger {
     const before = this.keys.get(envelope.idempotency_key)
     if (before && before !== id) this.strange(`one idempotency key, two handoffs: ${before} and ${id}`)
     this.keys.set(envelope.idempotency_key, id)
-    Object.assign(row, { acknowledged: true, sender, deadline: envelope.deadline_ms })
+    Object.assign(row, { acknowledged: true, sender, deadline: envelope.deadline_ms, broadcast: envelope.idempotency_key in this.news || undefined })
     return row
   }
 
+  // A broadcast is to reach all of these agents.
+  publish (envelope, agents) { this.news[envelope.idempotency_key] ||= { deadline: envelope.deadline_ms, copies: Object.fromEntries(agents.map((a) => [a, null])) } }
+
+  // An agent has been given its copy: a handoff of its own, which is held against the ledger as any other is.
+  copy (envelope, agent, id) {
+    const { copies } = this.news[envelope.idempotency_key]
+    if (copies[agent] && copies[agent] !== id) this.strange(`${agent} has two copies of one broadcast: ${copies[agent]} and ${id}`)
+    copies[agent] = id
+    Object.assign(this.row(id), { acknowledged: true, sender: agent, copy: true, deadline: envelope.deadline_ms })
+  }
+
+  // Of the broadcasts that were acknowledged, the agents that never had a copy, though there was time.
+  unheard () {
+    return [...this.keys].filter(([key]) => this.news[key] && !this.news[key].deadline)
+      .flatMap(([key, id]) => Object.entries(this.news[key].copies).filter(([, copy]) => !copy).map(([agent]) => `${id} did not reach ${agent}`))
+  }
+
   get acknowledged () { return [...this.handoffs.values()].filter((r) => r.acknowledged) }
-  get completed () { return this.acknowledged.filter((r) => r.state === END('COMPLETED')).length }
+  get completed () { return this.acknowledged.filter((r) => !r.broadcast && r.state === END('COMPLETED')).length }
 
   tried (id, fence, kind, retryable) { this.row(id).tried.push({ fence, kind, retryable }) }
   settled ({ lease, ok, state }) { if (ok) this.row(lease.handoff_id).settled.push({ fence: lease.fencing_token, state }) }
@@ -57,7 +75,9 @@ export class Ledger {
 
   // Why this handoff, as Get shows it, is not what the ledger allows; null: it is.
   judge (row, h, maxAttempts) {
+    if (row.copy && row.deadline && h.state === 'not_found') return null // it expired, and its agent had given it back: it is nobody's
     if (!TERMINAL.includes(h.state)) return `it is ${h.state}`
+    if (row.broadcast) return h.state === END('COMPLETED') ? null : `a broadcast that was stored is ${h.state}`
     row.state = h.state
     for (const s of row.settled) if (TERMINAL.includes(s.state) && h.state !== s.state) return `${s.state} was settled, and it is ${h.state}`
     const tried = (kind, more = () => true) => row.tried.some((t) => t.kind === kind && more(t))
