@@ -14,6 +14,7 @@ const MAX_ATTEMPTS = 40
 const SENDERS = Array.from({ length: 10 }, (_, i) => ['planner', 'auditor'][i % 2])
 const WORKERS = Array.from({ length: 5 }, (_, i) => ['worker', 'worker2'][i % 2])
 const PATIENCE_MS = 60000 // after the faults
+const TOKEN_MS = 1800000
 const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 3600000, max_deadline_ms: 7200000 }
 const READS = { allowed: ['refunds.draft_refund'], spec: { 'refunds.draft_refund': { scopes: ['refunds:draft'], side_effect: 'draft' } } }
 const LIMITS = 'limits: {connections_per_agent: 200, connections_per_source: 4000, connections_per_source_per_s: 2000, handshakes_per_s: 2000, keepalive: 2s, keepalive_timeout: 2s}\n'
@@ -31,9 +32,7 @@ export class Chaos {
 
   async start () {
     await this.cluster.start()
-    const { issuer, leaves } = this.cluster.first
-    const tokens = {}
-    for (const name of new Set([...SENDERS, ...WORKERS])) tokens[name] = await issuer.mint({ ...leaves[name], name }, { exp: Math.floor(Date.now() / 1000) + 3500 })
+    const tokens = await this.mint({})
     this.home = {
       cluster: this.cluster, ledger: this.ledger, seed: this.seed, routes: ROUTES, news: NEWS, readers: [...new Set(WORKERS)], tokens, pause_ms: 25, over: false,
       patience: Date.now() + this.seconds * 1000 + PATIENCE_MS
@@ -41,6 +40,14 @@ export class Chaos {
     this.work = { over: false }
     this.workerHome = Object.create(this.home, { over: { get: () => this.work.over } })
     this.load()
+  }
+
+  // No token is good for longer than an hour.
+  async mint (tokens) {
+    const { issuer, leaves } = this.cluster.first
+    for (const name of new Set([...SENDERS, ...WORKERS])) tokens[name] = await issuer.mint({ ...leaves[name], name }, { exp: Math.floor(Date.now() / 1000) + 3500 })
+    this.mintedAt = Date.now()
+    return tokens
   }
 
   load () {
@@ -59,6 +66,7 @@ export class Chaos {
     const under = new Set()
     while (Date.now() < end && !this.broken) {
       await sleep(100 + this.r.below(900))
+      if (Date.now() - this.mintedAt > TOKEN_MS) await this.mint(this.home.tokens)
       const kind = this.r.among(this.only.map((k) => [FAULTS[k].weight, k]))
       const f = FAULTS[kind]
       const node = this.r.pick(this.cluster.nodes)
@@ -206,6 +214,7 @@ export class Chaos {
     await this.rage()
     await this.calm()
     this.home.patience = Date.now() + 300000
+    await this.mint(this.home.tokens)
     this.askers = Object.fromEntries([...new Set([...SENDERS, ...WORKERS])].map((name) => [name, Array.from({ length: 16 }, (_, i) => new Sender(this.home, name, 200 + i))]))
     await this.settle()
     await this.count()

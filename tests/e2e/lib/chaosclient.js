@@ -23,7 +23,8 @@ class Client {
   agent () {
     const nodes = this.home.cluster.nodes
     const i = this.at % nodes.length
-    return (this.agents[i] ||= nodes[i].through(this.name, this.home.tokens[this.name], OPTIONS))
+    this.agents[i] ||= nodes[i].through(this.name, '', OPTIONS)
+    return Object.assign(this.agents[i], { token: this.home.tokens[this.name] })
   }
 
   elsewhere () { this.at += 1 + this.r.below(2) }
