@@ -52,6 +52,22 @@ static int check_durable(const struct config *c, const struct profile *p, struct
 		"or tools.spec.%s.side_effect: read", t->name, side_effect_text(t->side_effect), t->has_spec ? "" : " (it has no spec)", t->name);
 }
 
+/* A route may do with less than the store demands, if it only reads. More would not be kept by a primary that was cut off. */
+static int check_replicas(const struct config *c, const struct profile *p, struct problem *why)
+{
+	const struct profile_tool *t = profile_first_effect(p);
+
+	if (p->replicas == PROFILE_REPLICAS_DEFAULT || p->replicas == c->store_replicas)
+		return 0;
+	if (p->replicas > c->store_replicas)
+		return problem_set(why, "delivery.replicas: %u, and store.replicas is %u: raise that, it is the most that a route may ask for",
+				   p->replicas, c->store_replicas);
+	if (p->replicas || !t)
+		return 0;
+	return problem_set(why, "delivery.replicas: 0, and %s is pinned %s: a fail-over may lose what was acknowledged, and it would be done again. "
+			   "Set delivery.replicas: 1 or more, or tools.spec.%s.side_effect: read", t->name, side_effect_text(t->side_effect), t->name);
+}
+
 static int add_profile(struct registry *r, const struct config *c, const char *file, struct problem *why, struct problem *warn)
 {
 	struct problem here = {""};
@@ -67,7 +83,7 @@ static int add_profile(struct registry *r, const struct config *c, const char *f
 	p = profile_parse(slice_of(bytes, n), why, &here);
 	if (p) {
 		add_warning(warn, file, &here);
-		rc = check_durable(c, p, why) || registry_add_profile(r, p, why) ? -1 : 0;
+		rc = check_durable(c, p, why) || check_replicas(c, p, why) || registry_add_profile(r, p, why) ? -1 : 0;
 	}
 	if (rc)
 		problem_prefix(why, "%s", path);

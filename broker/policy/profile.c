@@ -254,6 +254,7 @@ static void fill(struct profile *p, const struct profile_draft *d)
 	p->max_output = d->max_output;
 	p->max_runtime_ms = d->max_runtime_ms;
 	p->max_side_effect = (enum side_effect)d->max_side_effect;
+	p->replicas = d->replicas;
 	p->lease_ms = d->lease_ms;
 	p->resume_ms = d->resume_ms;
 	p->max_attempts = d->max_attempts;

@@ -32,6 +32,8 @@ struct profile_domain {
 	enum destination_class cls;
 };
 
+#define PROFILE_REPLICAS_DEFAULT UINT32_MAX
+
 /* Read what you need, change nothing. */
 struct profile {
 	char route[64];
@@ -64,6 +66,7 @@ struct profile {
 	int64_t default_deadline_ms, max_deadline_ms; /* durations */
 	bool broadcast;                     /* kind: every agent that may serve it has a copy; else one of them has the work */
 	bool renew_by_progress;             /* keepalive: progress; else the stream's life renews the lease */
+	uint32_t replicas;                  /* so many must have a change before it is answered; PROFILE_REPLICAS_DEFAULT: as many as the store demands */
 	bool assertion;                     /* sign one for each delivery; default true */
 	/* guardrails */
 	enum content_trust min_trust;       /* UNTRUSTED = anything */

@@ -43,6 +43,7 @@ struct profile_draft {
 	uint32_t lease_ms, resume_ms, max_attempts, backoff_ms[2];
 	int64_t default_deadline_ms, max_deadline_ms;
 	int kind;                /* 1: broadcast */
+	uint32_t replicas;
 	int keepalive;           /* 1: progress */
 	int assertion;
 	int min_trust;

@@ -281,6 +281,7 @@ static const struct json_member delivery_members[] = {
 	{.name = "max_deadline_ms", .read = jsonr_i64, .offset = OFF(max_deadline_ms), .min = 1000,
 		.max = 366 * DAY_MS},
 	{.name = "assertion", .read = jsonr_choice, .offset = OFF(assertion), .choices = assertions},
+	{.name = "replicas", .read = jsonr_u32, .offset = OFF(replicas), .max = 8},
 	{0},
 };
 static const struct json_member delegation_members[] = {
@@ -343,6 +344,7 @@ static const struct profile_draft defaults = {
 	.require_tls = true,
 	.max_output = 1 << 20,
 	.lease_ms = 30000,
+	.replicas = PROFILE_REPLICAS_DEFAULT,
 	.resume_ms = 10000,
 	.max_attempts = 5,
 	.backoff_ms = {1000, 60000},

@@ -87,12 +87,20 @@ const struct call_handler *rpc_worker_handler(struct rpc_worker *w)
 	return &w->handler;
 }
 
+/* What a profile leaves to the store is more than the store takes. */
+static void demand_replicas(struct rpc_worker *w)
+{
+	for (const struct world_route *r = w->world->routes; r; r = r->hh.next)
+		w->env.store->ops->set_replicas(w->env.store, (struct store_slot){r->tenant, r->queue}, r->profile->replicas);
+}
+
 void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 {
 	struct world *old = w->world;
 
 	w->world = world_ref(world);
 	token_verifier_set_issuers(w->verifier, world->issuers);
+	demand_replicas(w);
 	if (!old || old->registry != world->registry) /* other keys alone take no right away from a stream */
 		revoke_streams(w);
 	world_unref(old);

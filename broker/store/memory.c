@@ -686,6 +686,14 @@ static uint64_t op_waiting(const struct store *st, struct store_slot at)
 	return s ? s->waiting : 0;
 }
 
+/* It has none. */
+static void op_set_replicas(struct store *st, struct store_slot at, uint32_t replicas)
+{
+	(void)st;
+	(void)at;
+	(void)replicas;
+}
+
 static void op_free(struct store *st)
 {
 	struct memory *m = (struct memory *)st;
@@ -728,6 +736,7 @@ static const struct store_ops memory_ops = {
 	.look = op_look,
 	.mend = op_mend,
 	.tick = op_tick,
+	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,
 	.waiting = op_waiting,

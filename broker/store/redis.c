@@ -408,6 +408,15 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 	item_queue(s, i);
 }
 
+static void op_set_replicas(struct store *st, struct store_slot at, uint32_t replicas)
+{
+	struct redis *s = (struct redis *)st;
+	struct slot *slot = slot_get(s, at);
+
+	if (slot)
+		slot->replicas = replicas < s->config.replicas ? replicas : s->config.replicas;
+}
+
 static void on_tail(void *arg)
 {
 	struct redis *s = arg;
@@ -677,6 +686,7 @@ static const struct store_ops redis_ops = {
 	.look = op_look,
 	.mend = op_mend,
 	.tick = op_tick,
+	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,
 	.waiting = op_waiting,

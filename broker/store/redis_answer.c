@@ -500,9 +500,9 @@ static void complete(struct redis *s, struct batch *b, const redisReply *r)
 /* WAIT's reply: how many replicas have it. After an error the server is to be looked at anew. */
 static void on_waited(struct redis *s, struct batch *b, const redisReply *r)
 {
-	b->lacking = r->type != REDIS_REPLY_INTEGER || r->integer < (long long)s->config.replicas;
+	b->lacking = r->type != REDIS_REPLY_INTEGER || r->integer < (long long)b->replicas;
 	if (b->lacking)
-		log_event(LOG_WARN, "store.lacking", F_STR("function", kind_rows[b->kind].function), F_INT("demanded", s->config.replicas),
+		log_event(LOG_WARN, "store.lacking", F_STR("function", kind_rows[b->kind].function), F_INT("demanded", b->replicas),
 			F_INT("replicas", r->type == REDIS_REPLY_INTEGER ? r->integer : 0), F_STR("error", r->type == REDIS_REPLY_ERROR ? r->str : ""));
 	if (r->type != REDIS_REPLY_INTEGER)
 		redis_conn_fail(s->conn, false, r->type == REDIS_REPLY_ERROR ? r->str : "no answer to WAIT", "Baton connects again and checks the server anew");

@@ -87,6 +87,7 @@ struct slot {
 	bool dirty;               /* in the list of slots to look at */
 	struct slot *next_dirty;
 	uint64_t waiting;
+	uint32_t replicas;        /* that must have what is told of it */
 	struct remembered *seen;
 	UT_hash_handle hh;
 };
@@ -104,6 +105,7 @@ struct batch {
 	bool inlined;             /* bodies as arguments, because memory is full */
 	int64_t sent_ms;
 	char error[128];          /* of an inner reply */
+	uint32_t replicas;        /* that WAIT waits for */
 	bool waits;               /* the last reply is WAIT's; the one before it is kept until then */
 	bool lacking;             /* too few replicas have it: the outcome is unknown */
 	redisReply *answer;

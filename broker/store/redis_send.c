@@ -274,11 +274,12 @@ static bool write_wait(struct redis *s, struct batch *b, struct buf *out)
 
 	bool asks_only = b->kind == KIND_ROUTE && !b->items.first->request[0];
 
-	b->waits = kind_rows[b->kind].tells && !asks_only && s->config.replicas > 0;
+	b->waits = kind_rows[b->kind].tells && !asks_only && b->slot->replicas > 0;
+	b->replicas = b->slot->replicas;
 	if (!b->waits)
 		return true;
 	b->replies++;
-	snprintf(n, sizeof n, "%u", s->config.replicas);
+	snprintf(n, sizeof n, "%u", b->replicas);
 	snprintf(ms, sizeof ms, "%lld", (long long)s->config.timeout_ms / 2);
 	return resp_put(out, (const struct slice[]){SLICE_LIT("WAIT"), slice_str(n), slice_str(ms)}, 3);
 }

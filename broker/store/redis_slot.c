@@ -80,6 +80,7 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 	slice_copy_str(slice_str(at.route), slot->route, sizeof slot->route);
 	handoff_route_tag(at.tenant, at.route, slot->tag);
 	name_keys(slot, at);
+	slot->replicas = s->config.replicas;
 	for (int k = 0; k < KIND_QUEUED; k++)
 		items_init(&slot->queue[k]);
 	HASH_ADD_STR(s->slots, name, slot);

@@ -333,6 +333,9 @@ struct store_ops {
 	 * state by it (for audit and watchers). */
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,
 		     void *user, uint64_t op);
+	/* So many replicas must have what is told of this slot from now on, or it is UNAVAILABLE; never more than store_redis_config.replicas,
+	 * which is the default. At once. */
+	void (*set_replicas)(struct store *s, struct store_slot slot, uint32_t replicas);
 	/* Sends what is queued now. The Redis backend does this by itself at LOOP_STAGE_STORE. In the twin it also delivers answers. */
 	void (*flush)(struct store *s);
 	bool (*available)(const struct store *s);

@@ -1,11 +1,14 @@
 // Is nothing acknowledged before so many replicas have it? With store.replicas, on a primary and one replica, and two nodes.
 import { test, before, after, assert, until } from './lib/suite.js'
-import { Broker } from './lib/broker.js'
-import { denied, refused } from './lib/agent.js'
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { BATOND, Broker, ROUTE, profile } from './lib/broker.js'
+import { denied, read, refused } from './lib/agent.js'
 import { bytesField, encode } from './lib/wire.js'
 import { RedisServer } from './lib/redisd.js'
 
-const b = new Broker({ fsync: 'always' })
+const quick = profile('quick', { delivery: { ...profile('quick').delivery, replicas: 0 }, tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } } })
+const b = new Broker({ fsync: 'always', profiles: { [ROUTE]: profile(ROUTE), quick } })
 let primary, replica, second, planner, planner2, worker
 const check = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'store')
 const follows = () => until('the replica to follow', async () => (await replica.info('master_link_status')) === 'up', 20000)
@@ -100,6 +103,29 @@ test('replicas: nor is an end, or a cancellation, before a replica has it / what
   }, 20000)
   await b.ready()
   s.cut()
+}, 90000)
+
+test('replicas: a route that only reads may ask for none, and is answered while the others are not / one with effects, or more than the store demands, is refused', async () => {
+  await whileStopped(async () => {
+    const { handoff_id } = await planner.submit(read('quick'), { timeout: 20000 })
+    const s = await worker.subscribe({ routes: ['quick'] })
+    const d = await s.delivery()
+    assert.equal(d.lease.handoff_id, handoff_id)
+    assert.ok((await s.complete(d)).ok)
+    s.cut()
+    await denied(planner.submit({}, { timeout: 20000 }), 'store_unavailable', 'UNAVAILABLE')
+  })
+  await b.ready()
+  const check = (change) => {
+    fs.writeFileSync(b.path('profiles', 'quick.json'), JSON.stringify({ ...quick, ...change }))
+    const r = spawnSync(BATOND, ['--config', b.path('baton.yaml'), '--check-config'], { encoding: 'utf8' })
+    return `${r.status} ${r.stdout}${r.stderr}`
+  }
+  const asking = (replicas) => ({ delivery: { ...quick.delivery, replicas } })
+  assert.match(check(asking(2)), /^[1-9].*delivery\.replicas: 2, and store\.replicas is 1: raise that/)
+  assert.match(check({ tools: { allowed: ['orders.close'], spec: { 'orders.close': { scopes: ['orders:read'], side_effect: 'write' } } } }), /^[1-9].*delivery\.replicas: 0, and orders\.close is pinned write: a fail-over may lose/)
+  assert.match(check(asking(9)), /^[1-9].*delivery\.replicas: 9 is not within 0\.\.8/)
+  assert.match(check({}), /^0 /)
 }, 90000)
 
 test('replicas: the replica gone: not ready, the key named, nothing accepted / back, it serves', async () => {

@@ -311,6 +311,13 @@ static void op_drop(struct store *s, struct store_slot slot, const struct handof
 	truth->ops->drop(truth, slot, id, on_answer, ask(s, done, user), op);
 }
 
+static void op_set_replicas(struct store *s, struct store_slot slot, uint32_t replicas)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->set_replicas(truth, slot, replicas);
+}
+
 static void op_flush(struct store *s)
 {
 	struct store *truth = ((struct liar *)s)->truth;
@@ -340,7 +347,7 @@ static void op_free(struct store *s)
 
 static const struct store_ops liar_ops = {
 	.accept = op_accept, .publish = op_publish, .lease = op_lease, .extend = op_extend, .event = op_event, .finish = op_finish, .cancel = op_cancel, .get = op_get,
-	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .flush = op_flush, .available = op_available, .waiting = op_waiting,
+	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .set_replicas = op_set_replicas, .flush = op_flush, .available = op_available, .waiting = op_waiting,
 	.free = op_free,
 };
 
