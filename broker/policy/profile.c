@@ -17,6 +17,7 @@
 #include "policy/destination.h"
 #include "policy/profile_priv.h"
 
+#define HOLD_MIN_MS 3000
 #define PROFILE_MAX (1 << 20)     /* bytes of a file */
 #define ARENA_MAX (8 << 20)
 
@@ -393,6 +394,13 @@ const struct profile_tool *profile_tool(const struct profile *p, struct slice na
 			low = mid + 1;
 	}
 	return NULL;
+}
+
+uint32_t profile_hold_ms(const struct profile *p)
+{
+	uint32_t ms = p->resume_ms > HOLD_MIN_MS ? p->resume_ms : HOLD_MIN_MS;
+
+	return p->renew_by_progress || ms > p->lease_ms ? p->lease_ms : ms;
 }
 
 const struct profile_tool *profile_first_effect(const struct profile *p)

@@ -87,6 +87,9 @@ struct profile *profile_parse(struct slice json, struct problem *why, struct pro
 struct profile *profile_ref(struct profile *p);
 void profile_unref(struct profile *p);
 
+/* For how long the store keeps a lease that nobody renews. Where the stream's life renews it that is what a cut leaves, for a node that dies cuts all
+ * of its streams; but not so short that a node that is only busy would lose it. */
+uint32_t profile_hold_ms(const struct profile *p);
 const struct profile_tool *profile_tool(const struct profile *p, struct slice name);
 /* The first of its tools, held ones too, that does more than read; NULL: none. */
 const struct profile_tool *profile_first_effect(const struct profile *p);

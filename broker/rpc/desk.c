@@ -272,7 +272,7 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 	memcpy(ask->queue, d->queue, sizeof ask->queue);
 	op->state = ask;
 	op->on_answer = leased;
-	rq = (struct store_lease){.slot = {d->tenant, d->queue}, .max = ask->asked, .owner = next->subscriber->key, .lease_ms = p->lease_ms};
+	rq = (struct store_lease){.slot = {d->tenant, d->queue}, .max = ask->asked, .owner = next->subscriber->key, .lease_ms = profile_hold_ms(p)};
 	reserve(next, ask->asked);
 	d->leasing = true;
 	shared_route_hungry(d->shared, w->env.index);

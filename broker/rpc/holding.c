@@ -52,10 +52,10 @@ struct holding *holding_add(struct subscriber *s, struct desk *d, const struct h
 /* The end of an older stream of the agent, on another node, may cut a lease that was resumed here down to resume_ms. */
 void holding_keep(struct holding *h, const struct profile *p, int64_t until_ms)
 {
-	h->lease_ms = p->lease_ms;
+	h->lease_ms = profile_hold_ms(p);
 	h->until_ms = until_ms;
 	h->by_progress = p->renew_by_progress;
-	h->renew_ms = h->by_progress ? p->lease_ms : (p->resume_ms && p->resume_ms < p->lease_ms ? p->resume_ms : p->lease_ms) / 3;
+	h->renew_ms = h->by_progress ? p->lease_ms : (p->resume_ms && p->resume_ms < h->lease_ms ? p->resume_ms : h->lease_ms) / 3;
 	h->renew_at_ms = clock_mono_ms() + h->renew_ms;
 }
 

@@ -318,7 +318,7 @@ static void store_it(struct op *op)
 	/* A lease whose answer is lost costs an attempt: the only one is not risked. */
 	if (!s->broadcast && state == STATE_QUEUED && s->d.profile->max_attempts > 1)
 		s->offered = desk_offer(op->w, op->agent->tenant, s->d.profile->route, &a.owner);
-	a.lease_ms = s->d.profile->lease_ms;
+	a.lease_ms = profile_hold_ms(s->d.profile);
 	op->on_answer = store_answered;
 	if (s->broadcast)
 		op->w->env.store->ops->publish(op->w->env.store, &a, s->broadcast->inboxes, op_store_done, op->w, op->id);

@@ -224,7 +224,7 @@ static void resume_one(struct op *op, struct subscriber *s, const Baton__V1__Lea
 	sub->on_answer = resumed;
 	g->pending++;
 	rq = (struct store_extend){.slot = {s->tenant, r->queue}, .id = g->id[r->at], .fence = l->fencing_token, .owner = s->key,
-		.lease_ms = p->lease_ms};
+		.lease_ms = profile_hold_ms(p)};
 	op->w->env.store->ops->extend(op->w->env.store, &rq, op_store_done, op->w, sub->id);
 }
 

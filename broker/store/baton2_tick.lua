@@ -2,6 +2,8 @@
 -- A tick gathers what is due (t), then writes it, then forgets. Then how a node joins those that are here, and the
 -- Functions' names.
 
+local SPARED_MS = 5000 -- since the slot was opened anew: so long no lease lapses, for who holds it could not renew it
+
 -- A record that changed, or whose backing off ended.
 local function note(t, id, rec)
 	t.n_out = t.n_out + 1
@@ -75,7 +77,7 @@ end
 local function lapse(t, id, rec, fence)
 	if not whole(rec) or t.seen[id] then return end
 	if byte(rec, 67) < LEASED or byte(rec, 67) > INPUT or unpk('>I8', rec, 92) ~= fence then return end
-	local till = unpk('>I6', rec, 108)
+	local till = max(unpk('>I6', rec, 108), t.spared)
 	if till > t.now then return till end
 	if due(t, rec) then
 		expire(t, id, rec, false)
@@ -245,12 +247,12 @@ end
 -- bytes kept, and 1 when more is due now. The entries are the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep')
+	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'floor')
 	if m[6] ~= a[6] or not fresh(a[6]) then return 'O' end
 	probe('hhhzzlllzlzz', k)
 	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = number(m[2]), wb = number(m[3]), who = {}, n = {}, b = {}, more = 0, freed = 0,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, later = {}, seen = {},
-		least = tonumber(a[4]), most = tonumber(a[5])}
+		least = tonumber(a[4]), most = tonumber(a[5]), spared = number(m[7]) > 1 and number(m[8]) + SPARED_MS or 0}
 	lapses(t, k)
 	delays(t, k)
 	deadlines(t, k, tonumber(m[5] or 0))

@@ -200,6 +200,7 @@ enum store_copy {
 	COPY_CLOSED,        /* an operator closed the inbox: it has none */
 	COPIES,
 };
+#define STORE_SPARED_MS 5000
 #define BROADCAST_MAX 256 /* inboxes of a route */
 
 /* op: the caller's own number (a slots id), echoed. */
@@ -328,7 +329,7 @@ struct store_ops {
 		     const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
 	/* OK: it is wrong, or was until now (`repaired`); NOT_FOUND: it is not; WRONG_STATE: work moved, it cannot be judged. */
 	void (*mend)(struct store *s, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
-	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
+	/* Housekeeping of one slot: due lapses (none in the first STORE_SPARED_MS after the slot was opened anew: nobody could renew a lease meanwhile), promotions (scheduled, backing off), expiries, purge of old finished records; bounded
 	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
 	 * state by it (for audit and watchers). */
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,

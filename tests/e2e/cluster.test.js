@@ -12,7 +12,7 @@ const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audit
 const delivery = { ...profile('x').delivery, lease_ms: 2000, resume_ms: 1500 }
 const other = {} // index of a node → what its configuration says otherwise
 const cluster = new Cluster(3, {
-  profiles: Object.fromEntries(routes.map((n) => [n, profile(n, { delivery })])),
+  profiles: Object.fromEntries(routes.map((n) => [n, profile(n, { delivery: n === 'killed' ? { ...delivery, lease_ms: 600000 } : delivery })])),
   config: (n, text) => (other[n.index] || ((t) => t))(text)
 })
 const [a, b, c] = cluster.nodes
@@ -59,7 +59,7 @@ test('A node whose ear for the others died without a word notices, and listens a
   await until('it to listen again', async () => await ears() === 1, 20000)
 })
 
-test('A node that is killed: another one redelivers what was leased there, under a new fence, and takes no report of the old one', async () => {
+test('A node that is killed: another one redelivers what was leased there, long before lease_ms, under a new fence, and takes no report of the old one', async () => {
   const [planner, old, next] = [await agent(b, 'planner'), await agent(c, 'worker'), await agent(b, 'worker2')]
   const first = await old.subscribe({ routes: ['killed'] })
   const { handoff_id } = await planner.submit(read('killed'))

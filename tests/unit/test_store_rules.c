@@ -732,6 +732,20 @@ static void ends(struct kit *k)
 	assert_int_equal(kit_get(k, &l.id, true)->record.attempt, 1);
 }
 
+/* Who holds it could not renew it while the store was away. */
+static void spared(struct kit *k)
+{
+	struct store_record l = new_lease(k, "work", 50);
+
+	kit_reopen(k);
+	kit_sleep(k, 100);
+	assert_int_equal(kit_tick(k)->n_items, 0);
+	assert_int_equal(kit_get(k, &l.id, false)->record.state, STATE_LEASED);
+	assert_int_equal(kit_extend(k, &l, LONG_MS)->status, STORE_OK);
+	assert_int_equal(kit_tick(k)->n_items, 0);
+	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
+}
+
 static void bad_names(struct kit *k)
 {
 	static const char *const bad[] = {"", "a b", "a/", "/a", "a/b/c", "a/@b", "a}b", "A", "a\r\nb", "-a"};
@@ -756,7 +770,7 @@ static const struct kit_scenario scenarios[] = {
 	{"expired-at-pop", expired_at_pop}, {"expired-by-tick", expired_by_tick}, {"priorities", priorities},
 	{"list", listing}, {"retention", retention}, {"stale", stale}, {"unsealable", unsealable}, {"swapped", swapped},
 	{"quarantined-at-delivery", quarantined_at_delivery}, {"expired-at-delivery", expired_at_delivery},
-	{"expired-by-lapse", expired_by_lapse}, {"ends", ends}, {"bad-names", bad_names},
+	{"expired-by-lapse", expired_by_lapse}, {"ends", ends}, {"spared", spared}, {"bad-names", bad_names},
 	{"at-once", at_once}, {"at-once-lapses", at_once_lapses}, {"at-once-fifo", at_once_only_when_nothing_waits},
 	{"at-once-many", at_once_many}, {"not-at-once", not_at_once},
 };
