@@ -1,5 +1,5 @@
 /* What do the files of the in-memory twin share? Slots and handoffs; memory.c is the vtable, memory_slot.c the data and its rules,
- * memory_report.c what workers say. Tests reach in here to spoil what is stored. */
+ * memory_report.c what workers say, memory_spoil.c what tests do behind its back. Tests reach in here to spoil what is stored. */
 #ifndef BATON_STORE_MEMORY_PRIV_H
 #define BATON_STORE_MEMORY_PRIV_H
 
