@@ -118,6 +118,8 @@ static void store_state(void *user, bool ok, const char *why, const char *remedy
 	snprintf(text, sizeof text, "%s%s%s", why ? why : "", remedy && *remedy ? ": " : "", remedy ? remedy : "");
 	health_set_part(n->health, HEALTH_STORE, w->index, n->n_workers, ok, ok ? "other workers still connect to the store" : text,
 			clock_unix_ms());
+	if (ok && w->rpc)
+		rpc_worker_store_ready(w->rpc);
 	if (ok)
 		log_event(LOG_INFO, "store.ready", F_INT("worker", w->index));
 	else

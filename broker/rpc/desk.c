@@ -212,6 +212,8 @@ static void leased(struct op *op, const struct store_answer *a)
 
 	if (s)
 		give_credit_back(s, ask->asked);
+	if (d && a->n_items)
+		shared_route_stir(d->shared);
 	for (size_t i = 0; d && a->status == STORE_OK && i < a->n_items; i++) {
 		brought |= a->items[i].status == STORE_OK;
 		deliver_item(w, s, d, &a->items[i]);
@@ -307,6 +309,14 @@ static void wake_other(struct rpc_worker *w, unsigned index, const char *tenant,
 		free(k);
 }
 
+void desk_stir(struct rpc_worker *w, const char *tenant, const char *queue)
+{
+	struct desk *d = desk_get(w, tenant, queue);
+
+	if (d)
+		shared_route_stir(d->shared);
+}
+
 void desk_announce(struct rpc_worker *w, const char *tenant, const char *queue)
 {
 	struct desk *d = desk_get(w, tenant, queue);
@@ -314,6 +324,7 @@ void desk_announce(struct rpc_worker *w, const char *tenant, const char *queue)
 
 	if (!d)
 		return;
+	shared_route_stir(d->shared);
 	hungry = shared_route_take_hungry(d->shared); /* before this desk asks, which says anew that it is */
 	desk_wake(w, d);
 	for (unsigned i = 0; hungry && i < w->env.workers; i++)

@@ -62,6 +62,7 @@ struct desk {
 	bool dry;                         /* nothing waited when the store was asked last, and nobody has said since that something does */
 	bool paused;                      /* the store said so when it was asked last */
 	bool starved;                     /* found no credit because other desks' calls have asked for it */
+	int64_t keep_at_ms;               /* nothing is due there before then, unless something is stirred (worker 0) */
 	unsigned barren;                  /* answers in a row that brought nothing */
 	UT_hash_handle hh;
 };
@@ -83,6 +84,8 @@ void subscriber_pump_starved(struct subscriber *s); /* only desks that found no 
 uint64_t desk_offer(struct rpc_worker *w, const char *tenant, const char *route, uint64_t *owner);
 /* The store has answered: the subscriber, if it is still there. */
 struct subscriber *desk_offer_over(struct rpc_worker *w, uint64_t call);
+/* Something begins in this queue that time may end. */
+void desk_stir(struct rpc_worker *w, const char *tenant, const char *queue);
 /* Work was queued here: wakes this worker's desk and hungry workers. */
 void desk_announce(struct rpc_worker *w, const char *tenant, const char *queue);
 void desks_free(struct rpc_worker *w);

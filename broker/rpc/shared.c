@@ -14,6 +14,7 @@
 struct shared_route {
 	char key[64 + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
 	_Atomic uint64_t hungry;
+	atomic_bool stirred;
 	UT_hash_handle hh;
 };
 
@@ -94,6 +95,17 @@ uint64_t shared_route_take_hungry(struct shared_route *r)
 	if (!atomic_load_explicit(&r->hungry, memory_order_relaxed))
 		return 0;
 	return atomic_exchange_explicit(&r->hungry, 0, memory_order_seq_cst);
+}
+
+void shared_route_stir(struct shared_route *r)
+{
+	if (!atomic_load_explicit(&r->stirred, memory_order_relaxed))
+		atomic_store_explicit(&r->stirred, true, memory_order_relaxed);
+}
+
+bool shared_route_take_stirred(struct shared_route *r)
+{
+	return atomic_load_explicit(&r->stirred, memory_order_relaxed) && atomic_exchange_explicit(&r->stirred, false, memory_order_relaxed);
 }
 
 bool shared_follow(struct shared *s, const struct handoff_id *id, unsigned worker)

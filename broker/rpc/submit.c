@@ -158,8 +158,10 @@ static void accepted(struct op *op, const struct store_answer *a, struct subscri
 	}
 	if (a->leased)
 		deliver_at_once(op, to, &a->record, s->task, envelope_of(op, s), s->stored);
-	else if (a->record.state == STATE_QUEUED)
+	if (!a->leased && a->record.state == STATE_QUEUED)
 		desk_announce(op->w, op->agent->tenant, s->d.profile->route);
+	else
+		desk_stir(op->w, op->agent->tenant, s->d.profile->route);
 }
 
 static void duplicate(struct op *op, const struct store_answer *a)

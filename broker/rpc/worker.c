@@ -20,6 +20,7 @@
 #define CALLS_MAX (1u << 20)
 #define ANSWER_MAX (36u << 20) /* a handoff with its envelope and its result */
 #define HOUSEKEEPING_MS 500
+#define QUIET_MS 5000       /* between two looks at a queue in which nothing waits and nothing is leased */
 #define LOOKS_APART 10 /* rounds of housekeeping between two looks at what the gauges say */
 #define KEEP_CALLS_MAX 32 /* of one route in one round of housekeeping */
 #define POLL_MS 1000
@@ -145,6 +146,15 @@ static void audit_change(struct op *op, const struct keeping *k, const struct st
 
 static void keep(struct op *op);
 
+/* What other nodes begin in a quiet queue is found when it is looked at next. */
+static void rest(struct rpc_worker *w, const struct keeping *k, bool quiet)
+{
+	struct desk *d = desk_find(w, k->tenant, k->queue);
+
+	if (d)
+		d->keep_at_ms = quiet ? clock_mono_ms() + QUIET_MS : 0;
+}
+
 static void kept(struct op *op, const struct store_answer *a)
 {
 	struct keeping *k = op->state;
@@ -160,6 +170,7 @@ static void kept(struct op *op, const struct store_answer *a)
 	}
 	if (queued)
 		desk_announce(op->w, k->tenant, k->queue);
+	rest(op->w, k, a->status == STORE_OK && !a->more && !a->busy);
 	/* A lease that ran out must not wait behind what one call cannot carry. */
 	if (a->status == STORE_OK && a->more && k->calls < KEEP_CALLS_MAX)
 		keep(op);
@@ -221,9 +232,24 @@ static void look_at_queue(struct rpc_worker *w, const struct world_route *r)
 	w->env.store->ops->route(w->env.store, (struct store_slot){k->tenant, k->queue}, false, false, false, op_store_done, w, op->id);
 }
 
+static bool may_rest(struct rpc_worker *w, const struct world_route *r)
+{
+	struct desk *d = desk_get(w, r->tenant, r->queue);
+
+	return d && !shared_route_take_stirred(d->shared) && clock_mono_ms() < d->keep_at_ms;
+}
+
+void rpc_worker_store_ready(struct rpc_worker *w)
+{
+	struct desk *d, *t;
+
+	HASH_ITER(hh, w->desks, d, t)
+		d->keep_at_ms = 0; /* slots are to be opened anew before work comes */
+}
+
 static void keep_queue(struct rpc_worker *w, const struct world_route *r)
 {
-	struct op *op = keeping_new(w, r);
+	struct op *op = may_rest(w, r) ? NULL : keeping_new(w, r);
 	const struct store_slot slot = {r->tenant, r->queue};
 	const struct profile *p = r->profile;
 	struct keeping *k = op ? op->state : NULL;

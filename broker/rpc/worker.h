@@ -73,6 +73,8 @@ void rpc_worker_tail(struct rpc_worker *w);
 void rpc_worker_tick(struct rpc_worker *w);
 /* Tells subscribers to go elsewhere; new submissions are refused with `draining`. */
 void rpc_worker_drain(struct rpc_worker *w);
+/* The store is there, perhaps another one than before. */
+void rpc_worker_store_ready(struct rpc_worker *w);
 /* A store_wake: this slot may have work. */
 void rpc_worker_store_wake(void *worker, const char *tenant, const char *route);
 /* Something was stored though the store did not say so in time: it is written down. */

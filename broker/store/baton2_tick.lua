@@ -2,7 +2,7 @@
 -- A tick gathers what is due (t), then writes it, then forgets. Then how a node joins those that are here, and the
 -- Functions' names.
 
-local SPARED_MS = 5000 -- since the slot was opened anew: so long no lease lapses, for who holds it could not renew it
+local SPARED_MS = 5000 -- after a slot was opened anew no lease of before lapses for so long: who holds it could not renew it
 
 -- A record that changed, or whose backing off ended.
 local function note(t, id, rec)
@@ -77,7 +77,8 @@ end
 local function lapse(t, id, rec, fence)
 	if not whole(rec) or t.seen[id] then return end
 	if byte(rec, 67) < LEASED or byte(rec, 67) > INPUT or unpk('>I8', rec, 92) ~= fence then return end
-	local till = max(unpk('>I6', rec, 108), t.spared)
+	local till = unpk('>I6', rec, 108)
+	if unpk('>I6', rec, 68) < t.opened then till = max(till, t.opened + SPARED_MS) end
 	if till > t.now then return till end
 	if due(t, rec) then
 		expire(t, id, rec, false)
@@ -243,16 +244,19 @@ local function forget_dead(t, k, keep)
 end
 
 -- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
--- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = twice the
--- bytes kept, and 1 when more is due now. The entries are the records that changed, and those whose backing off ended.
+-- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = four
+-- times the bytes kept, 2 when work waits or is leased, and 1 when more is due now. The entries are the records that changed, and those whose backing off ended.
 local function tick(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'floor')
 	if m[6] ~= a[6] or not fresh(a[6]) then return 'O' end
+	if number(m[2]) == 0 and number(m[3]) == 0 and call('EXISTS', k[4], k[5], k[6], k[7], k[8], k[10], k[11]) == 0 then -- nothing can be due
+		return head(clock(m[1]), 0, 0, number(call('HGET', k[2], '#')) * 4, m[7])
+	end
 	probe('hhhzzlllzlzz', k)
 	local t = {base = sub(k[1], 1, -2), now = clock(m[1]), w = number(m[2]), wb = number(m[3]), who = {}, n = {}, b = {}, more = 0, freed = 0,
 		q = {{}, {}, {}}, queued = 0, out = {}, n_out = 0, new = {}, logs = {}, done = {}, dead = {}, held = {}, hints = {}, later = {}, seen = {},
-		least = tonumber(a[4]), most = tonumber(a[5]), spared = number(m[7]) > 1 and number(m[8]) + SPARED_MS or 0}
+		least = tonumber(a[4]), most = tonumber(a[5]), opened = number(m[8])}
 	lapses(t, k)
 	delays(t, k)
 	deadlines(t, k, tonumber(m[5] or 0))
@@ -260,7 +264,8 @@ local function tick(k, a)
 	forget_ended(t, k, tonumber(a[2]))
 	forget_dead(t, k, tonumber(a[3]))
 	local kept = keeps(t, k[2])
-	return head(t.now, t.w, t.wb, kept * 2 + t.more, m[7]) .. concat(t.out)
+	local busy = (t.w > 0 or call('ZCARD', k[5]) > 0) and 2 or 0
+	return head(t.now, t.w, t.wb, kept * 4 + busy + t.more, m[7]) .. concat(t.out)
 end
 
 -- {/}:seal, {/}:node:<name> · this run of the node, prints of its sealing keys, the one that seals first. Answer: 0 what is kept here is

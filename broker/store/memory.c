@@ -648,8 +648,10 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 	struct mem_slot *s = mem_slot_get(m, at, true);
 	struct ticked t = {m, s, answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE)};
 
-	if (s)
-		mem_tick(m, s, limits ? limits : &m->config.limits, on_changed, &t);
+	if (!s)
+		return;
+	mem_tick(m, s, limits ? limits : &m->config.limits, on_changed, &t);
+	t.x->a.busy = true; /* it costs nothing to look again */
 }
 
 /* ---- life ---- */

@@ -159,7 +159,7 @@ static int64_t backoff(const struct store_slot_limits *l, const struct mem_hando
 /* true: the record changed. */
 static bool lapse(struct mem_slot *s, const struct store_slot_limits *l, struct mem_handoff *h, int64_t now)
 {
-	if (h->r.r.lease_until_ms > now || (s->floor_ms && s->floor_ms + STORE_SPARED_MS > now))
+	if (h->r.r.lease_until_ms > now || (h->r.r.updated_at_ms < s->floor_ms && s->floor_ms + STORE_SPARED_MS > now))
 		return false;
 	if (past_deadline(h, now)) {
 		mem_move(s, h, STATE_EXPIRED, now);

@@ -305,8 +305,9 @@ static void on_records(struct redis *s, struct batch *b, struct slice text, cons
 		ok.next = h->extra;
 	else
 		ok.more = h->extra & 1;
+	ok.busy = b->kind == KIND_TICK && (h->extra & 2);
 	if (b->kind == KIND_TICK && s->config.on_kept)
-		s->config.on_kept(s->config.user, b->slot->tenant, b->slot->route, h->extra >> 1);
+		s->config.on_kept(s->config.user, b->slot->tenant, b->slot->route, h->extra >> 2);
 	if (!f || (many && (!(i = items_take(&b->items)) || !fetch_begin(f, i, &ok)))) {
 		fetch_free(f);
 		if (i)

@@ -190,6 +190,7 @@ struct store_answer {
 	bool repaired;             /* mend */
 	uint64_t next;             /* list: position to go on from; 0 = the end */
 	bool more;                 /* events, dead: not all of them came, ask again after the last one. tick: more is due now */
+	bool busy;                 /* tick: work waits or is leased */
 	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
 };
 
@@ -329,7 +330,7 @@ struct store_ops {
 		     const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
 	/* OK: it is wrong, or was until now (`repaired`); NOT_FOUND: it is not; WRONG_STATE: work moved, it cannot be judged. */
 	void (*mend)(struct store *s, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
-	/* Housekeeping of one slot: due lapses (none in the first STORE_SPARED_MS after the slot was opened anew: nobody could renew a lease meanwhile), promotions (scheduled, backing off), expiries, purge of old finished records; bounded
+	/* Housekeeping of one slot: due lapses (after the slot was opened anew none of before it for STORE_SPARED_MS: nobody could renew a lease), promotions (scheduled, backing off), expiries, purge of old finished records; bounded
 	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
 	 * state by it (for audit and watchers). */
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,

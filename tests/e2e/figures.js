@@ -1,15 +1,17 @@
 // What does Baton cost on this machine? Processor time per token (P3), memory per idle peer (P4), processor time per handshake beside nginx's
-// (P5), per durable cycle (P1, P2), all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
+// (P5), per durable cycle (P1, P2), and per cycle with more peers, routes and waiting work around it (P7), all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
 import fs from 'node:fs'
 import path from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
-import { Broker, BUILD, ROUTE } from './lib/broker.js'
+import { Broker, BUILD, ROUTE, profile } from './lib/broker.js'
+import { read } from './lib/agent.js'
 import { freePort } from './lib/ports.js'
 
 process.noDeprecation = true
-const { values: asked } = parseArgs({ options: { peers: { type: 'string', multiple: true }, cycles: { type: 'string', default: '30000' }, json: { type: 'boolean' } } })
+const { values: asked } = parseArgs({ options: { peers: { type: 'string', multiple: true }, waiting: { type: 'string', multiple: true }, only: { type: 'string', default: '' }, cycles: { type: 'string', default: '30000' }, json: { type: 'boolean' } } })
 const PEERS = (asked.peers || ['1000', '10000']).map(Number)
+const WAITING = (asked.waiting || ['100000', '1000000']).map(Number)
 const SHAKES = 400
 const ROUNDS = 5
 const say = (text) => asked.json || console.log(text)
@@ -66,15 +68,76 @@ async function handshakes (b) {
 }
 
 // ---- P4: memory of an idle peer with an open subscription ----
-async function peers (b, n) {
-  const before = rssKib(b.process.pid)
+async function withPeers (b, n, fn) {
   const p = spawn(path.join(BUILD, 'bench_peers'), client(b, b.leaves.worker, 'hold', b.addr, n, ROUTE), { stdio: ['pipe', 'pipe', 'inherit'] })
   await new Promise((yes, no) => { p.stdout.once('data', yes); p.once('exit', () => no(new Error('bench_peers ended'))) })
   await sleep(2000)
-  const kib = (rssKib(b.process.pid) - before) / n
+  const got = await fn()
   p.stdin.end()
   await new Promise((done) => p.once('exit', done))
-  return { peers: n, kib_per_peer: +kib.toFixed(1) }
+  return got
+}
+
+async function peers (b, n) {
+  const before = rssKib(b.process.pid)
+  return withPeers(b, n, () => ({ peers: n, kib_per_peer: +((rssKib(b.process.pid) - before) / n).toFixed(1) }))
+}
+
+// ---- P7: a durable cycle, on its own route, with more of everything around it ----
+const BENCH = 'bench'
+const quick = { ...profile(BENCH).delivery, lease_ms: 30000, assertion: 'none' }
+async function cycle (b) {
+  const redis = await b.redisPid()
+  const leaf = b.leaves.planner
+  fs.writeFileSync(b.path('token'), await b.issuer.mint(leaf), { mode: 0o600 })
+  const args = ['bench', '--addr', b.addr, '--ca', b.serverCa.cert, '--cert', leaf.cert, '--key', leaf.key, '--token-file', b.path('token'), '--route', BENCH, '--cycles', asked.cycles, '--warmup', '0', '-o', 'json']
+  const us = []
+  for (let i = 0; i < 3; i++) {
+    const before = [cpuUs(b.process.pid), cpuUs(redis)]
+    const r = spawnSync(path.join(BUILD, 'baton'), args, { encoding: 'utf8', env: { PATH: process.env.PATH } })
+    if (r.status !== 0) throw new Error(r.stderr)
+    us.push([cpuUs(b.process.pid) - before[0], cpuUs(redis) - before[1]].map((t) => t / asked.cycles))
+  }
+  const [batond, ofRedis] = [0, 1].map((k) => +median(us.map((u) => u[k])).toFixed(1))
+  return { batond_us: batond, redis_us: ofRedis, together_us: +(batond + ofRedis).toFixed(1) }
+}
+
+async function fill (b, n) { // scheduled for later, on the same route: it waits, and is in nobody's way
+  const pipe = (await b.agent('planner')).pipe()
+  const a = await b.agent('planner')
+  let receipts = 0
+  pipe.each((m) => { receipts++; if (m.receipt?.decision?.reason !== 'REASON_ALLOWED') throw new Error(JSON.stringify(m)) })
+  for (let i = 0; i < n; i++) {
+    pipe.write({ submit: { envelope: a.envelope(read(BENCH, { payload: Buffer.from('{}'), start_at_ms: Date.now() + 3000000 })) } })
+    if (i - receipts > 2000) do { await sleep(1) } while (i - receipts > 1000)
+  }
+  while (receipts < n) await sleep(10)
+}
+
+async function growth (routes, fn) {
+  const names = [BENCH, ROUTE, ...Array.from({ length: routes - 1 }, (_, i) => `r${i}`)]
+  const g = new Broker({
+    workers: 1, fsync: 'everysec', agents: [{ name: 'planner', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true }], profiles: Object.fromEntries(names.map((n) => [n, profile(n, { delivery: quick, tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } } })])),
+    config: (t) => t.replace(/(name: planner,.*)call: .*/, `$1call: [${BENCH}], serve: [${BENCH}], max_in_flight: 1000}`).replace(/(name: worker,.*)serve: .*/, `$1serve: [${ROUTE}]}`) + LIMITS.replace('{', '{waiting_per_route: 2000000, waiting_per_sender: 2000000, waiting_bytes: 64GiB, waiting_bytes_per_sender: 64GiB, ')
+  })
+  try {
+    await g.start()
+    spawnSync('prlimit', ['--pid', String(g.process.pid), `--nofile=${2 * Math.max(...PEERS) + 1000}`])
+    return await fn(g)
+  } finally { await g.remove() }
+}
+
+async function grows () {
+  const rows = []
+  const add = (what, n, us) => { rows.push({ what, n, ...us }); say(`P7  with ${n} ${what}: ${us.together_us} us a cycle, of which batond ${us.batond_us}, redis ${us.redis_us}`) }
+  await growth(1, async (g) => {
+    add('routes', 1, await cycle(g))
+    for (const n of PEERS) add('peers', n, await withPeers(g, n, () => cycle(g)))
+    let have = 0
+    for (const n of WAITING) { await fill(g, n - have); have = n; add('waiting', n, await cycle(g)) }
+  })
+  await growth(1000, async (g) => add('routes', 1000, await cycle(g)))
+  return rows
 }
 
 function cycles (assertion) {
@@ -85,22 +148,27 @@ function cycles (assertion) {
 }
 
 const LIMITS = 'limits: {connections: 100000, connections_per_agent: 100000, connections_per_source: 100000, connections_per_source_per_s: 100000, handshakes_per_s: 100000, idle_timeout: 1h}\n'
-const b = new Broker({ config: (t) => t + LIMITS, workers: 1 })
 const all = {}
-try {
-  await b.start()
-  spawnSync('prlimit', ['--pid', String(b.process.pid), `--nofile=${2 * Math.max(...PEERS) + 1000}`])
-  all.P5 = await handshakes(b)
-  say(`P5  a full mutual handshake: baton ${all.P5.baton_us} us, nginx ${all.P5.nginx_us} us, ratio ${all.P5.ratio}`)
-  all.P4 = []
-  for (const n of PEERS) {
-    all.P4.push(await peers(b, n))
-    say(`P4  ${n} idle peers with an open subscription: ${all.P4.at(-1).kib_per_peer} KiB each`)
-  }
-  await b.stop()
-  all.P3 = tokens()
-  for (const t of all.P3) say(`P3  ${t.alg}: first ${t.first_us} us, bare signature ${t.bare_us} us (${t.ratio} x)${t.openssl_speed_us ? `, openssl speed ${t.openssl_speed_us} us` : ''}, from the cache ${t.cached_us} us`)
-  all.P1 = ['signed', 'none'].map(cycles)
-  for (const c of all.P1) say(`P1  a durable cycle, assertion ${c.assertion}: ${c.together_us} us, of which batond ${c.batond_us} (P2), redis ${c.redis_us}; lost ${c.lost}, duplicated ${c.duplicated}`)
-} finally { await b.remove() }
+if (asked.only !== 'P7') await costs()
+all.P7 = await grows()
 if (asked.json) console.log(JSON.stringify(all))
+
+async function costs () {
+  const b = new Broker({ config: (t) => t + LIMITS, workers: 1 })
+  try {
+    await b.start()
+    spawnSync('prlimit', ['--pid', String(b.process.pid), `--nofile=${2 * Math.max(...PEERS) + 1000}`])
+    all.P5 = await handshakes(b)
+    say(`P5  a full mutual handshake: baton ${all.P5.baton_us} us, nginx ${all.P5.nginx_us} us, ratio ${all.P5.ratio}`)
+    all.P4 = []
+    for (const n of PEERS) {
+      all.P4.push(await peers(b, n))
+      say(`P4  ${n} idle peers with an open subscription: ${all.P4.at(-1).kib_per_peer} KiB each`)
+    }
+    await b.stop()
+    all.P3 = tokens()
+    for (const t of all.P3) say(`P3  ${t.alg}: first ${t.first_us} us, bare signature ${t.bare_us} us (${t.ratio} x)${t.openssl_speed_us ? `, openssl speed ${t.openssl_speed_us} us` : ''}, from the cache ${t.cached_us} us`)
+    all.P1 = ['signed', 'none'].map(cycles)
+    for (const c of all.P1) say(`P1  a durable cycle, assertion ${c.assertion}: ${c.together_us} us, of which batond ${c.batond_us} (P2), redis ${c.redis_us}; lost ${c.lost}, duplicated ${c.duplicated}`)
+  } finally { await b.remove() }
+}

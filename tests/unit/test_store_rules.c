@@ -737,6 +737,7 @@ static void spared(struct kit *k)
 {
 	struct store_record l = new_lease(k, "work", 50);
 
+	kit_sleep(k, 2);
 	kit_reopen(k);
 	kit_sleep(k, 100);
 	assert_int_equal(kit_tick(k)->n_items, 0);
