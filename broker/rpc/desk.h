@@ -1,5 +1,5 @@
-/* Who serves which route on this worker, and what do they hold? A desk for each queue (a route, or an agent's inbox on a broadcast route), a subscriber for each Subscribe stream, a holding
- * for each lease. Private to rpc/. */
+/* Who serves which route on this worker, and what do they hold? A desk for each queue (a route, or an agent's inbox on a broadcast route), a
+ * subscriber for each Subscribe stream, a holding for each lease. Private to rpc/. */
 #ifndef BATON_RPC_DESK_H
 #define BATON_RPC_DESK_H
 
