@@ -87,19 +87,23 @@ async function peers (b, n) {
 const BENCH = 'bench'
 const quick = { ...profile(BENCH).delivery, lease_ms: 30000, assertion: 'none' }
 async function cycle (b) {
-  const redis = await b.redisPid()
   const leaf = b.leaves.planner
   fs.writeFileSync(b.path('token'), await b.issuer.mint(leaf), { mode: 0o600 })
   const args = ['bench', '--addr', b.addr, '--ca', b.serverCa.cert, '--cert', leaf.cert, '--key', leaf.key, '--token-file', b.path('token'), '--route', BENCH, '--cycles', asked.cycles, '--warmup', '0', '-o', 'json']
-  const us = []
-  for (let i = 0; i < 3; i++) {
-    const before = [cpuUs(b.process.pid), cpuUs(redis)]
-    const r = spawnSync(path.join(BUILD, 'baton'), args, { encoding: 'utf8', env: { PATH: process.env.PATH } })
-    if (r.status !== 0) throw new Error(r.stderr)
-    us.push([cpuUs(b.process.pid) - before[0], cpuUs(redis) - before[1]].map((t) => t / asked.cycles))
-  }
-  const [batond, ofRedis] = [0, 1].map((k) => +median(us.map((u) => u[k])).toFixed(1))
-  return { batond_us: batond, redis_us: ofRedis, together_us: +(batond + ofRedis).toFixed(1) }
+  const redis = await b.redisPid()
+  const before = [cpuUs(b.process.pid), cpuUs(redis)]
+  const r = spawnSync(path.join(BUILD, 'baton'), args, { encoding: 'utf8', env: { PATH: process.env.PATH } })
+  if (r.status !== 0) throw new Error(r.stderr)
+  return [cpuUs(b.process.pid) - before[0], cpuUs(redis) - before[1]].map((t) => t / asked.cycles)
+}
+
+// The one with more, and a bare one, in turn: what else the machine does meets both.
+async function beside (bare, full) {
+  const us = { bare: [], full: [] }
+  for (let i = 0; i < ROUNDS; i++) for (const [k, b] of i % 2 ? [['full', full], ['bare', bare]] : [['bare', bare], ['full', full]]) us[k].push(await cycle(b))
+  const [mine, other] = ['full', 'bare'].map((k) => [0, 1].map((j) => median(us[k].map((u) => u[j]))))
+  const sum = ([x, y]) => x + y
+  return { batond_us: +mine[0].toFixed(1), redis_us: +mine[1].toFixed(1), together_us: +sum(mine).toFixed(1), bare_us: +sum(other).toFixed(1), ratio: +(sum(mine) / sum(other)).toFixed(2) }
 }
 
 async function fill (b, n) { // scheduled for later, on the same route: it waits, and is in nobody's way
@@ -116,9 +120,12 @@ async function fill (b, n) { // scheduled for later, on the same route: it waits
 
 async function growth (routes, fn) {
   const names = [BENCH, ROUTE, ...Array.from({ length: routes - 1 }, (_, i) => `r${i}`)]
+  const tools = { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } }
   const g = new Broker({
-    workers: 1, fsync: 'everysec', agents: [{ name: 'planner', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true }], profiles: Object.fromEntries(names.map((n) => [n, profile(n, { delivery: quick, tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } } })])),
-    config: (t) => t.replace(/(name: planner,.*)call: .*/, `$1call: [${BENCH}], serve: [${BENCH}], max_in_flight: 1000}`).replace(/(name: worker,.*)serve: .*/, `$1serve: [${ROUTE}]}`) + LIMITS.replace('{', '{waiting_per_route: 2000000, waiting_per_sender: 2000000, waiting_bytes: 64GiB, waiting_bytes_per_sender: 64GiB, ')
+    workers: 1, fsync: 'everysec', agents: [{ name: 'planner', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true }],
+    profiles: Object.fromEntries(names.map((n) => [n, profile(n, { delivery: quick, tools })])),
+    config: (t) => t.replace(/(name: planner,.*)call: .*/, `$1call: [${BENCH}], serve: [${BENCH}], max_in_flight: 1000}`).replace(/(name: worker,.*)serve: .*/, `$1serve: [${ROUTE}]}`)
+      .replace('fsync: everysec', 'fsync: everysec\n  max_memory: 12GiB') + LIMITS.replace('{', '{waiting_per_route: 2000000, waiting_per_sender: 2000000, waiting_bytes: 64GiB, waiting_bytes_per_sender: 64GiB, ')
   })
   try {
     await g.start()
@@ -129,14 +136,17 @@ async function growth (routes, fn) {
 
 async function grows () {
   const rows = []
-  const add = (what, n, us) => { rows.push({ what, n, ...us }); say(`P7  with ${n} ${what}: ${us.together_us} us a cycle, of which batond ${us.batond_us}, redis ${us.redis_us}`) }
-  await growth(1, async (g) => {
-    add('routes', 1, await cycle(g))
-    for (const n of PEERS) add('peers', n, await withPeers(g, n, () => cycle(g)))
-    let have = 0
-    for (const n of WAITING) { await fill(g, n - have); have = n; add('waiting', n, await cycle(g)) }
+  const add = (what, n, us) => { rows.push({ what, n, ...us }); say(`P7  with ${n} ${what}: ${us.together_us} us a cycle (batond ${us.batond_us}, redis ${us.redis_us}), beside ${us.bare_us} us: ${us.ratio} x`) }
+  await growth(1, async (bare) => {
+    await growth(1, async (g) => {
+      for (const n of PEERS) add('peers', n, await withPeers(g, n, () => beside(bare, g)))
+    })
+    await growth(1000, async (g) => add('routes', 1000, await beside(bare, g)))
+    await growth(1, async (g) => {
+      let have = 0
+      for (const n of WAITING) { await fill(g, n - have); have = n; add('handoffs waiting', n, await beside(bare, g)) }
+    })
   })
-  await growth(1000, async (g) => add('routes', 1000, await cycle(g)))
   return rows
 }
 
