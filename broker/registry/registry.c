@@ -269,26 +269,42 @@ static int check_named(const struct registry *r, const struct agent *a, const ch
 	return 0;
 }
 
-/* How many agents serve a broadcast route of a tenant. */
-static int check_broadcast(const struct registry *r, const char *tenant, const struct profile *p, struct problem *why)
-{
-	size_t n = 0;
+struct queues {
+	const struct registry *r;
+	struct problem *why;
+	size_t n;
+	int rc;
+};
 
-	if (!p->broadcast)
-		return 0;
-	for (const struct agent_entry *e = r->by_name; e; e = e->by_name.next)
-		n += strcmp(e->agent.tenant, tenant) == 0 && agent_may_serve(&e->agent, slice_str(p->route));
-	if (n <= BROADCAST_AGENTS_MAX)
-		return 0;
-	return problem_set(why, "route %s is a broadcast, and %zu agents of tenant %s may serve it: at most %d", p->route, n, tenant, BROADCAST_AGENTS_MAX);
+/* A route is a queue, and on a broadcast route so is the inbox of each agent that may serve it. */
+static void count_queues(void *arg, const char *tenant, const struct profile *p)
+{
+	struct queues *q = arg;
+	size_t inboxes = 0;
+
+	for (const struct agent_entry *e = p->broadcast ? q->r->by_name : NULL; e; e = e->by_name.next)
+		inboxes += strcmp(e->agent.tenant, tenant) == 0 && agent_may_serve(&e->agent, slice_str(p->route));
+	q->n += 1 + inboxes;
+	if (inboxes > BROADCAST_AGENTS_MAX && !q->rc)
+		q->rc = problem_set(q->why, "route %s is a broadcast, and %zu agents of tenant %s may serve it: at most %d", p->route, inboxes,
+				    tenant, BROADCAST_AGENTS_MAX);
+}
+
+static int check_queues(const struct registry *r, struct problem *why)
+{
+	struct queues q = {.r = r, .why = why};
+
+	registry_each_route(r, count_queues, &q);
+	if (!q.rc && q.n > REGISTRY_QUEUES_MAX)
+		q.rc = problem_set(why, "%zu queues (each tenant's routes, and each agent's inbox on a broadcast route): at most %d", q.n,
+				   REGISTRY_QUEUES_MAX);
+	return q.rc;
 }
 
 int registry_check(const struct registry *r, struct problem *why)
 {
-	for (const struct route_entry *e = r->routes; e; e = e->hh.next)
-		for (const struct tenant_entry *t = r->tenants; t; t = t->hh.next)
-			if ((!e->tenant[0] || strcmp(e->tenant, t->name) == 0) && check_broadcast(r, t->name, e->profile, why))
-				return -1;
+	if (check_queues(r, why))
+		return -1;
 	for (const struct agent_entry *e = r->by_name; e; e = e->by_name.next) {
 		const struct agent *a = &e->agent;
 

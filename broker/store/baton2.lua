@@ -287,7 +287,8 @@ end
 
 -- m s i z q0 q1 q2 n f h l [d] · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
--- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
+-- a.known: that this server is the
+-- one, the caller has found. What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
 -- first out holds.
 local function accept(k, a)
 	init()
@@ -306,7 +307,7 @@ local function accept(k, a)
 		end
 	end
 	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused', tun(who))
-	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, items) end
+	if m[1] ~= a[1] or not (a.known or fresh(a[1])) then return closed(base, ks, items) end
 	for j = 1, #who do of_n[who[j]], of_b[who[j]] = share(m[11 + j]) end
 	local known = call('HMGET', ks, '.', '#', tun(ids))
 	if not known[1] then return closed(base, ks, items) end

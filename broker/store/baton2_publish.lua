@@ -8,9 +8,13 @@ local COPY_STORED, COPY_FULL, COPY_CLOSED = 0, 1, 2
 -- m s i z q0 q1 q2 n f h l d, in accept's order
 local INBOX_KEYS = {'m', 's', 'i', 'z', 'q0', 'q1', 'q2', 'n', 'f', 'h', 'l', 'd'}
 
-local function inbox_keys(base, agent)
+-- Its keys; a key of another type, of those that a copy is written to, raises its error here. opened: under this incarnation.
+local function inbox_of(base, agent, inc)
 	local k = {}
 	for j = 1, #INBOX_KEYS do k[j] = base .. '@' .. agent .. ':' .. INBOX_KEYS[j] end
+	k.opened = call('HGET', k[1], 'inc') == inc
+	k.opened = call('HEXISTS', k[2], '.') == 1 and k.opened
+	call('ZCARD', k[4]) call('LLEN', k[5]) call('LLEN', k[6]) call('LLEN', k[7]) call('ZCARD', k[8]) call('ZCARD', k[12])
 	return k
 end
 
@@ -23,10 +27,10 @@ end
 local function copy(k, a, item, from)
 	local to = sub(k[1], 1, -2) .. 'b:' .. sub(item, 1, 16) .. sub(item, 46, 53)
 	call('COPY', from, to)
-	local status, state = only(accept(k, {a[1], a[2], a[3], a[4], a[5], a[6], -NO_CAP, item}))
+	local status, state = only(accept(k, {a[1], a[2], a[3], a[4], a[5], a[6], -NO_CAP, item, known = true}))
 	if status == QUOTA then
 		call('COPY', from, to)
-		status, state = only(accept(k, {a[1], a[2], NO_CAP, NO_CAP, NO_CAP, NO_CAP, -NO_CAP, sub(item, 1, 70) .. char(DEAD) .. sub(item, 72)}))
+		status, state = only(accept(k, {a[1], a[2], NO_CAP, NO_CAP, NO_CAP, NO_CAP, -NO_CAP, sub(item, 1, 70) .. char(DEAD) .. sub(item, 72), known = true}))
 	end
 	if status == CLOSED then return COPY_CLOSED end
 	return state == DEAD and COPY_FULL or COPY_STORED
@@ -38,9 +42,7 @@ local function publish(k, a)
 	init()
 	local item, base, inboxes, told = a[8], sub(k[1], 1, -2), {}, {}
 	for agent in gmatch(a[9], '%S+') do
-		local inbox = inbox_keys(base, agent)
-		probe('hhhzlllzlzzz', inbox)
-		inboxes[#inboxes + 1] = inbox
+		inboxes[#inboxes + 1] = inbox_of(base, agent, a[1])
 	end
 	local answer = accept(k, {a[1], a[2], a[3], a[4], a[5], a[6], a[7], sub(item, 1, 70) .. char(COMPLETED) .. sub(item, 72)})
 	if #answer == 1 or only(answer) ~= OK then return answer end
@@ -48,7 +50,7 @@ local function publish(k, a)
 	local mine = sub(item, 1, 53) .. ZERO8 .. ZERO8 .. '\0' .. sub(item, 71, 99) .. ZERO8 .. sub(item, 108)
 	for j = 1, #inboxes do
 		local inbox = inboxes[j]
-		if call('HGET', inbox[1], 'inc') ~= a[1] or call('HEXISTS', inbox[2], '.') == 0 then
+		if not inbox.opened then
 			open({inbox[1], inbox[2], inbox[8], inbox[5], inbox[6], inbox[7], inbox[4], inbox[10]}, {0, 0, NO_CAP, a[10]})
 		end
 		told[j] = char(copy(inbox, a, mine, from))

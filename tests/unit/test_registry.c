@@ -236,6 +236,28 @@ static void broadcast_agents(void **state)
 	registry_unref(r);
 }
 
+static void too_many_queues(void **state)
+{
+	struct registry *r = registry_new();
+	struct problem why = {""};
+	char name[32];
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		struct agent a = make_agent((snprintf(name, sizeof name, "t%d", i), name), "planner", NULL, NULL, 0);
+
+		assert_int_equal(registry_add_agent(r, &a, &why), 0);
+	}
+	for (int i = 0; i <= REGISTRY_QUEUES_MAX / 5; i++) {
+		assert_int_equal(registry_check(r, &why), 0);
+		snprintf(name, sizeof name, "r%d", i);
+		assert_int_equal(add_profile(r, name, NULL, &why), 0);
+	}
+	assert_int_equal(registry_check(r, &why), -1);
+	assert_string_equal(why.text, "16385 queues (each tenant's routes, and each agent's inbox on a broadcast route): at most 16384");
+	registry_unref(r);
+}
+
 static void test_sealed(void **state)
 {
 	struct registry *r = make();
@@ -286,7 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_look_up), cmocka_unit_test(test_routes), cmocka_unit_test(test_refusals),
-			cmocka_unit_test(test_check), cmocka_unit_test(broadcast_agents),
+			cmocka_unit_test(test_check), cmocka_unit_test(broadcast_agents), cmocka_unit_test(too_many_queues),
 		cmocka_unit_test(test_sealed), cmocka_unit_test(test_each),
 	};
 
