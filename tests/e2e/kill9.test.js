@@ -21,11 +21,15 @@ class Points extends Chaos {
 
   load () {
     this.senders = [new Sender(this.home, 'planner', 0)]
-    this.workers = [new Worker(this.workerHome, 'worker', 1)]
+    this.workers = this.names().map((name, i) => new Worker(this.workerHome, name, i + 1))
     for (const c of [...this.senders, ...this.workers]) c.r = PLAIN
     this.sending = []
     this.working = this.workers.map((w) => w.run().catch((e) => { this.broken ||= e }))
   }
+
+  names () { return ['worker'] }
+  envelope () { return this.senders[0].envelope() }
+  async isOver (id) { return (await this.senders[0].insist((a) => a.get(id))).state === 'HANDOFF_STATE_COMPLETED' }
 
   async rage () {
     await this.handoff(NEVER)
@@ -40,8 +44,8 @@ class Points extends Chaos {
 
   // One from its submission to its end, with a death before the call that follows `pass` others.
   async handoff (pass) {
-    const [[sender], [worker]] = [this.senders, this.workers]
-    const envelope = sender.envelope()
+    const [sender] = this.senders
+    const envelope = this.envelope()
     const { redis, first: node } = this.cluster
     this.page.arm(pass)
     const over = { yet: false }
@@ -49,7 +53,7 @@ class Points extends Chaos {
     try {
       await sender.submit(envelope)
       const id = this.ledger.keys.get(envelope.idempotency_key)
-      await until(`the end of ${id}, pass ${pass}`, async () => (await sender.insist((a) => a.get(id))).state === 'HANDOFF_STATE_COMPLETED' && !worker.held.size, 30000)
+      await until(`the end of ${id}, pass ${pass}`, async () => await this.isOver(id, envelope) && this.workers.every((w) => !w.held.size), 30000)
       if (this.page.fired()) {
         const place = this.page.place()
         this.kills++
@@ -87,13 +91,31 @@ class Points extends Chaos {
   }
 }
 
-for (const who of [['batond'], ['redis'], ['batond', 'redis']]) {
-  test(`attack 34: ${who.join(' and ')} killed at each point of a handoff: what was acknowledged is done once, the same bytes are the same handoff`, async () => {
+// The same of a broadcast, to two agents.
+class News extends Points {
+  names () { return this.home.readers }
+  envelope () {
+    const envelope = { ...super.envelope(), route: this.home.news }
+    this.ledger.publish(envelope, this.home.readers)
+    return envelope
+  }
+
+  async isOver (id, envelope) {
+    for (const w of this.workers) {
+      const copy = this.ledger.news[envelope.idempotency_key].copies[w.name]
+      if (!copy || (await w.insist((a) => a.get(copy))).state !== 'HANDOFF_STATE_COMPLETED') return false
+    }
+    return true
+  }
+}
+
+for (const [Kind, what, who] of [[Points, 'handoff', ['batond']], [Points, 'handoff', ['redis']], [Points, 'handoff', ['batond', 'redis']], [News, 'broadcast', ['batond', 'redis']]]) {
+  test(`attack 34: ${who.join(' and ')} killed at each point of a ${what}: what was acknowledged is done once, the same bytes are the same handoff`, async () => {
     const page = new KillAt()
-    const points = new Points(who, page)
+    const points = new Kind(who, page)
     try {
       const { bad, kept } = await judged(points)
-      console.log(`# ${who.join(' and ')}: SEED=${seed}, ${points.kills} deaths at ${points.calls} calls and after, ${points.untried} not tried, ${points.places.size} places`)
+      console.log(`# ${what}, ${who.join(' and ')}: SEED=${seed}, ${points.kills} deaths at ${points.calls} calls and after, ${points.untried} not tried, ${points.places.size} places`)
       if (ALL) for (const [place, n] of points.places) console.log(`#   ${n} × ${place}`)
       if (bad.length) console.log(`# kept ${kept.join(' ')}`)
       assert.deepEqual(bad.map(([what, against]) => [what, against?.slice(0, 3)]), [])
