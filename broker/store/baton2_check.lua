@@ -53,7 +53,7 @@ end
 -- Since when it waits to be forgotten; nil: it does not.
 local function end_of(rec, state)
 	if alias(rec) then return time_at(rec, 34) end
-	if state == DEAD then return byte(rec, 78) >= LET_GO and time_at(rec, 108) or nil end
+	if state == DEAD then return has(rec, LET_GO) and time_at(rec, 108) or nil end
 	return state > QUARANTINED and time_at(rec, 68) or nil
 end
 
@@ -97,7 +97,7 @@ fault[4] = function(c, id, rec, state) return state == HELD and lacks(c, c.h, id
 fault[5] = function(c, id, rec, state) return state == HELD and time_at(rec, 18) > 0 and lacks(c, c.z, id) end
 fault[6] = function(c, id, rec, state) return state >= LEASED and state <= INPUT and untold(c, id, rec) end
 fault[7] = function(c, id, rec, state) return state == QUARANTINED and lacks(c, c.x, id) end
-fault[8] = function(c, id, rec, state) return state == DEAD and byte(rec, 78) < LET_GO and lacks(c, c.d, id) end
+fault[8] = function(c, id, rec, state) return state == DEAD and not has(rec, LET_GO) and lacks(c, c.d, id) end
 fault[9] = function(c, id, rec, state) -- nothing forgets it
 	local at = end_of(rec, state)
 	return at and left_behind(c, at)

@@ -26,7 +26,7 @@ end
 -- answer's record has the owner still.
 local function back_off(t, id, rec)
 	local deadline, due_at = unpk('>I6', rec, 18), t.now + backoff(t, id, byte(rec, 91))
-	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, 2)
+	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, GIVEN_BACK + kept_marks(rec))
 	t.logs[#t.logs + 1] = {id, rec}
 	note(t, id, rec)
 	t.new[#t.new] = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
@@ -34,7 +34,7 @@ local function back_off(t, id, rec)
 end
 
 local function promote(t, id, rec)
-	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, 0)
+	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, kept_marks(rec))
 	t.logs[#t.logs + 1] = {id, rec}
 	note(t, id, rec)
 	queue(t, id, rec)
