@@ -1,4 +1,4 @@
-/* Which work must its sender confirm after a fail-over? The twin of baton2_hold.lua, rule by rule. */
+/* Which work must its sender confirm after a fail-over? The twin of baton2_hold.lua, rule by rule; and how a test has a slot opened anew. */
 #include "store/memory_priv.h"
 
 void mem_span_add(struct mem_slot *s, int64_t hold_ms, int64_t now)
@@ -47,4 +47,31 @@ bool mem_confirm(struct mem_slot *s, struct mem_handoff *h, int64_t now)
 	if (state >= STATE_SCHEDULED && state <= STATE_INPUT_REQUIRED && mem_doubtful(s, h))
 		h->confirmed_ms = now;
 	return false;
+}
+
+/* ---- for tests ---- */
+
+void store_memory_reopen(struct store *st, struct store_slot at, uint64_t lost)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+
+	if (!s)
+		return;
+	if (lost)
+		mem_span_add(s, m->config.limits.hold_ms, mem_now(m, s));
+	s->floor_ms = mem_now(m, s);
+	s->last_ms = s->floor_ms + 1;
+	s->paused |= lost > m->config.limits.max_lost;
+}
+
+void store_memory_fail_over(struct store *st, struct store_slot at)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+
+	if (!s)
+		return;
+	mem_span_add(s, m->config.limits.hold_ms, mem_now(m, s));
+	store_memory_reopen(st, at, 0);
 }
