@@ -667,14 +667,25 @@ void kit_lose(struct kit *k, uint64_t n)
 	server_say(k->server, words);
 }
 
+/* In Redis: a replica for so short that nobody is refused. */
 void kit_fail_over(struct kit *k)
 {
+	static const char *const steps[] = {"MULTI", "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "EXEC"};
+	redisContext *c;
+
 	if (!k->redis) {
 		store_memory_fail_over(k->store, k->slot);
 		return;
 	}
-	server_say(k->server, "REPLICAOF 127.0.0.1 1");
-	server_say(k->server, "REPLICAOF NO ONE");
+	c = dial(k->server);
+	assert_non_null(c);
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		redisReply *r = redisCommand(c, steps[i]);
+
+		assert_true(r && r->type != REDIS_REPLY_ERROR);
+		freeReplyObject(r);
+	}
+	redisFree(c);
 }
 
 void kit_resume(struct kit *k)
