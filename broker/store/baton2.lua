@@ -519,7 +519,7 @@ local function lease(k, a)
 						new[#new + 1], new[#new + 2] = id, rec
 					elseif doubtful(spans, rec) then
 						rec = set_aside(rec, now)
-						h[#h + 1], h[#h + 2] = now, id
+						h[#h + 1], h[#h + 2], want = now, id, want - 1
 						if deadline > 0 then z[#z + 1], z[#z + 2] = deadline, id end
 						log(base, id, rec, ZERO8, '')
 						out[at + 1], out[at + 2], at, n = id, rec, at + 2, n + 1

@@ -383,6 +383,7 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 		if (!expired && mem_doubtful(s, h)) {
 			mem_set_aside(s, h, now);
 			answer_item(m, x, s, h, false, false);
+			n++;
 			continue;
 		}
 		mem_waiting(s, h, -1);

@@ -7,7 +7,7 @@
 
 #include "store/record.h"
 
-#define MEM_SPANS 8 /* LIMIT_SPANS in baton2_hold.lua */
+#define MEM_SPANS 3 /* LIMIT_SPANS in baton2_hold.lua */
 
 struct mem_bytes {
 	uint8_t *p; /* sealed; owned */

@@ -292,7 +292,8 @@ struct store_ops {
 	 * looked at). inboxes: the agents' names, with spaces between, at most BROADCAST_MAX; each agent's inbox takes a copy in the same step. The
 	 * answer is accept's, and on OK its `copies` say what became of each. */
 	void (*publish)(struct store *s, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op);
-	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. Nothing of an inbox while its route is. */
+	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. Nothing of an inbox while its route is.
+	 * Items of another state were not leased: EXPIRED were past their deadline, HELD are since a fail-over. */
 	void (*lease)(struct store *s, const struct store_lease *r, store_done *done, void *user, uint64_t op);
 	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
 	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);
