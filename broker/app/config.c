@@ -436,5 +436,6 @@ struct store_slot_limits config_slot_limits(const struct config *c)
 		.clock_skew_ms = (uint32_t)c->clock_skew_ms,
 		.keep_finished_ms = c->store_keep_finished_ms,
 		.max_lost = c->store_max_lost,
+		.hold_ms = c->store_hold_ms,
 	};
 }

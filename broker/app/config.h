@@ -46,6 +46,7 @@ struct config {
 	int64_t store_timeout_ms;
 	int64_t store_keep_finished_ms;      /* how long a finished handoff can still be read */
 	uint64_t store_max_memory;           /* bytes, of the private server */
+	int64_t store_hold_ms;               /* accepted so long before a fail-over under a key: held until its sender confirms it */
 	uint64_t store_max_lost;             /* handoffs of a route: more gone than this, and it opens paused */
 
 	const char *profiles;                /* a folder */

@@ -272,6 +272,7 @@ const struct config_row config_rows[] = {
 	 .max = 366 * DAY},
 	{"store.max_memory", KIND_SIZE, C_NUM(store_max_memory), .def = "1GiB", .min = 64 * MIB, .max = 1024 * GIB},
 	{"store.max_lost", KIND_NUMBER, C_NUM(store_max_lost), .def = "100", .max = 1000000000},
+	{"store.hold_after_failover", KIND_DURATION, C(store_hold_ms), .def = "30s", .max = 366 * DAY},
 
 	{"profiles", KIND_FOLDER, C(profiles), .def = "/etc/baton/profiles", .required = true},
 

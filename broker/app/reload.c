@@ -180,6 +180,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"store.keep_finished", a->store_keep_finished_ms == b->store_keep_finished_ms},
 		{"store.max_memory", a->store_max_memory == b->store_max_memory},
 		{"store.max_lost", a->store_max_lost == b->store_max_lost},
+		{"store.hold_after_failover", a->store_hold_ms == b->store_hold_ms},
 		{"limits.waiting_per_route", a->waiting_per_route == b->waiting_per_route},
 		{"limits.waiting_bytes", a->waiting_bytes == b->waiting_bytes},
 		{"limits.waiting_per_sender", a->waiting_per_sender == b->waiting_per_sender},

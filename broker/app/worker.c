@@ -126,11 +126,23 @@ static void store_state(void *user, bool ok, const char *why, const char *remedy
 		log_event(LOG_WARN, "store.unavailable", F_INT("worker", w->index), F_STR("why", text));
 }
 
-static void store_incarnation(void *user, const char *tenant, const char *route, uint64_t lost, bool paused)
+/* What waits and has effects may have been done by the old primary. */
+static void store_held(const char *tenant, const char *route, const struct store_incarnation *found)
+{
+	char from[25], to[25];
+
+	clock_format_utc(found->held_from_ms, from);
+	clock_format_utc(found->held_to_ms, to);
+	log_event(LOG_WARN, "store.failed_over", F_STR("tenant", tenant), F_STR("route", route), F_STR("held_from", from), F_STR("held_to", to),
+		  F_STR("remedy", "what was accepted between the two under an idempotency key is held until its sender submits it again under that key, or cancels it"));
+}
+
+static void store_incarnation(void *user, const char *tenant, const char *route, const struct store_incarnation *found)
 {
 	struct node_worker *w = user;
 	struct audit_record r = {.event = "store.incarnation", .at_ms = clock_unix_ms(), .tenant = slice_str(tenant), .route = slice_str(route)};
 	long long limit = (long long)w->node->boot->store_max_lost;
+	uint64_t lost = found->lost;
 	char text[160];
 
 	if (lost)
@@ -140,7 +152,9 @@ static void store_incarnation(void *user, const char *tenant, const char *route,
 	audit_put(w->audit, &r);
 	loop_defer(w->loop, &w->tail);
 	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("tenant", tenant), F_STR("route", route), F_INT("lost", lost));
-	if (!paused)
+	if (found->held_to_ms)
+		store_held(tenant, route, found);
+	if (!found->paused)
 		return;
 	snprintf(text, sizeof text, "%llu handoffs are gone, and store.max_lost is %lld: it takes work and leases none until it is resumed",
 		 (unsigned long long)lost, limit);

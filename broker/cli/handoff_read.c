@@ -114,6 +114,8 @@ void handoff_print(const struct cli *c, const Baton__V1__Handoff *h)
 		snprintf(text, sizeof text, "%s (%s) %s", outcome_text((enum outcome)h->decision->outcome),
 			 reason_text((enum reason)h->decision->reason), h->decision->policy_version);
 		line(c, "decision:", text);
+		if (h->state == BATON__V1__HANDOFF_STATE__HANDOFF_STATE_HELD)
+			line(c, "held:", h->decision->message);
 	}
 	for (size_t i = 0; i < h->n_labels; i++)
 		line_label(c, h->labels[i]->key, h->labels[i]->value);

@@ -1,7 +1,7 @@
 /* What states does a handoff pass through?
  *
  *              accept ┌──────┐
- *            ┌───────>│ HELD │ nobody can approve yet
+ *            ┌───────>│ HELD │ for an approval, which nobody can give yet
  *            │        └──────┘
  *            │ accept ┌───────────┐ promote ┌────────┐ lease  ┌────────┐ start ┌─────────┐
  *        (nothing)───>│ SCHEDULED │────────>│ QUEUED │───────>│ LEASED │──────>│ WORKING │<─> INPUT_REQUIRED
@@ -9,11 +9,11 @@
  *            │                                ^    ^               │                │
  *            └──── accept, or to LEASED ──────┘    └───────────────┴──────┬─────────┤
  *                                                  retry, release, lapse ─┘    complete, fail, reject, dead-letter
- *        any that is not terminal: cancel, expire, quarantine;   QUARANTINED: cancel
+ *        any that is not terminal: cancel, expire, quarantine;   QUARANTINED: cancel;   after a fail-over: QUEUED hold HELD, HELD confirm QUEUED
  *
  * What backs off is QUEUED, too. A report that comes after the lease lapsed but before somebody else was handed the work still counts: its
  * fence is the current one, unless the profile says keepalive: progress. So complete, fail, reject, retry and release may also find the
- * handoff QUEUED. tests/model makes these moves and no others. */
+ * handoff QUEUED; and the first three HELD, since it was popped after a fail-over. tests/model makes these moves and no others. */
 #include "messaging/life.h"
 
 #include <stddef.h>
@@ -34,16 +34,18 @@ static const struct move {
 	{LIFE_LEASE, BIT(QUEUED), BIT(LEASED)},
 	{LIFE_START, BIT(LEASED) | BIT(INPUT_REQUIRED), BIT(WORKING)},
 	{LIFE_START, BIT(WORKING), BIT(INPUT_REQUIRED)},
-	{LIFE_COMPLETE, REPORTABLE, BIT(COMPLETED)},
-	{LIFE_FAIL, REPORTABLE, BIT(FAILED)},
+	{LIFE_COMPLETE, REPORTABLE | BIT(HELD), BIT(COMPLETED)},
+	{LIFE_FAIL, REPORTABLE | BIT(HELD), BIT(FAILED)},
 	{LIFE_RETRY, REPORTABLE, BIT(QUEUED)},
-	{LIFE_REJECT, REPORTABLE, BIT(REJECTED)},
+	{LIFE_REJECT, REPORTABLE | BIT(HELD), BIT(REJECTED)},
 	{LIFE_RELEASE, REPORTABLE, BIT(QUEUED)},
 	{LIFE_LAPSE, HELD_BY_WORKER, BIT(QUEUED)},
 	{LIFE_CANCEL, LIVE | BIT(QUARANTINED), BIT(CANCELLED)},
 	{LIFE_EXPIRE, LIVE, BIT(EXPIRED)},
 	{LIFE_QUARANTINE, LIVE, BIT(QUARANTINED)},
 	{LIFE_DEAD_LETTER, HELD_BY_WORKER, BIT(DEAD_LETTERED)},
+	{LIFE_HOLD, BIT(QUEUED), BIT(HELD)},
+	{LIFE_CONFIRM, BIT(HELD), BIT(QUEUED)},
 };
 
 bool life_move_allowed(enum handoff_state from, enum life_cause cause, enum handoff_state to)

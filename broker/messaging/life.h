@@ -11,6 +11,7 @@ enum life_cause {
 	LIFE_ACCEPT, LIFE_PROMOTE, LIFE_LEASE, LIFE_START, LIFE_COMPLETE, LIFE_FAIL, LIFE_RETRY, LIFE_REJECT,
 		LIFE_RELEASE, LIFE_LAPSE,
 	LIFE_CANCEL, LIFE_EXPIRE, LIFE_QUARANTINE, LIFE_DEAD_LETTER,
+	LIFE_HOLD, LIFE_CONFIRM, /* after a fail-over of the store, what may have been done; by its sender */
 };
 
 /* May `cause` move a handoff from `from` to `to`? STATE_UNSPECIFIED = not there yet. */

@@ -30,6 +30,7 @@ static const char *const events[] = {
 	"handoff.dead_lettered",
 	"handoff.quarantined",
 	"handoff.held",
+	"handoff.confirmed", /* by its sender, after a fail-over: queued again */
 	"handoff.replayed", /* new work in the place of a dead-lettered one: parent_handoff_id */
 	"handoff.let_go",   /* a dead-lettered one is kept no longer than finished work */
 	"route.state",      /* paused, closed, opened again by an operator */

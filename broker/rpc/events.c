@@ -4,6 +4,8 @@
 
 #include "wire/prescan.h"
 
+const char life_unconfirmed[] = "held after a fail-over of the store: submit again under the same idempotency key, or cancel";
+
 static const struct store_event *listed(const struct life_view *v, uint64_t cursor)
 {
 	for (size_t i = 0; i < v->n_events; i++)
@@ -115,6 +117,9 @@ static void set_listed(struct arena *a, const struct life_view *v, Baton__V1__Ha
 		ev->detail_case = BATON__V1__HANDOFF_EVENT__DETAIL_NOTE;
 	} else if (e->state == STATE_LEASED) {
 		set_assignee(a, v, ev, e->owner);
+	} else if (e->state == STATE_HELD) { /* for an approval it is from the first event on, which is not listed */
+		ev->note = (char *)life_unconfirmed;
+		ev->detail_case = BATON__V1__HANDOFF_EVENT__DETAIL_NOTE;
 	}
 }
 

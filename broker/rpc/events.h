@@ -18,6 +18,8 @@ struct life_view {
 
 /* The event with this cursor, in the arena; NULL when the list no longer has it. 1 ≤ cursor ≤ record->cursor. */
 Baton__V1__HandoffEvent *life_event_at(struct arena *a, const struct life_view *v, uint64_t cursor);
+/* Why a handoff is held that its sender must confirm after a fail-over of the store, and how. */
+extern const char life_unconfirmed[];
 /* The last blob's parts, in the arena; any may stay NULL. */
 struct life_outcome {
 	Baton__V1__Result *result;

@@ -71,6 +71,8 @@ Baton__V1__Handoff *get_handoff(struct op *op, const struct store_item *item, co
 	h->trace_id = t->trace_id;
 	h->parent_handoff_id = e->parent_handoff_id;
 	h->decision = life_decision(a, t);
+	if (item->record.unconfirmed && h->decision)
+		h->decision->message = (char *)life_unconfirmed;
 	h->result = o.result;
 	h->failure = o.failure;
 	h->cursor = item->record.cursor;

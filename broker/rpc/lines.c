@@ -2,6 +2,7 @@
 #include "rpc/lines.h"
 
 #include "messaging/life.h"
+#include "rpc/events.h"
 #include "rpc/reconcile.h"
 #include "rpc/task.h"
 
@@ -61,6 +62,7 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	op->audit.tenant = slice_str(op_str(op, slice_str(slot.tenant)));
 	op->audit.route = slice_str(op_str(op, queue_route(slice_str(slot.route))));
 	op->audit.state = r->state;
+	op->audit.message = slice_str(r->unconfirmed ? life_unconfirmed : "");
 	op->audit.attempt = r->attempt;
 	op->audit.fence = r->fence;
 	op->audit.reconciled = kind != LINE_NOW;

@@ -113,7 +113,7 @@ static bool leased_at_once(const struct store_record *r)
 static bool ours(const struct reconcile *r, const struct store_record *rec)
 {
 	enum handoff_state s = rec->state;
-	bool timed = s == STATE_EXPIRED || s == STATE_DEAD_LETTERED || s == STATE_QUARANTINED || (s == STATE_QUEUED && rec->cursor > 1);
+	bool timed = s == STATE_EXPIRED || s == STATE_DEAD_LETTERED || s == STATE_QUARANTINED || ((s == STATE_QUEUED || s == STATE_HELD) && rec->cursor > 1);
 
 	if (!r->n_heads || !rec->by || timed)
 		return true;

@@ -164,6 +164,19 @@ static void accepted(struct op *op, const struct store_answer *a, struct subscri
 		desk_stir(op->w, op->agent->tenant, s->d.profile->route);
 }
 
+/* Its sender has said after a fail-over that it is to be done: it is queued again. */
+static void confirmed(struct op *op)
+{
+	const struct submit *s = op->state;
+
+	op->audit.handoff_id = slice_str(s->id_text);
+	op->audit.state = STATE_QUEUED;
+	op_audit(op, "handoff.confirmed");
+	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, s->d.profile->route, state_text(STATE_QUEUED), 1);
+	change_publish(op->w, &s->id);
+	desk_announce(op->w, op->agent->tenant, s->d.profile->route);
+}
+
 static void duplicate(struct op *op, const struct store_answer *a)
 {
 	struct submit *s = op->state;
@@ -171,6 +184,8 @@ static void duplicate(struct op *op, const struct store_answer *a)
 	s->id = a->record.id;
 	handoff_route_tag(op->agent->tenant, s->d.profile->route, s->id.tag);
 	handoff_id_format(&s->id, s->id_text);
+	if (a->confirmed)
+		confirmed(op);
 	s->receipt = receipt_new(op, s, a->record.state);
 	if (s->receipt && a->record.state == STATE_COMPLETED)
 		s->receipt->result = stored_result(op, a->outcome);

@@ -1,7 +1,7 @@
 #!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
--- what its parts share, and how work gets in and out (open, accept, lease); then baton2_publish.lua, baton2_report.lua, baton2_read.lua,
--- baton2_operate.lua, baton2_check.lua, baton2_rights.lua, baton2_tick.lua.
+-- what its parts share, and how work gets in and out (open, accept, lease); then baton2_hold.lua, baton2_publish.lua, baton2_report.lua,
+-- baton2_read.lua, baton2_operate.lua, baton2_check.lua, baton2_rights.lua, baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
@@ -18,9 +18,11 @@
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task
 --   30-37 token of the submission, part of the task blob's name  38-53 idempotency  54 flags (1: has it)
 --   55-60 accepted_at  61-66 position
---   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back, 4 dead-lettered and let go of)
+--   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back, 4 dead-lettered and let go of, 8 held since a
+--   fail-over, 16 its sender has confirmed it since)
 --   79-86 token of the last report, part of the outcome blob's name; of the submission when that leased it at once  87-90 size of the sealed outcome, 0 = none
---   91 attempt  92-99 fence  100-107 owner  108-113 lease_until, or when it was let go of  114-119 first_leased_at
+--   91 attempt  92-99 fence  100-107 owner  108-113 lease_until, or when it was let go of or confirmed
+--   114-119 first_leased_at
 -- Alias, 47 bytes: 1 'A'  2-17 id of the first handoff  18-25 sender  26-33 bytes_print  34-39 accepted_at  40-47 token
 -- Event: 1 state  2-7 at  8-11 cursor  12 attempt  13-20 owner  21-28 token  29- sealed body
 -- Lease hint: fence before the first 8, then id 16 and number of the fence from there 1, counted from 0
@@ -36,13 +38,15 @@ local OK, REPLAYED, DUPLICATE, CONFLICT, QUOTA, STALE, LOST, NOT_FOUND, WRONG, C
 local FINISH_STATE = {[0] = 10, [1] = 11, [2] = 12, [6] = 14}
 local RETRY, RELEASE, QUARANTINE = 3, 4, 5
 local OVER_SENDER, OVER_SENDER_BYTES, OVER_ROUTE, OVER_ROUTE_BYTES = 1, 2, 3, 4
-local LET_GO = 4
+local GIVEN_BACK, LET_GO, UNCONFIRMED, CONFIRMED = 2, 4, 8, 16
+local spans_of, span_add, doubtful, set_aside, confirm -- baton2_hold.lua
 
 local LIMIT_POPS = 1024      -- ids one lease call takes from the queues
 local LIMIT_TICK = 256       -- ids of one kind that a tick looks at
 local LIMIT_LOOK = 512       -- records a list looks at
 local LIMIT_EVENTS = 2000    -- cursor from which a release costs an attempt: bounds the event list
 local FENCE_UNIT, FENCE_EPOCH = 4096, 1577836800000 -- a fence is at least (ms since 2020) * 4096: stays under 2^53 until 2089
+local SPARED_MS = 5000       -- after a slot was opened anew
 local ITEM = 111             -- bytes of an item of accept
 local EVENT_BYTES = 4194304  -- bodies in one answer of events
 
@@ -120,6 +124,16 @@ local function with(rec, state, now, cursor, marks, token, osize, attempt)
 		.. (attempt and char(attempt) .. sub(rec, 92) or sub(rec, 91))
 end
 
+local function has(rec, mark)
+	return floor(byte(rec, 78) / mark) % 2 == 1
+end
+
+-- When a lease lapses. What is older than the slot's opening is spared for a while: who holds it could not renew it.
+local function lapses_at(rec, opened)
+	local till = unpk('>I6', rec, 108)
+	return unpk('>I6', rec, 68) < opened and max(till, opened + SPARED_MS) or till
+end
+
 local function cursor_of(rec)
 	return (unpk('>I4', rec, 74))
 end
@@ -132,6 +146,11 @@ end
 -- none any more must not hold up the work itself: false.
 local function log(base, id, rec, token, body)
 	return type_of(try('RPUSH', base .. 'e:' .. id, sub(rec, 67, 77) .. sub(rec, 91, 91) .. sub(rec, 100, 107) .. token .. body)) == 'number'
+end
+
+-- Its sender confirmed it then, and it was queued again.
+local function queued_at(rec, at)
+	return byte(rec, 67) == QUEUED and has(rec, CONFIRMED) and sub(rec, 68, 73) == at
 end
 
 -- Follows an alias. Returns id, record; record false when there is none.
@@ -228,17 +247,18 @@ local function set_senders(km, t)
 	for j = 1, #t.who do call('HSET', km, t.who[j], pack('>I4I6', t.n[t.who[j]], t.b[t.who[j]])) end
 end
 
--- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks. Answer: 'K' header with extra =
--- sequence, then flags 1 (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, incarnation 40. Another incarnation, or none, moves the
+-- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks, ms of holding. Answer: 'K' header with
+-- extra = sequence, then flags 1 (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, from 6, to 6, incarnation 40. Another incarnation, or none, moves the
 -- floor to now and lifts the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again
 -- because the answer was lost, the same again. Is more lost than may be, the slot is paused: what came back may be an old copy, in which
--- finished work waits.
+-- finished work waits. From and to: when it was accepted what is held now for its sender to confirm; zeros, nothing is.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]
 	probe('hhzlllzz', k)
-	local inc = match(call('INFO', 'replication'), 'master_replid:(%x+)')
-	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told')
+	local server = call('INFO', 'replication')
+	local inc = match(server, 'master_replid:(%x+)')
+	local m = call('HMGET', km, 'inc', 'ep', 'floor', 'seq', 'fence', 't', 'w', 'wb', 'found', 'lost', 'told', 'hold')
 	local now = clock(m[6])
 	local base, fence = tonumber(m[3] or 0), tonumber(m[5] or 0)
 	local epoch, w, wb = tonumber(m[2] or 0), tonumber(m[7] or 0), tonumber(m[8] or 0)
@@ -252,11 +272,12 @@ local function open(k, a)
 		elseif m[11] ~= a[4] then
 			lost = 0
 		end
-		return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', pause_if(km, lost, a[3]), lost, base, fence) .. inc
+		return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8I6I6', pause_if(km, lost, a[3]), lost, base, fence, 0, 0) .. inc
 	end
 	if known_epoch >= epoch then lost = max(0, known_seq - seq) end
 	base, epoch = max(base, now), max(epoch, known_epoch) + 1
 	fence = max(fence, (now - FENCE_EPOCH) * FENCE_UNIT)
+	local span, from, to = span_add(m[12], server, m[1] == inc or seq == 0, lost, now, m[6], fence, a[5])
 	if call('HLEN', ks) == 0 then
 		w, wb = 0, 0
 		call('UNLINK', k[3], k[4], k[5], k[6], k[7], k[8])
@@ -266,10 +287,10 @@ local function open(k, a)
 		w, wb = t.w, t.wb
 		set_senders(km, t)
 	end
-	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now, 'w', w, 'wb', wb,
-		'found', seq, 'lost', lost, 'told', a[4])
+	call('HSET', km, 'inc', inc, 'ep', epoch, 'floor', base, 'seq', seq, 'fence', fence, 't', now + 1, 'w', w, 'wb', wb,
+		'found', seq, 'lost', lost, 'told', a[4], 'hold', span)
 	call('HSET', ks, '.', '1')
-	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8', 1 + pause_if(km, lost, a[3]), lost, base, fence) .. inc
+	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8I6I6', 1 + pause_if(km, lost, a[3]), lost, base, fence, from, to) .. inc
 end
 
 -- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
@@ -306,9 +327,9 @@ local function accept(k, a)
 			idem_at[j] = #idem
 		end
 	end
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused', tun(who))
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused', 'hold', tun(who))
 	if m[1] ~= a[1] or not (a.known or fresh(a[1])) then return closed(base, ks, items) end
-	for j = 1, #who do of_n[who[j]], of_b[who[j]] = share(m[11 + j]) end
+	for j = 1, #who do of_n[who[j]], of_b[who[j]] = share(m[12 + j]) end
 	local known = call('HMGET', ks, '.', '#', tun(ids))
 	if not known[1] then return closed(base, ks, items) end
 	local firsts = #idem > 0 and call('HMGET', k[3], tun(idem)) or {}
@@ -326,6 +347,7 @@ local function accept(k, a)
 	local max_w, max_wb, max_n, max_b = tonumber(a[3]), tonumber(a[4]), tonumber(a[5]), tonumber(a[6])
 	local new, new_idem, order, drop, q, z, h, f, d = {}, {}, {}, {}, {{}, {}, {}}, {}, {}, {}, {}
 	local mine, mine_idem, out = {}, {}, {}
+	local spans, sure, logs = spans_of(m[12]), {}, {}
 	local at_once = m[9] and not m[11] and call('LLEN', k[5]) + call('LLEN', k[6]) + call('LLEN', k[7]) == 0
 	local fences, lease_ms, hint = tonumber(m[9] or 0), nil, {} -- the fence before the first of these
 	local fence = fences
@@ -339,6 +361,7 @@ local function accept(k, a)
 			flags = sub(rec, 26, 33) == sub(items, o + 26, o + 33) and 1 or 0
 			named = sub(rec, 2, 17)
 			shown = mine[named] or call('HGET', ks, named)
+			if status == DUPLICATE and whole(shown) and queued_at(shown, sub(rec, 34, 39)) then flags = 2 end
 		elseif rec then
 			shown = rec
 			if sub(rec, 30, 37) ~= token then
@@ -367,6 +390,16 @@ local function accept(k, a)
 				mine[id] = rec
 				new[#new + 1], new[#new + 2] = id, rec
 				order[#order + 1], order[#order + 2], f[#f + 1] = seq, id, id
+				local again, held = confirm(spans, first_rec, now)
+				if again then
+					shown, mine[first_id] = again, again
+					new[#new + 1], new[#new + 2] = first_id, again
+				end
+				if held then
+					local c = q[class(again)]
+					c[#c + 1], sure[#sure + 1], logs[#logs + 1] = first_id, first_id, again
+					flags, at_once = 2, false
+				end
 			elseif m[10] then
 				status = CLOSED
 			elseif of_n[sender] >= max_n then
@@ -422,12 +455,17 @@ local function accept(k, a)
 	end
 	need('ZCARD', k[4], z) need('LLEN', k[5], q[1]) need('LLEN', k[6], q[2]) need('LLEN', k[7], q[3])
 	need('ZCARD', k[8], order) need('LLEN', k[9], f) need('ZCARD', k[10], h) need('ZCARD', k[11], hint)
-	need('ZCARD', k[12], d)
+	need('ZCARD', k[12], d) need('ZCARD', k[4], sure) need('ZCARD', k[10], sure)
 	if #new > 0 then
 		new[#new + 1], new[#new + 2] = '#', kb
 		call('HSET', ks, tun(new))
 		if #new_idem > 0 then call('HSET', k[3], tun(new_idem)) end
 		call('ZADD', k[8], tun(order))
+		for j = 1, #sure do log(base, sure[j], logs[j], ZERO8, '') end
+		if #sure > 0 then
+			call('ZREM', k[4], tun(sure))
+			call('ZREM', k[10], tun(sure))
+		end
 		push(k[5], q[1]) push(k[6], q[2]) push(k[7], q[3])
 		if #z > 0 then call('ZADD', k[4], tun(z)) end
 		if #h > 0 then call('ZADD', k[10], tun(h)) end
@@ -446,21 +484,23 @@ local function accept(k, a)
 	return head(now, w, wb, seq, m[8]) .. concat(out)
 end
 
--- m s l q2 q1 q0 f [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2,
+-- m s l q2 q1 q0 f z h [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2,
 -- owner 8, lease ms 4. A route that is paused, or not opened yet, hands nothing out of its inboxes. extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
--- record 119 each; one of state EXPIRED was past its deadline and is not leased.
+-- record 119 each; one of state EXPIRED was past its deadline and is not leased, nor is one that is HELD now.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]
-	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused')
+	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused', 'hold')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
-	local of = k[8] and call('HMGET', k[8], 'inc', 'paused') or m
-	if k[8] then m[8] = m[8] or of[2] end
+	local of = k[10] and call('HMGET', k[10], 'inc', 'paused') or m
+	if k[10] then m[8] = m[8] or of[2] end
 	local now, fence, t = clock(m[5]), tonumber(m[2]), tally(m[3], m[4])
 	local now6, budget, pops, dry = pack('>I6', now), tonumber(a[3]), 0, false
 	local base, out, new, gone, at = sub(km, 1, -2), {}, {}, {}, 0
+	local spans, h, z = spans_of(m[9]), {}, {}
 	local left = (m[8] or of[1] ~= a[1]) and 0 or call('LLEN', k[4]) + call('LLEN', k[5]) + call('LLEN', k[6])
 	if left > 0 then call('HLEN', ks) call('ZCARD', k[3]) call('LLEN', k[7]) end
+	if left > 0 and #spans > 0 then call('ZCARD', k[8]) call('ZCARD', k[9]) end
 	for r = 1, #asked / 14 do
 		local want, owner, ms = unpk('>I2c8I4', asked, (r - 1) * 14 + 1)
 		want = min(want, 256) -- a hint counts its fences in one byte
@@ -483,6 +523,13 @@ local function lease(k, a)
 						rec = with(rec, EXPIRED, now, cursor)
 						gone[#gone + 1] = id
 						waits(t, rec, -1)
+						out[at + 1], out[at + 2], at, n = id, rec, at + 2, n + 1
+						new[#new + 1], new[#new + 2] = id, rec
+					elseif doubtful(spans, rec) then
+						rec = set_aside(rec, now)
+						h[#h + 1], h[#h + 2], want = now, id, want - 1
+						if deadline > 0 then z[#z + 1], z[#z + 2] = deadline, id end
+						log(base, id, rec, ZERO8, '')
 						out[at + 1], out[at + 2], at, n = id, rec, at + 2, n + 1
 						new[#new + 1], new[#new + 2] = id, rec
 					elseif budget <= 0 then
@@ -512,6 +559,8 @@ local function lease(k, a)
 		settle(km, t, now, 'fence', fence)
 		ended(k[7], now, gone)
 	end
+	if #z > 0 then call('ZADD', k[8], tun(z)) end
+	if #h > 0 then call('ZADD', k[9], tun(h)) end
 	if dry and not find(' ' .. (m[6] or '') .. ' ', ' ' .. a[2] .. ' ', 1, true) and #(m[6] or '') < 2048 then
 		call('HSET', km, 'arm', (m[6] and m[6] .. ' ' or '') .. a[2])
 	end

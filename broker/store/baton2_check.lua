@@ -53,7 +53,7 @@ end
 -- Since when it waits to be forgotten; nil: it does not.
 local function end_of(rec, state)
 	if alias(rec) then return time_at(rec, 34) end
-	if state == DEAD then return byte(rec, 78) >= LET_GO and time_at(rec, 108) or nil end
+	if state == DEAD then return has(rec, LET_GO) and time_at(rec, 108) or nil end
 	return state > QUARANTINED and time_at(rec, 68) or nil
 end
 
@@ -64,7 +64,8 @@ end
 -- A hint is due no later than the lease that it tells of ends: none of those that are left tells of this one, but for that of a repair.
 local function untold(c, id, rec)
 	c.first_hint = c.first_hint or call('ZRANGE', c.l, 0, 0, 'WITHSCORES')
-	local first, till = c.first_hint, time_at(rec, 108)
+	c.opened = c.opened or number(call('HGET', c.m, 'floor'))
+	local first, till = c.first_hint, lapses_at(rec, c.opened)
 	return till <= c.now and (not first[1] or tonumber(first[2]) > till) and lacks(c, c.l, hint_of(id, rec))
 end
 
@@ -97,7 +98,7 @@ fault[4] = function(c, id, rec, state) return state == HELD and lacks(c, c.h, id
 fault[5] = function(c, id, rec, state) return state == HELD and time_at(rec, 18) > 0 and lacks(c, c.z, id) end
 fault[6] = function(c, id, rec, state) return state >= LEASED and state <= INPUT and untold(c, id, rec) end
 fault[7] = function(c, id, rec, state) return state == QUARANTINED and lacks(c, c.x, id) end
-fault[8] = function(c, id, rec, state) return state == DEAD and byte(rec, 78) < LET_GO and lacks(c, c.d, id) end
+fault[8] = function(c, id, rec, state) return state == DEAD and not has(rec, LET_GO) and lacks(c, c.d, id) end
 fault[9] = function(c, id, rec, state) -- nothing forgets it
 	local at = end_of(rec, state)
 	return at and left_behind(c, at)

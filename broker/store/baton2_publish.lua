@@ -51,7 +51,7 @@ local function publish(k, a)
 	for j = 1, #inboxes do
 		local inbox = inboxes[j]
 		if not inbox.opened then
-			open({inbox[1], inbox[2], inbox[8], inbox[5], inbox[6], inbox[7], inbox[4], inbox[10]}, {0, 0, NO_CAP, a[10]})
+			open({inbox[1], inbox[2], inbox[8], inbox[5], inbox[6], inbox[7], inbox[4], inbox[10]}, {0, 0, NO_CAP, a[10], 0})
 		end
 		told[j] = char(copy(inbox, a, mine, from))
 	end

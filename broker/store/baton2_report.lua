@@ -111,8 +111,9 @@ local function event(k, a)
 	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
--- m s z q0 q1 q2 f d x · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
--- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument).
+-- m s z q0 q1 q2 f d x h · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
+-- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument). What is held since a fail-over, because its lease had lapsed, ends
+-- by what its worker says late.
 local function finish(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[2]
@@ -121,7 +122,7 @@ local function finish(k, a)
 	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, next_body = sub(km, 1, -2), 3
 	local out, dirty, done, drop, queued, q = {}, {}, {}, {}, 0, {{}, {}, {}}
-	local logs, bodies, dead, bad, delayed = {}, {}, {}, {}, {}
+	local logs, bodies, dead, bad, delayed, told = {}, {}, {}, {}, {}, {}
 	for j = 1, #ids do
 		local o, id, status = (j - 1) * 50, ids[j], OK
 		local rec, kind, delay, token, size, where = by[id], unpk('>BI4c8I4B', items, o + 33)
@@ -130,7 +131,8 @@ local function finish(k, a)
 			body, next_body = a[next_body], next_body + 1
 		end
 		local holder = sub(items, o + 17, o + 32)
-		local late = rec and byte(rec, 67) == QUEUED and byte(rec, 78) == 0 and sub(rec, 92, 107) == holder
+		local held = rec and byte(rec, 67) == HELD and has(rec, UNCONFIRMED) and FINISH_STATE[kind]
+		local late = rec and (held or byte(rec, 67) == QUEUED) and not has(rec, GIVEN_BACK) and sub(rec, 92, 107) == holder
 			and sub(rec, 92, 99) ~= ZERO8
 		if not rec then
 			status = NOT_FOUND
@@ -141,6 +143,7 @@ local function finish(k, a)
 		else
 			local cursor, attempt, state = cursor_of(rec) + 1, byte(rec, 91), FINISH_STATE[kind]
 			if late then waits(t, rec, -1) end
+			if held then told[#told + 1] = id end
 			if kind == RELEASE and cursor < LIMIT_EVENTS then
 				attempt = max(attempt - 1, 0)
 			elseif (kind == RETRY or kind == RELEASE) and attempt >= byte(rec, 25) then
@@ -155,9 +158,9 @@ local function finish(k, a)
 				logs[#logs + 1] = {id, rec, token, body}
 				bad[#bad + 1], bad[#bad + 2] = now, id
 			else
-				rec = with(rec, QUEUED, now, cursor, 2, token, nil, attempt)
+				rec = with(rec, QUEUED, now, cursor, GIVEN_BACK + kept_marks(rec), token, nil, attempt)
 				logs[#logs + 1] = {id, rec, token, body}
-				rec = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
+				rec = sub(rec, 1, 99) .. ZERO8 .. pack('>I6', now) .. sub(rec, 114)
 				waits(t, rec, 1)
 				if late then
 					queued = queued + 1 -- it stands in its queue since the lapse
@@ -175,7 +178,7 @@ local function finish(k, a)
 		entry(out, j, status, 0, id, rec)
 	end
 	need('ZCARD', k[3], delayed) need('LLEN', k[4], q[1]) need('LLEN', k[5], q[2]) need('LLEN', k[6], q[3])
-	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad)
+	need('LLEN', k[7], done) need('ZCARD', k[8], dead) need('ZCARD', k[9], bad) need('ZCARD', k[10], told) need('ZCARD', k[3], told)
 	for j = 1, #bodies do call('SET', tun(bodies[j])) end
 	for j = 1, #logs do log(base, tun(logs[j])) end
 	save(ks, dirty, by, #done + #dead > 0 and kept)
@@ -183,6 +186,10 @@ local function finish(k, a)
 	if #delayed > 0 then call('ZADD', k[3], tun(delayed)) end
 	if #dead > 0 then call('ZADD', k[8], tun(dead)) end
 	if #bad > 0 then call('ZADD', k[9], tun(bad)) end
+	if #told > 0 then
+		call('ZREM', k[3], tun(told))
+		call('ZREM', k[10], tun(told))
+	end
 	ended(k[7], now, done)
 	settle(km, t, now)
 	if queued > 0 then wake(km, m[4], a[1]) end

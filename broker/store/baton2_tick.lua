@@ -2,8 +2,6 @@
 -- A tick gathers what is due (t), then writes it, then forgets. Then how a node joins those that are here, and the
 -- Functions' names.
 
-local SPARED_MS = 5000 -- after a slot was opened anew no lease of before lapses for so long: who holds it could not renew it
-
 -- A record that changed, or whose backing off ended.
 local function note(t, id, rec)
 	t.n_out = t.n_out + 1
@@ -28,7 +26,7 @@ end
 -- answer's record has the owner still.
 local function back_off(t, id, rec)
 	local deadline, due_at = unpk('>I6', rec, 18), t.now + backoff(t, id, byte(rec, 91))
-	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, 2)
+	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, GIVEN_BACK + kept_marks(rec))
 	t.logs[#t.logs + 1] = {id, rec}
 	note(t, id, rec)
 	t.new[#t.new] = sub(rec, 1, 99) .. ZERO8 .. sub(rec, 108)
@@ -36,7 +34,7 @@ local function back_off(t, id, rec)
 end
 
 local function promote(t, id, rec)
-	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, 0)
+	rec = with(rec, QUEUED, t.now, cursor_of(rec) + 1, kept_marks(rec))
 	t.logs[#t.logs + 1] = {id, rec}
 	note(t, id, rec)
 	queue(t, id, rec)
@@ -77,8 +75,7 @@ end
 local function lapse(t, id, rec, fence)
 	if not whole(rec) or t.seen[id] then return end
 	if byte(rec, 67) < LEASED or byte(rec, 67) > INPUT or unpk('>I8', rec, 92) ~= fence then return end
-	local till = unpk('>I6', rec, 108)
-	if unpk('>I6', rec, 68) < t.opened then till = max(till, t.opened + SPARED_MS) end
+	local till = lapses_at(rec, t.opened)
 	if till > t.now then return till end
 	if due(t, rec) then
 		expire(t, id, rec, false)

@@ -130,10 +130,11 @@ static void key_add(struct mem_slot *s, const struct store_accept *r)
 	HASH_ADD(hh, s->keys, idempotency, sizeof k->idempotency, k);
 }
 
-static struct mem_handoff *add(struct mem_slot *s, const struct store_accept *r)
+static struct mem_handoff *add(struct mem_slot *s, const struct store_accept *r, int64_t now)
 {
 	struct mem_handoff *h = mem_add(s, r->id.b);
 
+	s->changed_ms = now;
 	if (!h || !mem_push(&s->all, r->id.b))
 		abort();
 	memcpy(h->bytes_print, r->bytes_print, sizeof h->bytes_print);
@@ -152,7 +153,7 @@ static bool leases_at_once(const struct mem_slot *s, const struct store_accept *
 static bool add_record(struct memory *m, struct mem_slot *s, const struct store_accept *r, const uint8_t *token,
 		       struct mem_bytes task, int64_t now)
 {
-	struct mem_handoff *h = add(s, r);
+	struct mem_handoff *h = add(s, r, now);
 
 	h->task = task;
 	h->r.task_size = (uint32_t)task.n;
@@ -192,7 +193,7 @@ static bool add_record(struct memory *m, struct mem_slot *s, const struct store_
 
 static void add_alias(struct mem_slot *s, const struct store_accept *r, const uint8_t *first, int64_t now)
 {
-	struct mem_handoff *h = add(s, r);
+	struct mem_handoff *h = add(s, r, now);
 
 	h->alias = true;
 	h->finished_ms = now;
@@ -275,6 +276,7 @@ static struct mem_answer *accept(struct memory *m, const struct store_accept *r,
 		first = mem_find_exact(s, r->id.b);
 	} else if (x->a.status == STORE_DUPLICATE) {
 		add_alias(s, r, first->id, now);
+		x->a.confirmed = mem_confirm(s, first, now);
 	} else if (x->a.status == STORE_QUOTA) {
 		x->a.retry_after_ms = 1000;
 	}
@@ -376,8 +378,16 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 
 	x->a.paused = s && paused(m, s);
 	for (uint32_t n = 0; s && !x->a.paused && n < r->max && (h = pop(s));) {
+		bool expired = h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now;
+
+		if (!expired && mem_doubtful(s, h)) {
+			mem_set_aside(s, h, now);
+			answer_item(m, x, s, h, false, false);
+			n++;
+			continue;
+		}
 		mem_waiting(s, h, -1);
-		if (h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now) {
+		if (expired) {
 			mem_move(s, h, STATE_EXPIRED, now);
 			answer_item(m, x, s, h, false, false);
 		} else {

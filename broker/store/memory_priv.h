@@ -1,11 +1,13 @@
 /* What do the files of the in-memory twin share? Slots and handoffs; memory.c is the vtable, memory_slot.c the data and its rules,
- * memory_report.c what workers say, memory_spoil.c what tests do behind its back. Tests reach in here to spoil what is stored. */
+ * memory_report.c what workers say, memory_hold.c what is held after a fail-over, memory_spoil.c what tests do behind its back. */
 #ifndef BATON_STORE_MEMORY_PRIV_H
 #define BATON_STORE_MEMORY_PRIV_H
 
 #include <uthash.h>
 
 #include "store/record.h"
+
+#define MEM_SPANS 3 /* LIMIT_SPANS in baton2_hold.lua */
 
 struct mem_bytes {
 	uint8_t *p; /* sealed; owned */
@@ -27,6 +29,7 @@ struct mem_handoff {
 	bool has_idempotency, given_back;
 	bool let_go;                     /* dead-lettered, and kept no longer than what has finished */
 	uint8_t idempotency[16];
+	int64_t confirmed_ms;            /* since a fail-over, by its sender; 0 = not */
 	int64_t due_ms;                  /* start, or end of backing off; 0 = none */
 	struct mem_bytes task, outcome;
 	struct mem_event *events;
@@ -52,6 +55,12 @@ struct mem_ids {
 	size_t head, n, size; /* v[head..n) */
 };
 
+/* Held is what was accepted, or confirmed, between the two and was handed out by no later fence. */
+struct mem_span {
+	int64_t from_ms, to_ms;
+	uint64_t fence;
+};
+
 struct mem_slot {
 	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2], tenant[NAME_MAX_BYTES + 1], route[QUEUE_MAX_BYTES + 1]; /* route: the queue's name */
 	uint8_t tag[4];
@@ -62,7 +71,9 @@ struct mem_slot {
 	struct mem_ids all;      /* by position */
 	uint64_t all_base;       /* positions before all.v[0] */
 	uint64_t fence, waiting, waiting_bytes;
-	int64_t floor_ms, last_ms;
+	int64_t floor_ms, last_ms, changed_ms;
+	struct mem_span spans[MEM_SPANS];
+	size_t n_spans;
 	bool paused, closed;     /* nothing is leased; nothing new is accepted */
 	UT_hash_handle hh;
 };
@@ -115,14 +126,22 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limits *l,
 	      void (*changed)(void *arg, struct mem_handoff *h), void *arg);
 
+/* memory_hold.c */
+void mem_span_add(struct mem_slot *s, int64_t hold_ms, int64_t now);
+bool mem_doubtful(const struct mem_slot *s, const struct mem_handoff *h);
+void mem_set_aside(struct mem_slot *s, struct mem_handoff *h, int64_t now);
+/* Its sender has sent it again. true: it was held for that, and is queued. */
+bool mem_confirm(struct mem_slot *s, struct mem_handoff *h, int64_t now);
+
 /* memory_operate.c */
 void mem_view(struct mem_slot *s, struct store_route *out);
 /* The dead-lettered one that comes after this id, the last one first; NULL: the first, or no more. after_ms: when that one died, should it be gone. */
 struct mem_handoff *mem_next_dead(struct mem_slot *s, const uint8_t *after, int64_t after_ms);
 enum store_status mem_drop(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 
-/* For tests: the slot behaves as after another incarnation that lacks so many; a stored task is spoilt, or put in another's place. */
+/* For tests: the slot behaves as after another incarnation that lacks so many, or after a fail-over; a stored task is spoilt, or put in another's place. */
 void store_memory_reopen(struct store *s, struct store_slot at, uint64_t lost);
+void store_memory_fail_over(struct store *s, struct store_slot at);
 bool store_memory_spoil(struct store *s, struct store_slot at, const struct handoff_id *id);
 bool store_memory_swap(struct store *s, struct store_slot at, const struct handoff_id *a, const struct handoff_id *b);
 

@@ -168,7 +168,8 @@ void mem_waiting(struct mem_slot *s, const struct mem_handoff *h, int by)
 void mem_move(struct mem_slot *s, struct mem_handoff *h, enum handoff_state to, int64_t now)
 {
 	h->r.r.state = to;
-	h->r.r.updated_at_ms = now;
+	h->r.r.unconfirmed = false;
+	h->r.r.updated_at_ms = s->changed_ms = now;
 	h->r.r.cursor++;
 	if (state_is_terminal(to))
 		h->finished_ms = now;
@@ -185,6 +186,7 @@ void mem_lease(struct mem_slot *s, struct mem_handoff *h, uint64_t owner, uint32
 	if (!r->first_leased_at_ms)
 		r->first_leased_at_ms = now;
 	h->given_back = false;
+	h->confirmed_ms = 0;
 	h->due_ms = 0;
 	mem_move(s, h, STATE_LEASED, now);
 	if (r->cursor > 2)

@@ -8,8 +8,22 @@ void store_memory_reopen(struct store *st, struct store_slot at, uint64_t lost)
 
 	if (!s)
 		return;
+	if (lost)
+		mem_span_add(s, m->config.limits.hold_ms, mem_now(m, s));
 	s->floor_ms = mem_now(m, s);
+	s->last_ms = s->floor_ms + 1;
 	s->paused |= lost > m->config.limits.max_lost;
+}
+
+void store_memory_fail_over(struct store *st, struct store_slot at)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+
+	if (!s)
+		return;
+	mem_span_add(s, m->config.limits.hold_ms, mem_now(m, s));
+	store_memory_reopen(st, at, 0);
 }
 
 bool store_memory_spoil(struct store *st, struct store_slot at, const struct handoff_id *id)

@@ -44,6 +44,7 @@ bool record_decode(const uint8_t tag[4], const uint8_t *id, const uint8_t *p, st
 	r->updated_at_ms = (int64_t)be_get(p + 67, 6);
 	r->cursor = be_get(p + 73, 4);
 	r->stop_requested = p[77] & 1;
+	r->unconfirmed = r->state == STATE_HELD && p[77] & 8;
 	memcpy(out->outcome_token, p + 78, TOKEN_BYTES);
 	r->accepted_by = be_get(p + 29, TOKEN_BYTES);
 	r->by = be_get(p + 78, TOKEN_BYTES);

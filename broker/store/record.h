@@ -13,7 +13,7 @@ enum {
 	LEASED_BYTES = HANDOFF_ID_BYTES + RECORD_BYTES,
 	HEAD_BYTES = 1 + 6 + 6 + 6 + 6 + 4,
 	ROUTE_VIEW_BYTES = HEAD_BYTES + 6 * 6,
-	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 40,
+	OPEN_BYTES = HEAD_BYTES + 1 + 6 + 6 + 8 + 6 + 6 + 40,
 	EVENT_HEAD_BYTES = 4 + 6 + 1 + 1 + 8 + 8,
 	/* requests */
 	ACCEPT_BYTES = 111,

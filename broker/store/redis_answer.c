@@ -140,26 +140,26 @@ static void note_waiting(struct redis *s, struct slot *slot, const struct record
 static void on_opened(struct redis *s, struct batch *b, struct slice text)
 {
 	struct slot *slot = b->slot;
+	struct store_incarnation found;
+	const uint8_t *p = text.p + HEAD_BYTES;
 	struct record_head h;
-	uint64_t lost;
-	bool paused;
 
 	slot->opening = false;
 	slot_dirty(s, slot);
 	if (text.n != OPEN_BYTES || !record_head_decode(text, &h))
 		return; /* the next call finds it closed again */
-	lost = be_get(text.p + HEAD_BYTES + 1, 6);
+	found = (struct store_incarnation){.lost = be_get(p + 1, 6), .paused = p[0] & OPENED_PAUSED,
+		.held_from_ms = (int64_t)be_get(p + 21, 6), .held_to_ms = (int64_t)be_get(p + 27, 6)};
 	memcpy(s->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
 	s->replid[REPLID_BYTES] = '\0';
 	note_waiting(s, slot, &h);
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
-	paused = text.p[HEAD_BYTES] & OPENED_PAUSED;
-	if (!text.p[HEAD_BYTES] && !lost)
+	if (!p[0] && !found.lost)
 		return;
-	log_event(lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("slot", slot->name), F_INT("epoch", h.epoch),
-		F_INT("lost", lost));
+	log_event(found.lost ? LOG_ERROR : LOG_WARN, "store.incarnation", F_STR("slot", slot->name), F_INT("epoch", h.epoch),
+		F_INT("lost", found.lost));
 	if (s->config.on_incarnation)
-		s->config.on_incarnation(s->config.user, slot->tenant, slot->route, lost, paused);
+		s->config.on_incarnation(s->config.user, slot->tenant, slot->route, &found);
 }
 
 /* ---- entries ---- */
@@ -226,6 +226,7 @@ static void on_entries(struct redis *s, struct batch *b, struct slice text)
 		a.over = e.status == STORE_QUOTA && e.flags < CAPS ? (enum store_cap)e.flags : CAP_MEMORY;
 		a.record = e.record.r;
 		a.leased = leased_at_once(i, &e, h.now_ms);
+		a.confirmed = e.status == STORE_DUPLICATE && e.flags & 2;
 		a.retry_after_ms = e.status == STORE_QUOTA && kind_rows[i->kind].admits ? RETRY_MS : 0;
 		if (i->kind == KIND_PUBLISH) /* its only item: the copies follow */
 			a.copies = slice_of(p + ENTRY_BYTES, (size_t)(text.p + text.n - p) - ENTRY_BYTES);

@@ -12,9 +12,9 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_PUBLISH] = {"baton2_publish", "msiz012nfhld", ACCEPT_BYTES, 1, true, true, true},
 	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false, false},
 	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false, false},
-	[KIND_FINISH] = {"baton2_finish", "msz012fdx", FINISH_BYTES, BATCH_ITEMS, false, false, true},
+	[KIND_FINISH] = {"baton2_finish", "msz012fdxh", FINISH_BYTES, BATCH_ITEMS, false, false, true},
 	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, false, true},
-	[KIND_LEASE] = {"baton2_lease", "msl210f", LEASE_BYTES, 64, true, false, false},
+	[KIND_LEASE] = {"baton2_lease", "msl210fzh", LEASE_BYTES, 64, true, false, false},
 	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false, false},
 	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false, false},
 	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false, false},
@@ -228,6 +228,7 @@ static void arg_own(struct call *c)
 		arg_number(c, c->b->slot->seen->seq);
 		arg_number(c, s->config.limits.max_lost);
 		arg(c, slice_str(s->asker));
+		arg_number(c, (uint64_t)s->config.limits.hold_ms);
 		break;
 	default:
 		break;

@@ -78,6 +78,7 @@ struct store_record {
 	int64_t first_leased_at_ms;
 	uint64_t position;       /* in the route's list of all handoffs: grows */
 	bool stop_requested;     /* cancelled while leased: the worker is to be told */
+	bool unconfirmed;        /* HELD since a fail-over, until its sender submits it again under its idempotency key */
 	uint64_t by, accepted_by; /* the call (accept, report, cancel) that was the last, and the one that accepted it: store_redis_config.head and
 				   * a number; 0 = not known */
 };
@@ -178,6 +179,7 @@ struct store_answer {
 	enum store_cap over;       /* QUOTA of an accept or a replay */
 	bool paused;               /* lease: the route is paused, nothing was leased */
 	bool leased;               /* accept: it was leased to the owner that was named; the record has the fence */
+	bool confirmed;            /* accept: DUPLICATE whose first was held since a fail-over, and is queued by this */
 	struct store_record record;/* accept, event, finish, cancel, get: as it is now (for DUPLICATE: the first one's) */
 	const struct store_item *items; /* lease, get (one), list; borrowed for the callback */
 	size_t n_items;
@@ -275,6 +277,7 @@ struct store_slot_limits {
 	int64_t keep_finished_ms;  /* retention of finished records: at least window + skew */
 	int64_t keep_dead_ms;      /* of dead-lettered ones; 0 = until an operator drops them */
 	uint64_t max_lost;         /* more handoffs gone than this when the slot is opened anew: it is paused */
+	int64_t hold_ms;           /* keyed work accepted so long before a fail-over is held until its sender confirms it; 0 = none is */
 	uint32_t backoff_min_ms, backoff_max_ms; /* not 0: a lapse backs off, and takes the fence; else it queues at once, and a late finish counts */
 };
 
@@ -291,7 +294,8 @@ struct store_ops {
 	 * looked at). inboxes: the agents' names, with spaces between, at most BROADCAST_MAX; each agent's inbox takes a copy in the same step. The
 	 * answer is accept's, and on OK its `copies` say what became of each. */
 	void (*publish)(struct store *s, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op);
-	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. Nothing of an inbox while its route is. */
+	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. Nothing of an inbox while its route is.
+	 * Items of another state were not leased: EXPIRED were past their deadline, HELD are since a fail-over. */
 	void (*lease)(struct store *s, const struct store_lease *r, store_done *done, void *user, uint64_t op);
 	void (*extend)(struct store *s, const struct store_extend *r, store_done *done, void *user, uint64_t op);
 	void (*event)(struct store *s, const struct store_event_put *r, store_done *done, void *user, uint64_t op);
@@ -374,6 +378,12 @@ struct store_memory_config {
 };
 struct store *store_memory_new(const struct store_memory_config *c);
 
+struct store_incarnation {
+	uint64_t lost;
+	bool paused;
+	int64_t held_from_ms, held_to_ms;
+};
+
 struct loop;
 struct store_redis_config {
 	const char *url;           /* redis://host[:port][/db], rediss://..., unix:///path; no password in it */
@@ -398,8 +408,8 @@ struct store_redis_config {
 	void (*on_state)(void *user, bool ok, const char *why, const char *remedy);
 	/* Another incarnation was found and the slot was opened anew, or more is found missing. lost: sequence numbers that are gone.
 	 * paused: more than limits.max_lost, so the slot leases nothing until an operator resumes it: what came back may be an old backup,
-	 * which would deliver finished work again. */
-	void (*on_incarnation)(void *user, const char *tenant, const char *route, uint64_t lost, bool paused);
+	 * which would deliver finished work again. held_from_ms, held_to_ms: keyed work that was accepted between the two is held; 0: none is. */
+	void (*on_incarnation)(void *user, const char *tenant, const char *route, const struct store_incarnation *found);
 	/* What waits on a route, as Redis has just said. */
 	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
 	/* Bytes of all tasks and outcomes that a route keeps: waiting, leased, finished and not yet forgotten. After each tick. */

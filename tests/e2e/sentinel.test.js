@@ -46,11 +46,13 @@ test('sentinel: handoffs go to the primary that the sentinels name', async () =>
   assert.match(b.log(), /"store\.ready","url":"redis:\/\/127\.0\.0\.1:\d+,redis/)
 })
 
-test('sentinel: the primary killed in a burst of submits: another has all that was acknowledged, delivers it, and refuses old bytes / takes new ones', async () => {
+test('sentinel: the primary killed in a burst of submits: another has all that was acknowledged, holds it until its sender submits it again, and refuses old bytes / takes new ones', async () => {
   const primary = await until('a primary', () => group.primary())
   const bytes = bytesField(1, encode('baton.v1.TaskEnvelope', planner.envelope()))
   const early = await planner.raw('Submit', bytes)
-  const acknowledged = []
+  const key = { idempotency_key: 'acknowledged', payload: Buffer.from('"acknowledged"') }
+  const kept = (await planner.submit(key)).handoff_id
+  const acknowledged = [kept]
   let going = true
   const burst = Array.from({ length: 4 }, async () => {
     while (going) {
@@ -73,6 +75,11 @@ test('sentinel: the primary killed in a burst of submits: another has all that w
   assert.equal(Number(await next.call('HDEL', `${SLOT}s`, bytesOf(early.handoff_id))), 1) // as if the fail-over had lost it
   await denied(planner.raw('Submit', bytes), 'stale_envelope')
   await carried(planner, worker)
+  await planner.state(kept, 'HELD')
+  const again = await planner.submit(key)
+  assert.deepEqual([again.handoff_id, again.duplicate, again.state], [kept, true, 'HANDOFF_STATE_QUEUED'])
+  await carried(planner, worker)
+  await planner.state(kept, 'COMPLETED')
   await primary.start() // as a replica, the sentinels see to it
   await until('the old one to follow', async () => (await primary.info('role')) === 'slave' && (await primary.info('master_link_status')) === 'up', 30000)
 }, 90000)

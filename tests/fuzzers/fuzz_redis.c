@@ -226,7 +226,7 @@ static struct store *store_new(struct script *x)
 {
 	const struct store_redis_config c = {
 		.url = "unix:///run/redis.sock", .timeout_ms = 1 << 30, .fsync_always = true, .keys = x->keys,
-		.limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .clock_skew_ms = 30000},
+		.limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .clock_skew_ms = 30000, .hold_ms = 30000},
 		.node = "n1", .run = "n1", .wake = on_wake, .on_state = on_state, .user = x,
 	};
 	struct store *s = store_redis_new(&loop, &c, true, NULL);

@@ -256,7 +256,7 @@ static void peer_gone(void *arg, const struct call_peer *p)
 }
 
 static const struct store_slot_limits slot_limits = {
-	.max_waiting = 100, .max_waiting_bytes = 1 << 20, .clock_skew_ms = 30000, .keep_finished_ms = 60000,
+	.max_waiting = 100, .max_waiting_bytes = 1 << 20, .clock_skew_ms = 30000, .keep_finished_ms = 60000, .hold_ms = 60000,
 };
 
 static void start_worker(struct script *x, unsigned i)
@@ -523,6 +523,11 @@ static void step_reopen(struct script *x, struct reader *r)
 	store_memory_reopen(x->truth, (struct store_slot){KIT_TENANT, KIT_ROUTE}, 0);
 }
 
+static void step_fail_over(struct script *x, struct reader *r)
+{
+	store_memory_fail_over(x->truth, (struct store_slot){KIT_TENANT, KIT_ROUTE});
+}
+
 /* a: the audit cannot be written any more, or can again. */
 static void step_audit(struct script *x, struct reader *r)
 {
@@ -541,7 +546,7 @@ static void step_lie(struct script *x, struct reader *r)
 static void (*const steps[256])(struct script *x, struct reader *r) = {
 	['o'] = step_open, ['m'] = step_message, ['h'] = step_half_close, ['x'] = step_cancel, ['L'] = step_too_large, ['b'] = step_block,
 	['w'] = step_writable, ['T'] = step_later, ['t'] = step_tick, ['f'] = step_settle, ['r'] = step_reload, ['d'] = step_drain,
-	['s'] = step_spoil, ['i'] = step_reopen, ['k'] = step_keys, ['y'] = step_lie, ['a'] = step_audit,
+	['s'] = step_spoil, ['i'] = step_reopen, ['k'] = step_keys, ['y'] = step_lie, ['a'] = step_audit, ['v'] = step_fail_over,
 };
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

@@ -173,10 +173,17 @@ static void lie_leased(struct told *t, uint8_t how)
 	t->a.record.fence += how;
 }
 
+/* As if it were held after a fail-over, or had been until this. */
+static void lie_confirmed(struct told *t, uint8_t how)
+{
+	first_record(t)->unconfirmed = how & 1;
+	t->a.confirmed = how & 2;
+}
+
 /* In this order for good: the corpus counts them. */
 static void (*const lies[])(struct told *t, uint8_t how) = {
 	lie_status, lie_next, lie_more, lie_cursor, lie_state, lie_fence, lie_owner, lie_position, lie_time, lie_attempt, lie_id, lie_drop,
-	lie_twice, lie_order, lie_event, lie_unsealable, lie_leased,
+	lie_twice, lie_order, lie_event, lie_unsealable, lie_leased, lie_confirmed,
 };
 
 static void tell_all(struct liar *l, struct told *t)

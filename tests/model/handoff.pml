@@ -47,10 +47,16 @@
 #else
 #define ONE_KEY 0
 #endif
+#ifdef FAILOVER
+#define FAILS_OVER 1
+#else
+#define FAILS_OVER 0
+#endif
 /* Others, on when they are there: TORN (the end of the log may be lost although it was acknowledged), OUTCOMES (all kinds of a last report, not
  * only completed), BACK (retry and release), DELAY (with a delay), RENEW (extend), EVENTS, CANCEL, QUARANTINE, STRAGGLERS (a report
  * arrives twice, its first copy when it likes), PURGE, ONE_AGENT (both workers are one agent), SAME_KEY (two envelopes with one idempotency
- * key: a sender that was told to stamp anew), TRACE. */
+ * key: a sender that was told to stamp anew), FAILOVER (with TORN: what comes back is a replica that was promoted, and each handoff has an idempotency
+ * key), TRACE. */
 
 /* ---- states and causes: the numbers of broker/base/words.h and the order of broker/messaging/life.h ---- */
 #define NOTHING 0
@@ -83,6 +89,8 @@
 #define EXPIRE 11
 #define QUARANTINES 12
 #define DEAD_LETTER 13
+#define HOLD 14
+#define CONFIRM 15
 
 #ifdef TRACE             /* a run at random, written down for tests/model/replay */
 #define traced(...) printf(__VA_ARGS__)
@@ -98,7 +106,7 @@ c_decl {
 		static const char *const states[16] = {"UNSPECIFIED", "HELD", "SCHEDULED", "QUEUED", "LEASED", "WORKING", "INPUT_REQUIRED", "QUARANTINED",
 			"?", "?", "COMPLETED", "FAILED", "REJECTED", "CANCELLED", "EXPIRED", "DEAD_LETTERED"};
 		static const char *const causes[16] = {"ACCEPT", "PROMOTE", "LEASE", "START", "COMPLETE", "FAIL", "RETRY", "REJECT", "RELEASE", "LAPSE",
-			"CANCEL", "EXPIRE", "QUARANTINE", "DEAD_LETTER", "?", "?"};
+			"CANCEL", "EXPIRE", "QUARANTINE", "DEAD_LETTER", "HOLD", "CONFIRM"};
 		for (int f = 0; f < 16; f++)
 			for (int c = 0; c < 16; c++)
 				for (int t = 0; t < 16; t++)
@@ -147,6 +155,8 @@ typedef Record {
 	byte submission;     /* token of the submission */
 	byte report;         /* token of the last report; of the submission when that leased it at once */
 	bit back;            /* mark 2: given back */
+	bit asked, sure;     /* marks 8, held since a fail-over, and 16, confirmed since */
+	bit doubt;           /* what its times, its fence and the slot's spans say: it was there at a fail-over, and neither confirmed nor leased since */
 	/* where its id stands: q0 q1 q2 (how often), z (and when), h, x, d, f, and in l: a hint for each of its fences (0: free) */
 	byte in_q;
 	bit in_z, in_h, in_x, in_d, in_f;
@@ -179,6 +189,7 @@ bit told_ok[HANDOFFS];       /* one submission was, as the first */
 byte told[HANDOFFS];         /* the end that somebody was told of */
 byte accepted_by[HANDOFFS];  /* the token by which its nonce was accepted, in whatever past */
 bit purged[HANDOFFS];
+bit done[HANDOFFS];          /* its worker was told that its end is stored, and its sender has not asked for more since */
 int issued_fences[ERAS], delivered_fences[ERAS]; /* by Redis, and to a worker: a bit each */
 byte losses = LOSSES, crashes = CRASHES;
 bool closed;                 /* nothing can happen any more */
@@ -206,6 +217,7 @@ inline use_fence(fences, number) /* once */
 #define copy_record(to, from) \
 	to.state = from.state; to.fence = from.fence; to.owner = from.owner; to.attempt = from.attempt; to.cursor = from.cursor; \
 	to.till = from.till; to.submission = from.submission; to.report = from.report; to.back = from.back; \
+	to.asked = from.asked; to.sure = from.sure; to.doubt = from.doubt; \
 	to.in_q = from.in_q; to.in_z = from.in_z; to.in_h = from.in_h; to.in_x = from.in_x; to.in_d = from.in_d; to.in_f = from.in_f; \
 	to.z_due = from.z_due; to.reportable = from.reportable; \
 	to.hint_fence[0] = from.hint_fence[0]; to.hint_fence[1] = from.hint_fence[1]; to.hint_fence[2] = from.hint_fence[2]; \
@@ -245,8 +257,8 @@ inline answered()
 
 /* What a Function was asked, what it said, and how it left each record. */
 #define show_record(h) \
-	traced("record %d %d %d %d %d %d %d %d %d %d %d %d", h, r[h].state, r[h].fence, r[h].owner, r[h].attempt, r[h].cursor, r[h].till, \
-		r[h].submission, r[h].report, r[h].back, r[h].in_q, r[h].in_z); \
+	traced("record %d %d %d %d %d %d %d %d %d %d %d %d %d %d", h, r[h].state, r[h].fence, r[h].owner, r[h].attempt, r[h].cursor, r[h].till, \
+		r[h].submission, r[h].report, r[h].back, r[h].asked, r[h].sure, r[h].in_q, r[h].in_z); \
 	traced(" %d %d %d %d %d %d %d %d %d %d %d\n", r[h].z_due, r[h].in_h, r[h].in_x, r[h].in_d, r[h].in_f, r[h].hint_fence[0], r[h].hint_due[0], \
 		r[h].hint_fence[1], r[h].hint_due[1], r[h].hint_fence[2], r[h].hint_due[2])
 inline write_down()
@@ -354,7 +366,10 @@ inline lease_to(h, o)
 	r[h].attempt++;
 	r[h].till = LEASE_STEPS;
 	r[h].back = 0;
+	r[h].sure = 0;
+	r[h].doubt = 0;
 	r[h].reportable = 1;
+	assert(!done[h]); /* what was done is not done again without its sender's word */
 	assert(deadline[h] > 0) /* none is handed out past its deadline */
 }
 
@@ -366,6 +381,13 @@ inline open(b)
 		m.inc = boot;
 #ifndef NO_FLOOR /* MUTATION NO_FLOOR: another incarnation leaves the floor where it is */
 		m.floor = (m.floor > now -> m.floor : now);
+#endif
+#if FAILS_OVER
+		i = 0;
+		do
+		:: i < HANDOFFS -> r[i].doubt = is_record(i); i++
+		:: else -> break
+		od;
 #endif
 		now = now + SKEW + 1;
 #ifndef FENCE_NOT_LIFTED /* MUTATION FENCE_NOT_LIFTED: another incarnation goes on with the fences that it finds */
@@ -414,6 +436,28 @@ inline queues_are_empty()
 	od
 }
 
+/* ---- baton2_hold.lua ---- */
+#ifdef HANDED_OUT_IN_DOUBT /* MUTATION HANDED_OUT_IN_DOUBT: nobody asks the sender after a fail-over */
+#define is_doubtful(h) false
+#else
+#define is_doubtful(h) (r[h].doubt)
+#endif
+
+/* Its sender has sent it again. What is leased keeps its lease. */
+inline confirm(h)
+{
+	if
+	:: r[h].state == HELD && r[h].asked ->
+		move(h, CONFIRM, QUEUED);
+		r[h].asked = 0; r[h].sure = 1; r[h].doubt = 0;
+		r[h].in_h = 0; r[h].in_z = 0; r[h].z_due = 0;
+		r[h].in_q++
+	:: r[h].state >= SCHEDULED && r[h].state <= INPUT && is_doubtful(h) -> r[h].sure = 1; r[h].doubt = 0
+	:: else
+	fi;
+	done[h] = 0
+}
+
 /* ---- baton2.lua: accept. o: whom to lease to at once, 0 = nobody ---- */
 inline accept(h, token, o, b)
 {
@@ -430,6 +474,9 @@ inline accept(h, token, o, b)
 			r[h].state = ALIAS;
 			r[h].submission = token;
 			r[h].in_f = 1;
+#if defined(FAILOVER) && defined(SAME_KEY)
+			confirm(first_of(h));
+#endif
 			written()
 		:: else ->
 			answer = OK;
@@ -438,6 +485,7 @@ inline accept(h, token, o, b)
 			queues_are_empty();
 			r[h].submission = token;
 			r[h].report = 0; r[h].fence = 0; r[h].owner = 0; r[h].attempt = 0; r[h].back = 0; r[h].cursor = 0;
+			r[h].asked = 0; r[h].sure = 0; r[h].doubt = 0;
 			if
 			:: o != 0 && all_dry && start[h] == QUEUED && deadline[h] > 0 ->
 				move(h, ACCEPT, LEASED);
@@ -495,6 +543,15 @@ inline lease(h, o, b)
 			ended(h);
 			m.waiting--
 #endif
+		:: r[h].state == QUEUED && deadline[h] != 0 && is_doubtful(h) ->
+			move(h, HOLD, HELD);
+			r[h].asked = 1;
+			r[h].sure = 0;
+			r[h].in_h = 1;
+			if
+			:: deadline[h] != NEVER -> r[h].in_z = 1; r[h].z_due = deadline[h]
+			:: else
+			fi
 		:: else ->
 #endif
 			move(h, LEASE, LEASED);
@@ -561,7 +618,9 @@ inline event(h, f, o, to, token)
 #ifdef LATE_REFUSED /* MUTATION LATE_REFUSED: a report after the lapse is refused although nobody else has the work */
 #define is_late(h, f, o) false
 #else
-#define is_late(h, f, o) (r[h].state == QUEUED && !r[h].back && r[h].fence == f && r[h].owner == o && f != 0)
+/* What is held since a fail-over ends by it, but is not given back. */
+#define ends(kind) ((kind) == COMPLETE || (kind) == FAIL || (kind) == REJECT || (kind) == EXPIRE)
+#define is_late(h, f, o) ((r[h].state == QUEUED || (r[h].asked && ends(kind))) && !r[h].back && r[h].fence == f && r[h].owner == o && f != 0)
 #endif
 
 /* finish; kind: COMPLETE, FAIL, REJECT, EXPIRE, QUARANTINES, RETRY, RELEASE */
@@ -574,13 +633,15 @@ inline finish(h, f, o, kind, delay, token)
 	:: r[h].state != NOTHING && !is_repeat(h, token) && !late && !holds(h, f, o) ->
 		answer = LOST;
 		/* What nobody else was handed still counts when it comes late. */
-		assert(!(r[h].reportable && r[h].fence == f))
+		assert(!(r[h].reportable && r[h].fence == f && r[h].state != HELD))
 	:: else ->
 		answer = OK;
 		assert(f == r[h].fence && r[h].reportable); /* no report by a stale lease, nor a second last one */
 #ifndef LATE_FINISH_KEEPS_COUNT /* MUTATION LATE_FINISH_KEEPS_COUNT: what waited since the lapse is still counted */
 		m.waiting = m.waiting - late;
 #endif
+		r[h].asked = 0;
+		r[h].in_h = 0; r[h].in_z = 0; r[h].z_due = 0;
 		to_state = (kind == COMPLETE -> COMPLETED : (kind == FAIL -> FAILED : (kind == REJECT -> REJECTED : (kind == EXPIRE -> EXPIRED : NOTHING))));
 		if
 #ifdef RELEASE_COSTS_NOTHING /* MUTATION RELEASE_COSTS_NOTHING: work may be given back for ever */
@@ -630,7 +691,8 @@ inline leave_waiting(h)
 	m.waiting--;
 #endif
 	r[h].in_z = 0;
-	r[h].in_h = 0
+	r[h].in_h = 0;
+	r[h].asked = 0; r[h].sure = 0
 }
 
 inline cancel(h, token)
@@ -729,6 +791,7 @@ inline delays(h)
 	if
 	:: is_waiting(r[h].state) && deadline[h] == 0 ->
 		r[h].in_h = 0;
+		r[h].asked = 0;
 		m.waiting--;
 		move(h, EXPIRE, EXPIRED);
 		ended(h)
@@ -814,6 +877,7 @@ inline purge(h)
 	r[h].state = NOTHING;
 	r[h].in_f = 0; r[h].in_d = 0;
 	r[h].fence = 0; r[h].owner = 0; r[h].attempt = 0; r[h].cursor = 0; r[h].till = 0; r[h].submission = 0; r[h].report = 0; r[h].back = 0;
+	r[h].asked = 0; r[h].sure = 0; r[h].doubt = 0;
 	purged[h] = 1;
 	written()
 }
@@ -824,6 +888,13 @@ inline purge(h)
 #define submission_token(h, n) (240 + 4 * (h) + (n))
 #define report_token(f, n) (4 * (f) + (n))
 #define CANCEL_TOKEN 255
+#if FAILS_OVER && defined(TRACE) /* a run at random seldom comes there by itself: work is there at the fail-over, and is confirmed after it */
+#define worth_a_crash (is_waiting(log_r[0].state) || is_leased(log_r[0].state))
+#define worth_a_try(h) ((h) == 0 || crashes == 0)
+#else
+#define worth_a_crash true
+#define worth_a_try(h) true
+#endif
 #ifdef ONE_AGENT
 #define agent_of(w) 1
 #else
@@ -878,7 +949,7 @@ proctype Submission(byte h; byte n; byte b)
 	byte answer, to, at_once, asked;
 
 	if
-	:: atomic { issued[h] == 0 -> stamp(h) }
+	:: atomic { issued[h] == 0 && worth_a_try(h) -> stamp(h) }
 	:: issued[h] != 0
 	:: n > 0 -> goto over /* nobody repeats it */
 	fi;
@@ -1008,6 +1079,9 @@ reports:
 #ifndef TORN
 		told[h] = (end && !purged[h] -> end : told[h]);
 #endif
+#if FAILS_OVER
+		done[h] = done[h] || end == COMPLETED;
+#endif
 		forget() }
 	:: atomic { can_lose ->
 		lose();
@@ -1111,7 +1185,7 @@ end_redis:
 #ifdef TORN
 	:: d_step { unsynced -> fsync() }
 #endif
-	:: atomic { crashes > 0 ->
+	:: atomic { crashes > 0 && worth_a_crash ->
 		crashes--;
 		boot++;
 		if
@@ -1127,7 +1201,7 @@ end_redis:
 			check() }
 		:: d_step { unsynced -> fsync(); traced("crash %d\n", boot) } /* what was carried out is there although nobody heard so */
 		fi }
-	:: crashes > 0 -> crashes = 0
+	:: crashes > 0 && worth_a_crash -> crashes = 0
 	od
 }
 #endif
@@ -1178,7 +1252,7 @@ proctype End()
 
 init {
 	atomic {
-		traced("world %d %d %d\n", SKEW, ATTEMPTS, ONE_KEY);
+		traced("world %d %d %d %d\n", SKEW, ATTEMPTS, ONE_KEY || FAILS_OVER, FAILS_OVER);
 		m.inc = 1;
 		broker_inc[0] = 1; broker_inc[1] = 1;
 		unsynced = 1;

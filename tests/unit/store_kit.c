@@ -202,13 +202,15 @@ static void on_state(void *user, bool ok, const char *why, const char *remedy)
 	loop_stop(k->loop);
 }
 
-static void on_incarnation(void *user, const char *tenant, const char *route, uint64_t lost, bool paused)
+static void on_incarnation(void *user, const char *tenant, const char *route, const struct store_incarnation *found)
 {
 	struct kit *k = user;
 
 	k->incarnations++;
-	k->lost = lost;
-	k->paused = paused;
+	k->lost = found->lost;
+	k->paused = found->paused;
+	k->held_from_ms = found->held_from_ms;
+	k->held_to_ms = found->held_to_ms;
 }
 
 static void prepare(struct kit *k)
@@ -220,7 +222,8 @@ static void prepare(struct kit *k)
 		k->slot = (struct store_slot){"acme", "refunds"};
 	if (!k->limits.max_waiting)
 		k->limits = (struct store_slot_limits){
-			.max_waiting = 100000, .max_waiting_bytes = 1u << 30, .keep_finished_ms = 3600000, .max_lost = 100};
+			.max_waiting = 100000, .max_waiting_bytes = 1u << 30, .keep_finished_ms = 3600000, .max_lost = 100,
+			.hold_ms = 60000};
 	if (!k->dir[0])
 		kit_folder(k->dir);
 	if (k->keys)
@@ -355,7 +358,7 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	struct answer *out = user;
 
 	assert_false(out->done); /* exactly once */
-	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .paused = a->paused,
+	*out = (struct answer){.done = true, .status = a->status, .same_bytes = a->same_bytes, .leased = a->leased, .confirmed = a->confirmed, .paused = a->paused,
 				.over = a->over, .record = a->record, .next = a->next,
 				.more = a->more};
 	slice_copy_str(a->outcome, out->outcome, sizeof out->outcome);
@@ -662,6 +665,27 @@ void kit_lose(struct kit *k, uint64_t n)
 	server_say(k->server, words);
 	snprintf(words, sizeof words, "HSET %s inc another", key);
 	server_say(k->server, words);
+}
+
+/* In Redis: a replica for so short that nobody is refused. */
+void kit_fail_over(struct kit *k)
+{
+	static const char *const steps[] = {"MULTI", "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "EXEC"};
+	redisContext *c;
+
+	if (!k->redis) {
+		store_memory_fail_over(k->store, k->slot);
+		return;
+	}
+	c = dial(k->server);
+	assert_non_null(c);
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		redisReply *r = redisCommand(c, steps[i]);
+
+		assert_true(r && r->type != REDIS_REPLY_ERROR);
+		freeReplyObject(r);
+	}
+	redisFree(c);
 }
 
 void kit_resume(struct kit *k)

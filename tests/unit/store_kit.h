@@ -26,7 +26,7 @@ struct kit_event {
 struct answer {
 	bool done;
 	enum store_status status;
-	bool same_bytes, leased, paused;
+	bool same_bytes, leased, confirmed, paused;
 	enum store_cap over;
 	struct store_record record;
 	uint64_t next;
@@ -63,6 +63,7 @@ struct kit {
 	unsigned incarnations;
 	uint64_t lost;
 	bool paused;
+	int64_t held_from_ms, held_to_ms;
 	unsigned wakes;
 	char woken[160];
 	unsigned counter;              /* makes nonces */
@@ -129,6 +130,7 @@ void kit_spoil(struct kit *k, const struct handoff_id *id);
 void kit_swap(struct kit *k, const struct handoff_id *a, const struct handoff_id *b);
 void kit_reopen(struct kit *k); /* as after another incarnation */
 void kit_lose(struct kit *k, uint64_t n); /* and so many handoffs that were acknowledged are not in it */
+void kit_fail_over(struct kit *k); /* the server of k was a replica, and is the primary: all its slots are opened anew */
 void kit_resume(struct kit *k); /* a paused slot */
 
 /* The same, and it must succeed: the record. One lease, for KIT_AGENT. */

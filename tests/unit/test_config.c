@@ -159,6 +159,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->store_timeout_ms, 2000);
 	assert_int_equal(c->store_max_memory, 1 << 30);
 	assert_int_equal(c->store_max_lost, 100);
+	assert_int_equal(c->store_hold_ms, 30000);
 	assert_string_equal(c->assertion_key_file, "/var/lib/baton/assertion.key");
 	assert_memory_equal(c->assertion_issuer, "baton:", 6);
 	assert_string_equal(c->assertion_issuer + 6, c->node);
@@ -226,7 +227,7 @@ static void test_everything_set(void **state)
 		"     claims: {tenant: org, client: azp, scope: scp, user: email}}\n"
 		"  - {name: other, url: \"https://other.example\", tenants: [acme]}\n"
 		"store: {url: \"rediss://redis.example:6379\", user: baton, password_file: %D/password, ca: %D/ca.pem, cert: %D/server.pem,\n"
-		"  key: %D/server.key, keys_file: %D/seal, fsync: everysec, timeout: 250ms, keep_finished: 7d, max_memory: 256MiB, max_lost: 0}\n"
+		"  key: %D/server.key, keys_file: %D/seal, fsync: everysec, timeout: 250ms, keep_finished: 7d, max_memory: 256MiB, max_lost: 0, hold_after_failover: 0s}\n"
 		PROFILES "assertion: {key_file: %D/a.key, issuer: \"https://baton.example\"}\n"
 		"envelope: {window: 1m, clock_skew: 0s, max_payload: 16MiB}\n"
 		"limits: {connections: 1, connections_per_agent: 2, streams_per_connection: 3, handshakes_per_s: 4, waiting_per_route: 5, waiting_bytes: 2MiB,\n"
@@ -270,6 +271,7 @@ static void test_everything_set(void **state)
 	assert_int_equal(c->store_keep_finished_ms, INT64_C(7) * 86400000);
 	assert_int_equal(c->store_max_memory, 256 << 20);
 	assert_int_equal(c->store_max_lost, 0);
+	assert_int_equal(c->store_hold_ms, 0);
 	assert_non_null(strstr(c->store_keys_file, "/seal"));
 	assert_non_null(strstr(c->assertion_key_file, "/a.key"));
 	assert_string_equal(c->assertion_issuer, "https://baton.example");

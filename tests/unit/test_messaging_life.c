@@ -22,10 +22,12 @@ static const enum handoff_state all[] = {
 static const struct { enum handoff_state from; enum life_cause cause; const char *to; } drawing[] = {
 	{STATE_UNSPECIFIED, LIFE_ACCEPT, "held scheduled queued leased"},
 	{STATE_HELD, LIFE_CANCEL, "cancelled"}, {STATE_HELD, LIFE_EXPIRE, "expired"}, {STATE_HELD, LIFE_QUARANTINE, "quarantined"},
+	{STATE_HELD, LIFE_CONFIRM, "queued"}, {STATE_HELD, LIFE_COMPLETE, "completed"}, {STATE_HELD, LIFE_FAIL, "failed"},
+	{STATE_HELD, LIFE_REJECT, "rejected"},
 	{STATE_SCHEDULED, LIFE_PROMOTE, "queued"},
 	{STATE_SCHEDULED, LIFE_CANCEL, "cancelled"}, {STATE_SCHEDULED, LIFE_EXPIRE, "expired"},
 	{STATE_SCHEDULED, LIFE_QUARANTINE, "quarantined"},
-	{STATE_QUEUED, LIFE_LEASE, "leased"},
+	{STATE_QUEUED, LIFE_LEASE, "leased"}, {STATE_QUEUED, LIFE_HOLD, "held"},
 	{STATE_LEASED, LIFE_START, "working"},
 	{STATE_WORKING, LIFE_START, "input_required"},
 	{STATE_INPUT_REQUIRED, LIFE_START, "working"},
@@ -68,7 +70,7 @@ static void test_every_move(void **state)
 {
 	(void)state;
 	for (size_t f = 0; f < N_ALL; f++)
-		for (int cause = LIFE_ACCEPT; cause <= LIFE_DEAD_LETTER; cause++)
+		for (int cause = LIFE_ACCEPT; cause <= LIFE_CONFIRM; cause++)
 			for (size_t t = 0; t < N_ALL; t++)
 				if (life_move_allowed(all[f], (enum life_cause)cause, all[t]) != drawn(all[f],
 					(enum life_cause)cause, all[t]))
@@ -81,7 +83,7 @@ static void test_terminal_is_the_end(void **state)
 {
 	(void)state;
 	for (size_t f = 0; f < N_ALL; f++)
-		for (int cause = LIFE_ACCEPT; state_is_terminal(all[f]) && cause <= LIFE_DEAD_LETTER; cause++)
+		for (int cause = LIFE_ACCEPT; state_is_terminal(all[f]) && cause <= LIFE_CONFIRM; cause++)
 			for (size_t t = 0; t < N_ALL; t++)
 				assert_false(life_move_allowed(all[f], (enum life_cause)cause, all[t]));
 	assert_false(life_move_allowed((enum handoff_state)99, LIFE_CANCEL, STATE_CANCELLED));

@@ -581,13 +581,16 @@ static void counters(void **state)
 
 static struct {
 	struct kit *k;
-	unsigned accepted, ended;
+	unsigned accepted, ended, held, confirmed;
 	size_t n;
 	struct store_record leased[LEASED_MAX];
 } load;
 
 static void note_load(void *user, uint64_t op, const struct store_answer *a)
 {
+	load.confirmed += a->confirmed;
+	for (size_t i = 0; op == 1 && i < a->n_items; i++)
+		load.held += a->items[i].record.unconfirmed;
 	for (size_t i = 0; i < a->n_items; i++)
 		if (op == 1 && a->items[i].status == STORE_OK && a->items[i].record.state == STATE_LEASED && load.n < LEASED_MAX)
 			load.leased[load.n++] = a->items[i].record;
@@ -670,6 +673,8 @@ static void report_work(struct kit *k)
 static void work(struct kit *k)
 {
 	report_work(k);
+	if (!dice(40))
+		kit_fail_over(k);
 	put_work(k, 24);
 	take_work(k, 10); /* the queue grows */
 	k->waiting++;
@@ -697,9 +702,11 @@ static void under_load(void **state)
 		check_clear(&c);
 		checks++;
 	}
-	print_message("# %u checks, %u accepted, %u ended, %u suspects, %u found\n", checks, load.accepted, load.ended, suspects, found);
+	print_message("# %u checks, %u accepted, %u ended, %u held, %u confirmed, %u suspects, %u found\n", checks, load.accepted, load.ended, load.held,
+		      load.confirmed, suspects, found);
 	assert_int_equal(found, 0);
 	assert_true(load.ended > 1000);
+	assert_true(load.held > 0 && load.confirmed > 0);
 	assert_true(suspects > 0);
 	kit_turn(k);
 	sound(k);

@@ -170,7 +170,7 @@ static uint64_t asks(const char *epoch, const char *seq, const char *token, unsi
 {
 #define KEY(k) "{acme/repeat}:" k
 	const char *const argv[] = {"FCALL", "baton2_open", "8", KEY("m"), KEY("s"), KEY("n"), KEY("q0"), KEY("q1"), KEY("q2"), KEY("z"), KEY("h"),
-		epoch, seq, "3", token};
+		epoch, seq, "3", token, "0"};
 	char answer[128] = "";
 	long long n = server_command(kit_server(), answer, sizeof answer, sizeof argv / sizeof argv[0], argv, NULL);
 

@@ -124,7 +124,11 @@ export class Chaos {
     let left = this.ledger.acknowledged
     while (left.length && Date.now() < end) {
       const still = []
-      await this.each(left, async (row, i) => { const h = await this.get(row, i); if (h && !TERMINAL.includes(h.state) && h.state !== 'not_found') still.push(row) })
+      await this.each(left, async (row, i) => {
+        const h = await this.get(row, i)
+        if (h?.state === 'HANDOFF_STATE_HELD') await this.asker(i, row.sender).confirm(row)
+        if (h && !TERMINAL.includes(h.state) && h.state !== 'not_found') still.push(row)
+      })
       left = still
       if (left.length) await sleep(500)
     }

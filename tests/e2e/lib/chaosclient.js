@@ -60,7 +60,7 @@ export class Sender extends Client {
   async run () {
     while (!this.home.over) {
       try {
-        await this.r.among([[14, () => this.submit()], [2, () => this.run_()], [3, () => this.replay()], [1, () => this.cancel()], [1, () => this.watch()]])()
+        await this.r.among([[14, () => this.submit()], [2, () => this.run_()], [3, () => this.replay()], [1, () => this.cancel()], [1, () => this.watch()], [1, () => this.look()]])()
       } catch (e) {
         if (!e.metadata) throw e
         const { code, reason, message } = this.refusal(e)
@@ -162,6 +162,29 @@ export class Sender extends Client {
       if (unknown || reason === 'quota_exceeded' || (reason === 'stale_envelope' && Date.now() - one.envelope.issued_at_ms > OLD_MS) || tooLate(one.envelope)) return
       if (reason !== 'replayed_nonce') throw e
       if (handoff_id !== one.id) this.ledger.strange(`a replay of ${one.id} was answered with ${handoff_id}`)
+    }
+  }
+
+  // What is held since a fail-over is to be done all the same.
+  async look () {
+    if (!this.ids.length) return
+    const row = this.ledger.row(this.r.pick(this.ids))
+    const h = await this.insist((a) => a.get(row.id), this.home.patience)
+    if (h?.state === 'HANDOFF_STATE_HELD') await this.confirm(row)
+  }
+
+  // Once; whoever looks later sees whether it was of use.
+  async confirm (row) {
+    const envelope = { ...this.stamp(row.envelope), start_at_ms: 0 }
+    if (tooLate(envelope)) return
+    this.ledger.count('confirmed')
+    try {
+      const { handoff_id, duplicate } = await this.agent().raw('Submit', this.pack(envelope), { timeout: CALL_MS })
+      if (handoff_id !== row.id || !duplicate) this.ledger.strange(`${row.id} was submitted again under its key, and is ${handoff_id}`)
+    } catch (e) {
+      const { unknown, reason, code } = this.refusal(e)
+      if (!unknown && reason !== 'stale_envelope' && code !== 'RESOURCE_EXHAUSTED' && !tooLate(envelope)) throw e
+      this.elsewhere()
     }
   }
 

@@ -26,7 +26,7 @@ export class Ledger {
     this.register = new Register()
     this.anomalies = []
     this.replaysAccepted = 0
-    this.seen = { submits: 0, resent: 0, restamped: 0, replays: 0, cancels: 0, watches: 0, runs: 0, reports: 0, reported_again: 0, found_stored: 0, leases_resumed: 0, leases_lost: 0, drained: 0 }
+    this.seen = { submits: 0, resent: 0, restamped: 0, replays: 0, cancels: 0, watches: 0, runs: 0, reports: 0, reported_again: 0, found_stored: 0, leases_resumed: 0, leases_lost: 0, drained: 0, confirmed: 0 }
   }
 
   count (what, n = 1) { this.seen[what] += n }
@@ -43,7 +43,7 @@ export class Ledger {
     const before = this.keys.get(envelope.idempotency_key)
     if (before && before !== id) this.strange(`one idempotency key, two handoffs: ${before} and ${id}`)
     this.keys.set(envelope.idempotency_key, id)
-    Object.assign(row, { acknowledged: true, sender, deadline: envelope.deadline_ms, broadcast: envelope.idempotency_key in this.news || undefined })
+    Object.assign(row, { acknowledged: true, sender, envelope, deadline: envelope.deadline_ms, broadcast: envelope.idempotency_key in this.news || undefined })
     return row
   }
 
