@@ -106,7 +106,7 @@ static void on_error(struct redis *s, struct batch *b, const char *error, bool b
 	else
 		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
 	if (needs_new_check(error))
-		redis_conn_fail(s->conn, false, error, "Baton connects again and checks the server anew");
+		redis_conn_fail(b->primary->conn, false, error, "Baton connects again and checks the server anew");
 }
 
 /* ---- the slot must be opened ---- */
@@ -149,8 +149,8 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 	if (text.n != OPEN_BYTES || !record_head_decode(text, &h))
 		return; /* the next call finds it closed again */
 	lost = be_get(text.p + HEAD_BYTES + 1, 6);
-	memcpy(s->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
-	s->replid[REPLID_BYTES] = '\0';
+	memcpy(b->primary->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
+	b->primary->replid[REPLID_BYTES] = '\0';
 	note_waiting(s, slot, &h);
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
 	paused = text.p[HEAD_BYTES] & OPENED_PAUSED;
@@ -463,17 +463,17 @@ static void on_exec(struct redis *s, struct batch *b, const redisReply *r)
 		on_error(s, b, b->error[0] ? b->error : r->type == REDIS_REPLY_ERROR ? r->str : "ERR no answer to EXEC", false);
 }
 
-static void on_memory(struct redis *s, const redisReply *r)
+static void on_memory(struct redis *s, struct primary *p, const redisReply *r)
 {
 	char text[32];
 	unsigned long long used = 0, max = 0;
 
-	s->polling = false;
+	p->polling = false;
 	if (slice_copy_str(info_field(resp_bytes(r), "used_memory"), text, sizeof text))
 		used = strtoull(text, NULL, 10);
 	if (slice_copy_str(info_field(resp_bytes(r), "maxmemory"), text, sizeof text))
 		max = strtoull(text, NULL, 10);
-	s->memory_full = max > 0 && used > max / 5 * 4;
+	p->memory_full = max > 0 && used > max / 5 * 4;
 	if (s->config.on_memory)
 		s->config.on_memory(s->config.user, used, max);
 }
@@ -485,7 +485,7 @@ static void complete(struct redis *s, struct batch *b, const redisReply *r)
 		fetch_on_reply(s, b, r);
 		break;
 	case KIND_MEMORY:
-		on_memory(s, r);
+		on_memory(s, b->primary, r);
 		break;
 	case KIND_UNLINK:
 		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
@@ -506,15 +506,16 @@ static void on_waited(struct redis *s, struct batch *b, const redisReply *r)
 		log_event(LOG_WARN, "store.lacking", F_STR("function", kind_rows[b->kind].function), F_INT("demanded", b->replicas),
 			F_INT("replicas", r->type == REDIS_REPLY_INTEGER ? r->integer : 0), F_STR("error", r->type == REDIS_REPLY_ERROR ? r->str : ""));
 	if (r->type != REDIS_REPLY_INTEGER)
-		redis_conn_fail(s->conn, false, r->type == REDIS_REPLY_ERROR ? r->str : "no answer to WAIT", "Baton connects again and checks the server anew");
+		redis_conn_fail(b->primary->conn, false, r->type == REDIS_REPLY_ERROR ? r->str : "no answer to WAIT", "Baton connects again and checks the server anew");
 }
 
-bool redis_on_reply(struct redis *s, redisReply *r)
+bool redis_on_reply(struct primary *p, redisReply *r)
 {
-	struct batch *b = s->sent_first;
+	struct redis *s = p->s;
+	struct batch *b = p->sent_first;
 
 	if (!b) {
-		redis_conn_fail(s->conn, false, "an answer that nobody asked for", "see what listens at store.url");
+		redis_conn_fail(p->conn, false, "an answer that nobody asked for", "see what listens at store.url");
 		return false;
 	}
 	if (++b->seen < b->replies) {
@@ -528,14 +529,16 @@ bool redis_on_reply(struct redis *s, redisReply *r)
 			snprintf(b->error, sizeof b->error, "%s", r->str);
 		return false;
 	}
-	s->sent_first = b->next;
-	if (!s->sent_first)
-		s->sent_last = &s->sent_first;
+	p->sent_first = b->next;
+	if (!p->sent_first)
+		p->sent_last = &p->sent_first;
 	s->now_ms = clock_mono_ms();
 	if (b->kind < KIND_QUEUED)
 		b->slot->under_way[b->kind]--;
-	if (b->slot)
+	if (b->slot) {
+		b->slot->sent--;
 		slot_dirty(s, b->slot);
+	}
 	if (b->waits)
 		on_waited(s, b, r);
 	complete(s, b, b->waits ? b->answer : r);

@@ -176,10 +176,16 @@ static void on_joined(struct conn *c, const redisReply *r)
 {
 	struct fault f;
 
-	if (!check_no_error(r, &f) || !check_joined(r, &f)) {
+	if (!check_no_error(r, &f)) {
 		unfit(c, &f);
 		return;
 	}
+	if (!check_joined(r, &f)) {
+		c->ev.on_joined(c->user, false);
+		unfit(c, &f);
+		return;
+	}
+	c->ev.on_joined(c->user, true);
 	if (r->integer == JOINED_NAME_TWICE)
 		log_event(LOG_WARN, "store.node_name_twice", F_STR("node", c->config->node),
 			  F_STR("remedy", "another node on this Redis has the same name: give each its own `node`"));
@@ -468,8 +474,8 @@ static void on_timer(void *arg)
 		broken(c, "Redis did not answer in time while connecting");
 }
 
-struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *config, enum conn_mode mode, const char *channel,
-		      const struct conn_events *ev, void *user, struct problem *why)
+struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *config, enum conn_mode mode, const struct redis_url *at,
+		      const char *channel, const struct conn_events *ev, void *user, struct problem *why)
 {
 	struct conn *c = calloc(1, sizeof *c);
 
@@ -481,7 +487,9 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *con
 		problem_set(why, "out of memory");
 		goto out;
 	}
-	if (*config->sentinels) {
+	if (at) {
+		c->url = *at;
+	} else if (*config->sentinels) {
 		c->sentinel = sentinel_new(l, config, &sentinel_events, c, why);
 		if (!c->sentinel)
 			goto out;
@@ -513,9 +521,9 @@ bool redis_conn_ready(const struct conn *c)
 	return c && c->state == CONN_READY && !c->failed;
 }
 
-const char *redis_conn_host(const struct conn *c)
+const struct redis_url *redis_conn_at(const struct conn *c)
 {
-	return c->url.host;
+	return &c->url;
 }
 
 struct buf *redis_conn_out(struct conn *c)

@@ -1,6 +1,6 @@
 /* What do the files of the Redis backend share? Items (one question of a caller), queues of them per slot and kind, and batches (one
  * Function call with its answers). redis.c takes items in, redis_send.c makes batches of them, redis_answer.c reads the answers,
- * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots.
+ * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots, redis_primary.c the servers.
  *
  * An item's life:   queued in its slot ──> in a batch, sent ──> answered, or in a fetch until its blobs are open ──> answered
  *                      ↑                        │
@@ -69,7 +69,7 @@ struct items {
 	size_t n;
 };
 
-enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, SLOT_KEYS };
+enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, KEY_GUARD, SLOT_KEYS };
 #define SLOT_KEY_LETTERS "msiz012nlfdxh"
 #define SLOT_NAME_MAX (NAME_MAX_BYTES + 1 + QUEUE_MAX_BYTES) /* "tenant/queue" */
 #define SLOT_PREFIX_MAX (SLOT_NAME_MAX + 6) /* "{tenant/route}:", "{tenant/route}:@agent:" */
@@ -89,6 +89,8 @@ struct slot {
 	uint64_t waiting;
 	uint32_t replicas;        /* that must have what is told of it */
 	struct remembered *seen;
+	struct primary *primary;  /* who has it, as last known; NULL: nobody known (Cluster) */
+	unsigned sent;            /* batches of it that wait for replies there */
 	UT_hash_handle hh;
 };
 
@@ -99,6 +101,8 @@ struct batch {
 	struct batch *next;
 	enum kind kind;
 	struct slot *slot;
+	struct primary *primary;  /* to whom it goes, or went */
+	bool sent;
 	struct items items;
 	unsigned replies, seen;   /* expected, come */
 	bool exec;                /* wrapped in MULTI, MSET */
@@ -112,13 +116,27 @@ struct batch {
 	struct fetch *fetch;
 };
 
+/* A server that has slots: the only one, or one of a Cluster's primaries. */
+struct primary {
+	struct primary *prev, *next;
+	struct redis *s;
+	struct conn *conn;
+	struct batch *sent_first, **sent_last;
+	uint64_t used, max;       /* memory, as it said last */
+	bool polling, memory_full;
+	bool was_ready;           /* before the last on_down */
+	bool unreachable;         /* an attempt to come back failed: answer at once */
+	char replid[REPLID_BYTES + 1];
+};
+
 struct redis {
 	struct store base;        /* first */
 	struct loop *loop;
 	struct store_redis_config config;
 	char *strings[13];        /* copies of the configuration's */
 	char *channel;
-	struct conn *conn, *listener;
+	struct primary *primaries;
+	struct conn *listener;
 	int64_t listener_asked_ms; /* when the PING went out that it has not answered; 0 = none */
 	struct seal *seal;
 	struct remember *remember;
@@ -127,18 +145,14 @@ struct redis {
 	struct items failed;      /* to be answered at the tail */
 	struct item *free_items;
 	size_t n_free;
-	struct batch *sent_first, **sent_last;
 	size_t pending, pending_bytes;
 	struct loop_tail tail;
 	struct loop_timer *timer;
 	int64_t now_ms;           /* monotonic, of this tick */
 	int64_t polled_ms;
-	bool polling, memory_full;
-	bool was_ready;           /* before the last on_down */
-	bool unreachable;         /* an attempt to come back failed: answer at once */
+	bool joined;              /* this node's sealing keys are those of what is kept here */
 	bool freeing;
 	int64_t timer_ms;
-	char replid[REPLID_BYTES + 1];
 	char caps[WAITING_CAPS][24], skew[24]; /* as accept takes them */
 	uint8_t token_head[4];
 	char asker[9];            /* the same as text: who opens a slot */
@@ -173,6 +187,15 @@ void item_requeue(struct redis *s, struct item *i);
 bool item_rename(struct redis *s, struct item *i, const uint8_t *id);
 void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES]);
 
+/* redis_primary.c */
+/* at: of a Cluster's; NULL = where the configuration says. NULL with why. */
+struct primary *primary_new(struct redis *s, const struct redis_url *at, struct problem *why);
+void primary_free(struct primary *p); /* abandons what is under way */
+bool primary_ready(const struct primary *p); /* NULL is not */
+void primary_check_time(struct primary *p);
+void primary_poll_memory(struct primary *p);
+void redis_wake_all_slots(struct redis *s);
+
 /* redis_doubt.c */
 /* An item that was answered UNAVAILABLE: if it was sent, it may have been carried out. */
 void doubts_add(struct redis *s, const struct item *i);
@@ -190,7 +213,7 @@ void batch_abandon(struct redis *s, struct batch *b);
 void redis_open_slot(struct redis *s, struct slot *slot);
 
 /* redis_answer.c */
-bool redis_on_reply(struct redis *s, redisReply *r); /* true: r was taken */
+bool redis_on_reply(struct primary *p, redisReply *r); /* true: r was taken */
 void redis_counted(struct redis *s, const struct batch *b, const char *result);
 
 /* redis_fetch.c */

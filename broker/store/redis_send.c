@@ -48,6 +48,7 @@ struct batch *batch_new(enum kind k, struct slot *slot)
 		return NULL;
 	b->kind = k;
 	b->slot = slot;
+	b->primary = slot ? slot->primary : NULL;
 	items_init(&b->items);
 	return b;
 }
@@ -144,7 +145,7 @@ static void arg_own(struct call *c)
 	switch (c->b->kind) {
 	case KIND_ACCEPT:
 	case KIND_PUBLISH:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		arg(c, slice_str(s->config.run));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
@@ -156,7 +157,7 @@ static void arg_own(struct call *c)
 		}
 		break;
 	case KIND_LEASE:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		arg(c, slice_str(s->config.run));
 		arg_number(c, LEASE_BUDGET);
 		arg(c, requests);
@@ -194,7 +195,7 @@ static void arg_own(struct call *c)
 		arg_number(c, be_get(requests.p + 8, 8));
 		arg_number(c, be_get(requests.p + 16, 4));
 		arg_number(c, be_get(requests.p + 20, 4));
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		break;
 	case KIND_ROUTE:
 		if (requests.p[0])
@@ -209,7 +210,7 @@ static void arg_own(struct call *c)
 		arg_number(c, first->blobs ? LEASE_BUDGET : UINT32_MAX);
 		break;
 	case KIND_REPLAY:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
 		arg(c, requests);
@@ -220,7 +221,7 @@ static void arg_own(struct call *c)
 			arg_number(c, be_get(requests.p + at, 8));
 		break;
 	case KIND_MEND:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		arg(c, requests);
 		break;
 	case KIND_OPEN:
@@ -334,7 +335,8 @@ static bool write_batch(struct redis *s, struct batch *b, struct buf *out)
 
 bool batch_send(struct redis *s, struct batch *b)
 {
-	struct buf *out = redis_conn_out(s->conn);
+	struct primary *p = b->primary;
+	struct buf *out = primary_ready(p) ? redis_conn_out(p->conn) : NULL;
 
 	if (!out)
 		return false;
@@ -347,12 +349,15 @@ bool batch_send(struct redis *s, struct batch *b)
 	b->lacking = false;
 	b->sent_ms = s->now_ms = clock_mono_ms();
 	if (!write_batch(s, b, out)) {
-		redis_conn_fail(s->conn, false, "out of memory", "see the limits of this process");
+		redis_conn_fail(p->conn, false, "out of memory", "see the limits of this process");
 		return false;
 	}
 	b->next = NULL;
-	*s->sent_last = b;
-	s->sent_last = &b->next;
+	*p->sent_last = b;
+	p->sent_last = &b->next;
+	b->sent = true;
+	if (b->slot)
+		b->slot->sent++;
 	return true;
 }
 
@@ -429,17 +434,19 @@ static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store
 void redis_flush(struct redis *s)
 {
 	struct slot *slot = s->dirty_first, *next;
-	bool ready = redis_conn_ready(s->conn);
 
 	s->dirty_first = NULL;
 	s->dirty_last = &s->dirty_first;
 	for (; slot; slot = next) {
+		struct primary *p = slot->primary;
+		bool ready = primary_ready(p);
+
 		next = slot->next_dirty;
 		slot->dirty = false;
 		for (int k = 0; k < KIND_QUEUED; k++) {
-			if (s->memory_full && kind_rows[k].admits)
+			if (p->memory_full && kind_rows[k].admits)
 				fail_now(s, slot, (enum kind)k, STORE_QUOTA, 1000);
-			if (!ready && s->unreachable)
+			if (!ready && p->unreachable)
 				fail_now(s, slot, (enum kind)k, STORE_UNAVAILABLE, 1000);
 			else if (ready && !flush_kind(s, slot, (enum kind)k))
 				ready = false; /* the others stay queued; a reply or the timer looks again */
@@ -469,10 +476,12 @@ void batch_abandon(struct redis *s, struct batch *b)
 
 	if (b->kind < KIND_QUEUED)
 		b->slot->under_way[b->kind]--;
+	if (b->sent && b->slot)
+		b->slot->sent--;
 	if (b->kind == KIND_OPEN)
 		b->slot->opening = false;
 	if (b->kind == KIND_MEMORY)
-		s->polling = false;
+		b->primary->polling = false;
 	if (b->fetch)
 		fetch_abandon(s, b);
 	items_init(&reversed);

@@ -41,7 +41,7 @@ struct item *items_take(struct items *q)
 	return i;
 }
 
-static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h"};
+static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h", "-"};
 
 /* What a slot's keys begin with. Everything of a route has one hash tag, its inboxes too. */
 static int put_prefix(struct store_slot at, char *out, size_t size)
@@ -83,6 +83,7 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 	slot->replicas = s->config.replicas;
 	for (int k = 0; k < KIND_QUEUED; k++)
 		items_init(&slot->queue[k]);
+	slot->primary = s->primaries;
 	HASH_ADD_STR(s->slots, name, slot);
 	if (TABLE_HAS(slot, hh))
 		return slot;

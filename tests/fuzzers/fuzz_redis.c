@@ -254,7 +254,7 @@ static const char subscribed[] = "*3\r\n$9\r\nsubscribe\r\n$13\r\nbaton:wake:n1\
 static struct stream *stream_of(const struct script *x, bool listener)
 {
 	for (size_t i = n_streams; i--;)
-		if (!streams[i].closed && streams[i].user == (listener ? (void *)x->redis->listener : (void *)x->redis->conn))
+		if (!streams[i].closed && streams[i].user == (listener ? (void *)x->redis->listener : (void *)x->redis->primaries->conn))
 			return &streams[i];
 	return NULL;
 }
