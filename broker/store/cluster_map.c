@@ -44,7 +44,7 @@ static const char *read_range(const redisReply *r, const struct redis_url *from,
 	if (!read_node(r->element[2], from, &u))
 		return "names a primary without an address that can be used: see cluster-announce-ip and cluster-preferred-endpoint-type";
 	i = find_primary(m, &u);
-	if (i == CLUSTER_PRIMARIES_MAX)
+	if (i == STORE_PRIMARIES_MAX)
 		return "names more than 64 primaries: Baton keeps a connection to each";
 	if (i == m->n)
 		m->primary[m->n++] = u;
@@ -59,8 +59,8 @@ static const char *read_range(const redisReply *r, const struct redis_url *from,
 /* Nodes list their ranges as they like. */
 static void sort_primaries(struct cluster_map *m)
 {
-	struct redis_url sorted[CLUSTER_PRIMARIES_MAX];
-	uint8_t place[CLUSTER_PRIMARIES_MAX];
+	struct redis_url sorted[STORE_PRIMARIES_MAX];
+	uint8_t place[STORE_PRIMARIES_MAX];
 	size_t n = 0;
 
 	memset(place, CLUSTER_NOBODY, sizeof place);

@@ -6,13 +6,13 @@
 #include "store/redis_codec.h"
 #include "store/redis_hash.h"
 #include "store/redis_url.h"
+#include "store/store.h"
 
-#define CLUSTER_PRIMARIES_MAX 64 /* each worker keeps a connection to each */
 #define CLUSTER_NOBODY 0xff
 
 struct cluster_map {
 	size_t n;
-	struct redis_url primary[CLUSTER_PRIMARIES_MAX]; /* in the order of their first slots */
+	struct redis_url primary[STORE_PRIMARIES_MAX]; /* in the order of their first slots */
 	uint8_t owner[CLUSTER_SLOTS];                    /* index, or CLUSTER_NOBODY */
 };
 

@@ -377,6 +377,10 @@ static void op_look(struct store *st, struct store_slot at, enum store_place pla
 
 	if (!i)
 		return;
+	if (s->cluster && place == PLACE_BLOBS && !(i->slot = cluster_look_at(s, &cursor))) {
+		item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
+		return;
+	}
 	request_look(place, cursor, since_ms, (limits ? limits : &s->config.limits)->keep_finished_ms, i->request);
 	item_queue(s, i);
 }
@@ -436,7 +440,9 @@ static void op_flush(struct store *st)
 
 static bool op_available(const struct store *st)
 {
-	return primary_ready(((const struct redis *)st)->primaries);
+	const struct redis *s = (const struct redis *)st;
+
+	return s->cluster ? cluster_whole(s) : primary_ready(s->primaries);
 }
 
 static uint64_t op_waiting(const struct store *st, struct store_slot at)
@@ -478,8 +484,12 @@ static void listener_on_ready(void *user, const char *replid)
 
 static void listener_on_down(void *user, bool fault, const char *why, const char *remedy)
 {
-	((struct redis *)user)->listener_asked_ms = 0;
+	struct redis *s = user;
+
+	s->listener_asked_ms = 0;
 	log_event(LOG_DEBUG, "store.deaf", F_STR("why", why)); /* each second somebody asks anyway */
+	if (s->cluster)
+		cluster_on_deaf(s);
 }
 
 static const struct conn_events listener_events = {NULL, listener_on_ready, listener_on_reply, listener_on_down};
@@ -516,6 +526,8 @@ static void on_timer(void *arg)
 		redis_conn_fail(s->listener, false, "Redis did not answer in time", "");
 	DL_FOREACH(s->primaries, p)
 		primary_check_time(p);
+	if (s->cluster)
+		cluster_check_time(s);
 	expire_queued(s);
 	redis_wake_all_slots(s);
 	if (s->now_ms - s->polled_ms >= POLL_MS) {
@@ -563,6 +575,7 @@ static void op_free(struct store *st)
 	s->freeing = true;
 	while (s->primaries)
 		primary_free(s->primaries);
+	cluster_free(s);
 	fail_queued(s);
 	answer_failed(s); /* what its callbacks ask for anew is answered once, then dropped */
 	answer_failed(s);
@@ -614,7 +627,7 @@ static bool copy_strings(struct redis *s)
 	const char **const fields[] = {
 		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
 		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.run, &s->config.state_dir,
-		&s->config.sentinels, &s->config.sentinel_master, &s->config.sentinel_user, &s->config.sentinel_password_file,
+		&s->config.cluster, &s->config.sentinels, &s->config.sentinel_master, &s->config.sentinel_user, &s->config.sentinel_password_file,
 	};
 
 	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {
@@ -653,10 +666,10 @@ static int begin(struct redis *s, bool listens, struct problem *why)
 	s->remember = remember_open(s->config.state_dir, why);
 	if (!s->remember)
 		return -1;
-	if (!primary_new(s, NULL, why))
+	if (*s->config.cluster ? cluster_begin(s, why) != 0 : !primary_new(s, NULL, why))
 		return -1;
 	if (listens)
-		s->listener = redis_conn_new(s->loop, &s->config, CONN_LISTEN, NULL, s->channel, &listener_events, s, why);
+		s->listener = redis_conn_new(s->loop, &s->config, CONN_LISTEN, s->cluster ? cluster_seed(s) : NULL, s->channel, &listener_events, s, why);
 	if (listens && !s->listener)
 		return -1;
 	loop_timer_set(s->timer, s->timer_ms);

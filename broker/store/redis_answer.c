@@ -94,6 +94,8 @@ static void on_error(struct redis *s, struct batch *b, const char *error, bool b
 {
 	bool oom = starts(error, "OOM"), admits = kind_rows[b->kind].admits;
 
+	if (s->cluster && cluster_took(s, b, error))
+		return;
 	redis_counted(s, b, "error");
 	log_event(LOG_WARN, "store.refused", F_STR("function", kind_rows[b->kind].function ? kind_rows[b->kind].function : ""),
 		F_STR("error", error));
@@ -132,6 +134,8 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 
 static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)
 {
+	if (slot->whole)
+		return;
 	slot->waiting = h->waiting;
 	if (s->config.on_waiting)
 		s->config.on_waiting(s->config.user, slot->tenant, slot->route, h->waiting, h->waiting_bytes);
@@ -444,6 +448,8 @@ static void on_function(struct redis *s, struct batch *b, const redisReply *r, b
 		on_error(s, b, r->str, blobs_written);
 		return;
 	}
+	if (s->cluster)
+		cluster_settled(s, b->slot);
 	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)
 		events_answer(s, b, r);
 	else if (b->kind == KIND_OPEN)

@@ -107,9 +107,16 @@ void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *re
 		down(c);
 }
 
+/* The table speaks of store.url, which is what says where most often. */
 static void broken(struct conn *c, const char *why)
 {
-	redis_conn_fail(c, false, why, redis_remedy(why));
+	static const char key[] = "store.url";
+	const char *remedy = redis_remedy(why), *at = *c->config->cluster ? strstr(remedy, key) : NULL;
+	char text[sizeof c->fault.remedy];
+
+	if (at)
+		snprintf(text, sizeof text, "%.*sstore.cluster%s", (int)(at - remedy), remedy, at + sizeof key - 1);
+	redis_conn_fail(c, false, why, at ? text : remedy);
 }
 
 static void unfit(struct conn *c, const struct fault *f)
@@ -176,6 +183,10 @@ static void on_joined(struct conn *c, const redisReply *r)
 {
 	struct fault f;
 
+	if (*c->config->cluster && resp_error_is(r, "MOVED ")) { /* another one keeps what is no route's */
+		ready(c);
+		return;
+	}
 	if (!check_no_error(r, &f)) {
 		unfit(c, &f);
 		return;
@@ -268,7 +279,7 @@ static void check(struct conn *c)
 
 static void on_checked(struct conn *c, const redisReply *r)
 {
-	const struct demand demand = {c->config->fsync_always, c->config->replicas};
+	const struct demand demand = {c->config->fsync_always, *c->config->cluster, c->config->replicas};
 	struct fault f;
 
 	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, &demand, &f)) {
@@ -524,6 +535,12 @@ bool redis_conn_ready(const struct conn *c)
 const struct redis_url *redis_conn_at(const struct conn *c)
 {
 	return &c->url;
+}
+
+void redis_conn_aim(struct conn *c, const struct redis_url *at)
+{
+	c->url = *at;
+	redis_conn_fail(c, false, "another server is to be spoken to", "");
 }
 
 struct buf *redis_conn_out(struct conn *c)

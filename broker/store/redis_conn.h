@@ -34,6 +34,8 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *c, 
 void redis_conn_free(struct conn *c); /* no callback follows */
 bool redis_conn_ready(const struct conn *c);
 const struct redis_url *redis_conn_at(const struct conn *c); /* where it was or will be opened */
+/* From now on it goes there; from where it is it comes back as after a failure. */
+void redis_conn_aim(struct conn *c, const struct redis_url *at);
 /* Where to append commands; NULL when not ready or full. */
 struct buf *redis_conn_out(struct conn *c);
 /* Gives this connection up: on_down follows at once (or, inside on_reply, after it), then a new attempt. */

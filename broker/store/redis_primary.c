@@ -10,14 +10,20 @@
 
 static void tell_state(struct primary *p, bool ok, const char *why, const char *remedy)
 {
+	const struct redis_url *at = redis_conn_at(p->conn);
+	const struct store_redis_config *config = &p->s->config;
 	struct redis *s = p->s;
 
 	if (ok)
-		log_event(LOG_INFO, "store.ready", F_STR("url", *s->config.sentinels ? s->config.sentinels : s->config.url),
-			F_STR("at", redis_conn_at(p->conn)->host));
+		log_event(LOG_INFO, "store.ready", F_STR("url", *config->cluster ? config->cluster : *config->sentinels ? config->sentinels : config->url),
+			F_STR("at", at->host), F_INT("port", at->port));
 	else
-		log_event(LOG_WARN, "store.down", F_STR("why", why), F_STR("remedy", remedy));
-	if (s->config.on_state)
+		log_event(LOG_WARN, "store.down", F_STR("at", at->host), F_INT("port", at->port), F_STR("why", why), F_STR("remedy", remedy));
+	snprintf(p->why, sizeof p->why, "%s", why);
+	snprintf(p->remedy, sizeof p->remedy, "%s", remedy);
+	if (s->cluster)
+		cluster_on_change(s, ok);
+	else if (s->config.on_state)
 		s->config.on_state(s->config.user, ok, why, remedy);
 }
 
@@ -85,6 +91,8 @@ static void on_down(void *user, bool fault, const char *why, const char *remedy)
 		p->unreachable = true;
 	p->was_ready = false;
 	abandon_all(p);
+	if (s->cluster)
+		cluster_look_soon(s);
 	tell_state(p, false, why, remedy);
 	redis_wake_all_slots(s);
 }

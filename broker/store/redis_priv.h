@@ -91,6 +91,10 @@ struct slot {
 	struct remembered *seen;
 	struct primary *primary;  /* who has it, as last known; NULL: nobody known (Cluster) */
 	unsigned sent;            /* batches of it that wait for replies there */
+	uint16_t hash;            /* Cluster: the hash slot */
+	bool whole;               /* Cluster: no route's, but stands for all that its primary keeps */
+	unsigned hops;            /* Cluster: redirections in a row */
+	int64_t moving_ms, held_ms; /* Cluster: moves since then; nothing is sent until then; 0 = not */
 	UT_hash_handle hh;
 };
 
@@ -103,12 +107,14 @@ struct batch {
 	struct slot *slot;
 	struct primary *primary;  /* to whom it goes, or went */
 	bool sent;
+	bool asking;              /* Cluster: to whom the slot moves */
+	unsigned hops;            /* Cluster: of a fetch: it was sent on so often */
 	struct items items;
 	unsigned replies, seen;   /* expected, come */
 	bool exec;                /* wrapped in MULTI, MSET */
 	bool inlined;             /* bodies as arguments, because memory is full */
 	int64_t sent_ms;
-	char error[128];          /* of an inner reply */
+	char error[320];          /* of an inner reply */
 	uint32_t replicas;        /* that WAIT waits for */
 	bool waits;               /* the last reply is WAIT's; the one before it is kept until then */
 	bool lacking;             /* too few replicas have it: the outcome is unknown */
@@ -127,15 +133,18 @@ struct primary {
 	bool was_ready;           /* before the last on_down */
 	bool unreachable;         /* an attempt to come back failed: answer at once */
 	char replid[REPLID_BYTES + 1];
+	char why[256], remedy[256]; /* of the last on_down */
 };
 
 struct redis {
 	struct store base;        /* first */
 	struct loop *loop;
 	struct store_redis_config config;
-	char *strings[13];        /* copies of the configuration's */
+	char *strings[14];        /* copies of the configuration's */
 	char *channel;
 	struct primary *primaries;
+	struct cluster *cluster;  /* NULL: there is one server, the first of these */
+	struct remembered nothing; /* of slots that are no route's */
 	struct conn *listener;
 	int64_t listener_asked_ms; /* when the PING went out that it has not answered; 0 = none */
 	struct seal *seal;
@@ -168,6 +177,8 @@ struct redis {
 struct slot *slot_get(struct redis *s, struct store_slot at); /* NULL: a bad name, or the cap */
 /* Whose key m that is, "{tenant/route}:m" or "{tenant/route}:@agent:m". false: nobody's. */
 bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1]);
+/* One that stands for all that p keeps, by a name that no route has. NULL: out of memory, or the cap. */
+struct slot *slot_whole(struct redis *s, const char *name, struct primary *p);
 void slot_dirty(struct redis *s, struct slot *slot);
 void slots_free_all(struct redis *s);
 /* "{tenant/route}:b:" id token; returns its length. */
@@ -195,6 +206,32 @@ bool primary_ready(const struct primary *p); /* NULL is not */
 void primary_check_time(struct primary *p);
 void primary_poll_memory(struct primary *p);
 void redis_wake_all_slots(struct redis *s);
+
+/* redis_cluster.c: only with s->cluster, but for cluster_free() */
+enum outlook {
+	OUTLOOK_SEND,
+	OUTLOOK_WAIT, /* within the items' time-out */
+	OUTLOOK_FAIL, /* nobody is there, and will not be soon */
+};
+int cluster_begin(struct redis *s, struct problem *why);
+void cluster_free(struct redis *s);
+const struct redis_url *cluster_seed(const struct redis *s);
+void cluster_check_time(struct redis *s);
+void cluster_look_soon(struct redis *s); /* asks for the map */
+void cluster_on_change(struct redis *s, bool came); /* a primary came, or went */
+void cluster_on_deaf(struct redis *s);   /* the listener lost its server */
+bool cluster_whole(const struct redis *s); /* all primaries are there */
+/* Finds the slot's primary anew. */
+enum outlook cluster_outlook(struct redis *s, struct slot *slot);
+/* Is the error of b's call that its slot is elsewhere, or moves? true: its items wait for another attempt. */
+bool cluster_took(struct redis *s, struct batch *b, const char *error);
+/* Does b->error say so? Then: where to read what b did not find; NULL: nowhere now. */
+bool cluster_elsewhere(const struct batch *b);
+struct primary *cluster_follow(struct redis *s, struct batch *b, bool *asking);
+void cluster_settled(struct redis *s, struct slot *slot); /* a call was carried out */
+/* A look at all blobs: the slot to name, and the cursor there. NULL: that primary is gone. */
+struct slot *cluster_look_at(struct redis *s, uint64_t *cursor);
+uint64_t cluster_look_next(const struct redis *s, const struct primary *p, uint64_t next);
 
 /* redis_doubt.c */
 /* An item that was answered UNAVAILABLE: if it was sent, it may have been carried out. */

@@ -78,18 +78,21 @@ static void arg_number(struct call *c, uint64_t v)
 
 static void call_begin(struct call *c, const struct kind_row *k)
 {
-	static const char *const count[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"};
-	bool of_route = c->b->kind == KIND_LEASE && *c->b->slot->of;
+	static const char *const count[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14"};
+	const struct slot *slot = c->b->slot;
+	bool guard = c->s->cluster, of_route = c->b->kind == KIND_LEASE && (*slot->of || guard);
 	size_t keys = strlen(k->keys);
 
 	c->n = 0;
 	arg(c, SLICE_LIT("FCALL"));
 	arg(c, slice_str(k->function));
-	arg(c, slice_str(count[keys + of_route]));
+	arg(c, slice_str(count[keys + of_route + guard]));
 	for (size_t i = 0; i < keys; i++)
-		arg(c, slice_str(c->b->slot->key[strchr(SLOT_KEY_LETTERS, k->keys[i]) - SLOT_KEY_LETTERS]));
+		arg(c, slice_str(slot->key[strchr(SLOT_KEY_LETTERS, k->keys[i]) - SLOT_KEY_LETTERS]));
 	if (of_route)
-		arg(c, slice_str(c->b->slot->of));
+		arg(c, slice_str(*slot->of ? slot->of : slot->key[KEY_M])); /* a place of its own, that the last one is not taken for it */
+	if (guard)
+		arg(c, slice_str(slot->key[KEY_GUARD]));
 }
 
 /* All requests one behind the other in scratch; stays valid until scratch changes. */
@@ -431,6 +434,13 @@ static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store
 		item_fail(s, i, i->tries ? STORE_UNAVAILABLE : status, retry_after_ms);
 }
 
+static enum outlook outlook(struct redis *s, struct slot *slot)
+{
+	if (s->cluster)
+		return cluster_outlook(s, slot);
+	return primary_ready(slot->primary) ? OUTLOOK_SEND : slot->primary->unreachable ? OUTLOOK_FAIL : OUTLOOK_WAIT;
+}
+
 void redis_flush(struct redis *s)
 {
 	struct slot *slot = s->dirty_first, *next;
@@ -438,18 +448,17 @@ void redis_flush(struct redis *s)
 	s->dirty_first = NULL;
 	s->dirty_last = &s->dirty_first;
 	for (; slot; slot = next) {
-		struct primary *p = slot->primary;
-		bool ready = primary_ready(p);
+		enum outlook o = outlook(s, slot);
 
 		next = slot->next_dirty;
 		slot->dirty = false;
 		for (int k = 0; k < KIND_QUEUED; k++) {
-			if (p->memory_full && kind_rows[k].admits)
+			if (slot->primary && slot->primary->memory_full && kind_rows[k].admits)
 				fail_now(s, slot, (enum kind)k, STORE_QUOTA, 1000);
-			if (!ready && p->unreachable)
+			if (o == OUTLOOK_FAIL)
 				fail_now(s, slot, (enum kind)k, STORE_UNAVAILABLE, 1000);
-			else if (ready && !flush_kind(s, slot, (enum kind)k))
-				ready = false; /* the others stay queued; a reply or the timer looks again */
+			else if (o == OUTLOOK_SEND && !flush_kind(s, slot, (enum kind)k))
+				o = OUTLOOK_WAIT; /* the others stay queued; a reply or the timer looks again */
 		}
 	}
 }

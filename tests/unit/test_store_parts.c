@@ -408,7 +408,8 @@ static void replid_is_exact(void **state)
 static void versions(void **state)
 {
 	char seven[] = "redis_version:7.0.15\r\n", twelve[] = "redis_version:12.1\r\n", six[] = "redis_version:6.2.7\r\n", none[] = "x:y\r\n";
-	const struct demand none_less = {true, 0};
+	const struct demand none_less = {.fsync_always = true}, in_cluster = {.fsync_always = true, .cluster = true};
+	char node[] = "redis_version:7.0.15\r\nredis_mode:cluster\r\n", alone[] = "redis_version:7.0.15\r\nredis_mode:standalone\r\n";
 	redisReply r = text_reply(seven);
 	struct fault f;
 
@@ -421,6 +422,14 @@ static void versions(void **state)
 	r = text_reply(none);
 	assert_false(redis_checks[0].ok(&r, &none_less, &f));
 	assert_false(redis_checks[0].ok(NULL, &none_less, &f));
+	r = text_reply(node);
+	assert_true(redis_checks[0].ok(&r, &in_cluster, &f));
+	assert_false(redis_checks[0].ok(&r, &none_less, &f));
+	assert_non_null(strstr(f.remedy, "store.cluster"));
+	r = text_reply(alone);
+	assert_true(redis_checks[0].ok(&r, &none_less, &f));
+	assert_false(redis_checks[0].ok(&r, &in_cluster, &f));
+	assert_non_null(strstr(f.remedy, "store.url"));
 }
 
 static void broken_connections(void **state)
@@ -564,12 +573,12 @@ static void hostile_maps(void **state)
 			fail_msg("taken: %s", bad[i]);
 	assert_non_null(strstr(map_of(bad[4], &from, m), "store.url"));
 	assert_non_null(strstr(map_of(bad[5], &from, m), "cluster|slots"));
-	for (int primaries = CLUSTER_PRIMARIES_MAX; primaries <= CLUSTER_PRIMARIES_MAX + 1; primaries++) {
+	for (int primaries = STORE_PRIMARIES_MAX; primaries <= STORE_PRIMARIES_MAX + 1; primaries++) {
 		n = (size_t)snprintf(many, sizeof many, "*%d\r\n", primaries);
 		for (int i = 0; i < primaries; i++)
 			n += (size_t)snprintf(many + n, sizeof many - n, "*3\r\n:%d\r\n:%d\r\n*2\r\n$1\r\na\r\n:%d\r\n", i, i, i + 1);
 		assert_true(n < sizeof many);
-		assert_int_equal(map_of(many, &from, m) == NULL, primaries == CLUSTER_PRIMARIES_MAX);
+		assert_int_equal(map_of(many, &from, m) == NULL, primaries == STORE_PRIMARIES_MAX);
 	}
 	free(m);
 }

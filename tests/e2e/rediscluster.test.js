@@ -1,0 +1,256 @@
+// Does Baton work on a Redis Cluster? Routes on different primaries, slots that move under load, primaries that die with a replica and without one.
+import fs from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { test, before, after, assert, until } from './lib/suite.js'
+import { Broker, BATON, profile } from './lib/broker.js'
+import { denied, read, refusalOf } from './lib/agent.js'
+import { RedisCluster, hashSlot, routeOn } from './lib/rediscluster.js'
+import { RedisServer } from './lib/redisd.js'
+import { bytesField, encode } from './lib/wire.js'
+
+const routes = [0, 1, 2].map((i) => routeOn(i, 3, 'r'))
+const moving = routeOn(0, 3, 'moving')
+const names = [...routes, moving]
+const b = new Broker({ fsync: 'always', profiles: Object.fromEntries(names.map((n) => [n, profile(n, { identity: { ...profile('x').identity, tenants: ['acme'] } })])) })
+let redis, second, planner, worker, planner2, worker2
+const check = async (node) => JSON.parse((await node.http('/readyz')).body).checks.find((c) => c.check === 'store')
+const raw = (id) => Buffer.from(id, 'base64url').subarray(4)
+const key = (route, which) => `{acme/${route}}:${which}`
+const slot = (route) => hashSlot(`acme/${route}`)
+const store = (r = redis) => (t) => t.replace('url: ""', `cluster: [${r.servers.slice(0, 2).map((s) => `"redis://127.0.0.1:${s.port}"`).join(', ')}]\n  keys_file: ${b.path('state', 'seal.keys')}`)
+
+before(async () => {
+  await b.prepare()
+  redis = await new RedisCluster(b.path('ext'), { args: ['--cluster-require-full-coverage', 'no'] }).start()
+  b.writeConfig(store())
+  ;[planner, worker] = await b.startWith('planner', 'worker')
+  second = await b.twin('second', { config: store() })
+  ;[planner2, worker2] = await second.startWith('planner', 'worker')
+}, 60000)
+after(async () => {
+  for (const one of bursts) await one.stop().catch(() => {})
+  await second?.stop()
+  await b.stop()
+  await second?.remove()
+  await redis?.stop()
+  await b.remove()
+})
+
+const send = (from, route, more) => from.submit(read(route, more))
+// A stale one is stamped anew, as a sender does after its route's incarnation changed.
+const sent = (from, route) => until('new work to be taken', () => send(from, route), 20000)
+async function carried (from, to, route) { // a handoff, from acceptance to its result
+  const { handoff_id } = await sent(from, route)
+  const s = await to.subscribe({ routes: [route], max_in_flight: 10 })
+  const mine = (f) => f.delivery?.lease.handoff_id === handoff_id
+  const done = (d) => s.write({ complete: { lease: d.lease, result: { payload: Buffer.from('"done"'), stop_reason: 'done' } } })
+  s.each((f) => { if (f.delivery && !mine(f)) done(f.delivery) })
+  done((await s.take('its delivery', mine, 20000)).delivery)
+  await from.state(handoff_id, 'COMPLETED', 20000)
+  await s.leave()
+  return handoff_id
+}
+
+// Submits without end to a route until stopped. What was acknowledged; each refusal must be one of these reasons.
+const bursts = []
+function burst (from, route, reasons, width = 3) {
+  const all = { acknowledged: [], refused: {}, going: true }
+  bursts.push(all)
+  all.ended = Promise.all(Array.from({ length: width }, async () => {
+    while (all.going) {
+      const r = await send(from, route).catch(refusalOf)
+      if (!r.reason) all.acknowledged.push(r.handoff_id)
+      else {
+        assert.ok(reasons.includes(r.reason), `${route}: ${r.reason} ${r.message}`)
+        all.refused[r.reason] = (all.refused[r.reason] || 0) + 1
+      }
+    }
+  }))
+  all.stop = async () => { all.going = false; await all.ended; return all.acknowledged }
+  all.more = async (n, ms = 30000) => { const least = all.acknowledged.length + n; await until(`${n} more on ${route}`, () => all.acknowledged.length >= least, ms) }
+  return all
+}
+
+// Completes whatever comes; ends: by which of its leases each handoff was.
+async function serve (by, route) {
+  const s = await by.subscribe({ routes: [route], max_in_flight: 32 })
+  const ends = new Map()
+  const complete = (lease) => s.write({ complete: { lease, result: { payload: Buffer.from('"done"'), stop_reason: 'done' } } })
+  s.each((f) => {
+    if (f.delivery) complete(f.delivery.lease)
+    if (f.settled?.reason === 'REASON_STORE_UNAVAILABLE') setTimeout(() => complete(f.settled.lease), 200)
+    if (f.settled?.ok) ends.set(f.settled.lease.handoff_id, (ends.get(f.settled.lease.handoff_id) || new Set()).add(f.settled.lease.fence))
+  })
+  s.ends = ends
+  return s
+}
+
+// Each was done, and once: by the worker's word, the store's and the audit's.
+async function doneOnce (ids, s, from, node = b) {
+  await until('all to be done', () => ids.every((id) => s.ends.has(id)), 60000)
+  assert.deepEqual(ids.filter((id) => s.ends.get(id).size !== 1), [])
+  const lines = node.audit().filter((r) => r.event === 'handoff.completed')
+  for (const id of ids) assert.equal(lines.filter((r) => r.handoff_id === id).length, 1, id)
+  for (const id of ids.slice(-5)) await from.state(id, 'COMPLETED', 20000)
+}
+
+test('rediscluster: routes on different primaries hand work over, between two nodes, and each key is where it belongs', async () => {
+  for (const [i, route] of routes.entries()) {
+    await carried(planner, worker, route)
+    await carried(planner, worker2, route)
+    await carried(planner2, worker, route)
+    for (const [j, p] of redis.primaries.entries()) assert.equal(Number(await p.call('EXISTS', key(route, 's')).catch(() => 0)), i === j ? 1 : 0)
+    assert.equal(Number(await redis.primaries[i].call('HLEN', key(route, 's'))), 3 + 2)
+    assert.equal((await redis.primaries[i].call('HGET', key(route, 'm'), 'inc')).toString(), (await redis.primaries[i].info('master_replid')))
+  }
+  for (const p of redis.primaries) for (const k of await p.with((r) => r.keys())) assert.equal(await redis.owner(hashSlot(k.toString('latin1').slice(1).split('}')[0])), p)
+  assert.match(b.log(), new RegExp(`"store\\.ready","url":"redis://127\\.0\\.0\\.1:\\d+,redis:[^"]*","at":"127\\.0\\.0\\.1","port":${redis.primaries[2].port}`))
+  assert.equal((await check(b)).ok, true)
+})
+
+test('rediscluster: what one node accepts wakes another one, whichever primary has the route', async () => {
+  for (const route of routes) {
+    const s = await worker2.subscribe({ routes: [route] })
+    const run = (await (await redis.owner(hashSlot('/'))).call('GET', '{/}:node:second')).toString()
+    const primary = await redis.owner(slot(route))
+    await until('that node to wait for work', async () => (await primary.call('HGET', key(route, 'm'), 'arm'))?.includes(run))
+    const { handoff_id } = await send(planner, route)
+    const d = await s.delivery()
+    assert.equal(d.lease.handoff_id, handoff_id)
+    await s.complete(d)
+    s.cut()
+  }
+  const ears = await (await redis.owner(hashSlot('/'))).call('PUBSUB', 'CHANNELS', 'baton:wake:*')
+  assert.equal(ears.length, 2) // where nodes look for others of their name
+})
+
+test('rediscluster: a slot moves to a new primary, and stops half-way, while senders submit: nothing acknowledged is lost or done twice, old bytes stay refused, other routes do not notice / it moves back, and the new primary is left', async () => {
+  const [from, h] = [redis.primaries[0], slot(moving)]
+  const to = await redis.add(b.path('ext', 'new'), { args: ['--cluster-require-full-coverage', 'no'] })
+  const bytes = bytesField(1, encode('baton.v1.TaskEnvelope', planner.envelope(read(moving))))
+  await until('new work to be taken', () => planner.raw('Submit', bytes))
+  const s = await serve(worker, moving)
+  const waits = (await send(planner, moving, { start_at_ms: Date.now() + 3600000 })).handoff_id
+  const mine = burst(planner, moving, ['store_unavailable', 'stale_envelope'])
+  const others = routes.map((r) => burst(planner2, r, [], 1))
+  const drains = await Promise.all(routes.map((r) => serve(worker2, r)))
+  await mine.more(20)
+  await redis.beginMove(h, from, to)
+  await until('its senders to be told', () => mine.refused.store_unavailable > 0, 20000)
+  for (let n = 0; n < 4; n++) { // some of its keys are there, some here
+    assert.equal(await redis.moveKeys(h, from, to, 2), true)
+    const halted = mine.acknowledged.length
+    await Promise.all(others.map((o) => o.more(5)))
+    await denied(planner.raw('Submit', bytes), 'store_unavailable', 'UNAVAILABLE')
+    assert.equal(mine.acknowledged.length, halted)
+  }
+  while (await redis.moveKeys(h, from, to, 100));
+  await denied(planner.raw('Submit', bytes), 'store_unavailable', 'UNAVAILABLE') // all is there, and it may not be written yet
+  await redis.endMove(h, from, to)
+  await mine.more(20)
+  const acknowledged = await mine.stop()
+  for (const o of others) await o.stop()
+  assert.equal(mine.refused.stale_envelope > 0, true) // opened anew: stamped anew
+  assert.deepEqual(others.map((o) => o.refused), [{}, {}, {}])
+  assert.equal(Number(await from.call('CLUSTER', 'COUNTKEYSINSLOT', h)), 0)
+  const found = await to.with((r) => Promise.all(acknowledged.map((id) => r.call('HEXISTS', key(moving, 's'), raw(id)))))
+  assert.deepEqual(acknowledged.filter((id, i) => found[i] !== 1), [])
+  await doneOnce(acknowledged, s, planner)
+  for (const [i, o] of others.entries()) await doneOnce(o.acknowledged, drains[i], planner2, second)
+  await denied(planner.raw('Submit', bytes), 'replayed_nonce')
+  assert.equal((await planner.get(waits)).state, 'HANDOFF_STATE_SCHEDULED')
+  const opened = [b, second].flatMap((n) => n.audit()).filter((r) => r.event === 'store.incarnation' && r.route === moving)
+  assert.ok(opened.length > 0)
+  for (const r of opened) assert.match(r.message, /; 0 sequence numbers are missing/)
+  assert.match(b.log(), new RegExp(`"store\\.slot_moves","slot":"acme/${moving}","hash_slot":${h}`))
+  assert.match(b.log(), new RegExp(`"store\\.slot_moved","slot":"acme/${moving}","at":"127\\.0\\.0\\.1","port":${to.port}`))
+  assert.equal((await check(b)).ok, true)
+  for (const d of [s, ...drains]) await d.leave()
+
+  await redis.move(h, to, from)
+  await carried(planner, worker, moving)
+  await denied(planner.raw('Submit', bytes), 'replayed_nonce')
+  await until('the new primary to be left', () => new RegExp(`"store\\.left","at":"127\\.0\\.0\\.1","port":${to.port}`).test(b.log()), 60000)
+  await redis.remove(to)
+  await planner.unary('Cancel', { handoff_id: waits })
+}, 150000)
+
+test('rediscluster: store check looks at all primaries: blobs that nothing names are found on each, and removed; work is left alone', async () => {
+  const waiting = []
+  for (const r of routes) waiting.push((await sent(planner, r)).handoff_id)
+  const stray = (r) => Buffer.concat([Buffer.from(key(r, 'b:')), Buffer.alloc(16, 7), Buffer.alloc(8, 9)])
+  for (const [i, r] of routes.entries()) await redis.primaries[i].call('SET', stray(r), 'x')
+  const run = (code, ...args) => {
+    const r = spawnSync(BATON, ['store', 'check', ...args, '-o', 'json'], { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+    assert.equal(r.status, code, r.stdout + r.stderr)
+    return JSON.parse(r.stdout).map((f) => [f.route, f.fault])
+  }
+  const all = routes.map((r) => [r, 'blob']).sort()
+  assert.deepEqual(run(1).sort(), all)
+  assert.deepEqual(run(0, '--repair', '--reason', 'a test', '--yes').sort(), all)
+  assert.deepEqual(run(0), [])
+  for (const [i, r] of routes.entries()) {
+    assert.equal(await redis.primaries[i].call('EXISTS', stray(r)), 0)
+    const s = await serve(worker, r)
+    await doneOnce([waiting[i]], s, planner)
+    await s.leave()
+  }
+})
+
+test('rediscluster: a primary without a replica is down: its route is refused and /readyz names it, the others go on, also on a node that starts meanwhile / back, it serves, and nothing is lost', async () => {
+  const home = await redis.owner(hashSlot('/'))
+  const i = [0, 1, 2].find((n) => redis.primaries[n] !== home)
+  const [dead, route] = [redis.primaries[i], routes[i]]
+  const rest = routes.filter((r) => r !== route)
+  const { handoff_id } = await sent(planner, route)
+  const others = rest.map((r) => burst(planner, r, [], 1))
+  const drains = await Promise.all(rest.map((r) => serve(worker2, r)))
+  await dead.kill('SIGTERM')
+  const told = await until('/readyz to name it', async () => { const c = await check(b); return new RegExp(`primary 127\\.0\\.0\\.1:${dead.port} \\(slots ${i ? '' : '0'}`).test(c.remedy) && c }, 20000)
+  assert.equal(told.ok, true)
+  assert.match(told.remedy, /is missing: .*: see that/)
+  assert.equal((await b.http('/readyz')).status, 200)
+  await denied(send(planner, route), 'store_unavailable', 'UNAVAILABLE')
+  assert.match(b.log(), new RegExp(`"store\\.down","at":"127\\.0\\.0\\.1","port":${dead.port}`))
+  await Promise.all(others.map((o) => o.more(10)))
+  await second.stop()
+  await second.start()
+  ;[planner2, worker2] = [await second.agent('planner'), await second.agent('worker')]
+  await denied(send(planner2, route), 'store_unavailable', 'UNAVAILABLE')
+  await send(planner2, rest[0])
+  await Promise.all(others.map((o) => o.stop()))
+  assert.deepEqual(others.map((o) => o.refused), [{}, {}])
+  await dead.start()
+  await until('all to be well', async () => { const c = await check(b); return c.ok && !/missing/.test(c.remedy) }, 30000)
+  const s = await serve(worker, route)
+  await doneOnce([handoff_id], s, planner)
+  await s.leave()
+  await carried(planner2, worker2, route)
+  for (const d of drains) if (!d.ended) d.cut()
+}, 90000)
+
+test('rediscluster: store.url at one of its nodes, store.cluster at a Redis alone, other sealing keys: refused, nothing written, the remedy said', async () => {
+  const alone = await (await new RedisServer(b.path('ext', 'alone')).choosePort()).start()
+  const count = async () => [Number(await alone.call('DBSIZE')), ...await Promise.all(routes.map(async (r) => Number(await (await redis.owner(slot(r))).call('HLEN', key(r, 's')))))]
+  const rows = [
+    [`url: redis://127.0.0.1:${redis.servers[0].port}`, /a node of a Redis Cluster: name its nodes in store\.cluster/],
+    [`cluster: ["redis://127.0.0.1:${alone.port}"]`, new RegExp(`^node 127\\.0\\.0\\.1:${alone.port}: is no node of a Redis Cluster: name it in store\\.url in place of store\\.cluster`)],
+    [`cluster: ["redis://127.0.0.1:1"]`, /^node 127\.0\.0\.1:1: .*: see that the nodes of store\.cluster run/],
+    [`cluster: ["redis://127.0.0.1:${redis.servers[1].port}"]\n  keys_file: OTHER`, /sealed with a key that store\.keys_file does not have/]
+  ]
+  try {
+    for (const [lines, remedy] of rows) {
+      const node = await b.twin(`wrong-${rows.findIndex((r) => r[0] === lines)}`, { config: (t) => t.replace('url: ""', lines.replace('OTHER', `${b.path('other.keys')}`)) })
+      try {
+        const before = await count()
+        node.launch()
+        const c = await until('/readyz to tell', async () => { const one = await check(node); return remedy.test(one.remedy) && one }, 20000)
+        assert.equal(c.ok, false)
+        const p = await node.agent('planner')
+        for (const r of routes) await denied(send(p, r), 'store_unavailable', 'UNAVAILABLE')
+        assert.deepEqual(await count(), before)
+        assert.equal(await (await redis.owner(hashSlot('/'))).call('EXISTS', `{/}:node:${node.node}`), 0)
+      } finally { await node.remove() }
+    }
+  } finally { await alone.kill() }
+}, 60000)
