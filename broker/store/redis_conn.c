@@ -210,7 +210,8 @@ static void on_joined(struct conn *c, const redisReply *r)
 static void prove(struct conn *c)
 {
 	set_state(c, CONN_PROVING);
-	ask(c, (const struct slice[]){SLICE_LIT("FCALL"), SLICE_LIT("baton2_rights"), SLICE_LIT("0"), slice_str(c->channel)}, 4);
+	ask(c, (const struct slice[]){SLICE_LIT("FCALL"), SLICE_LIT("baton2_rights"), SLICE_LIT("0"), slice_str(c->channel),
+		slice_str(*c->config->cluster ? "cluster" : "")}, 5);
 }
 
 static void on_proved(struct conn *c, const redisReply *r)

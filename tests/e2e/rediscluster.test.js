@@ -1,12 +1,14 @@
 // Does Baton work on a Redis Cluster? Routes on different primaries, slots that move under load, primaries that die with a replica and without one.
 import fs from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, BATON, profile } from './lib/broker.js'
 import { denied, read, refusalOf } from './lib/agent.js'
+import { Ca } from './lib/pki.js'
 import { RedisCluster, hashSlot, routeOn } from './lib/rediscluster.js'
 import { RedisServer } from './lib/redisd.js'
-import { bytesField, encode } from './lib/wire.js'
+import { ROOT, bytesField, encode, readText } from './lib/wire.js'
 
 const routes = [0, 1, 2].map((i) => routeOn(i, 3, 'r'))
 const moving = routeOn(0, 3, 'moving')
@@ -85,12 +87,16 @@ async function serve (by, route) {
   return s
 }
 
-// Each was done, and once: by the worker's word, the store's and the audit's.
+// Each was done, and once: by the audit's word, the store's and the worker's (who may have been told nothing of what was stored all the same).
 async function doneOnce (ids, s, from, node = b) {
-  await until('all to be done', () => ids.every((id) => s.ends.has(id)), 60000)
-  assert.deepEqual(ids.filter((id) => s.ends.get(id).size !== 1), [])
-  const lines = node.audit().filter((r) => r.event === 'handoff.completed')
-  for (const id of ids) assert.equal(lines.filter((r) => r.handoff_id === id).length, 1, id)
+  const ends = () => {
+    const n = new Map()
+    for (const r of node.audit()) if (r.event === 'handoff.completed') n.set(r.handoff_id, (n.get(r.handoff_id) || 0) + 1)
+    return n
+  }
+  await until('all to be done', () => { const n = ends(); return ids.every((id) => n.has(id)) }, 60000)
+  const n = ends()
+  assert.deepEqual(ids.filter((id) => n.get(id) !== 1 || (s.ends.get(id)?.size || 1) !== 1), [])
   for (const id of ids.slice(-5)) await from.state(id, 'COMPLETED', 20000)
 }
 
@@ -254,3 +260,80 @@ test('rediscluster: store.url at one of its nodes, store.cluster at a Redis alon
     }
   } finally { await alone.kill() }
 }, 60000)
+
+test('rediscluster: a primary is killed in a burst and its replica takes its place: with store.replicas all that was acknowledged is there, done once, old bytes stay refused, other routes do not notice', async () => {
+  const group = new RedisCluster(b.path('ext', 'ha'), { replicas: 1, args: ['--cluster-require-full-coverage', 'no', '--min-replicas-to-write', '1', '--min-replicas-max-lag', '60', '--repl-diskless-sync-delay', '0'] })
+  let node
+  try {
+    await group.start()
+    node = await b.twin('replicated', { config: (t) => store(group)(t).replace('cluster:', 'replicas: 1\n  cluster:') })
+    const [p, w] = await node.startWith('planner', 'worker')
+    const home = await group.owner(hashSlot('/'))
+    const killed = home // what is no route's moves as well
+    const i = group.primaries.indexOf(killed)
+    const bytes = bytesField(1, encode('baton.v1.TaskEnvelope', p.envelope(read(routes[i]))))
+    await until('new work to be taken', () => p.raw('Submit', bytes))
+    const all = routes.map((r, j) => burst(p, r, j === i ? ['store_unavailable', 'stale_envelope'] : []))
+    const drains = await Promise.all(routes.map((r) => serve(w, r)))
+    await Promise.all(all.map((o) => o.more(20)))
+    await killed.kill()
+    const next = await until('the replica to take its place', async () => { const o = await group.owner(slot(routes[i])); return o !== killed && o }, 40000)
+    await killed.start() // as its replica, without which the new one takes nothing
+    await all[i].more(20, 60000)
+    for (const o of all) await o.stop()
+    assert.deepEqual(all.filter((o, j) => j !== i).map((o) => o.refused), [{}, {}])
+    const found = await next.with((r) => Promise.all(all[i].acknowledged.map((id) => r.call('HEXISTS', key(routes[i], 's'), raw(id)))))
+    assert.deepEqual(all[i].acknowledged.filter((id, n) => found[n] !== 1), [])
+    for (const [j, o] of all.entries()) await doneOnce(o.acknowledged, drains[j], p, node)
+    await denied(p.raw('Submit', bytes), 'replayed_nonce')
+    for (const r of node.audit().filter((one) => one.event === 'store.incarnation')) assert.match(r.message, /; 0 sequence numbers are missing/)
+    assert.match(node.log(), new RegExp(`"store\\.ready",[^\\n]*"port":${next.port}\\b`))
+    assert.match(node.log(), new RegExp(`"store\\.left","at":"127\\.0\\.0\\.1","port":${killed.port}\\b`))
+  } finally {
+    await node?.remove()
+    await group.stop()
+  }
+}, 150000)
+
+test('rediscluster: TLS, client certificates and a user with the rights of docs/redis.md and two more: it serves / without one of the two it is named, and given back', async () => {
+  const dir = b.path('cluster-tls')
+  fs.mkdirSync(dir, { mode: 0o700 })
+  const ca = new Ca(dir, 'redis-ca')
+  const [server, ours] = [ca.leaf('server', { sans: ['DNS:localhost', 'IP:127.0.0.1'], eku: 'serverAuth' }), ca.leaf('client')]
+  const peer = ca.leaf('peer', { sans: ['IP:127.0.0.1'] })
+  const password = randomBytes(24).toString('base64url')
+  fs.writeFileSync(`${dir}/password`, password, { mode: 0o600 })
+  const line = readText(`${ROOT}/docs/redis.md`).match(/^user baton on .*$/m)[0].replace('SHA256', createHash('sha256').update(password).digest('hex'))
+  const group = new RedisCluster(b.path('ext', 'tls'), {
+    port: '--tls-port',
+    acl: [`${line} +cluster|slots +asking`, 'user default off'],
+    args: ['--cluster-require-full-coverage', 'no', '--tls-cluster', 'yes', '--tls-cert-file', server.cert, '--tls-key-file', server.key, '--tls-client-cert-file', peer.cert, '--tls-client-key-file', peer.key, '--tls-ca-cert-file', ca.cert, '--tls-auth-clients', 'yes']
+  })
+  let node
+  try {
+    await group.start()
+    node = await b.twin('tls', { config: (t) => t.replace('url: ""', [`cluster: ["rediss://localhost:${group.servers[0].port}"]`, 'user: baton', `password_file: ${dir}/password`, `ca: ${ca.cert}`, `cert: ${ours.cert}`, `key: ${ours.key}`].join('\n  ')) })
+    const [p, w] = await node.startWith('planner', 'worker')
+    for (const r of routes) await carried(p, w, r)
+    const h = slot(routes[0])
+    const [from, to] = group.primaries
+    await group.beginMove(h, from, to)
+    await denied(send(p, routes[0]), 'store_unavailable', 'UNAVAILABLE')
+    await group.moveKeys(h, from, to, Infinity, ['AUTH2', 'admin', 'x'])
+    await group.endMove(h, from, to)
+    await carried(p, w, routes[0])
+    for (const s of group.servers) await s.call('ACL', 'SETUSER', 'baton', '-cluster|slots')
+    await node.stop()
+    node.launch()
+    const c = await until('/readyz to tell', async () => { const one = await check(node); return /^node (localhost|127\.0\.0\.1):\d+: store\.user lacks \+cluster\|slots/.test(one.remedy) && one }, 20000)
+    assert.equal(c.ok, false)
+    for (const s of group.servers) await s.call('ACL', 'SETUSER', 'baton', '+cluster|slots', '-asking')
+    await until('/readyz to tell', async () => /store\.user lacks \+asking/.test((await check(node)).remedy), 20000)
+    for (const s of group.servers) await s.call('ACL', 'SETUSER', 'baton', '+asking')
+    await node.ready(30000)
+    assert.ok(!node.log().includes(password))
+  } finally {
+    await node?.remove()
+    await group.stop()
+  }
+}, 120000)
