@@ -2,6 +2,7 @@
  * slot first", and the fixed-width entries that become answers. Whatever does not have the expected form counts as unavailable. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -469,6 +470,21 @@ static void on_exec(struct redis *s, struct batch *b, const redisReply *r)
 		on_error(s, b, b->error[0] ? b->error : r->type == REDIS_REPLY_ERROR ? r->str : "ERR no answer to EXEC", false);
 }
 
+/* Of all of them together: tenants have their work on any. */
+static void tell_memory(struct redis *s)
+{
+	uint64_t used = 0, max = 0;
+	struct primary *p;
+	bool bounded = true;
+
+	DL_FOREACH(s->primaries, p) {
+		used += p->used;
+		max += p->max;
+		bounded = bounded && p->max;
+	}
+	s->config.on_memory(s->config.user, used, bounded ? max : 0);
+}
+
 static void on_memory(struct redis *s, struct primary *p, const redisReply *r)
 {
 	char text[32];
@@ -480,8 +496,10 @@ static void on_memory(struct redis *s, struct primary *p, const redisReply *r)
 	if (slice_copy_str(info_field(resp_bytes(r), "maxmemory"), text, sizeof text))
 		max = strtoull(text, NULL, 10);
 	p->memory_full = max > 0 && used > max / 5 * 4;
+	p->used = used;
+	p->max = max;
 	if (s->config.on_memory)
-		s->config.on_memory(s->config.user, used, max);
+		tell_memory(s);
 }
 
 static void complete(struct redis *s, struct batch *b, const redisReply *r)

@@ -239,9 +239,10 @@ static void on_nobody(void *arg, const char *why)
 {
 	struct redis *s = arg;
 	struct cluster *c = s->cluster;
-	const char *remedy = strstr(why, "TLS: ") ? redis_remedy(why)
-		: "see that the nodes of store.cluster run, can be reached and are nodes of a Redis Cluster";
+	char remedy[256] = "see that the nodes of store.cluster run, can be reached and are nodes of a Redis Cluster";
 
+	if (strstr(why, "TLS: "))
+		redis_remedy_put(remedy, sizeof remedy, why, "store.cluster");
 	c->asking = false;
 	c->lost = true;
 	c->due_ms = clock_mono_ms() + AGAIN_MS;

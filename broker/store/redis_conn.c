@@ -107,16 +107,12 @@ void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *re
 		down(c);
 }
 
-/* The table speaks of store.url, which is what says where most often. */
 static void broken(struct conn *c, const char *why)
 {
-	static const char key[] = "store.url";
-	const char *remedy = redis_remedy(why), *at = *c->config->cluster ? strstr(remedy, key) : NULL;
-	char text[sizeof c->fault.remedy];
+	char remedy[sizeof c->fault.remedy];
 
-	if (at)
-		snprintf(text, sizeof text, "%.*sstore.cluster%s", (int)(at - remedy), remedy, at + sizeof key - 1);
-	redis_conn_fail(c, false, why, at ? text : remedy);
+	redis_remedy_put(remedy, sizeof remedy, why, *c->config->cluster ? "store.cluster" : "store.url");
+	redis_conn_fail(c, false, why, remedy);
 }
 
 static void unfit(struct conn *c, const struct fault *f)

@@ -207,12 +207,14 @@ void primary_check_time(struct primary *p);
 void primary_poll_memory(struct primary *p);
 void redis_wake_all_slots(struct redis *s);
 
-/* redis_cluster.c: only with s->cluster, but for cluster_free() */
+/* May what a slot has be sent now? */
 enum outlook {
 	OUTLOOK_SEND,
 	OUTLOOK_WAIT, /* within the items' time-out */
 	OUTLOOK_FAIL, /* nobody is there, and will not be soon */
 };
+
+/* redis_cluster.c: only with s->cluster, but for cluster_free() */
 int cluster_begin(struct redis *s, struct problem *why);
 void cluster_free(struct redis *s);
 const struct redis_url *cluster_seed(const struct redis *s);
@@ -221,7 +223,6 @@ void cluster_look_soon(struct redis *s); /* asks for the map */
 void cluster_on_change(struct redis *s, bool came); /* a primary came, or went */
 void cluster_on_deaf(struct redis *s);   /* the listener lost its server */
 bool cluster_whole(const struct redis *s); /* all primaries are there */
-/* Finds the slot's primary anew. */
 enum outlook cluster_outlook(struct redis *s, struct slot *slot);
 /* Is the error of b's call that its slot is elsewhere, or moves? true: its items wait for another attempt. */
 bool cluster_took(struct redis *s, struct batch *b, const char *error);
@@ -241,6 +242,7 @@ void doubts_free(struct redis *s);
 
 /* redis_send.c */
 void redis_flush(struct redis *s);
+enum outlook redis_outlook(struct redis *s, struct slot *slot); /* of a Cluster: finds its primary anew */
 /* Writes b and puts it in the line of those waiting for replies. false: no connection; b is the caller's. */
 bool batch_send(struct redis *s, struct batch *b);
 struct batch *batch_new(enum kind k, struct slot *slot);

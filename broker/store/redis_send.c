@@ -434,7 +434,7 @@ static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store
 		item_fail(s, i, i->tries ? STORE_UNAVAILABLE : status, retry_after_ms);
 }
 
-static enum outlook outlook(struct redis *s, struct slot *slot)
+enum outlook redis_outlook(struct redis *s, struct slot *slot)
 {
 	if (s->cluster)
 		return cluster_outlook(s, slot);
@@ -448,7 +448,7 @@ void redis_flush(struct redis *s)
 	s->dirty_first = NULL;
 	s->dirty_last = &s->dirty_first;
 	for (; slot; slot = next) {
-		enum outlook o = outlook(s, slot);
+		enum outlook o = redis_outlook(s, slot);
 
 		next = slot->next_dirty;
 		slot->dirty = false;

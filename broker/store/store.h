@@ -409,7 +409,8 @@ struct store_redis_config {
 	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
 	/* Bytes of all tasks and outcomes that a route keeps: waiting, leased, finished and not yet forgotten. After each tick. */
 	void (*on_kept)(void *user, const char *tenant, const char *route, uint64_t bytes);
-	/* Each second: memory that Redis uses, and the most it may (0 = as it likes). Above 80 % of that accept answers QUOTA. */
+	/* Each second: memory that Redis uses, and the most it may (0 = as it likes), of all primaries together. Above 80 % of what its own primary may
+	 * accept answers QUOTA. */
 	void (*on_memory)(void *user, uint64_t used, uint64_t max);
 	/* A call whose answer did not come, so that it was answered UNAVAILABLE, was carried out all the same: as of then; a record QUEUED at cursor 1
 	 * was accepted, another one has ended. May be NULL. */
