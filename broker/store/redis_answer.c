@@ -450,7 +450,7 @@ static void on_function(struct redis *s, struct batch *b, const redisReply *r, b
 		return;
 	}
 	if (s->cluster)
-		cluster_settled(s, b->slot);
+		cluster_settled(s, b);
 	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)
 		events_answer(s, b, r);
 	else if (b->kind == KIND_OPEN)

@@ -32,6 +32,8 @@ bool check_no_error(const redisReply *r, struct fault *f)
 		snprintf(f->remedy, sizeof f->remedy, "Redis cannot write to its disk: see its log");
 	else if (resp_error_is(r, "CLUSTERDOWN"))
 		snprintf(f->remedy, sizeof f->remedy, "redis-cli --cluster check; with cluster-require-full-coverage no the other primaries go on");
+	else if (resp_error_is(r, "ASK ") || resp_error_is(r, "TRYAGAIN"))
+		snprintf(f->remedy, sizeof f->remedy, "wait until the slot of {/} has moved, or end its move: redis-cli --cluster check");
 	else if (resp_error_is(r, "LOADING"))
 		snprintf(f->remedy, sizeof f->remedy, "wait until Redis has read its append-only file");
 	else

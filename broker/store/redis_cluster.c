@@ -317,11 +317,14 @@ static void hold(struct redis *s, struct slot *slot, const char *error)
 	log_event(LOG_INFO, "store.slot_moves", F_STR("slot", slot->name), F_INT("hash_slot", slot->hash), F_STR("said", error));
 }
 
-void cluster_settled(struct redis *s, struct slot *slot)
+void cluster_settled(struct redis *s, const struct batch *b)
 {
+	const struct redis_url *at = redis_conn_at(b->primary->conn);
+	struct slot *slot = b->slot;
+
 	if (slot->moving_ms)
-		log_event(LOG_INFO, "store.slot_moved", F_STR("slot", slot->name), F_STR("at", redis_conn_at(slot->primary->conn)->host),
-			  F_INT("port", redis_conn_at(slot->primary->conn)->port), F_INT("after_ms", s->now_ms - slot->moving_ms));
+		log_event(LOG_INFO, "store.slot_moved", F_STR("slot", slot->name), F_STR("at", at->host), F_INT("port", at->port),
+			  F_INT("after_ms", s->now_ms - slot->moving_ms));
 	slot->moving_ms = slot->held_ms = 0;
 	slot->hops = 0;
 }

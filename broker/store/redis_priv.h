@@ -1,6 +1,7 @@
 /* What do the files of the Redis backend share? Items (one question of a caller), queues of them per slot and kind, and batches (one
  * Function call with its answers). redis.c takes items in, redis_send.c makes batches of them, redis_answer.c reads the answers,
- * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots, redis_primary.c the servers.
+ * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots, redis_primary.c the servers,
+ * redis_cluster.c which of them has a slot.
  *
  * An item's life:   queued in its slot ──> in a batch, sent ──> answered, or in a fetch until its blobs are open ──> answered
  *                      ↑                        │
@@ -229,7 +230,7 @@ bool cluster_took(struct redis *s, struct batch *b, const char *error);
 /* Does b->error say so? Then: where to read what b did not find; NULL: nowhere now. */
 bool cluster_elsewhere(const struct batch *b);
 struct primary *cluster_follow(struct redis *s, struct batch *b, bool *asking);
-void cluster_settled(struct redis *s, struct slot *slot); /* a call was carried out */
+void cluster_settled(struct redis *s, const struct batch *b); /* a call was carried out */
 /* A look at all blobs: the slot to name, and the cursor there. NULL: that primary is gone. */
 struct slot *cluster_look_at(struct redis *s, uint64_t *cursor);
 uint64_t cluster_look_next(const struct redis *s, const struct primary *p, uint64_t next);

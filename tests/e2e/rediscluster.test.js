@@ -11,8 +11,8 @@ import { RedisServer } from './lib/redisd.js'
 import { ROOT, bytesField, encode, readText } from './lib/wire.js'
 
 const routes = [0, 1, 2].map((i) => routeOn(i, 3, 'r'))
-const moving = routeOn(0, 3, 'moving')
-const names = [...routes, moving]
+const [moving, still] = [routeOn(0, 3, 'moving'), routeOn(0, 3, 'still')]
+const names = [...routes, moving, still]
 const b = new Broker({ fsync: 'always', profiles: Object.fromEntries(names.map((n) => [n, profile(n, { identity: { ...profile('x').identity, tenants: ['acme'] } })])) })
 let redis, second, planner, worker, planner2, worker2
 const check = async (node) => JSON.parse((await node.http('/readyz')).body).checks.find((c) => c.check === 'store')
@@ -150,7 +150,7 @@ test('rediscluster: a slot moves to a new primary, and stops half-way, while sen
     await denied(planner.raw('Submit', bytes), 'store_unavailable', 'UNAVAILABLE')
     assert.equal(mine.acknowledged.length, halted)
   }
-  while (await redis.moveKeys(h, from, to, 100));
+  while (await redis.moveKeys(h, from, to));
   await denied(planner.raw('Submit', bytes), 'store_unavailable', 'UNAVAILABLE') // all is there, and it may not be written yet
   await redis.endMove(h, from, to)
   await mine.more(20)
@@ -180,6 +180,31 @@ test('rediscluster: a slot moves to a new primary, and stops half-way, while sen
   await redis.remove(to)
   await planner.unary('Cancel', { handoff_id: waits })
 }, 150000)
+
+test('rediscluster: as long as a slot moves nothing in it is changed, not even half, by what finds all its keys / taken back before a key moved, it serves', async () => {
+  const [from, to, h] = [redis.primaries[0], redis.primaries[1], slot(still)]
+  await carried(planner, worker, still) // f
+  const ids = [(await send(planner, still)).handoff_id]
+  const holder = await worker.subscribe({ routes: [still] }) // l
+  await holder.delivery()
+  for (const priority of [1, 1, 5, 5, 9, 9]) ids.push((await send(planner, still, { priority })).handoff_id) // q0 q1 q2: a lease finds all that it asks for
+  const kept = () => from.with(async (r) => {
+    const keys = (await r.call('CLUSTER', 'GETKEYSINSLOT', h, 1000)).sort(Buffer.compare)
+    return JSON.stringify(await Promise.all(keys.map(async (k) => [k.toString('latin1'), (await r.call('DUMP', k)).toString('base64')])))
+  })
+  const counted = async (fn) => Number((await second.http('/metrics')).body.match(new RegExp(`^baton_store_calls_total\\{function="${fn}",result="moving"\\} (\\d+)$`, 'm'))?.[1] || 0)
+  await redis.beginMove(h, from, to)
+  const [was, leases, ticks] = [await kept(), await counted('lease'), await counted('tick')]
+  for (const k of ['m', 's', 'l', 'q0', 'q1', 'q2', 'f']) assert.equal(await from.call('EXISTS', key(still, k)), 1, k)
+  const s = await serve(worker2, still)
+  await until('leases and ticks to be refused', async () => await counted('lease') > leases + 1 && await counted('tick') > ticks + 1, 20000)
+  await denied(planner.submit(read(still)), 'store_unavailable', 'UNAVAILABLE')
+  assert.equal(await kept(), was)
+  for (const p of [to, from]) await p.call('CLUSTER', 'SETSLOT', h, 'STABLE')
+  holder.cut()
+  await until('all to be done', async () => (await Promise.all(ids.map((id) => planner.get(id)))).every((one) => one.state === 'HANDOFF_STATE_COMPLETED'), 30000)
+  await s.leave()
+})
 
 test('rediscluster: store check looks at all primaries: blobs that nothing names are found on each, and removed; work is left alone', async () => {
   const waiting = []
@@ -319,7 +344,7 @@ test('rediscluster: TLS, client certificates and a user with the rights of docs/
     const [from, to] = group.primaries
     await group.beginMove(h, from, to)
     await denied(send(p, routes[0]), 'store_unavailable', 'UNAVAILABLE')
-    await group.moveKeys(h, from, to, Infinity, ['AUTH2', 'admin', 'x'])
+    while (await group.moveKeys(h, from, to, 100, ['AUTH2', 'admin', 'x']));
     await group.endMove(h, from, to)
     await carried(p, w, routes[0])
     for (const s of group.servers) await s.call('ACL', 'SETUSER', 'baton', '-cluster|slots')

@@ -93,14 +93,11 @@ export class RedisCluster {
     await from.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to.id)
   }
 
-  // At most `max` of its keys, one by one; false: none is left. auth: of a user that may RESTORE there.
-  async moveKeys (slot, from, to, max = Infinity, auth = []) {
-    for (let n = 0; n < max; n++) {
-      const keys = await from.call('CLUSTER', 'GETKEYSINSLOT', slot, 1)
-      if (!keys.length) return false
-      await from.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, ...auth, 'KEYS', keys[0])
-    }
-    return true
+  // At most `max` of its keys; false: there was none. auth: of a user that may RESTORE there.
+  async moveKeys (slot, from, to, max = 100, auth = []) {
+    const keys = await from.call('CLUSTER', 'GETKEYSINSLOT', slot, max)
+    if (keys.length) await from.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, ...auth, 'KEYS', ...keys)
+    return keys.length > 0
   }
 
   async endMove (slot, from, to) {
