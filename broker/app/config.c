@@ -297,7 +297,11 @@ static int check_agents(struct config_reader *r, const struct yaml_node *root)
 static int check_store(struct config_reader *r, const struct yaml_node *root)
 {
 	const struct config *c = r->config;
+	bool own = c->store_url[0] || c->store_sentinels[0] || c->store_cluster[0];
 
+	if (c->store_cluster[0] && (c->store_url[0] || c->store_sentinels[0]))
+		return config_error(r, node_at(root, "store", "cluster"), "store.cluster says where the store is: remove %s",
+			c->store_url[0] ? "store.url" : "store.sentinels");
 	if (c->store_url[0] && c->store_sentinels[0])
 		return config_error(r, node_at(root, "store", "sentinels"), "store.sentinels say where the store is: remove store.url");
 	if (!c->store_sentinels[0] != !c->store_sentinel_master[0])
@@ -305,12 +309,12 @@ static int check_store(struct config_reader *r, const struct yaml_node *root)
 	if (!c->store_sentinels[0] && (c->store_sentinel_user[0] || c->store_sentinel_password_file[0]))
 		return config_error(r, node_at(root, "store", "sentinel_user"),
 			"store.sentinel_user and store.sentinel_password_file are for store.sentinels only");
-	if (!c->store_url[0] && !c->store_sentinels[0] && (c->store_password_file[0] || c->store_user[0]))
+	if (!own && (c->store_password_file[0] || c->store_user[0]))
 		return config_error(r, node_at(root, "store", "url"),
 			"store.url is \"\": the private redis-server takes no user or password");
-	if (!c->store_url[0] && !c->store_sentinels[0] && c->store_replicas)
+	if (!own && c->store_replicas)
 		return config_error(r, node_at(root, "store", "replicas"), "store.replicas: the private redis-server has none; name a Redis of your own");
-	if (strncmp(c->store_url, "rediss://", 9) && strncmp(c->store_sentinels, "rediss://", 9) && (c->store_ca[0] || c->store_cert[0] || c->store_key[0]))
+	if (strncmp(c->store_url, "rediss://", 9) && strncmp(c->store_sentinels, "rediss://", 9) && strncmp(c->store_cluster, "rediss://", 9) && (c->store_ca[0] || c->store_cert[0] || c->store_key[0]))
 		return config_error(r, node_at(root, "store", "url"),
 			"store.ca, store.cert and store.key are for rediss:// only");
 	if (!c->store_cert[0] != !c->store_key[0])

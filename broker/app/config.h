@@ -35,6 +35,7 @@ struct config {
 	size_t n_issuers;                    /* at least 1 */
 
 	const char *store_url;               /* "" = a private redis-server under state_dir */
+	const char *store_cluster;           /* urls of nodes of a Redis Cluster with commas between, instead of store_url */
 	const char *store_sentinels;         /* urls with commas between, instead of store_url */
 	const char *store_sentinel_master;   /* the primary's name there */
 	const char *store_sentinel_user, *store_sentinel_password_file;

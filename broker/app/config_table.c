@@ -1,5 +1,6 @@
 /* Which keys has the configuration, of what kind, with what default and bounds? One row a key; deploy/baton.yaml
  * shows them all with their defaults and says what each is for. */
+#include <stdio.h>
 #include <string.h>
 
 #include "app/config_priv.h"
@@ -103,22 +104,25 @@ static int read_algorithms(struct config_reader *r, const struct yaml_node *node
 	return 0;
 }
 
-/* A list of urls becomes one text, with commas between. */
-static int read_sentinels(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+/* A list of urls becomes one text, with commas between. what: a word for one. */
+static int read_urls(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to, const char *what, const char *example)
 {
 	const char **list = to, *wrong;
+	char form[80], mixed[80];
 
 	*list = "";
 	if (!node)
 		return 0;
-	if (node->kind != YAML_LIST || node->n > 16)
-		return config_error(r, node, "%s: a list of at most 16 sentinels belongs here: [\"rediss://s1.example.com:26379\"]", shown);
+	if (node->kind != YAML_LIST || node->n > STORE_SEEDS_MAX)
+		return config_error(r, node, "%s: a list of at most %d %ss belongs here: [\"%s\"]", shown, STORE_SEEDS_MAX, what, example);
+	snprintf(mixed, sizeof mixed, "either all %ss have TLS (rediss://), or none has", what);
+	snprintf(form, sizeof form, "a %s is redis://host:port or rediss://host:port", what);
 	for (const struct yaml_node *e = node->first; e; e = e->next) {
 		wrong = e->kind == YAML_TEXT ? check_store_url(e->text) : "an url belongs here";
 		if (!wrong && (!strncmp(e->text, "unix", 4) || strchr(e->text, ',') || strchr(strchr(e->text, ':') + 3, '/')))
-			wrong = "a sentinel is redis://host:port or rediss://host:port";
+			wrong = form;
 		if (!wrong && strncmp(e->text, node->first->text, 7))
-			wrong = "either all sentinels have TLS (rediss://), or none has";
+			wrong = mixed;
 		if (wrong)
 			return config_error(r, e, "%s: %s", shown, wrong);
 		*list = arena_printf(r->arena, "%s%s%s", *list, **list ? "," : "", e->text);
@@ -126,6 +130,16 @@ static int read_sentinels(struct config_reader *r, const struct yaml_node *node,
 			return config_error(r, e, "%s: out of memory", shown);
 	}
 	return 0;
+}
+
+static int read_sentinels(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	return read_urls(r, node, shown, to, "sentinel", "rediss://s1.example.com:26379");
+}
+
+static int read_cluster(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	return read_urls(r, node, shown, to, "node", "rediss://r1.example.com:6379");
 }
 
 /* deny, or {allow-for: 24h}, which a later version will do. */
@@ -255,6 +269,7 @@ const struct config_row config_rows[] = {
 
 	{.path = "store", .kind = KIND_SECTION},
 	{"store.url", KIND_TEXT, C(store_url), .def = "", .check = check_store_url},
+	{"store.cluster", KIND_CUSTOM, C(store_cluster), .custom = read_cluster},
 	{"store.sentinels", KIND_CUSTOM, C(store_sentinels), .custom = read_sentinels},
 	{"store.sentinel_master", KIND_TEXT, C(store_sentinel_master), .def = "", .check = check_client},
 	{"store.sentinel_user", KIND_TEXT, C(store_sentinel_user), .def = "", .check = check_client},

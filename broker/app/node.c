@@ -45,7 +45,7 @@ static int open_private_store(struct node *n, struct problem *why)
 	const struct redis_private_config p = {.dir = dir, .fsync_always = c->store_fsync_always, .max_memory = c->store_max_memory,
 		.seccomp = c->hardening_seccomp, .landlock = c->hardening_landlock, .lost = on_redis_lost, .arg = n};
 
-	if (c->store_url[0] || c->store_sentinels[0]) {
+	if (c->store_url[0] || c->store_sentinels[0] || c->store_cluster[0]) {
 		snprintf(n->redis_url, sizeof n->redis_url, "%s", c->store_url);
 		return 0;
 	}
@@ -98,7 +98,8 @@ static void on_closed(void *arg, const char *listener, const char *why)
 
 struct server_limits node_limits(const struct node *n, const struct config *c)
 {
-	rlim_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_A_WORKER * n->n_workers, most;
+	rlim_t a_worker = DESCRIPTORS_A_WORKER + (c->store_cluster[0] ? STORE_PRIMARIES_MAX : 0);
+	rlim_t kept = DESCRIPTORS_KEPT + a_worker * n->n_workers, most;
 	struct server_limits l = c->server;
 	struct rlimit r;
 

@@ -164,6 +164,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"listen.admin_socket", strcmp(a->listen_admin_socket, b->listen_admin_socket) == 0},
 		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
 		{"store.url", strcmp(a->store_url, b->store_url) == 0},
+		{"store.cluster", strcmp(a->store_cluster, b->store_cluster) == 0},
 		{"store.sentinels", strcmp(a->store_sentinels, b->store_sentinels) == 0},
 		{"store.sentinel_master", strcmp(a->store_sentinel_master, b->store_sentinel_master) == 0},
 		{"store.sentinel_user", strcmp(a->store_sentinel_user, b->store_sentinel_user) == 0},

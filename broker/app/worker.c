@@ -116,11 +116,13 @@ static void store_state(void *user, bool ok, const char *why, const char *remedy
 	char text[640];
 
 	snprintf(text, sizeof text, "%s%s%s", why ? why : "", remedy && *remedy ? ": " : "", remedy ? remedy : "");
-	health_set_part(n->health, HEALTH_STORE, w->index, n->n_workers, ok, ok ? "other workers still connect to the store" : text,
-			clock_unix_ms());
+	health_set_part(n->health, HEALTH_STORE, w->index, n->n_workers, ok, text, clock_unix_ms());
+	metrics_set(n->metrics, METRIC_STORE_PARTIAL, NULL, NULL, ok && *text);
 	if (ok && w->rpc)
 		rpc_worker_store_ready(w->rpc);
-	if (ok)
+	if (ok && *text)
+		log_event(LOG_WARN, "store.partial", F_INT("worker", w->index), F_STR("why", text));
+	else if (ok)
 		log_event(LOG_INFO, "store.ready", F_INT("worker", w->index));
 	else
 		log_event(LOG_WARN, "store.unavailable", F_INT("worker", w->index), F_STR("why", text));
@@ -201,7 +203,7 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 	struct node *n = w->node;
 	const struct config *c = n->boot;
 	struct store_redis_config s = {
-		.url = n->redis_url, .sentinels = c->store_sentinels, .sentinel_master = c->store_sentinel_master,
+		.url = n->redis_url, .cluster = c->store_cluster, .sentinels = c->store_sentinels, .sentinel_master = c->store_sentinel_master,
 		.sentinel_user = c->store_sentinel_user, .sentinel_password_file = c->store_sentinel_password_file,
 		.password_file = c->store_password_file, .acl_user = c->store_user,
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,

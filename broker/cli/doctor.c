@@ -181,7 +181,7 @@ static const struct broker_check {
 	const char *check, *about, *fine;
 	bool warns; /* a remedy beside "ok" says what ends soon, or is about to fail */
 } broker_checks[] = {
-	{"store", "Redis", "Redis answers all workers", false},
+	{"store", "Redis", "Redis answers all workers", true},
 	{"audit", "audit file", "the audit file can be written", false},
 	{"keys", "issuers' keys", "the issuers' keys are there", true},
 	{"certificate", "the broker's certificate", "the broker's certificate is valid", true},

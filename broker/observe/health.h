@@ -26,7 +26,7 @@ void health_free(struct health *h);
  * to do, for people; copied. */
 void health_set(struct health *h, enum health_check c, bool ok, const char *remedy, int64_t now_ms);
 /* One of several parts' word on a check, which is ok when all of them are: the last word decides, in whatever order
- * threads speak. part: 0..parts-1; parts: 1..64, the same each time. */
+ * threads speak. part: 0..parts-1; parts: 1..64, the same each time. While another one is not ok, "" keeps what was said. */
 void health_set_part(struct health *h, enum health_check c, unsigned part, unsigned parts, bool ok, const char *remedy, int64_t now_ms);
 bool health_ok(const struct health *h, enum health_check c);
 bool health_ready(const struct health *h);

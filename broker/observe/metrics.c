@@ -51,6 +51,7 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(STORE_CALLS, COUNTER, "baton_store_calls_total", "function", "result", "Calls to Redis."),
 	ROW(STORE_ITEMS, COUNTER, "baton_store_items_total", "function", NULL, "Items carried by calls to Redis."),
 	ROW(STORE_CONNECTED, GAUGE, "baton_store_connected", NULL, NULL, "1 when Redis answers, else 0."),
+	ROW(STORE_PARTIAL, GAUGE, "baton_store_partial", NULL, NULL, "1 when a primary of the Redis Cluster is missing while others answer, else 0."),
 	ROW(STORE_SEAL_FAILURES, COUNTER, "baton_store_seal_failures_total", "kind", NULL, "Records that stay shut."),
 	ROW(STORE_LOST, COUNTER, "baton_store_lost_total", "route", NULL, "Handoffs that were acknowledged and that Redis, come back, did not have."),
 	ROW(AUDIT_RECORDS, COUNTER, "baton_audit_records_total", "event", NULL, "Audit records written."),

@@ -33,6 +33,7 @@ enum metric {
 	METRIC_STORE_CALLS,            /* counter function, result */
 	METRIC_STORE_ITEMS,            /* counter function: items in those calls */
 	METRIC_STORE_CONNECTED,        /* gauge */
+	METRIC_STORE_PARTIAL,          /* gauge */
 	METRIC_STORE_SEAL_FAILURES,    /* counter kind */
 	METRIC_STORE_LOST,             /* counter route: handoffs that were acknowledged and are gone */
 	METRIC_AUDIT_RECORDS,          /* counter event */

@@ -277,8 +277,8 @@ local function join(k, a)
 	return there and there ~= a[1] and call('PUBSUB', 'NUMSUB', 'baton:wake:' .. there)[2] > 0 and 2 or 1
 end
 
-local function add(name, fn, flag)
-	redis.register_function{function_name = 'baton2_' .. name, callback = fn, flags = flag and {flag} or {}}
+local function add(name, fn, ...)
+	redis.register_function{function_name = 'baton2_' .. name, callback = fn, flags = {...}}
 end
 
 add('join', join, 'allow-oom')
@@ -300,5 +300,5 @@ add('get', get, 'no-writes')
 add('events', events, 'no-writes')
 add('list', list, 'no-writes')
 add('dead', dead, 'no-writes')
-add('look', look, 'no-writes')
+add('look', look, 'no-writes', 'allow-cross-slot-keys') -- place 15
 add('rights', rights, 'allow-oom')

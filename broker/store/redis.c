@@ -1,7 +1,8 @@
-/* How does Redis serve as the store? This is the vtable and what surrounds it: items are taken in and sealed here, time-outs are kept,
- * and the connection's coming and going is turned into answers. See redis_priv.h for where the rest lives. */
+/* How does Redis serve as the store? This is the vtable and what surrounds it: items are taken in and sealed here, time-outs are kept.
+ * What becomes of it when a connection is lost is redis_primary.c's. See redis_priv.h for where the rest lives. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/encode.h"
@@ -376,6 +377,10 @@ static void op_look(struct store *st, struct store_slot at, enum store_place pla
 
 	if (!i)
 		return;
+	if (s->cluster && place == PLACE_BLOBS && !(i->slot = cluster_look_at(s, &cursor))) {
+		item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
+		return;
+	}
 	request_look(place, cursor, since_ms, (limits ? limits : &s->config.limits)->keep_finished_ms, i->request);
 	item_queue(s, i);
 }
@@ -435,7 +440,9 @@ static void op_flush(struct store *st)
 
 static bool op_available(const struct store *st)
 {
-	return redis_conn_ready(((const struct redis *)st)->conn);
+	const struct redis *s = (const struct redis *)st;
+
+	return s->cluster ? cluster_whole(s) : primary_ready(s->primaries);
 }
 
 static uint64_t op_waiting(const struct store *st, struct store_slot at)
@@ -449,79 +456,7 @@ static uint64_t op_waiting(const struct store *st, struct store_slot at)
 	return slot ? slot->waiting : 0;
 }
 
-/* ---- connection ---- */
-
-static void tell_state(struct redis *s, bool ok, const char *why, const char *remedy)
-{
-	if (ok)
-		log_event(LOG_INFO, "store.ready", F_STR("url", *s->config.sentinels ? s->config.sentinels : s->config.url),
-			F_STR("at", redis_conn_host(s->conn)));
-	else
-		log_event(LOG_WARN, "store.down", F_STR("why", why), F_STR("remedy", remedy));
-	if (s->config.on_state)
-		s->config.on_state(s->config.user, ok, why, remedy);
-}
-
-static void wake_all_slots(struct redis *s)
-{
-	struct slot *slot, *next;
-
-	HASH_ITER(hh, s->slots, slot, next) {
-		for (int k = 0; k < KIND_QUEUED; k++)
-			if (slot->queue[k].n)
-				slot_dirty(s, slot);
-	}
-}
-
-static void on_ready(void *user, const char *replid)
-{
-	struct redis *s = user;
-
-	memcpy(s->replid, replid, sizeof s->replid);
-	s->was_ready = true;
-	s->unreachable = false;
-	s->polled_ms = 0;
-	tell_state(s, true, "", "");
-	wake_all_slots(s);
-}
-
-static bool on_reply(void *user, redisReply *r)
-{
-	return redis_on_reply(user, r);
-}
-
-/* Newest first, so that putting each item back at the front restores the order. */
-static void abandon_all(struct redis *s)
-{
-	struct batch *b = s->sent_first, *reversed = NULL, *next;
-
-	s->sent_first = NULL;
-	s->sent_last = &s->sent_first;
-	for (; b; b = next) {
-		next = b->next;
-		b->next = reversed;
-		reversed = b;
-	}
-	for (b = reversed; b; b = next) {
-		next = b->next;
-		batch_abandon(s, b);
-	}
-}
-
-static void on_down(void *user, bool fault, const char *why, const char *remedy)
-{
-	struct redis *s = user;
-
-	s->now_ms = clock_mono_ms();
-	if (fault || !s->was_ready)
-		s->unreachable = true;
-	s->was_ready = false;
-	abandon_all(s);
-	tell_state(s, false, why, remedy);
-	wake_all_slots(s);
-}
-
-static const struct conn_events conn_events = {on_ready, on_reply, on_down};
+/* ---- listening ---- */
 
 static void on_message(struct redis *s, struct slice key)
 {
@@ -549,11 +484,15 @@ static void listener_on_ready(void *user, const char *replid)
 
 static void listener_on_down(void *user, bool fault, const char *why, const char *remedy)
 {
-	((struct redis *)user)->listener_asked_ms = 0;
+	struct redis *s = user;
+
+	s->listener_asked_ms = 0;
 	log_event(LOG_DEBUG, "store.deaf", F_STR("why", why)); /* each second somebody asks anyway */
+	if (s->cluster)
+		cluster_on_deaf(s);
 }
 
-static const struct conn_events listener_events = {listener_on_ready, listener_on_reply, listener_on_down};
+static const struct conn_events listener_events = {NULL, listener_on_ready, listener_on_reply, listener_on_down};
 
 /* ---- time ---- */
 
@@ -568,21 +507,6 @@ static void expire_queued(struct redis *s)
 	}
 }
 
-static void poll_memory(struct redis *s)
-{
-	struct batch *b;
-
-	if (s->polling || !redis_conn_ready(s->conn))
-		return;
-	b = batch_new(KIND_MEMORY, NULL);
-	if (!b)
-		return;
-	if (batch_send(s, b))
-		s->polling = true;
-	else
-		batch_free(b);
-}
-
 /* Who only listens would not notice that the other end is gone without a word. */
 static void poll_listener(struct redis *s)
 {
@@ -595,17 +519,21 @@ static void poll_listener(struct redis *s)
 static void on_timer(void *arg)
 {
 	struct redis *s = arg;
+	struct primary *p;
 
 	s->now_ms = clock_mono_ms();
 	if (s->listener_asked_ms && s->now_ms - s->listener_asked_ms > s->config.timeout_ms)
 		redis_conn_fail(s->listener, false, "Redis did not answer in time", "");
-	if (s->sent_first && s->now_ms - s->sent_first->sent_ms > s->config.timeout_ms)
-		redis_conn_fail(s->conn, false, "Redis did not answer in time", "see its load, its disk and store.timeout");
+	DL_FOREACH(s->primaries, p)
+		primary_check_time(p);
+	if (s->cluster)
+		cluster_check_time(s);
 	expire_queued(s);
-	wake_all_slots(s);
+	redis_wake_all_slots(s);
 	if (s->now_ms - s->polled_ms >= POLL_MS) {
 		s->polled_ms = s->now_ms;
-		poll_memory(s);
+		DL_FOREACH(s->primaries, p)
+			primary_poll_memory(p);
 		poll_listener(s);
 		doubts_ask(s);
 		remember_save(s->remember);
@@ -645,14 +573,15 @@ static void op_free(struct store *st)
 	if (!s)
 		return;
 	s->freeing = true;
-	abandon_all(s);
+	while (s->primaries)
+		primary_free(s->primaries);
+	cluster_free(s);
 	fail_queued(s);
 	answer_failed(s); /* what its callbacks ask for anew is answered once, then dropped */
 	answer_failed(s);
 	while ((i = items_take(&s->failed)))
 		item_give(s, i);
 	doubts_free(s);
-	redis_conn_free(s->conn);
 	redis_conn_free(s->listener);
 	loop_timer_free(s->timer);
 	loop_defer_cancel(s->loop, &s->tail);
@@ -698,7 +627,7 @@ static bool copy_strings(struct redis *s)
 	const char **const fields[] = {
 		&s->config.url, &s->config.password_file, &s->config.acl_user, &s->config.ca_file,
 		&s->config.cert_file, &s->config.key_file, &s->config.node, &s->config.run, &s->config.state_dir,
-		&s->config.sentinels, &s->config.sentinel_master, &s->config.sentinel_user, &s->config.sentinel_password_file,
+		&s->config.cluster, &s->config.sentinels, &s->config.sentinel_master, &s->config.sentinel_user, &s->config.sentinel_password_file,
 	};
 
 	for (size_t n = 0; n < sizeof fields / sizeof fields[0]; n++) {
@@ -737,11 +666,10 @@ static int begin(struct redis *s, bool listens, struct problem *why)
 	s->remember = remember_open(s->config.state_dir, why);
 	if (!s->remember)
 		return -1;
-	s->conn = redis_conn_new(s->loop, &s->config, CONN_COMMANDS, s->channel, &conn_events, s, why);
-	if (!s->conn)
+	if (*s->config.cluster ? cluster_begin(s, why) != 0 : !primary_new(s, NULL, why))
 		return -1;
 	if (listens)
-		s->listener = redis_conn_new(s->loop, &s->config, CONN_LISTEN, s->channel, &listener_events, s, why);
+		s->listener = redis_conn_new(s->loop, &s->config, CONN_LISTEN, s->cluster ? cluster_seed(s) : NULL, s->channel, &listener_events, s, why);
 	if (listens && !s->listener)
 		return -1;
 	loop_timer_set(s->timer, s->timer_ms);
@@ -774,7 +702,6 @@ struct store *store_redis_new(struct loop *l, const struct store_redis_config *c
 		s->config.max_pending = 65536;
 	s->timer_ms = s->config.timeout_ms / 4 < 250 ? s->config.timeout_ms / 4 : 250;
 	s->dirty_last = &s->dirty_first;
-	s->sent_last = &s->sent_first;
 	items_init(&s->failed);
 	s->tail = (struct loop_tail){.fn = on_tail, .arg = s, .stage = LOOP_STAGE_STORE};
 	buf_init(&s->scratch, 1u << 20);

@@ -2,6 +2,7 @@
  * slot first", and the fixed-width entries that become answers. Whatever does not have the expected form counts as unavailable. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -94,6 +95,8 @@ static void on_error(struct redis *s, struct batch *b, const char *error, bool b
 {
 	bool oom = starts(error, "OOM"), admits = kind_rows[b->kind].admits;
 
+	if (s->cluster && cluster_took(s, b, error))
+		return;
 	redis_counted(s, b, "error");
 	log_event(LOG_WARN, "store.refused", F_STR("function", kind_rows[b->kind].function ? kind_rows[b->kind].function : ""),
 		F_STR("error", error));
@@ -106,7 +109,7 @@ static void on_error(struct redis *s, struct batch *b, const char *error, bool b
 	else
 		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
 	if (needs_new_check(error))
-		redis_conn_fail(s->conn, false, error, "Baton connects again and checks the server anew");
+		redis_conn_fail(b->primary->conn, false, error, "Baton connects again and checks the server anew");
 }
 
 /* ---- the slot must be opened ---- */
@@ -132,6 +135,8 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 
 static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)
 {
+	if (slot->whole)
+		return;
 	slot->waiting = h->waiting;
 	if (s->config.on_waiting)
 		s->config.on_waiting(s->config.user, slot->tenant, slot->route, h->waiting, h->waiting_bytes);
@@ -150,8 +155,8 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 		return; /* the next call finds it closed again */
 	found = (struct store_incarnation){.lost = be_get(p + 1, 6), .paused = p[0] & OPENED_PAUSED,
 		.held_from_ms = (int64_t)be_get(p + 21, 6), .held_to_ms = (int64_t)be_get(p + 27, 6)};
-	memcpy(s->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
-	s->replid[REPLID_BYTES] = '\0';
+	memcpy(b->primary->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
+	b->primary->replid[REPLID_BYTES] = '\0';
 	note_waiting(s, slot, &h);
 	remember_set(s->remember, slot->seen, h.epoch, h.extra);
 	if (!p[0] && !found.lost)
@@ -445,6 +450,8 @@ static void on_function(struct redis *s, struct batch *b, const redisReply *r, b
 		on_error(s, b, r->str, blobs_written);
 		return;
 	}
+	if (s->cluster)
+		cluster_settled(s, b);
 	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)
 		events_answer(s, b, r);
 	else if (b->kind == KIND_OPEN)
@@ -464,19 +471,36 @@ static void on_exec(struct redis *s, struct batch *b, const redisReply *r)
 		on_error(s, b, b->error[0] ? b->error : r->type == REDIS_REPLY_ERROR ? r->str : "ERR no answer to EXEC", false);
 }
 
-static void on_memory(struct redis *s, const redisReply *r)
+/* Of all of them together: tenants have their work on any. */
+static void tell_memory(struct redis *s)
+{
+	uint64_t used = 0, max = 0;
+	struct primary *p;
+	bool bounded = true;
+
+	DL_FOREACH(s->primaries, p) {
+		used += p->used;
+		max += p->max;
+		bounded = bounded && p->max;
+	}
+	s->config.on_memory(s->config.user, used, bounded ? max : 0);
+}
+
+static void on_memory(struct redis *s, struct primary *p, const redisReply *r)
 {
 	char text[32];
 	unsigned long long used = 0, max = 0;
 
-	s->polling = false;
+	p->polling = false;
 	if (slice_copy_str(info_field(resp_bytes(r), "used_memory"), text, sizeof text))
 		used = strtoull(text, NULL, 10);
 	if (slice_copy_str(info_field(resp_bytes(r), "maxmemory"), text, sizeof text))
 		max = strtoull(text, NULL, 10);
-	s->memory_full = max > 0 && used > max / 5 * 4;
+	p->memory_full = max > 0 && used > max / 5 * 4;
+	p->used = used;
+	p->max = max;
 	if (s->config.on_memory)
-		s->config.on_memory(s->config.user, used, max);
+		tell_memory(s);
 }
 
 static void complete(struct redis *s, struct batch *b, const redisReply *r)
@@ -486,7 +510,7 @@ static void complete(struct redis *s, struct batch *b, const redisReply *r)
 		fetch_on_reply(s, b, r);
 		break;
 	case KIND_MEMORY:
-		on_memory(s, r);
+		on_memory(s, b->primary, r);
 		break;
 	case KIND_UNLINK:
 		fail_all(s, b, STORE_UNAVAILABLE, RETRY_MS);
@@ -507,15 +531,16 @@ static void on_waited(struct redis *s, struct batch *b, const redisReply *r)
 		log_event(LOG_WARN, "store.lacking", F_STR("function", kind_rows[b->kind].function), F_INT("demanded", b->replicas),
 			F_INT("replicas", r->type == REDIS_REPLY_INTEGER ? r->integer : 0), F_STR("error", r->type == REDIS_REPLY_ERROR ? r->str : ""));
 	if (r->type != REDIS_REPLY_INTEGER)
-		redis_conn_fail(s->conn, false, r->type == REDIS_REPLY_ERROR ? r->str : "no answer to WAIT", "Baton connects again and checks the server anew");
+		redis_conn_fail(b->primary->conn, false, r->type == REDIS_REPLY_ERROR ? r->str : "no answer to WAIT", "Baton connects again and checks the server anew");
 }
 
-bool redis_on_reply(struct redis *s, redisReply *r)
+bool redis_on_reply(struct primary *p, redisReply *r)
 {
-	struct batch *b = s->sent_first;
+	struct redis *s = p->s;
+	struct batch *b = p->sent_first;
 
 	if (!b) {
-		redis_conn_fail(s->conn, false, "an answer that nobody asked for", "see what listens at store.url");
+		redis_conn_fail(p->conn, false, "an answer that nobody asked for", "see what listens at store.url");
 		return false;
 	}
 	if (++b->seen < b->replies) {
@@ -529,14 +554,16 @@ bool redis_on_reply(struct redis *s, redisReply *r)
 			snprintf(b->error, sizeof b->error, "%s", r->str);
 		return false;
 	}
-	s->sent_first = b->next;
-	if (!s->sent_first)
-		s->sent_last = &s->sent_first;
+	p->sent_first = b->next;
+	if (!p->sent_first)
+		p->sent_last = &p->sent_first;
 	s->now_ms = clock_mono_ms();
 	if (b->kind < KIND_QUEUED)
 		b->slot->under_way[b->kind]--;
-	if (b->slot)
+	if (b->slot) {
+		b->slot->sent--;
 		slot_dirty(s, b->slot);
+	}
 	if (b->waits)
 		on_waited(s, b, r);
 	complete(s, b, b->waits ? b->answer : r);

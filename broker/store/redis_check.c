@@ -92,10 +92,13 @@ void check_on_look(struct redis *s, struct batch *b, struct slice text, const st
 	const struct store_answer a = {.status = STORE_OK, .look = &look};
 	struct store_suspect *v = NULL;
 
-	if (take_look(b->slot, (enum store_place)i->request[0], text, &look, &v))
+	if (take_look(b->slot, (enum store_place)i->request[0], text, &look, &v)) {
+		if (b->slot->whole)
+			look.next = cluster_look_next(s, b->primary, look.next);
 		item_answer(s, i, &a);
-	else
+	} else {
 		item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+	}
 	free(v);
 }
 

@@ -30,6 +30,10 @@ bool check_no_error(const redisReply *r, struct fault *f)
 		snprintf(f->remedy, sizeof f->remedy, "start the replicas that min-replicas-to-write and store.replicas demand, and see INFO replication");
 	else if (resp_error_is(r, "MISCONF"))
 		snprintf(f->remedy, sizeof f->remedy, "Redis cannot write to its disk: see its log");
+	else if (resp_error_is(r, "CLUSTERDOWN"))
+		snprintf(f->remedy, sizeof f->remedy, "redis-cli --cluster check; with cluster-require-full-coverage no the other primaries go on");
+	else if (resp_error_is(r, "ASK ") || resp_error_is(r, "TRYAGAIN"))
+		snprintf(f->remedy, sizeof f->remedy, "wait until the slot of {/} has moved, or end its move: redis-cli --cluster check");
 	else if (resp_error_is(r, "LOADING"))
 		snprintf(f->remedy, sizeof f->remedy, "wait until Redis has read its append-only file");
 	else
@@ -58,11 +62,16 @@ struct slice info_field(struct slice info, const char *name)
 static bool check_version(const redisReply *r, const struct demand *d, struct fault *f)
 {
 	struct slice v = info_field(resp_bytes(r), "redis_version");
+	bool in_cluster = slice_is(info_field(resp_bytes(r), "redis_mode"), "cluster");
 	char text[32];
 
-	if (slice_copy_str(v, text, sizeof text) && atoi(text) >= 7)
-		return true;
-	return unfit(f, "Redis is older than 7.0 or does not say its version", "run Redis 7.0 or later");
+	if (!slice_copy_str(v, text, sizeof text) || atoi(text) < 7)
+		return unfit(f, "Redis is older than 7.0 or does not say its version", "run Redis 7.0 or later");
+	if (in_cluster && !d->cluster)
+		return unfit(f, "this Redis is a node of a Redis Cluster", "name its nodes in store.cluster, in place of store.url or store.sentinels");
+	if (!in_cluster && d->cluster)
+		return unfit(f, "this Redis is no node of a Redis Cluster", "name it in store.url in place of store.cluster");
+	return true;
 }
 
 bool check_replid(const redisReply *r, char out[REPLID_BYTES + 1])
@@ -79,6 +88,8 @@ static bool check_role(const redisReply *r, const struct demand *d, struct fault
 
 	if (check_replid(r, replid))
 		return true;
+	if (d->cluster)
+		return unfit(f, "this Redis is not a primary any more", "this ends when the nodes of the Redis Cluster agree: redis-cli --cluster check");
 	return unfit(f, "this Redis is not a primary", "point store.url at the primary; with store.sentinels this ends when they agree on one");
 }
 

@@ -19,6 +19,7 @@ struct slice info_field(struct slice info, const char *name);
 /* What the configuration demands of the server. */
 struct demand {
 	bool fsync_always;
+	bool cluster;
 	uint32_t replicas;
 };
 

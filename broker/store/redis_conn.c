@@ -109,7 +109,10 @@ void redis_conn_fail(struct conn *c, bool fault, const char *why, const char *re
 
 static void broken(struct conn *c, const char *why)
 {
-	redis_conn_fail(c, false, why, redis_remedy(why));
+	char remedy[sizeof c->fault.remedy];
+
+	redis_remedy_put(remedy, sizeof remedy, why, *c->config->cluster ? "store.cluster" : "store.url");
+	redis_conn_fail(c, false, why, remedy);
 }
 
 static void unfit(struct conn *c, const struct fault *f)
@@ -176,10 +179,20 @@ static void on_joined(struct conn *c, const redisReply *r)
 {
 	struct fault f;
 
-	if (!check_no_error(r, &f) || !check_joined(r, &f)) {
+	if (*c->config->cluster && resp_error_is(r, "MOVED ")) { /* another one keeps what is no route's */
+		ready(c);
+		return;
+	}
+	if (!check_no_error(r, &f)) {
 		unfit(c, &f);
 		return;
 	}
+	if (!check_joined(r, &f)) {
+		c->ev.on_joined(c->user, false);
+		unfit(c, &f);
+		return;
+	}
+	c->ev.on_joined(c->user, true);
 	if (r->integer == JOINED_NAME_TWICE)
 		log_event(LOG_WARN, "store.node_name_twice", F_STR("node", c->config->node),
 			  F_STR("remedy", "another node on this Redis has the same name: give each its own `node`"));
@@ -193,7 +206,8 @@ static void on_joined(struct conn *c, const redisReply *r)
 static void prove(struct conn *c)
 {
 	set_state(c, CONN_PROVING);
-	ask(c, (const struct slice[]){SLICE_LIT("FCALL"), SLICE_LIT("baton2_rights"), SLICE_LIT("0"), slice_str(c->channel)}, 4);
+	ask(c, (const struct slice[]){SLICE_LIT("FCALL"), SLICE_LIT("baton2_rights"), SLICE_LIT("0"), slice_str(c->channel),
+		slice_str(*c->config->cluster ? "cluster" : "")}, 5);
 }
 
 static void on_proved(struct conn *c, const redisReply *r)
@@ -262,7 +276,7 @@ static void check(struct conn *c)
 
 static void on_checked(struct conn *c, const redisReply *r)
 {
-	const struct demand demand = {c->config->fsync_always, c->config->replicas};
+	const struct demand demand = {c->config->fsync_always, *c->config->cluster, c->config->replicas};
 	struct fault f;
 
 	if (!check_no_error(r, &f) || !redis_checks[c->asked].ok(r, &demand, &f)) {
@@ -468,8 +482,8 @@ static void on_timer(void *arg)
 		broken(c, "Redis did not answer in time while connecting");
 }
 
-struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *config, enum conn_mode mode, const char *channel,
-		      const struct conn_events *ev, void *user, struct problem *why)
+struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *config, enum conn_mode mode, const struct redis_url *at,
+		      const char *channel, const struct conn_events *ev, void *user, struct problem *why)
 {
 	struct conn *c = calloc(1, sizeof *c);
 
@@ -481,7 +495,9 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *con
 		problem_set(why, "out of memory");
 		goto out;
 	}
-	if (*config->sentinels) {
+	if (at) {
+		c->url = *at;
+	} else if (*config->sentinels) {
 		c->sentinel = sentinel_new(l, config, &sentinel_events, c, why);
 		if (!c->sentinel)
 			goto out;
@@ -513,9 +529,15 @@ bool redis_conn_ready(const struct conn *c)
 	return c && c->state == CONN_READY && !c->failed;
 }
 
-const char *redis_conn_host(const struct conn *c)
+const struct redis_url *redis_conn_at(const struct conn *c)
 {
-	return c->url.host;
+	return &c->url;
+}
+
+void redis_conn_aim(struct conn *c, const struct redis_url *at)
+{
+	c->url = *at;
+	redis_conn_fail(c, false, "another server is to be spoken to", "");
 }
 
 struct buf *redis_conn_out(struct conn *c)

@@ -103,7 +103,7 @@ void doubts_ask(struct redis *s)
 	struct doubt *d, *next;
 
 	DL_FOREACH_SAFE(s->doubts, d, next) {
-		if (d->asking || s->now_ms < d->due_ms || !redis_conn_ready(s->conn))
+		if (d->asking || s->now_ms < d->due_ms || redis_outlook(s, d->slot) != OUTLOOK_SEND)
 			continue;
 		if (s->now_ms >= d->until_ms) {
 			drop(s, d);

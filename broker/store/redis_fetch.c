@@ -1,8 +1,11 @@
 /* How do blobs come back? Records come from a Function; the blobs they name are fetched by MGET behind it and opened here. What is
  * missing or does not open is quarantined before anybody hears of it. A fetch holds the answers of a whole batch until then. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/redis_priv.h"
+
+#define FETCH_HOPS_MAX 3
 
 struct result {
 	struct item *item;
@@ -195,6 +198,8 @@ static size_t write_mget(struct redis *s, const struct batch *b, size_t from, st
 		s->argv[++n] = slice_of(name, len);
 		bytes += w->size;
 	}
+	if (b->asking && !resp_put(out, &SLICE_LIT("ASKING"), 1))
+		return 0;
 	return resp_put(out, s->argv, n + 1) ? n : 0;
 }
 
@@ -206,7 +211,7 @@ size_t fetch_write(struct redis *s, struct batch *b, struct buf *out)
 		n = write_mget(s, b, at, out);
 		if (!n)
 			return 0;
-		commands++;
+		commands += b->asking ? 2 : 1;
 	}
 	return commands;
 }
@@ -258,6 +263,38 @@ static bool open_all(struct redis *s, const struct slot *slot, struct fetch *f, 
 	return true;
 }
 
+/* From the beginning. */
+static void forget_blobs(struct fetch *f)
+{
+	for (size_t i = 0; i < f->n_items; i++) {
+		f->items[i].status = STORE_OK;
+		f->items[i].task = f->items[i].outcome = slice_of(NULL, 0);
+	}
+	f->answered = f->bad = 0;
+	f->broken = false;
+}
+
+/* Its slot is elsewhere by now: they are read there, or all is asked again. */
+static void send_on(struct redis *s, struct batch *b)
+{
+	bool asking;
+	struct primary *p = cluster_follow(s, b, &asking);
+	struct batch *again = p && b->hops < FETCH_HOPS_MAX ? batch_new(KIND_FETCH, b->slot) : NULL;
+
+	if (!again) {
+		fetch_abandon(s, b);
+		return;
+	}
+	forget_blobs(b->fetch);
+	again->primary = p;
+	again->asking = asking;
+	again->hops = b->hops + 1;
+	again->fetch = b->fetch;
+	b->fetch = NULL;
+	if (!batch_send(s, again))
+		batch_abandon(s, again);
+}
+
 static void quarantine(struct redis *s, struct batch *b)
 {
 	struct batch *q = batch_new(KIND_QUARANTINE, b->slot);
@@ -276,11 +313,17 @@ void fetch_on_reply(struct redis *s, struct batch *b, const redisReply *r)
 {
 	struct fetch *f = b->fetch;
 
+	if (b->asking && b->seen % 2)
+		return; /* of ASKING */
+	if (r->type == REDIS_REPLY_ERROR && !b->error[0])
+		snprintf(b->error, sizeof b->error, "%s", r->str);
 	if (!open_all(s, b->slot, f, r))
 		f->broken = true;
 	if (b->seen < b->replies)
 		return;
-	if (f->broken || f->answered != f->n_wants)
+	if (s->cluster && cluster_elsewhere(b))
+		send_on(s, b);
+	else if (f->broken || f->answered != f->n_wants)
 		deliver_failure(s, f);
 	else if (f->bad)
 		quarantine(s, b);

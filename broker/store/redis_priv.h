@@ -1,6 +1,7 @@
 /* What do the files of the Redis backend share? Items (one question of a caller), queues of them per slot and kind, and batches (one
  * Function call with its answers). redis.c takes items in, redis_send.c makes batches of them, redis_answer.c reads the answers,
- * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots.
+ * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots, redis_primary.c the servers,
+ * redis_cluster.c which of them has a slot.
  *
  * An item's life:   queued in its slot ──> in a batch, sent ──> answered, or in a fetch until its blobs are open ──> answered
  *                      ↑                        │
@@ -69,7 +70,7 @@ struct items {
 	size_t n;
 };
 
-enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, SLOT_KEYS };
+enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, KEY_GUARD, SLOT_KEYS };
 #define SLOT_KEY_LETTERS "msiz012nlfdxh"
 #define SLOT_NAME_MAX (NAME_MAX_BYTES + 1 + QUEUE_MAX_BYTES) /* "tenant/queue" */
 #define SLOT_PREFIX_MAX (SLOT_NAME_MAX + 6) /* "{tenant/route}:", "{tenant/route}:@agent:" */
@@ -89,6 +90,12 @@ struct slot {
 	uint64_t waiting;
 	uint32_t replicas;        /* that must have what is told of it */
 	struct remembered *seen;
+	struct primary *primary;  /* who has it, as last known; NULL: nobody known (Cluster) */
+	unsigned sent;            /* batches of it that wait for replies there */
+	uint16_t hash;            /* Cluster: the hash slot */
+	bool whole;               /* Cluster: no route's, but stands for all that its primary keeps */
+	unsigned hops;            /* Cluster: redirections in a row */
+	int64_t moving_ms, held_ms; /* Cluster: moves since then; nothing is sent until then; 0 = not */
 	UT_hash_handle hh;
 };
 
@@ -99,12 +106,16 @@ struct batch {
 	struct batch *next;
 	enum kind kind;
 	struct slot *slot;
+	struct primary *primary;  /* to whom it goes, or went */
+	bool sent;
+	bool asking;              /* Cluster: to whom the slot moves */
+	unsigned hops;            /* Cluster: of a fetch: it was sent on so often */
 	struct items items;
 	unsigned replies, seen;   /* expected, come */
 	bool exec;                /* wrapped in MULTI, MSET */
 	bool inlined;             /* bodies as arguments, because memory is full */
 	int64_t sent_ms;
-	char error[128];          /* of an inner reply */
+	char error[320];          /* of an inner reply */
 	uint32_t replicas;        /* that WAIT waits for */
 	bool waits;               /* the last reply is WAIT's; the one before it is kept until then */
 	bool lacking;             /* too few replicas have it: the outcome is unknown */
@@ -112,13 +123,30 @@ struct batch {
 	struct fetch *fetch;
 };
 
+/* A server that has slots: the only one, or one of a Cluster's primaries. */
+struct primary {
+	struct primary *prev, *next;
+	struct redis *s;
+	struct conn *conn;
+	struct batch *sent_first, **sent_last;
+	uint64_t used, max;       /* memory, as it said last */
+	bool polling, memory_full;
+	bool was_ready;           /* before the last on_down */
+	bool unreachable;         /* an attempt to come back failed: answer at once */
+	char replid[REPLID_BYTES + 1];
+	char why[256], remedy[256]; /* of the last on_down */
+};
+
 struct redis {
 	struct store base;        /* first */
 	struct loop *loop;
 	struct store_redis_config config;
-	char *strings[13];        /* copies of the configuration's */
+	char *strings[14];        /* copies of the configuration's */
 	char *channel;
-	struct conn *conn, *listener;
+	struct primary *primaries;
+	struct cluster *cluster;  /* NULL: there is one server, the first of these */
+	struct remembered nothing; /* of slots that are no route's */
+	struct conn *listener;
 	int64_t listener_asked_ms; /* when the PING went out that it has not answered; 0 = none */
 	struct seal *seal;
 	struct remember *remember;
@@ -127,18 +155,14 @@ struct redis {
 	struct items failed;      /* to be answered at the tail */
 	struct item *free_items;
 	size_t n_free;
-	struct batch *sent_first, **sent_last;
 	size_t pending, pending_bytes;
 	struct loop_tail tail;
 	struct loop_timer *timer;
 	int64_t now_ms;           /* monotonic, of this tick */
 	int64_t polled_ms;
-	bool polling, memory_full;
-	bool was_ready;           /* before the last on_down */
-	bool unreachable;         /* an attempt to come back failed: answer at once */
+	bool joined;              /* this node's sealing keys are those of what is kept here */
 	bool freeing;
 	int64_t timer_ms;
-	char replid[REPLID_BYTES + 1];
 	char caps[WAITING_CAPS][24], skew[24]; /* as accept takes them */
 	uint8_t token_head[4];
 	char asker[9];            /* the same as text: who opens a slot */
@@ -154,6 +178,8 @@ struct redis {
 struct slot *slot_get(struct redis *s, struct store_slot at); /* NULL: a bad name, or the cap */
 /* Whose key m that is, "{tenant/route}:m" or "{tenant/route}:@agent:m". false: nobody's. */
 bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1]);
+/* One that stands for all that p keeps, by a name that no route has. NULL: out of memory, or the cap. */
+struct slot *slot_whole(struct redis *s, const char *name, struct primary *p);
 void slot_dirty(struct redis *s, struct slot *slot);
 void slots_free_all(struct redis *s);
 /* "{tenant/route}:b:" id token; returns its length. */
@@ -173,6 +199,42 @@ void item_requeue(struct redis *s, struct item *i);
 bool item_rename(struct redis *s, struct item *i, const uint8_t *id);
 void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES]);
 
+/* redis_primary.c */
+/* at: of a Cluster's; NULL = where the configuration says. NULL with why. */
+struct primary *primary_new(struct redis *s, const struct redis_url *at, struct problem *why);
+void primary_free(struct primary *p); /* abandons what is under way */
+bool primary_ready(const struct primary *p); /* NULL is not */
+void primary_check_time(struct primary *p);
+void primary_poll_memory(struct primary *p);
+void redis_wake_all_slots(struct redis *s);
+
+/* May what a slot has be sent now? */
+enum outlook {
+	OUTLOOK_SEND,
+	OUTLOOK_WAIT, /* within the items' time-out */
+	OUTLOOK_FAIL, /* nobody is there, and will not be soon */
+};
+
+/* redis_cluster.c: only with s->cluster, but for cluster_free() */
+int cluster_begin(struct redis *s, struct problem *why);
+void cluster_free(struct redis *s);
+const struct redis_url *cluster_seed(const struct redis *s);
+void cluster_check_time(struct redis *s);
+void cluster_look_soon(struct redis *s); /* asks for the map */
+void cluster_on_change(struct redis *s, bool came); /* a primary came, or went */
+void cluster_on_deaf(struct redis *s);   /* the listener lost its server */
+bool cluster_whole(const struct redis *s); /* all primaries are there */
+enum outlook cluster_outlook(struct redis *s, struct slot *slot);
+/* Is the error of b's call that its slot is elsewhere, or moves? true: its items wait for another attempt. */
+bool cluster_took(struct redis *s, struct batch *b, const char *error);
+/* Does b->error say so? Then: where to read what b did not find; NULL: nowhere now. */
+bool cluster_elsewhere(const struct batch *b);
+struct primary *cluster_follow(struct redis *s, struct batch *b, bool *asking);
+void cluster_settled(struct redis *s, const struct batch *b); /* a call was carried out */
+/* A look at all blobs: the slot to name, and the cursor there. NULL: that primary is gone. */
+struct slot *cluster_look_at(struct redis *s, uint64_t *cursor);
+uint64_t cluster_look_next(const struct redis *s, const struct primary *p, uint64_t next);
+
 /* redis_doubt.c */
 /* An item that was answered UNAVAILABLE: if it was sent, it may have been carried out. */
 void doubts_add(struct redis *s, const struct item *i);
@@ -181,6 +243,7 @@ void doubts_free(struct redis *s);
 
 /* redis_send.c */
 void redis_flush(struct redis *s);
+enum outlook redis_outlook(struct redis *s, struct slot *slot); /* of a Cluster: finds its primary anew */
 /* Writes b and puts it in the line of those waiting for replies. false: no connection; b is the caller's. */
 bool batch_send(struct redis *s, struct batch *b);
 struct batch *batch_new(enum kind k, struct slot *slot);
@@ -190,7 +253,7 @@ void batch_abandon(struct redis *s, struct batch *b);
 void redis_open_slot(struct redis *s, struct slot *slot);
 
 /* redis_answer.c */
-bool redis_on_reply(struct redis *s, redisReply *r); /* true: r was taken */
+bool redis_on_reply(struct primary *p, redisReply *r); /* true: r was taken */
 void redis_counted(struct redis *s, const struct batch *b, const char *result);
 
 /* redis_fetch.c */

@@ -2,7 +2,7 @@
  * Redis itself tells are in redis_checks.c. */
 #include "store/redis_remedy.h"
 
-#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -39,4 +39,15 @@ const char *redis_remedy(const char *why)
 		if (strstr(why, rows[i].said))
 			return rows[i].remedy;
 	return "see that Redis runs and can be reached at store.url";
+}
+
+void redis_remedy_put(char *out, size_t size, const char *why, const char *key)
+{
+	static const char url[] = "store.url";
+	const char *text = redis_remedy(why), *at = strstr(text, url);
+
+	if (at)
+		snprintf(out, size, "%.*s%s%s", (int)(at - text), text, key, at + sizeof url - 1);
+	else
+		snprintf(out, size, "%s", text);
 }

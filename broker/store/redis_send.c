@@ -48,6 +48,7 @@ struct batch *batch_new(enum kind k, struct slot *slot)
 		return NULL;
 	b->kind = k;
 	b->slot = slot;
+	b->primary = slot ? slot->primary : NULL;
 	items_init(&b->items);
 	return b;
 }
@@ -77,18 +78,21 @@ static void arg_number(struct call *c, uint64_t v)
 
 static void call_begin(struct call *c, const struct kind_row *k)
 {
-	static const char *const count[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"};
-	bool of_route = c->b->kind == KIND_LEASE && *c->b->slot->of;
+	static const char *const count[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14"};
+	const struct slot *slot = c->b->slot;
+	bool guard = c->s->cluster, of_route = c->b->kind == KIND_LEASE && (*slot->of || guard);
 	size_t keys = strlen(k->keys);
 
 	c->n = 0;
 	arg(c, SLICE_LIT("FCALL"));
 	arg(c, slice_str(k->function));
-	arg(c, slice_str(count[keys + of_route]));
+	arg(c, slice_str(count[keys + of_route + guard]));
 	for (size_t i = 0; i < keys; i++)
-		arg(c, slice_str(c->b->slot->key[strchr(SLOT_KEY_LETTERS, k->keys[i]) - SLOT_KEY_LETTERS]));
+		arg(c, slice_str(slot->key[strchr(SLOT_KEY_LETTERS, k->keys[i]) - SLOT_KEY_LETTERS]));
 	if (of_route)
-		arg(c, slice_str(c->b->slot->of));
+		arg(c, slice_str(*slot->of ? slot->of : slot->key[KEY_M])); /* a place of its own, that the last one is not taken for it */
+	if (guard)
+		arg(c, slice_str(slot->key[KEY_GUARD]));
 }
 
 /* All requests one behind the other in scratch; stays valid until scratch changes. */
@@ -144,7 +148,7 @@ static void arg_own(struct call *c)
 	switch (c->b->kind) {
 	case KIND_ACCEPT:
 	case KIND_PUBLISH:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		arg(c, slice_str(s->config.run));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
@@ -156,7 +160,7 @@ static void arg_own(struct call *c)
 		}
 		break;
 	case KIND_LEASE:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		arg(c, slice_str(s->config.run));
 		arg_number(c, LEASE_BUDGET);
 		arg(c, requests);
@@ -194,7 +198,7 @@ static void arg_own(struct call *c)
 		arg_number(c, be_get(requests.p + 8, 8));
 		arg_number(c, be_get(requests.p + 16, 4));
 		arg_number(c, be_get(requests.p + 20, 4));
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		break;
 	case KIND_ROUTE:
 		if (requests.p[0])
@@ -209,7 +213,7 @@ static void arg_own(struct call *c)
 		arg_number(c, first->blobs ? LEASE_BUDGET : UINT32_MAX);
 		break;
 	case KIND_REPLAY:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		for (size_t i = 0; i < WAITING_CAPS; i++)
 			arg(c, slice_str(s->caps[i]));
 		arg(c, requests);
@@ -220,7 +224,7 @@ static void arg_own(struct call *c)
 			arg_number(c, be_get(requests.p + at, 8));
 		break;
 	case KIND_MEND:
-		arg(c, slice_str(s->replid));
+		arg(c, slice_str(c->b->primary->replid));
 		arg(c, requests);
 		break;
 	case KIND_OPEN:
@@ -335,7 +339,8 @@ static bool write_batch(struct redis *s, struct batch *b, struct buf *out)
 
 bool batch_send(struct redis *s, struct batch *b)
 {
-	struct buf *out = redis_conn_out(s->conn);
+	struct primary *p = b->primary;
+	struct buf *out = primary_ready(p) ? redis_conn_out(p->conn) : NULL;
 
 	if (!out)
 		return false;
@@ -348,12 +353,15 @@ bool batch_send(struct redis *s, struct batch *b)
 	b->lacking = false;
 	b->sent_ms = s->now_ms = clock_mono_ms();
 	if (!write_batch(s, b, out)) {
-		redis_conn_fail(s->conn, false, "out of memory", "see the limits of this process");
+		redis_conn_fail(p->conn, false, "out of memory", "see the limits of this process");
 		return false;
 	}
 	b->next = NULL;
-	*s->sent_last = b;
-	s->sent_last = &b->next;
+	*p->sent_last = b;
+	p->sent_last = &b->next;
+	b->sent = true;
+	if (b->slot)
+		b->slot->sent++;
 	return true;
 }
 
@@ -427,23 +435,31 @@ static void fail_now(struct redis *s, struct slot *slot, enum kind k, enum store
 		item_fail(s, i, i->tries ? STORE_UNAVAILABLE : status, retry_after_ms);
 }
 
+enum outlook redis_outlook(struct redis *s, struct slot *slot)
+{
+	if (s->cluster)
+		return cluster_outlook(s, slot);
+	return primary_ready(slot->primary) ? OUTLOOK_SEND : slot->primary->unreachable ? OUTLOOK_FAIL : OUTLOOK_WAIT;
+}
+
 void redis_flush(struct redis *s)
 {
 	struct slot *slot = s->dirty_first, *next;
-	bool ready = redis_conn_ready(s->conn);
 
 	s->dirty_first = NULL;
 	s->dirty_last = &s->dirty_first;
 	for (; slot; slot = next) {
+		enum outlook o = redis_outlook(s, slot);
+
 		next = slot->next_dirty;
 		slot->dirty = false;
 		for (int k = 0; k < KIND_QUEUED; k++) {
-			if (s->memory_full && kind_rows[k].admits)
+			if (slot->primary && slot->primary->memory_full && kind_rows[k].admits)
 				fail_now(s, slot, (enum kind)k, STORE_QUOTA, 1000);
-			if (!ready && s->unreachable)
+			if (o == OUTLOOK_FAIL)
 				fail_now(s, slot, (enum kind)k, STORE_UNAVAILABLE, 1000);
-			else if (ready && !flush_kind(s, slot, (enum kind)k))
-				ready = false; /* the others stay queued; a reply or the timer looks again */
+			else if (o == OUTLOOK_SEND && !flush_kind(s, slot, (enum kind)k))
+				o = OUTLOOK_WAIT; /* the others stay queued; a reply or the timer looks again */
 		}
 	}
 }
@@ -470,10 +486,12 @@ void batch_abandon(struct redis *s, struct batch *b)
 
 	if (b->kind < KIND_QUEUED)
 		b->slot->under_way[b->kind]--;
+	if (b->sent && b->slot)
+		b->slot->sent--;
 	if (b->kind == KIND_OPEN)
 		b->slot->opening = false;
 	if (b->kind == KIND_MEMORY)
-		s->polling = false;
+		b->primary->polling = false;
 	if (b->fetch)
 		fetch_abandon(s, b);
 	items_init(&reversed);

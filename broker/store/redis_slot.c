@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/redis_hash.h"
 #include "store/redis_priv.h"
 
 void items_init(struct items *q)
@@ -41,7 +42,7 @@ struct item *items_take(struct items *q)
 	return i;
 }
 
-static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h"};
+static const char *const key_names[SLOT_KEYS] = {"m", "s", "i", "z", "q0", "q1", "q2", "n", "l", "f", "d", "x", "h", "-"};
 
 /* What a slot's keys begin with. Everything of a route has one hash tag, its inboxes too. */
 static int put_prefix(struct store_slot at, char *out, size_t size)
@@ -64,13 +65,14 @@ static void name_keys(struct slot *slot, struct store_slot at)
 		snprintf(slot->of, sizeof slot->of, "{%s/%.*s}:m", at.tenant, (int)queue_route(queue).n, at.route);
 }
 
-static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name)
+static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name, bool whole)
 {
 	struct slot *slot = calloc(1, sizeof *slot);
 
 	if (!slot)
 		return NULL;
-	slot->seen = remember_slot(s->remember, at.tenant, at.route);
+	slot->whole = whole;
+	slot->seen = whole ? &s->nothing : remember_slot(s->remember, at.tenant, at.route);
 	if (!slot->seen) {
 		free(slot);
 		return NULL;
@@ -83,6 +85,8 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 	slot->replicas = s->config.replicas;
 	for (int k = 0; k < KIND_QUEUED; k++)
 		items_init(&slot->queue[k]);
+	slot->hash = (uint16_t)redis_hash_slot(slice_str(slot->key[KEY_M]));
+	slot->primary = s->cluster ? NULL : s->primaries;
 	HASH_ADD_STR(s->slots, name, slot);
 	if (TABLE_HAS(slot, hh))
 		return slot;
@@ -105,7 +109,19 @@ struct slot *slot_get(struct redis *s, struct store_slot at)
 	HASH_FIND_STR(s->slots, name, slot);
 	if (slot || HASH_COUNT(s->slots) >= SLOTS_MAX)
 		return slot;
-	return slot_new(s, at, name);
+	return slot_new(s, at, name, false);
+}
+
+struct slot *slot_whole(struct redis *s, const char *name, struct primary *p)
+{
+	struct slot *slot = NULL;
+
+	HASH_FIND_STR(s->slots, name, slot);
+	if (!slot && HASH_COUNT(s->slots) < SLOTS_MAX)
+		slot = slot_new(s, (struct store_slot){"-", name + 2}, name, true);
+	if (slot)
+		slot->primary = p;
+	return slot;
 }
 
 /* Between two of these; NULL: they are not there, in this order. */

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/slice.h"
-
 #define DEFAULT_PORT 6379
 
 /* A decimal number from 0 to max that ends where the text ends. -1: it is not one. */
@@ -91,4 +89,42 @@ int redis_url_parse(const char *text, struct redis_url *out, struct problem *why
 	if (strncmp(text, "redis://", 8) == 0)
 		return parse_tcp(text + 8, out, why);
 	return problem_set(why, "it must start with redis://, rediss:// or unix://");
+}
+
+int redis_urls_parse(const char *list, const char *key, struct redis_url *v, size_t max, size_t *n, struct problem *why)
+{
+	char one[320];
+
+	for (*n = 0; *list; (*n)++) {
+		size_t len = strcspn(list, ",");
+		struct redis_url *u = &v[*n];
+
+		if (*n == max)
+			return problem_set(why, "%s: more than %zu", key, max);
+		if (!slice_copy_str(slice_of(list, len), one, sizeof one))
+			return problem_set(why, "%s: an url is too long", key);
+		if (redis_url_parse(one, u, why) != 0)
+			return problem_prefix(why, "%s", key);
+		if (*u->unix_path || u->db || u->tls != v[0].tls)
+			return problem_set(why, "%s: all are redis://host:port, or all are rediss://host:port", key);
+		list += len + (list[len] == ',');
+	}
+	return *n ? 0 : problem_set(why, "%s: there is none", key);
+}
+
+static bool host_valid(struct slice host)
+{
+	for (size_t i = 0; i < host.n; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:_-", host.p[i]) || !host.p[i])
+			return false;
+	return host.n > 0;
+}
+
+bool redis_url_aim(struct redis_url *u, struct slice host, long port)
+{
+	if (port < 1 || port > 65535 || !host_valid(host) || host.n >= sizeof u->host)
+		return false;
+	slice_copy_str(host, u->host, sizeof u->host);
+	u->port = (int)port;
+	return true;
 }

@@ -384,9 +384,13 @@ struct store_incarnation {
 	int64_t held_from_ms, held_to_ms;
 };
 
+#define STORE_SEEDS_MAX 16     /* nodes of a Redis Cluster that are named */
+#define STORE_PRIMARIES_MAX 64 /* of a Redis Cluster: each worker keeps a connection to each */
+
 struct loop;
 struct store_redis_config {
 	const char *url;           /* redis://host[:port][/db], rediss://..., unix:///path; no password in it */
+	const char *cluster;       /* instead of url: 1..16 urls of nodes of a Redis Cluster, all redis:// or all rediss://, with commas between; "" = none */
 	const char *sentinels;     /* instead of url: 1..16 urls of sentinels, all redis:// or all rediss://, with commas between; "" = none */
 	const char *sentinel_master; /* the name of the primary there */
 	const char *sentinel_user, *sentinel_password_file; /* "" = none */
@@ -404,7 +408,8 @@ struct store_redis_config {
 	const char *state_dir;     /* remembers sequence numbers per slot, to tell a lost tail */
 	uint32_t max_pending;      /* items queued or under way: 65,536; then UNAVAILABLE at once */
 	store_wake *wake;
-	/* The server is there and fit (version, durability, noeviction, library), or why not. On the worker's thread. */
+	/* The server is there and fit (version, durability, noeviction, library), or why not. Of a Cluster: at least one primary is; why then says which
+	 * is not, if any. On the worker's thread. */
 	void (*on_state)(void *user, bool ok, const char *why, const char *remedy);
 	/* Another incarnation was found and the slot was opened anew, or more is found missing. lost: sequence numbers that are gone.
 	 * paused: more than limits.max_lost, so the slot leases nothing until an operator resumes it: what came back may be an old backup,
@@ -414,7 +419,8 @@ struct store_redis_config {
 	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
 	/* Bytes of all tasks and outcomes that a route keeps: waiting, leased, finished and not yet forgotten. After each tick. */
 	void (*on_kept)(void *user, const char *tenant, const char *route, uint64_t bytes);
-	/* Each second: memory that Redis uses, and the most it may (0 = as it likes). Above 80 % of that accept answers QUOTA. */
+	/* Each second: memory that Redis uses, and the most it may (0 = as it likes), of all primaries together. Above 80 % of what its own primary may
+	 * accept answers QUOTA. */
 	void (*on_memory)(void *user, uint64_t used, uint64_t max);
 	/* A call whose answer did not come, so that it was answered UNAVAILABLE, was carried out all the same: as of then; a record QUEUED at cursor 1
 	 * was accepted, another one has ended. May be NULL. */

@@ -1,7 +1,7 @@
 /* Can a server that is no honest Redis hurt a node? The whole backend runs here over a connection that the input plays. 'p' in front: the rest
  * is RESP alone, read whole and in pieces. Else it is a script: bytes are what the server sends; 0xfe and a letter is something that
  * happens: a call, a lost connection, time, from now on a WAIT behind each change (0xfe twice is that byte). With '+' in front the server has
- * already greeted well. Each call is answered exactly once, whatever comes. Blobs are not sealed here, or no answer would get past that; what
+ * already greeted well; with 'c' it is a node of a Redis Cluster of two, whose map is known. Each call is answered exactly once, whatever comes. Blobs are not sealed here, or no answer would get past that; what
  * seals is fuzz_stored's. */
 #include <fcntl.h>
 #include <string.h>
@@ -16,8 +16,8 @@
 
 #define ESCAPE 0xfe
 #define CALLS_MAX 64
-#define STREAMS_MAX 16
-#define TIMERS_MAX 4
+#define STREAMS_MAX 96
+#define TIMERS_MAX (4 + STORE_PRIMARIES_MAX + STREAMS_MAX)
 #define INPUT_MAX (1u << 16)
 #define OWNER 77
 
@@ -150,7 +150,10 @@ struct script {
 	struct store_slot slot;
 	unsigned answers[CALLS_MAX];
 	size_t n_calls;
+	bool cluster;
 	bool to_listener;
+	bool to_inquiry;
+	unsigned to_primary; /* which of them */
 	bool greeted;        /* the server greets well when it is connected to */
 };
 
@@ -225,7 +228,7 @@ static void make_id(struct handoff_id *id, size_t number)
 static struct store *store_new(struct script *x)
 {
 	const struct store_redis_config c = {
-		.url = "unix:///run/redis.sock", .timeout_ms = 1 << 30, .fsync_always = true, .keys = x->keys,
+		.url = x->cluster ? "" : "unix:///run/redis.sock", .cluster = x->cluster ? "redis://a:1,redis://b:2" : "", .timeout_ms = 1 << 30, .fsync_always = true, .keys = x->keys,
 		.limits = {.max_waiting = 100, .max_waiting_bytes = 1 << 20, .clock_skew_ms = 30000, .hold_ms = 30000},
 		.node = "n1", .run = "n1", .wake = on_wake, .on_state = on_state, .user = x,
 	};
@@ -241,27 +244,53 @@ static struct store *store_new(struct script *x)
 /* ---- what a good server says at first ---- */
 
 #define CONFIG(name, value) "*2\r\n$" name "\r\n$" value "\r\n"
-static const char greeting[] =
-	"$22\r\nredis_version:7.0.15\r\n\r\n"
-	"$69\r\nrole:master\r\nmaster_replid:0123456789012345678901234567890123456789\r\n\r\n"
-	CONFIG("16\r\nmaxmemory-policy", "10\r\nnoeviction") CONFIG("10\r\nappendonly", "3\r\nyes")
-	CONFIG("11\r\nappendfsync", "6\r\nalways") CONFIG("18\r\naof-load-truncated", "2\r\nno")
-	CONFIG("21\r\nmin-replicas-to-write", "1\r\n1") CONFIG("20\r\nmin-replicas-max-lag", "2\r\n10")
-	"*0\r\n+baton1\r\n$0\r\n\r\n:1\r\n";
+#define GREETING(server) \
+	server \
+	"$69\r\nrole:master\r\nmaster_replid:0123456789012345678901234567890123456789\r\n\r\n" \
+	CONFIG("16\r\nmaxmemory-policy", "10\r\nnoeviction") CONFIG("10\r\nappendonly", "3\r\nyes") \
+	CONFIG("11\r\nappendfsync", "6\r\nalways") CONFIG("18\r\naof-load-truncated", "2\r\nno") \
+	CONFIG("21\r\nmin-replicas-to-write", "1\r\n1") CONFIG("20\r\nmin-replicas-max-lag", "2\r\n10") \
+	"*0\r\n+baton1\r\n$0\r\n\r\n:1\r\n"
+static const char greeting[] = GREETING("$22\r\nredis_version:7.0.15\r\n\r\n");
+static const char node_greeting[] = GREETING("$42\r\nredis_version:7.0.15\r\nredis_mode:cluster\r\n\r\n");
+#define RANGE(from, to, host, port) "*3\r\n:" from "\r\n:" to "\r\n*3\r\n$1\r\n" host "\r\n:" port "\r\n$2\r\nid\r\n"
+static const char map[] = "*2\r\n" RANGE("0", "8191", "a", "1") RANGE("8192", "16383", "b", "2");
 static const char subscribed[] = "*3\r\n$9\r\nsubscribe\r\n$13\r\nbaton:wake:n1\r\n:1\r\n";
 
-/* The connection that is open for the one or the other. */
-static struct stream *stream_of(const struct script *x, bool listener)
+static struct primary *primary_of(const struct script *x, const struct stream *s)
 {
-	for (size_t i = n_streams; i--;)
-		if (!streams[i].closed && streams[i].user == (listener ? (void *)x->redis->listener : (void *)x->redis->conn))
-			return &streams[i];
+	struct primary *p = x->redis->primaries;
+
+	while (p && s->user != (void *)p->conn)
+		p = p->next;
+	return p;
+}
+
+static bool is_inquiry(const struct script *x, const struct stream *s)
+{
+	return x->cluster && s->user != (void *)x->redis->listener && !primary_of(x, s);
+}
+
+/* The connection that is open for whom the script speaks to. */
+static struct stream *stream_of(const struct script *x)
+{
+	const struct primary *p = x->redis->primaries;
+
+	for (unsigned n = x->to_primary; p && p->next && n; n--)
+		p = p->next;
+	for (size_t i = n_streams; i--;) {
+		struct stream *s = &streams[i];
+		bool it = x->to_inquiry ? is_inquiry(x, s) : s->user == (x->to_listener ? (void *)x->redis->listener : p ? (void *)p->conn : NULL);
+
+		if (!s->closed && it)
+			return s;
+	}
 	return NULL;
 }
 
 static void feed(struct stream *s, struct slice bytes)
 {
-	if (s && !s->closed)
+	if (s && s->open && !s->closed)
 		NEED(s->ev.on_data(s->user, bytes) == (long)bytes.n);
 }
 
@@ -275,14 +304,20 @@ static void connect_all(const struct script *x)
 			continue;
 		s->open = true;
 		s->ev.on_open(s->user);
-		if (x->greeted)
-			feed(s, s->user == (void *)x->redis->listener ? SLICE_LIT(subscribed) : SLICE_LIT(greeting));
+		if (!x->greeted)
+			continue;
+		if (is_inquiry(x, s))
+			feed(s, SLICE_LIT(map));
+		else if (s->user == (void *)x->redis->listener)
+			feed(s, SLICE_LIT(subscribed));
+		else
+			feed(s, x->cluster ? SLICE_LIT(node_greeting) : SLICE_LIT(greeting));
 	}
 }
 
 static void lose(struct script *x)
 {
-	struct stream *s = stream_of(x, x->to_listener);
+	struct stream *s = stream_of(x);
 
 	if (s) {
 		s->closed = true;
@@ -339,7 +374,7 @@ static void ask(struct script *x, uint8_t what)
 
 static void send_bytes(const struct script *x, struct slice bytes)
 {
-	struct stream *s = stream_of(x, x->to_listener);
+	struct stream *s = stream_of(x);
 
 	run_tails();
 	feed(s, slice_of(bytes.p, bytes.n / 2));
@@ -354,7 +389,10 @@ static void happen(struct script *x, uint8_t what)
 	case '0': x->slot.route = "refunds"; break;
 	case '1': x->slot.route = "mail"; break;
 	case 'L': x->to_listener = true; break;
-	case 'M': x->to_listener = false; break;
+	case 'M': x->to_listener = x->to_inquiry = false; x->to_primary = 0; break;
+	case 'N': x->to_primary++; break;
+	case 'Q': x->to_inquiry = true; break;
+	case 'R': x->redis->now_ms = INT64_MAX / 2; if (x->cluster) cluster_check_time(x->redis); break; /* the map is asked for */
 	case '!': x->greeted = true; lose(x); break;
 	case '?': x->greeted = false; lose(x); break;
 	case 'w': x->redis->config.replicas = 1; break;
@@ -379,14 +417,16 @@ static void play(struct script *x, struct slice in)
 	}
 }
 
-static void run_script(bool greeted, struct slice in)
+static void run_script(bool greeted, bool cluster, struct slice in)
 {
 	static struct seal_keys keys = {.n = 1, .key = {{"k", {1}, {1}}}};
-	struct script x = {.keys = &keys, .slot = {"acme", "refunds"}, .greeted = greeted};
+	struct script x = {.keys = &keys, .slot = {"acme", "refunds"}, .cluster = cluster, .greeted = greeted};
 
 	x.store = store_new(&x);
-	run_timers();
-	connect_all(&x);
+	for (unsigned i = 0; i <= cluster; i++) { /* the map, then the primaries */
+		run_timers();
+		connect_all(&x);
+	}
 	NEED(!greeted || x.store->ops->available(x.store));
 	play(&x, in);
 	run_tails();
@@ -452,6 +492,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] == 'p')
 		try_resp(slice_of(data + 1, size - 1));
 	else
-		run_script(data[0] == '+', slice_of(data + 1, size - 1));
+		run_script(data[0] == '+' || data[0] == 'c', data[0] == 'c', slice_of(data + 1, size - 1));
 	return 0;
 }

@@ -10,10 +10,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -120,6 +122,51 @@ void server_start(struct redis_server *s, const char *const *extra)
 	snprintf(s->url, sizeof s->url, "unix://%s", s->socket);
 	server_begin(s, extra);
 	server_wait(s);
+}
+
+/* One that the kernel just gave and took back. */
+static int free_port(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&a, n) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static bool serves_all_slots(struct redis_server *s)
+{
+	redisContext *c = dial(s);
+	redisReply *r = c ? redisCommand(c, "CLUSTER INFO") : NULL;
+	bool ok = r && r->str && strstr(r->str, "cluster_state:ok");
+
+	if (r)
+		freeReplyObject(r);
+	if (c)
+		redisFree(c);
+	return ok;
+}
+
+void server_start_cluster(struct redis_server *s, const char *const *extra)
+{
+	int64_t end = clock_mono_ms() + PATIENCE_MS;
+	char port[8], bus[8];
+	const char *argv[24] = {"--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", bus};
+	size_t n = 8;
+
+	snprintf(port, sizeof port, "%d", free_port());
+	snprintf(bus, sizeof bus, "%d", free_port());
+	while (extra && *extra && n < 23)
+		argv[n++] = *extra++;
+	server_start(s, argv);
+	snprintf(s->cluster, sizeof s->cluster, "redis://127.0.0.1:%s", port);
+	server_say(s, "CLUSTER ADDSLOTSRANGE 0 16383");
+	while (!serves_all_slots(s)) {
+		assert_true(clock_mono_ms() < end);
+		usleep(20000);
+	}
 }
 
 void server_kill(struct redis_server *s, int signo)
@@ -249,7 +296,7 @@ void kit_redis_begin(struct kit *k, struct redis_server *s)
 {
 	struct problem why = {""};
 	struct store_redis_config c = {
-		.url = s->url, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = "node-1", .run = "node-1", .max_pending = 4096,
+		.url = s->cluster[0] ? "" : s->url, .cluster = s->cluster, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = "node-1", .run = "node-1", .max_pending = 4096,
 		.wake = on_wake, .on_state = on_state, .on_incarnation = on_incarnation, .user = k,
 	};
 
@@ -700,10 +747,11 @@ void kit_resume(struct kit *k)
 		mem_slot_get((struct memory *)k->store, k->slot, false)->paused = false;
 }
 
-/* ---- both backends ---- */
+/* ---- all backends ---- */
 
-static struct redis_server both_server;
-static struct kit both[2];
+static struct redis_server server, node;
+enum { MEMORY, REDIS, CLUSTER, BACKENDS };
+static struct kit kits[BACKENDS];
 
 static void run_on(struct kit *k, const struct kit_scenario *s)
 {
@@ -717,56 +765,79 @@ static void run_on(struct kit *k, const struct kit_scenario *s)
 
 static void on_memory(void **state)
 {
-	run_on(&both[0], *state);
+	run_on(&kits[MEMORY], *state);
 }
 
 static void on_redis(void **state)
 {
-	run_on(&both[1], *state);
+	run_on(&kits[REDIS], *state);
 }
 
-static int both_start(void **state)
+static void on_cluster(void **state)
+{
+	run_on(&kits[CLUSTER], *state);
+}
+
+static int all_start(void **state)
 {
 	static const char *const fast[] = {"--appendfsync", "everysec", NULL};
 
-	server_start(&both_server, fast);
-	kit_memory(&both[0]);
-	kit_redis(&both[1], &both_server);
+	server_start(&server, fast);
+	server_start_cluster(&node, fast);
+	kit_memory(&kits[MEMORY]);
+	kit_redis(&kits[REDIS], &server);
+	kit_redis(&kits[CLUSTER], &node);
 	return 0;
 }
 
-static int both_stop(void **state)
+static int all_stop(void **state)
 {
-	kit_free(&both[0]);
-	kit_free(&both[1]);
-	server_free(&both_server);
+	for (int b = 0; b < BACKENDS; b++)
+		kit_free(&kits[b]);
+	server_free(&server);
+	server_free(&node);
 	return 0;
 }
 
 struct redis_server *kit_server(void)
 {
-	return &both_server;
+	return &server;
 }
 
-int kit_run(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own)
+static int run_all(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own, size_t n_backends)
 {
-	struct CMUnitTest *tests = calloc(2 * n + n_own, sizeof *tests);
-	char(*names)[64] = calloc(2 * n, sizeof *names);
+	static const struct {
+		const char *name;
+		CMUnitTestFunction run;
+	} backends[BACKENDS] = {{"memory", on_memory}, {"redis", on_redis}, {"cluster", on_cluster}};
+	size_t all = n_backends * n;
+	struct CMUnitTest *tests = calloc(all + n_own, sizeof *tests);
+	char(*names)[64] = calloc(all, sizeof *names);
 	int r;
 
 	if (!tests || !names)
 		abort();
-	for (size_t i = 0; i < 2 * n; i++) {
-		snprintf(names[i], sizeof names[i], "%s: %s", i % 2 ? "redis" : "memory", v[i / 2].name);
-		tests[i] = (struct CMUnitTest){
-			.name = names[i], .test_func = i % 2 ? on_redis : on_memory, .initial_state = (void *)(uintptr_t)&v[i / 2]};
+	for (size_t i = 0; i < all; i++) {
+		snprintf(names[i], sizeof names[i], "%s: %s", backends[i % n_backends].name, v[i / n_backends].name);
+		tests[i] = (struct CMUnitTest){.name = names[i], .test_func = backends[i % n_backends].run,
+			.initial_state = (void *)(uintptr_t)&v[i / n_backends]};
 	}
 	for (size_t i = 0; i < n_own; i++)
-		tests[2 * n + i] = own[i];
-	r = _cmocka_run_group_tests(group, tests, 2 * n + n_own, both_start, both_stop);
+		tests[all + i] = own[i];
+	r = _cmocka_run_group_tests(group, tests, all + n_own, all_start, all_stop);
 	free(tests);
 	free(names);
 	return r;
+}
+
+int kit_run(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own)
+{
+	return run_all(group, v, n, own, n_own, BACKENDS);
+}
+
+int kit_run_single(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own)
+{
+	return run_all(group, v, n, own, n_own, BACKENDS - 1);
 }
 
 struct store_record kit_accepted(struct kit *k, const struct store_accept *r)

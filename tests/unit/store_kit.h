@@ -1,4 +1,4 @@
-/* How do the store's tests talk to either backend as if it were synchronous? One call, then the loop turns (or the twin is flushed)
+/* How do the store's tests talk to each backend (the twin, a Redis, a Redis Cluster of one) as if it were synchronous? One call, then the loop turns (or the twin is flushed)
  * until its answer is there, copied. And a real redis-server on a unix socket in a folder of its own. */
 #ifndef BATON_TESTS_STORE_KIT_H
 #define BATON_TESTS_STORE_KIT_H
@@ -43,6 +43,7 @@ struct answer {
 struct redis_server {
 	char dir[64];
 	char socket[96], url[112];
+	char cluster[64];              /* store.cluster; "" = it is none */
 	pid_t pid;
 };
 
@@ -76,6 +77,7 @@ void kit_remove(const char *dir);    /* with what is in it */
 
 /* extra: more configuration, NULL-terminated, after fsync always and what Baton demands; may repeat an option to change it. */
 void server_start(struct redis_server *s, const char *const *extra);
+void server_start_cluster(struct redis_server *s, const char *const *extra); /* a node that has all slots of its Cluster */
 void server_begin(struct redis_server *s, const char *const *extra); /* without making the folder */
 void server_kill(struct redis_server *s, int signo);  /* and waits */
 void server_wait(struct redis_server *s);             /* until it answers PING */
@@ -116,13 +118,15 @@ struct answer *kit_tick(struct kit *k);
 struct answer *kit_tick_until(struct kit *k, size_t items); /* ticks until so many records changed in one */
 void kit_note(void *user, uint64_t op, const struct store_answer *a); /* store_done: op is a struct answer */
 
-/* A rule that both backends keep; each scenario has a route of its own. Runs them all twice, then `own`; what main() returns. */
+/* A rule that all backends keep; each scenario has a route of its own. Runs them all on each, then `own`; what main() returns. */
 struct kit_scenario {
 	const char *name;
 	void (*run)(struct kit *k);
 };
 struct CMUnitTest;
 int kit_run(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own);
+/* The same but for the Cluster, whose nodes cannot be made a replica for a moment. */
+int kit_run_single(const char *group, const struct kit_scenario *v, size_t n, const struct CMUnitTest *own, size_t n_own);
 struct redis_server *kit_server(void); /* the one of kit_run() */
 
 /* Reach behind the store's back. */

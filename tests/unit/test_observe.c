@@ -274,8 +274,10 @@ static void *come_and_go(void *arg)
 
 static void a_check_of_parts_is_ok_once_the_last_is(void **state)
 {
+	static const char SAID[] = "the fifth is away";
 	unsigned parts[PARTS], i;
 	pthread_t threads[PARTS];
+	struct buf page;
 
 	joint.h = health_new(1);
 	for (i = 0; i < PARTS; i++) {
@@ -291,6 +293,16 @@ static void a_check_of_parts_is_ok_once_the_last_is(void **state)
 	assert_false(health_ok(joint.h, HEALTH_KEYS));
 	health_set_part(joint.h, HEALTH_KEYS, 63, 64, true, NULL, 3);
 	assert_true(health_ok(joint.h, HEALTH_KEYS));
+	health_set_part(joint.h, HEALTH_KEYS, 5, 64, false, "the fifth is away", 4);
+	health_set_part(joint.h, HEALTH_KEYS, 6, 64, true, "", 4);
+	buf_init(&page, 4096);
+	assert_int_equal(health_render(joint.h, &page), 0);
+	assert_non_null(memmem(page.p, page.n, SAID, sizeof SAID - 1));
+	buf_clear(&page);
+	health_set_part(joint.h, HEALTH_KEYS, 5, 64, true, "", 4);
+	assert_int_equal(health_render(joint.h, &page), 0);
+	assert_null(memmem(page.p, page.n, SAID, sizeof SAID - 1));
+	buf_clear(&page);
 	health_free(joint.h);
 }
 

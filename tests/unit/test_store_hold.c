@@ -634,5 +634,5 @@ int main(void)
 		cmocka_unit_test(from_its_log),
 	};
 
-	return kit_run("store hold", all, sizeof all / sizeof all[0], own, sizeof own / sizeof own[0]);
+	return kit_run_single("store hold", all, sizeof all / sizeof all[0], own, sizeof own / sizeof own[0]);
 }

@@ -16,6 +16,7 @@
 
 #include "base/encode.h"
 #include "base/file.h"
+#include "store/cluster_map.h"
 #include "store/private_priv.h"
 #include "store/record.h"
 #include "store/redis_checks.h"
@@ -407,7 +408,8 @@ static void replid_is_exact(void **state)
 static void versions(void **state)
 {
 	char seven[] = "redis_version:7.0.15\r\n", twelve[] = "redis_version:12.1\r\n", six[] = "redis_version:6.2.7\r\n", none[] = "x:y\r\n";
-	const struct demand none_less = {true, 0};
+	const struct demand none_less = {.fsync_always = true}, in_cluster = {.fsync_always = true, .cluster = true};
+	char node[] = "redis_version:7.0.15\r\nredis_mode:cluster\r\n", alone[] = "redis_version:7.0.15\r\nredis_mode:standalone\r\n";
 	redisReply r = text_reply(seven);
 	struct fault f;
 
@@ -420,6 +422,14 @@ static void versions(void **state)
 	r = text_reply(none);
 	assert_false(redis_checks[0].ok(&r, &none_less, &f));
 	assert_false(redis_checks[0].ok(NULL, &none_less, &f));
+	r = text_reply(node);
+	assert_true(redis_checks[0].ok(&r, &in_cluster, &f));
+	assert_false(redis_checks[0].ok(&r, &none_less, &f));
+	assert_non_null(strstr(f.remedy, "store.cluster"));
+	r = text_reply(alone);
+	assert_true(redis_checks[0].ok(&r, &none_less, &f));
+	assert_false(redis_checks[0].ok(&r, &in_cluster, &f));
+	assert_non_null(strstr(f.remedy, "store.url"));
 }
 
 static void broken_connections(void **state)
@@ -469,6 +479,159 @@ static void sentinels(void **state)
 	assert_null(address(reader, "*2\r\n$7\r\n2001::1\r\n$5\r\n65535\r\n", &u));
 	assert_string_equal(u.host, "2001::1");
 	resp_reader_free(reader);
+}
+
+/* ---- a Redis Cluster ---- */
+
+static unsigned hash(const char *key)
+{
+	return redis_hash_slot(slice_str(key));
+}
+
+/* The specification's own value, and what CLUSTER KEYSLOT of Redis 7.0 says. */
+static void hash_slots(void **state)
+{
+	assert_int_equal(redis_crc16(slice_str("123456789")), 0x31c3);
+	assert_int_equal(redis_crc16(slice_str("")), 0);
+	assert_int_equal(hash("foo"), 12182);
+	assert_int_equal(hash("{acme/r}:m"), 13684);
+	assert_int_equal(hash("{acme/r}:m"), hash("acme/r"));
+	assert_int_equal(hash("x{acme/r}y{other}"), hash("acme/r"));
+	assert_int_equal(hash("{user1000}.following"), hash("{user1000}.followers"));
+	assert_int_equal(hash("foo{}{bar}"), 8363);
+	assert_int_equal(hash("foo{{bar}}zap"), hash("{bar"));
+	assert_int_equal(hash("foo{bar"), redis_crc16(slice_str("foo{bar")) % CLUSTER_SLOTS);
+	assert_int_equal(hash("{"), redis_crc16(slice_str("{")) % CLUSTER_SLOTS);
+	assert_int_equal(hash(""), 0);
+}
+
+static const char *map_of(const char *answer, const struct redis_url *from, struct cluster_map *m)
+{
+	struct resp_reader *reader = resp_reader_new();
+	redisReply *r;
+	const char *why;
+
+	assert_int_equal(resp_reader_feed(reader, slice_str(answer)), 0);
+	r = resp_reader_next(reader);
+	assert_non_null(r);
+	why = cluster_map_read(r, from, m);
+	freeReplyObject(r);
+	resp_reader_free(reader);
+	return why;
+}
+
+#define NODE(host, port) "*3\r\n" host "\r\n:" port "\r\n$2\r\nid\r\n"
+
+static void cluster_maps(void **state)
+{
+	const struct redis_url from = {.host = "seed", .port = 7, .tls = true};
+	static const char good[] =
+		"*3\r\n"
+		"*4\r\n:5461\r\n:16382\r\n" NODE("$1\r\nb", "7002") NODE("$1\r\nx", "7004")
+		"*3\r\n:0\r\n:5459\r\n" NODE("$1\r\na", "7001")
+		"*3\r\n:5460\r\n:5460\r\n" NODE("$1\r\nb", "7002");
+	struct cluster_map *m = malloc(sizeof *m);
+
+	assert_null(map_of(good, &from, m));
+	assert_int_equal(m->n, 2);
+	assert_string_equal(m->primary[0].host, "a");
+	assert_string_equal(m->primary[1].host, "b");
+	assert_int_equal(m->primary[1].port, 7002);
+	assert_true(m->primary[1].tls);
+	assert_int_equal(m->owner[0], 0);
+	assert_int_equal(m->owner[5459], 0);
+	assert_int_equal(m->owner[5460], 1);
+	assert_int_equal(m->owner[16382], 1);
+	assert_int_equal(m->owner[16383], CLUSTER_NOBODY);
+	/* who does not say its own address is where it was asked */
+	assert_null(map_of("*1\r\n*3\r\n:0\r\n:1\r\n" NODE("$0\r\n", "9"), &from, m));
+	assert_string_equal(m->primary[0].host, "seed");
+	assert_null(map_of("*1\r\n*3\r\n:0\r\n:1\r\n*2\r\n$-1\r\n:9\r\n", &from, m));
+	assert_string_equal(m->primary[0].host, "seed");
+	assert_int_equal(m->primary[0].port, 9);
+	free(m);
+}
+
+static void hostile_maps(void **state)
+{
+	static const char *const bad[] = {
+		"*0\r\n", "+OK\r\n", ":1\r\n", "$-1\r\n", "-ERR This instance has cluster support disabled\r\n", "-NOPERM x\r\n", "-NOAUTH x\r\n",
+		"*1\r\n:1\r\n", "*1\r\n*0\r\n", "*1\r\n*2\r\n:0\r\n:1\r\n", "*1\r\n*3\r\n:0\r\n:1\r\n$1\r\na\r\n",
+		"*1\r\n*3\r\n:0\r\n:16384\r\n" NODE("$1\r\na", "1"), "*1\r\n*3\r\n:-1\r\n:1\r\n" NODE("$1\r\na", "1"),
+		"*1\r\n*3\r\n:2\r\n:1\r\n" NODE("$1\r\na", "1"), "*1\r\n*3\r\n:0\r\n:1\r\n" NODE("$1\r\na", "0"),
+		"*1\r\n*3\r\n:0\r\n:1\r\n" NODE("$1\r\na", "65536"), "*1\r\n*3\r\n:0\r\n:1\r\n" NODE("$1\r\n?", "1"),
+		"*1\r\n*3\r\n:0\r\n:1\r\n" NODE("$3\r\na@b", "1"), "*1\r\n*3\r\n$1\r\n0\r\n:1\r\n" NODE("$1\r\na", "1"),
+		"*2\r\n*3\r\n:0\r\n:1\r\n" NODE("$1\r\na", "1") "*3\r\n:1\r\n:2\r\n" NODE("$1\r\nb", "1"),
+	};
+	const struct redis_url from = {.host = "seed", .port = 7};
+	struct cluster_map *m = malloc(sizeof *m);
+	char many[8192];
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		if (!map_of(bad[i], &from, m))
+			fail_msg("taken: %s", bad[i]);
+	assert_non_null(strstr(map_of(bad[4], &from, m), "store.url"));
+	assert_non_null(strstr(map_of(bad[5], &from, m), "cluster|slots"));
+	for (int primaries = STORE_PRIMARIES_MAX; primaries <= STORE_PRIMARIES_MAX + 1; primaries++) {
+		n = (size_t)snprintf(many, sizeof many, "*%d\r\n", primaries);
+		for (int i = 0; i < primaries; i++)
+			n += (size_t)snprintf(many + n, sizeof many - n, "*3\r\n:%d\r\n:%d\r\n*2\r\n$1\r\na\r\n:%d\r\n", i, i, i + 1);
+		assert_true(n < sizeof many);
+		assert_int_equal(map_of(many, &from, m) == NULL, primaries == STORE_PRIMARIES_MAX);
+	}
+	free(m);
+}
+
+static void redirects(void **state)
+{
+	static const struct {
+		const char *error;
+		enum redirect to;
+		const char *host;
+		int port;
+	} rows[] = {
+		{"MOVED 3999 127.0.0.1:6381", REDIRECT_MOVED, "127.0.0.1", 6381}, {"ASK 3999 b.example:6381", REDIRECT_ASK, "b.example", 6381},
+		{"MOVED 3999 ::1:6381", REDIRECT_MOVED, "::1", 6381}, {"MOVED 3999 :6381", REDIRECT_MOVED, "seed", 6381},
+		{"MOVED 3999 a:0", REDIRECT_LATER, NULL, 0}, {"MOVED 3999 a:65536", REDIRECT_LATER, NULL, 0}, {"MOVED 3999 a:63x", REDIRECT_LATER, NULL, 0},
+		{"MOVED 3999 a@b:1", REDIRECT_LATER, NULL, 0}, {"MOVED :1", REDIRECT_LATER, NULL, 0}, {"MOVED ", REDIRECT_LATER, NULL, 0},
+		{"MOVED 3999", REDIRECT_LATER, NULL, 0}, {"ASK 1 a:-1", REDIRECT_LATER, NULL, 0},
+		{"TRYAGAIN Multiple keys request during rehashing of slot", REDIRECT_LATER, NULL, 0},
+		{"CLUSTERDOWN The cluster is down", REDIRECT_LATER, NULL, 0}, {"READONLY You can't write", REDIRECT_NONE, NULL, 0},
+		{"MOVEDx", REDIRECT_NONE, NULL, 0}, {"ERR MOVED 1 a:1", REDIRECT_NONE, NULL, 0}, {"", REDIRECT_NONE, NULL, 0},
+	};
+	const struct redis_url from = {.host = "seed", .port = 7, .tls = true};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct redis_url at = {.port = 0};
+
+		if (cluster_redirect(rows[i].error, &from, &at) != rows[i].to)
+			fail_msg("%s", rows[i].error);
+		if (rows[i].host) {
+			assert_string_equal(at.host, rows[i].host);
+			assert_int_equal(at.port, rows[i].port);
+			assert_true(at.tls);
+		}
+	}
+}
+
+static void url_lists(void **state)
+{
+	static const char *const bad[] = {
+		"", ",", "redis://a:1,rediss://b:1", "redis://a:1/1", "unix:///a", "a:1", "redis://a:1,,redis://b:1", "redis://a:1,redis://b:1,redis://c:1",
+	};
+	struct problem why;
+	struct redis_url v[2];
+	size_t n;
+
+	assert_int_equal(redis_urls_parse("redis://a:1,redis://b", "store.x", v, 2, &n, &why), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(v[1].host, "b");
+	assert_int_equal(v[1].port, 6379);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		if (redis_urls_parse(bad[i], "store.x", v, 2, &n, &why) == 0)
+			fail_msg("taken: %s", bad[i]);
+	assert_non_null(strstr(why.text, "store.x"));
 }
 
 /* ---- what a node remembers ---- */
@@ -595,6 +758,11 @@ int main(void)
 		cmocka_unit_test(versions),
 		cmocka_unit_test(broken_connections),
 		cmocka_unit_test(sentinels),
+		cmocka_unit_test(hash_slots),
+		cmocka_unit_test(cluster_maps),
+		cmocka_unit_test(hostile_maps),
+		cmocka_unit_test(redirects),
+		cmocka_unit_test(url_lists),
 		cmocka_unit_test(remembers),
 		cmocka_unit_test(repair_copies),
 	};
