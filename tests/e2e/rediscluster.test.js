@@ -12,8 +12,14 @@ import { ROOT, bytesField, encode, readText } from './lib/wire.js'
 
 const routes = [0, 1, 2].map((i) => routeOn(i, 3, 'r'))
 const [moving, still] = [routeOn(0, 3, 'moving'), routeOn(0, 3, 'still')]
+const everybody = routeOn(2, 3, 'everybody')
 const names = [...routes, moving, still]
-const b = new Broker({ fsync: 'always', profiles: Object.fromEntries(names.map((n) => [n, profile(n, { identity: { ...profile('x').identity, tenants: ['acme'] } })])) })
+const acme = { identity: { ...profile('x').identity, tenants: ['acme'] } }
+const inboxes = { tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } }, delivery: { ...profile('x').delivery, kind: 'broadcast' } }
+const b = new Broker({
+  fsync: 'always',
+  profiles: { ...Object.fromEntries(names.map((n) => [n, profile(n, acme)])), [everybody]: profile(everybody, { ...acme, ...inboxes }) }
+})
 let redis, second, planner, worker, planner2, worker2
 const check = async (node) => JSON.parse((await node.http('/readyz')).body).checks.find((c) => c.check === 'store')
 const raw = (id) => Buffer.from(id, 'base64url').subarray(4)
@@ -204,6 +210,26 @@ test('rediscluster: as long as a slot moves nothing in it is changed, not even h
   holder.cut()
   await until('all to be done', async () => (await Promise.all(ids.map((id) => planner.get(id)))).every((one) => one.state === 'HANDOFF_STATE_COMPLETED'), 30000)
   await s.leave()
+})
+
+test('rediscluster: a broadcast route moves with its inboxes: each agent has its copy of what was published before, once, and of what comes after', async () => {
+  const [from, to, h] = [redis.primaries[2], redis.primaries[1], slot(everybody)]
+  const agents = { worker, worker2: await b.agent('worker2') }
+  for (let n = 0; n < 5; n++) await sent(planner, everybody)
+  await redis.beginMove(h, from, to)
+  await redis.moveKeys(h, from, to, 3)
+  await denied(send(planner, everybody), 'store_unavailable', 'UNAVAILABLE')
+  while (await redis.moveKeys(h, from, to));
+  await redis.endMove(h, from, to)
+  await sent(planner, everybody)
+  for (const agent of Object.values(agents)) {
+    const s = await serve(agent, everybody)
+    await until('its copies', () => s.ends.size >= 6, 20000)
+    await s.leave()
+    assert.deepEqual([s.ends.size, [...s.ends.values()].every((fences) => fences.size === 1)], [6, true])
+  }
+  for (const name of Object.keys(agents)) assert.equal(await to.call('EXISTS', `{acme/${everybody}}:@${name}:s`), 1)
+  assert.equal(Number(await from.call('CLUSTER', 'COUNTKEYSINSLOT', h)), 0)
 })
 
 test('rediscluster: store check looks at all primaries: blobs that nothing names are found on each, and removed; work is left alone', async () => {
