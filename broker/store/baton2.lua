@@ -248,10 +248,10 @@ local function set_senders(km, t)
 end
 
 -- m s n q0 q1 q2 z h · remembered epoch, remembered sequence, how many may be lost, a token of who asks, ms of holding. Answer: 'K' header with
--- extra = sequence, then flags 1 (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, from 6, to 6, incarnation 40. Another incarnation, or none, moves the
--- floor to now and lifts the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once; asked again
--- because the answer was lost, the same again. Is more lost than may be, the slot is paused: what came back may be an old copy, in which
--- finished work waits. From and to: when it was accepted what is held now for its sender to confirm; zeros, nothing is.
+-- extra = sequence, then flags 1 (1 opened anew, 2 paused now), lost 6, floor 6, fence 8, from 6, to 6, incarnation 40. Another incarnation, or
+-- none, moves the floor to now and lifts the fences. Who asks later and remembers more than the first did hears of the rest that is lost, once;
+-- asked again because the answer was lost, the same again. Is more lost than may be, the slot is paused: what came back may be an old copy, in
+-- which finished work waits. From and to: keyed work that was accepted between the two is held (baton2_hold.lua); zeros: none is.
 local function open(k, a)
 	init()
 	local km, ks = k[1], k[2]

@@ -59,4 +59,3 @@ end
 local function kept_marks(rec)
 	return has(rec, CONFIRMED) and CONFIRMED or 0
 end
-
