@@ -15,6 +15,7 @@ const SENDERS = Array.from({ length: 10 }, (_, i) => ['planner', 'auditor'][i % 
 const WORKERS = Array.from({ length: 5 }, (_, i) => ['worker', 'worker2'][i % 2])
 const PATIENCE_MS = 60000 // after the faults
 const TOKEN_MS = 1800000
+const READY_MS = 120000 // other faults go on meanwhile, and a Redis with much in its log is long in loading it
 const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 3600000, max_deadline_ms: 7200000 }
 const READS = { allowed: ['refunds.draft_refund'], spec: { 'refunds.draft_refund': { scopes: ['refunds:draft'], side_effect: 'draft' } } }
 const LIMITS = 'limits: {connections_per_agent: 200, connections_per_source: 4000, connections_per_source_per_s: 2000, handshakes_per_s: 2000, keepalive: 2s, keepalive_timeout: 2s}\n'
@@ -82,7 +83,7 @@ export class Chaos {
     await Promise.all(under)
   }
 
-  async up (node) { node.launch(); await node.ready(30000) }
+  async up (node) { node.launch(); await node.ready(READY_MS) }
 
   watchOver () { // a node that ends by itself
     for (const n of this.cluster.nodes) {
@@ -97,7 +98,7 @@ export class Chaos {
     this.note('all is mended')
     for (const n of this.cluster.nodes) { n.toStore.set('pass'); n.toAgents.set('pass') }
     this.watchOver()
-    for (const n of this.cluster.nodes) await n.ready(30000)
+    for (const n of this.cluster.nodes) await n.ready(READY_MS)
     this.home.patience = Date.now() + PATIENCE_MS
     this.home.over = true
     await Promise.all(this.sending)
