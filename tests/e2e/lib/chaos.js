@@ -119,21 +119,25 @@ export class Chaos {
     return a.insist((x) => x.get(row.id), Date.now() + 20000).catch((e) => ({ state: a.refusal(e).reason }))
   }
 
-  // Until nothing waits: what is not over by then is lost.
+  // Is there nothing more to come of it? A copy that was given back is nobody's until its agent has it again.
+  isOver (row, h) { return !h || TERMINAL.includes(h.state) || (h.state === 'not_found' && (!row.copy || row.deadline)) }
+
+  // Until nothing waits, and every agent has heard of every broadcast: what is not over by then is lost.
   async settle () {
     const end = Date.now() + PATIENCE_MS
-    let left = this.ledger.acknowledged
-    while (left.length && Date.now() < end) {
-      const still = []
-      await this.each(left, async (row, i) => {
+    const over = new Set()
+    let left
+    for (;;) {
+      await this.each(this.ledger.acknowledged.filter((row) => !over.has(row.id)), async (row, i) => {
         const h = await this.get(row, i)
         if (h?.state === 'HANDOFF_STATE_HELD') await this.asker(i, row.sender).confirm(row)
-        if (h && !TERMINAL.includes(h.state) && h.state !== 'not_found') still.push(row)
+        if (this.isOver(row, h)) over.add(row.id)
       })
-      left = still
-      if (left.length) await sleep(500)
+      left = this.ledger.acknowledged.filter((row) => !over.has(row.id)).length + this.ledger.unheard().length
+      if (!left || Date.now() > end) break
+      await sleep(500)
     }
-    this.note(left.length ? `${left.length} are not over` : 'nothing waits any more')
+    this.note(left ? `${left} are not over` : 'nothing waits any more')
     this.work.over = true
     for (const w of this.workers) w.cut()
     await Promise.all(this.working)
