@@ -80,7 +80,7 @@ void health_set_part(struct health *h, enum health_check c, unsigned part, unsig
 
 	pthread_mutex_lock(&h->lock);
 	h->checks[c].parts = ok ? h->checks[c].parts | bit : h->checks[c].parts & ~bit;
-	if (h->checks[c].parts == all || (remedy && *remedy))
+	if (!ok || h->checks[c].parts == all || (remedy && *remedy))
 		put(h, c, h->checks[c].parts == all, remedy, now_ms);
 	pthread_mutex_unlock(&h->lock);
 }

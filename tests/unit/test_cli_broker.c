@@ -571,11 +571,13 @@ static void doctor_asks(const char *status, const char *body, int code, const ch
 
 static void doctor_shows_the_brokers_own_checks(void **state)
 {
-	static const char ready[] = "{\"ready\":true,\"checks\":[{\"check\":\"store\",\"ok\":true,\"remedy\":\"other workers\"},"
+	static const char ready[] = "{\"ready\":true,\"checks\":[{\"check\":\"store\",\"ok\":true,\"remedy\":\"\"},"
 		"{\"check\":\"certificate\",\"ok\":true,\"remedy\":\"expires soon: replace it\"},{\"check\":\"trust\",\"ok\":true,"
 		"\"remedy\":\"\"},{\"check\":\"keys\",\"ok\":true,\"remedy\":\"they serve 90 s more\"}]}";
 	static const char broken[] = "{\"ready\":false,\"checks\":[{\"check\":\"store\",\"ok\":false,\"remedy\":\"refused: start it\"},"
 		"{\"check\":\"audit\",\"ok\":true,\"remedy\":\"\"},{\"check\":\"moon\",\"ok\":false,\"remedy\":\"wait\"}]}";
+	static const char partial[] = "{\"ready\":true,\"checks\":[{\"check\":\"store\",\"ok\":true,\"remedy\":\"primary 10.0.0.2:6379 is missing\"}]}";
+	static const char *const lacks_one[] = {"readyz         ok", "broker store   warn    Redis: primary 10.0.0.2:6379 is missing\n", NULL};
 	static const char *const fine[] = {"broker store        ok      Redis answers", "readyz              ok",
 		"broker certificate  warn    the broker's certificate: expires soon: replace it", "broker trust        ok",
 		"broker keys         warn    issuers' keys: they serve 90 s more", NULL};
@@ -584,6 +586,7 @@ static void doctor_shows_the_brokers_own_checks(void **state)
 	static const char *const other[] = {"readyz         FAIL", "broker store   skipped  Redis was not checked", NULL};
 
 	doctor_asks("200 OK", ready, EXIT_YES, fine);
+	doctor_asks("200 OK", partial, EXIT_YES, lacks_one);
 	doctor_asks("503 Service Unavailable", broken, EXIT_UNREACHABLE, bad);
 	doctor_asks("404 Not Found", "<html>", EXIT_UNREACHABLE, other);
 }

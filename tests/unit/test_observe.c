@@ -288,6 +288,9 @@ static void a_check_of_parts_is_ok_once_the_last_is(void **state)
 		pthread_join(threads[i], NULL);
 		assert_int_equal(parts[i], 0);
 	}
+	health_set_part(joint.h, HEALTH_AUDIT, 0, 1, true, "", 3);
+	health_set_part(joint.h, HEALTH_AUDIT, 0, 1, false, "", 3); /* without a word */
+	assert_false(health_ok(joint.h, HEALTH_AUDIT));
 	for (i = 0; i < 64; i++)
 		health_set_part(joint.h, HEALTH_KEYS, i, 64, i != 63, "64 is the most", 3);
 	assert_false(health_ok(joint.h, HEALTH_KEYS));
