@@ -29,7 +29,7 @@ class Points extends Chaos {
 
   names () { return ['worker'] }
   envelope () { return this.senders[0].envelope() }
-  async isOver (id) { return (await this.senders[0].insist((a) => a.get(id))).state === 'HANDOFF_STATE_COMPLETED' }
+  async isDone (id) { return (await this.senders[0].insist((a) => a.get(id))).state === 'HANDOFF_STATE_COMPLETED' }
 
   async rage () {
     await this.handoff(NEVER)
@@ -53,7 +53,7 @@ class Points extends Chaos {
     try {
       await sender.submit(envelope)
       const id = this.ledger.keys.get(envelope.idempotency_key)
-      await until(`the end of ${id}, pass ${pass}`, async () => await this.isOver(id, envelope) && this.workers.every((w) => !w.held.size), 30000)
+      await until(`the end of ${id}, pass ${pass}`, async () => await this.isDone(id, envelope) && this.workers.every((w) => !w.held.size), 30000)
       if (this.page.fired()) {
         const place = this.page.place()
         this.kills++
@@ -100,7 +100,7 @@ class News extends Points {
     return envelope
   }
 
-  async isOver (id, envelope) {
+  async isDone (id, envelope) {
     for (const w of this.workers) {
       const copy = this.ledger.news[envelope.idempotency_key].copies[w.name]
       if (!copy || (await w.insist((a) => a.get(copy))).state !== 'HANDOFF_STATE_COMPLETED') return false
