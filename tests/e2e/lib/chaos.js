@@ -16,7 +16,7 @@ const WORKERS = Array.from({ length: 5 }, (_, i) => ['worker', 'worker2'][i % 2]
 const PATIENCE_MS = 60000 // after the faults
 const TOKEN_MS = 1800000
 const READY_MS = 120000 // other faults go on meanwhile, and a Redis with much in its log is long in loading it
-const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 3600000, max_deadline_ms: 7200000 }
+const delivery = { kind: 'queue', lease_ms: 1500, resume_ms: 1000, max_attempts: MAX_ATTEMPTS, backoff_ms: [50, 200], default_deadline_ms: 21600000, max_deadline_ms: 43200000 } // longer than any run: nothing that its sender leaves held may end by itself
 const READS = { allowed: ['refunds.draft_refund'], spec: { 'refunds.draft_refund': { scopes: ['refunds:draft'], side_effect: 'draft' } } }
 const LIMITS = 'limits: {connections_per_agent: 200, connections_per_source: 4000, connections_per_source_per_s: 2000, handshakes_per_s: 2000, keepalive: 2s, keepalive_timeout: 2s}\n'
 
