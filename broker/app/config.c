@@ -294,6 +294,11 @@ static int check_agents(struct config_reader *r, const struct yaml_node *root)
 	return rc;
 }
 
+static bool has_tls(const char *urls)
+{
+	return strncmp(urls, "rediss://", 9) == 0;
+}
+
 static int check_store(struct config_reader *r, const struct yaml_node *root)
 {
 	const struct config *c = r->config;
@@ -314,7 +319,7 @@ static int check_store(struct config_reader *r, const struct yaml_node *root)
 			"store.url is \"\": the private redis-server takes no user or password");
 	if (!own && c->store_replicas)
 		return config_error(r, node_at(root, "store", "replicas"), "store.replicas: the private redis-server has none; name a Redis of your own");
-	if (strncmp(c->store_url, "rediss://", 9) && strncmp(c->store_sentinels, "rediss://", 9) && strncmp(c->store_cluster, "rediss://", 9) && (c->store_ca[0] || c->store_cert[0] || c->store_key[0]))
+	if (!(has_tls(c->store_url) || has_tls(c->store_sentinels) || has_tls(c->store_cluster)) && (c->store_ca[0] || c->store_cert[0] || c->store_key[0]))
 		return config_error(r, node_at(root, "store", "url"),
 			"store.ca, store.cert and store.key are for rediss:// only");
 	if (!c->store_cert[0] != !c->store_key[0])

@@ -237,3 +237,17 @@ bool queue_valid(struct slice s)
 
 	return name_valid(route) && (route.n == s.n || name_valid(queue_agent(s)));
 }
+
+void queue_inbox(const char *route, struct slice agent, char out[QUEUE_MAX_BYTES + 1])
+{
+	snprintf(out, QUEUE_MAX_BYTES + 1, "%s/%.*s", route, (int)agent.n, (const char *)agent.p);
+}
+
+struct slice names_take(const char **names)
+{
+	struct slice first = slice_of(*names, strcspn(*names, " "));
+
+	*names += first.n;
+	*names += **names == ' ';
+	return first;
+}

@@ -174,5 +174,11 @@ bool queue_valid(struct slice s);
 struct slice queue_route(struct slice queue);
 /* The agent whose inbox it is; "" when it is a route's own. */
 struct slice queue_agent(struct slice queue);
+/* The name of an agent's inbox. Both are names. */
+void queue_inbox(const char *route, struct slice agent, char out[QUEUE_MAX_BYTES + 1]);
+/* Takes the first of several names with one space between off *names; "" when none is left. */
+struct slice names_take(const char **names);
+#define QUEUES_MAX 16384   /* a store keeps no more apart */
+#define INBOXES_MAX 256    /* of a route: so many agents of a tenant may serve a broadcast, for each has a copy of everything */
 
 #endif

@@ -285,9 +285,9 @@ static void count_queues(void *arg, const char *tenant, const struct profile *p)
 	for (const struct agent_entry *e = p->broadcast ? q->r->by_name : NULL; e; e = e->by_name.next)
 		inboxes += strcmp(e->agent.tenant, tenant) == 0 && agent_may_serve(&e->agent, slice_str(p->route));
 	q->n += 1 + inboxes;
-	if (inboxes > BROADCAST_AGENTS_MAX && !q->rc)
+	if (inboxes > INBOXES_MAX && !q->rc)
 		q->rc = problem_set(q->why, "route %s is a broadcast, and %zu agents of tenant %s may serve it: at most %d", p->route, inboxes,
-				    tenant, BROADCAST_AGENTS_MAX);
+				    tenant, INBOXES_MAX);
 }
 
 static int check_queues(const struct registry *r, struct problem *why)
@@ -295,9 +295,9 @@ static int check_queues(const struct registry *r, struct problem *why)
 	struct queues q = {.r = r, .why = why};
 
 	registry_each_route(r, count_queues, &q);
-	if (!q.rc && q.n > REGISTRY_QUEUES_MAX)
+	if (!q.rc && q.n > QUEUES_MAX)
 		q.rc = problem_set(why, "%zu queues (each tenant's routes, and each agent's inbox on a broadcast route): at most %d", q.n,
-				   REGISTRY_QUEUES_MAX);
+				   QUEUES_MAX);
 	return q.rc;
 }
 

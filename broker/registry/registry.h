@@ -11,8 +11,6 @@
 #include "base/slice.h"
 
 #define AGENT_ROUTES_MAX 64
-#define REGISTRY_QUEUES_MAX 16384 /* a store keeps no more apart */
-#define BROADCAST_AGENTS_MAX 256 /* that may serve one broadcast route in a tenant: each has a copy of everything */
 
 struct agent {
 	char tenant[64], name[64];

@@ -330,6 +330,8 @@ void deliver_at_once(struct op *accepted, struct subscriber *s, const struct sto
 	struct desk *d = desk_get(w, task->tenant, task->route);
 	struct context x = {.s = s, .desk = d, .record = r, .task = task, .envelope = e, .stored = stored};
 
+	if (d)
+		shared_route_stir(d->shared);
 	x.op = d ? op_for(w, s, d, r) : NULL;
 	/* What was decided under this very configuration, a moment ago, need not be decided again. */
 	if (x.op)

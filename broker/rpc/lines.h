@@ -10,9 +10,9 @@ enum line_kind {
 	LINE_RECONCILED, /* marked so, after a crash: reconcile_line() is told what becomes of it */
 };
 
-/* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. false: memory, nothing will be written. */
 /* What is written down of a record that is as it is. */
 const char *line_event(const struct store_record *r);
+/* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. false: memory, nothing will be written. */
 bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind);
 
 #endif

@@ -116,23 +116,23 @@ static const pb_envelope *envelope_of(const struct op *op, const struct submit *
 /* Each inbox's copy is a handoff of its own from here on. */
 static void note_copies(struct op *op, const struct store_answer *a)
 {
-	static const enum handoff_state states[COPIES] = {[COPY_STORED] = STATE_QUEUED, [COPY_FULL] = STATE_DEAD_LETTERED};
 	struct submit *s = op->state;
-	const char *agents = s->broadcast->inboxes, *end;
+	const enum handoff_state states[COPIES] = {[COPY_STORED] = s->d.state, [COPY_FULL] = STATE_DEAD_LETTERED};
+	const char *agents = s->broadcast->inboxes;
 	char queue[QUEUE_MAX_BYTES + 1], id_text[HANDOFF_ID_TEXT + 1];
 	struct handoff_id id = s->id;
 
-	for (size_t i = 0; i < a->copies.n; i++, agents = end + (*end == ' ')) {
-		enum handoff_state state = a->copies.p[i] == COPY_STORED ? s->d.state : states[a->copies.p[i]];
+	for (size_t i = 0; i < a->copies.n; i++) {
+		enum handoff_state state = states[a->copies.p[i]];
+		struct slice agent = names_take(&agents);
 
-		end = agents + strcspn(agents, " ");
 		if (!state)
-			continue;
-		snprintf(queue, sizeof queue, "%s/%.*s", s->d.profile->route, (int)(end - agents), agents);
+			continue; /* its inbox is closed */
+		queue_inbox(s->d.profile->route, agent, queue);
 		handoff_route_tag(op->agent->tenant, queue, id.tag);
 		handoff_id_format(&id, id_text);
 		op->audit.handoff_id = slice_str(id_text);
-		op->audit.assignee = slice_of(agents, (size_t)(end - agents));
+		op->audit.assignee = agent;
 		op->audit.state = state;
 		op->audit.message = slice_str(state == STATE_DEAD_LETTERED ? "its inbox is full" : "");
 		op_audit(op, life_event(state));
@@ -158,7 +158,7 @@ static void accepted(struct op *op, const struct store_answer *a, struct subscri
 	}
 	if (a->leased)
 		deliver_at_once(op, to, &a->record, s->task, envelope_of(op, s), s->stored);
-	if (!a->leased && a->record.state == STATE_QUEUED)
+	else if (a->record.state == STATE_QUEUED)
 		desk_announce(op->w, op->agent->tenant, s->d.profile->route);
 	else
 		desk_stir(op->w, op->agent->tenant, s->d.profile->route);

@@ -23,7 +23,7 @@ struct follower {
 struct watch {
 	struct rpc_call *rc;
 	struct follower *of;
-	char tenant[64], route[64], queue[QUEUE_MAX_BYTES + 1], id_text[HANDOFF_ID_TEXT + 1];
+	char tenant[64], queue[QUEUE_MAX_BYTES + 1], id_text[HANDOFF_ID_TEXT + 1];
 	uint64_t cursor;                 /* last sent */
 	unsigned stuck;                  /* batches since the last that brought anything */
 	bool reading, again, blocked;
@@ -192,11 +192,10 @@ static bool may_begin(struct rpc_call *rc, struct slice route)
 
 void watch_begin(struct rpc_call *rc, const char *tenant, const char *queue, const struct handoff_id *id, uint64_t cursor)
 {
-	struct slice route = queue_route(slice_str(queue));
 	struct follower *f;
 	struct watch *w;
 
-	if (!may_begin(rc, route))
+	if (!may_begin(rc, queue_route(slice_str(queue))))
 		return;
 	w = calloc(1, sizeof *w);
 	f = w ? follower_of(rc->w, id) : NULL;
@@ -209,7 +208,6 @@ void watch_begin(struct rpc_call *rc, const char *tenant, const char *queue, con
 	w->of = f;
 	w->cursor = cursor;
 	slice_copy_str(slice_str(tenant), w->tenant, sizeof w->tenant);
-	slice_copy_str(route, w->route, sizeof w->route);
 	slice_copy_str(slice_str(queue), w->queue, sizeof w->queue);
 	handoff_id_format(id, w->id_text);
 	DL_APPEND(f->watches, w);
@@ -237,7 +235,7 @@ void watch_end(struct rpc_call *rc)
 
 bool watch_visible(const struct watch *w, const struct agent *a)
 {
-	return lookup_route_visible(a, slice_str(w->route));
+	return lookup_route_visible(a, queue_route(slice_str(w->queue)));
 }
 
 void watch_writable(struct rpc_call *rc)

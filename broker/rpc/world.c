@@ -53,7 +53,10 @@ static struct world_route *add_queue(struct index *x, const char *tenant, const 
 
 void world_queue(const struct profile *p, const char *agent, char out[QUEUE_MAX_BYTES + 1])
 {
-	snprintf(out, QUEUE_MAX_BYTES + 1, p->broadcast ? "%s/%s" : "%s", p->route, agent);
+	if (p->broadcast)
+		queue_inbox(p->route, slice_str(agent), out);
+	else
+		slice_copy_str(slice_str(p->route), out, QUEUE_MAX_BYTES + 1);
 }
 
 static bool add_name(struct world_route *of, const char *agent)

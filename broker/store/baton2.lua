@@ -308,9 +308,8 @@ end
 
 -- m s i z q0 q1 q2 n f h l [d] · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
--- a.known: that this server is the
--- one, the caller has found. What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
--- first out holds.
+-- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
+-- first out holds. a.known: the caller has found that this server is the one.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[8]
@@ -485,8 +484,8 @@ local function accept(k, a)
 end
 
 -- m s l q2 q1 q0 f z h [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2,
--- owner 8, lease ms 4. A route that is paused, or not opened yet, hands nothing out of its inboxes. extra = 0 when the queues are empty now, 2 when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16,
--- record 119 each; one of state EXPIRED was past its deadline and is not leased, nor is one that is HELD now.
+-- owner 8, lease ms 4. A route that is paused, or not opened yet, hands nothing out of its inboxes. extra = 0 when the queues are empty now, 2
+-- when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased, nor is one that is HELD now.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]

@@ -16,8 +16,8 @@ local function rule(words)
 	return '+' .. words[1]
 end
 
--- No keys · the caller's channel, 'cluster' on a Redis Cluster. Answer: what is missing, with spaces between. It writes nothing, but is registered as if it did, so that a
--- server that takes no writes now (too few replicas, a full disk) says so.
+-- No keys · the caller's channel, 'cluster' on a Redis Cluster. Answer: what is missing, with spaces between. It writes nothing, but is
+-- registered as if it did, so that a server that takes no writes now (too few replicas, a full disk) says so.
 local function rights(_, a)
 	init()
 	local missing, known = {}, nil

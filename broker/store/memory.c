@@ -15,7 +15,7 @@ struct mem_answer {
 	uint64_t op;
 	struct store_answer a;
 	struct store_route route;
-	uint8_t copies[BROADCAST_MAX];
+	uint8_t copies[INBOXES_MAX];
 	struct store_item *items;
 	size_t items_size;
 	struct store_event *events;
@@ -317,16 +317,14 @@ static void op_publish(struct store *st, const struct store_accept *r, const cha
 	struct mem_answer *x;
 	uint8_t token[TOKEN_BYTES];
 	char queue[QUEUE_MAX_BYTES + 1];
-	size_t n;
 
 	own.state = STATE_COMPLETED;
 	own.owner = 0;
 	mem_token(m, token);
 	x = accept(m, &own, token, done, user, op);
 	x->a.copies.p = x->copies;
-	for (; x->a.status == STORE_OK && *inboxes; inboxes += n + (inboxes[n] == ' ')) {
-		n = strcspn(inboxes, " ");
-		snprintf(queue, sizeof queue, "%s/%.*s", r->slot.route, (int)n, inboxes);
+	while (x->a.status == STORE_OK && *inboxes) {
+		queue_inbox(r->slot.route, names_take(&inboxes), queue);
 		x->copies[x->a.copies.n++] = (uint8_t)copy(m, mem_slot_get(m, (struct store_slot){r->slot.tenant, queue}, true), *r, token);
 	}
 }

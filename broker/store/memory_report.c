@@ -91,7 +91,8 @@ enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct 
 
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
-	late = (h->r.r.state == STATE_QUEUED || (h->r.r.unconfirmed && finish_is_last(r->kind))) && !h->given_back && r->fence && h->r.r.fence == r->fence && h->r.r.owner == r->owner;
+	late = (h->r.r.state == STATE_QUEUED || (h->r.r.unconfirmed && finish_is_last(r->kind))) && !h->given_back && r->fence &&
+	       h->r.r.fence == r->fence && h->r.r.owner == r->owner;
 	if (!late && !mem_is_leased(h, r->fence, r->owner))
 		return STORE_LOST;
 	mem_token(m, token);

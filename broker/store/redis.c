@@ -416,7 +416,7 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 static void op_set_replicas(struct store *st, struct store_slot at, uint32_t replicas)
 {
 	struct redis *s = (struct redis *)st;
-	struct slot *slot = slot_get(s, at);
+	struct slot *slot = s->config.replicas ? slot_get(s, at) : NULL; /* else there is nothing to lower */
 
 	if (slot)
 		slot->replicas = replicas < s->config.replicas ? replicas : s->config.replicas;

@@ -361,16 +361,15 @@ static void note_sequence(struct redis *s, const struct batch *b, const struct r
 /* Of an accepted one every inbox has its byte, of a refused one there are none. */
 static bool publish_fits(const struct item *i, struct slice text)
 {
-	size_t inboxes = 0, at = HEAD_BYTES + ENTRY_BYTES;
+	size_t at = HEAD_BYTES + ENTRY_BYTES;
+	const char *names = i->inboxes;
 
 	if (text.n < at || text.p[HEAD_BYTES] != STORE_OK)
 		return text.n == at;
-	for (const char *p = i->inboxes; *p; p++)
-		inboxes += *p != ' ' && (p[1] == ' ' || !p[1]);
-	for (; at < text.n; at++, inboxes--)
-		if (!inboxes || text.p[at] >= COPIES)
+	for (; at < text.n; at++)
+		if (!names_take(&names).n || text.p[at] >= COPIES)
 			return false;
-	return !inboxes;
+	return !*names;
 }
 
 /* A Function's answer that has the right form for its batch. */

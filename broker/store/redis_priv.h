@@ -19,7 +19,6 @@
 #define BATCH_BYTES (1u << 20)          /* of blobs; a larger one travels alone */
 #define BATCHES_UNDER_WAY 4             /* per slot and kind; what comes meanwhile makes the next one larger */
 #define PENDING_BYTES (64u << 20)       /* of sealed blobs queued or under way */
-#define SLOTS_MAX 16384
 #define LEASE_BUDGET (4u << 20)         /* bytes of tasks one lease or list call may hand out */
 #define FETCH_BYTES (4u << 20)          /* of blobs in one MGET */
 #define WAITING_CAPS 4                  /* of a route and of a sender on it: handoffs, bytes */

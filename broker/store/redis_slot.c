@@ -107,7 +107,7 @@ struct slot *slot_get(struct redis *s, struct store_slot at)
 	name[tenant.n] = '/';
 	memcpy(name + tenant.n + 1, at.route, route.n + 1);
 	HASH_FIND_STR(s->slots, name, slot);
-	if (slot || HASH_COUNT(s->slots) >= SLOTS_MAX)
+	if (slot || HASH_COUNT(s->slots) >= QUEUES_MAX)
 		return slot;
 	return slot_new(s, at, name, false);
 }
@@ -117,7 +117,7 @@ struct slot *slot_whole(struct redis *s, const char *name, struct primary *p)
 	struct slot *slot = NULL;
 
 	HASH_FIND_STR(s->slots, name, slot);
-	if (!slot && HASH_COUNT(s->slots) < SLOTS_MAX)
+	if (!slot && HASH_COUNT(s->slots) < QUEUES_MAX)
 		slot = slot_new(s, (struct store_slot){"-", name + 2}, name, true);
 	if (slot)
 		slot->primary = p;

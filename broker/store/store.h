@@ -204,7 +204,6 @@ enum store_copy {
 	COPIES,
 };
 #define STORE_SPARED_MS 5000
-#define BROADCAST_MAX 256 /* inboxes of a route */
 
 /* op: the caller's own number (a slots id), echoed. */
 typedef void store_done(void *user, uint64_t op, const struct store_answer *a);
@@ -291,7 +290,7 @@ struct store;
 struct store_ops {
 	void (*accept)(struct store *s, const struct store_accept *r, store_done *done, void *user, uint64_t op);
 	/* Of a broadcast route: r as for accept, QUEUED or SCHEDULED, for its copies; it stays itself COMPLETED and is never leased (owner is not
-	 * looked at). inboxes: the agents' names, with spaces between, at most BROADCAST_MAX; each agent's inbox takes a copy in the same step. The
+	 * looked at). inboxes: the agents' names, with spaces between, at most INBOXES_MAX; each agent's inbox takes a copy in the same step. The
 	 * answer is accept's, and on OK its `copies` say what became of each. */
 	void (*publish)(struct store *s, const struct store_accept *r, const char *inboxes, store_done *done, void *user, uint64_t op);
 	/* Nothing while the slot is paused; accept still takes, and leases nothing at once. Nothing of an inbox while its route is.
@@ -334,9 +333,9 @@ struct store_ops {
 		     const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
 	/* OK: it is wrong, or was until now (`repaired`); NOT_FOUND: it is not; WRONG_STATE: work moved, it cannot be judged. */
 	void (*mend)(struct store *s, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
-	/* Housekeeping of one slot: due lapses (after the slot was opened anew none of before it for STORE_SPARED_MS: nobody could renew a lease), promotions (scheduled, backing off), expiries, purge of old finished records; bounded
+	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
 	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
-	 * state by it (for audit and watchers). */
+	 * state by it (for audit and watchers). After the slot was opened anew no lease of before lapses for STORE_SPARED_MS: nobody could renew it. */
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,
 		     void *user, uint64_t op);
 	/* So many replicas must have what is told of this slot from now on, or it is UNAVAILABLE; never more than store_redis_config.replicas,
@@ -378,6 +377,7 @@ struct store_memory_config {
 };
 struct store *store_memory_new(const struct store_memory_config *c);
 
+/* What was found when a slot was opened anew: see on_incarnation. */
 struct store_incarnation {
 	uint64_t lost;
 	bool paused;

@@ -337,7 +337,8 @@ static void queue_names(void **state)
 {
 	static const char *const good[] = {"refunds", "alerts/worker", "a/b", "a.b_c-1/d.e"};
 	static const char *const bad[] = {"", "/", "a/", "/a", "a/b/c", "a//b", "A/b", "a/B", "a/ b", "a/@b"};
-	char longest[2 * NAME_MAX_BYTES + 3];
+	char longest[2 * NAME_MAX_BYTES + 3], queue[QUEUE_MAX_BYTES + 1];
+	const char *names = "ann bob";
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -352,6 +353,12 @@ static void queue_names(void **state)
 	assert_true(slice_is(queue_agent(slice_str("alerts/worker")), "worker"));
 	assert_true(slice_is(queue_route(slice_str("alerts")), "alerts"));
 	assert_int_equal(queue_agent(slice_str("alerts")).n, 0);
+	queue_inbox("alerts", slice_str("worker"), queue);
+	assert_string_equal(queue, "alerts/worker");
+	assert_true(slice_is(names_take(&names), "ann"));
+	assert_true(slice_is(names_take(&names), "bob"));
+	assert_int_equal(names_take(&names).n, 0);
+	assert_string_equal(names, "");
 }
 
 int main(void)

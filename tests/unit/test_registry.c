@@ -218,14 +218,14 @@ static void broadcast_agents(void **state)
 	assert_true(p->broadcast);
 	assert_int_equal(registry_add_profile(r, p, &why), 0);
 	profile_unref(p);
-	for (int i = 0; i <= BROADCAST_AGENTS_MAX; i++) {
+	for (int i = 0; i <= INBOXES_MAX; i++) {
 		struct agent a = make_agent(i % 2 ? "acme" : "globex", (snprintf(name, sizeof name, "worker-%d", i), name), NULL, "news", 0);
 
 		snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://x.example/%d", i);
 		assert_int_equal(registry_add_agent(r, &a, &why), 0);
 	}
 	assert_int_equal(registry_check(r, &why), 0);
-	for (int i = 0; i < BROADCAST_AGENTS_MAX / 2; i++) {
+	for (int i = 0; i < INBOXES_MAX / 2; i++) {
 		struct agent a = make_agent("globex", (snprintf(name, sizeof name, "more-%d", i), name), NULL, "news", 0);
 
 		snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://y.example/%d", i);
@@ -248,7 +248,7 @@ static void too_many_queues(void **state)
 
 		assert_int_equal(registry_add_agent(r, &a, &why), 0);
 	}
-	for (int i = 0; i <= REGISTRY_QUEUES_MAX / 5; i++) {
+	for (int i = 0; i <= QUEUES_MAX / 5; i++) {
 		assert_int_equal(registry_check(r, &why), 0);
 		snprintf(name, sizeof name, "r%d", i);
 		assert_int_equal(add_profile(r, name, NULL, &why), 0);
