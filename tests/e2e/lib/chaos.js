@@ -120,7 +120,7 @@ export class Chaos {
   }
 
   // Is there nothing more to come of it? A copy that was given back is nobody's until its agent has it again.
-  isOver (row, h) { return !h || TERMINAL.includes(h.state) || (h.state === 'not_found' && (!row.copy || row.deadline)) }
+  isOver (row, h) { return !h || TERMINAL.includes(h.state) || Ledger.nobodys(row, h) || (h.state === 'not_found' && !row.copy) }
 
   // Until nothing waits, and every agent has heard of every broadcast: what is not over by then is lost.
   async settle () {
@@ -150,7 +150,8 @@ export class Chaos {
     await this.each(this.ledger.acknowledged, async (row, i) => {
       const h = await this.get(row, i)
       const wrong = h ? this.ledger.judge(row, h, MAX_ATTEMPTS) : 'nobody answers'
-      if (wrong) { this.lost.push(`${row.id}: ${wrong}`); return }
+      if (wrong) this.lost.push(`${row.id}: ${wrong}`)
+      if (wrong || Ledger.nobodys(row, h)) return
       const hole = Ledger.judgeEvents(await this.asker(i, row.sender).watch(row.id, Date.now() + 20000), h)
       if (hole) this.holes.push(`${row.id}: ${hole}`)
     })

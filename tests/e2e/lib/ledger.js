@@ -73,9 +73,12 @@ export class Ledger {
   // Handoffs whose completion was acknowledged more than once.
   duplicated () { return [...this.handoffs.values()].filter((r) => r.settled.filter((s) => s.state === END('COMPLETED')).length > 1) }
 
+  // A copy that expired after its agent had given it back: nobody may ask for it.
+  static nobodys (row, h) { return row.copy && row.deadline > 0 && h.state === 'not_found' }
+
   // Why this handoff, as Get shows it, is not what the ledger allows; null: it is.
   judge (row, h, maxAttempts) {
-    if (row.copy && row.deadline && h.state === 'not_found') return null // it expired, and its agent had given it back: it is nobody's
+    if (Ledger.nobodys(row, h)) return null
     if (!TERMINAL.includes(h.state)) return `it is ${h.state}`
     if (row.broadcast) return h.state === END('COMPLETED') ? null : `a broadcast that was stored is ${h.state}`
     row.state = h.state
