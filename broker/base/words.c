@@ -243,6 +243,19 @@ void queue_inbox(const char *route, struct slice agent, char out[QUEUE_MAX_BYTES
 	snprintf(out, QUEUE_MAX_BYTES + 1, "%s/%.*s", route, (int)agent.n, (const char *)agent.p);
 }
 
+/* Asked for every message: not by printf. */
+bool queue_key(const char *tenant, const char *queue, char out[QUEUE_KEY_MAX_BYTES + 1])
+{
+	size_t t = strlen(tenant), q = strlen(queue);
+
+	if (t + 1 + q > QUEUE_KEY_MAX_BYTES)
+		return false;
+	memcpy(out, tenant, t);
+	out[t] = '/';
+	memcpy(out + t + 1, queue, q + 1);
+	return true;
+}
+
 struct slice names_take(const char **names)
 {
 	struct slice first = slice_of(*names, strcspn(*names, " "));

@@ -176,6 +176,9 @@ struct slice queue_route(struct slice queue);
 struct slice queue_agent(struct slice queue);
 /* The name of an agent's inbox. Both are names. */
 void queue_inbox(const char *route, struct slice agent, char out[QUEUE_MAX_BYTES + 1]);
+/* What a queue is called among those of all tenants: "tenant/queue". false: too long for one; *out is untouched. */
+#define QUEUE_KEY_MAX_BYTES (NAME_MAX_BYTES + 1 + QUEUE_MAX_BYTES)
+bool queue_key(const char *tenant, const char *queue, char out[QUEUE_KEY_MAX_BYTES + 1]);
 /* Takes the first of several names with one space between off *names; "" when none is left. */
 struct slice names_take(const char **names);
 #define QUEUES_MAX 16384   /* a store keeps no more apart */

@@ -20,19 +20,12 @@ struct lease_ask {
 	char tenant[64], queue[QUEUE_MAX_BYTES + 1];
 };
 
-static bool make_key(char *key, size_t size, const char *tenant, const char *queue)
-{
-	int n = snprintf(key, size, "%s/%s", tenant, queue);
-
-	return n > 0 && (size_t)n < size;
-}
-
 struct desk *desk_find(struct rpc_worker *w, const char *tenant, const char *queue)
 {
-	char key[sizeof((struct desk *)0)->key];
+	char key[QUEUE_KEY_MAX_BYTES + 1];
 	struct desk *d = NULL;
 
-	if (make_key(key, sizeof key, tenant, queue))
+	if (queue_key(tenant, queue, key))
 		HASH_FIND_STR(w->desks, key, d);
 	return d;
 }
@@ -44,7 +37,7 @@ struct desk *desk_get(struct rpc_worker *w, const char *tenant, const char *queu
 	if (d)
 		return d;
 	d = calloc(1, sizeof *d);
-	if (!d || !make_key(d->key, sizeof d->key, tenant, queue) || !(d->shared = shared_route(w->env.shared, tenant, queue))) {
+	if (!d || !queue_key(tenant, queue, d->key) || !(d->shared = shared_route(w->env.shared, tenant, queue))) {
 		free(d);
 		return NULL;
 	}

@@ -53,7 +53,7 @@ struct holding {
 };
 
 struct desk {
-	char key[64 + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
+	char key[QUEUE_KEY_MAX_BYTES + 1];
 	char tenant[64], route[64], queue[QUEUE_MAX_BYTES + 1]; /* queue: the route itself, or an inbox of it */
 	struct shared_route *shared;
 	struct subscription *ring;        /* who is asked next; doubly linked list (utlist) */

@@ -138,15 +138,12 @@ static void on_looked(struct op *op, const struct store_answer *a)
 	ask_next(op);
 }
 
-/* "tenant/queue", the last one of the page. */
+/* The last one of the page. */
 static char *page_token(struct op *op, const struct world_route *r)
 {
-	size_t n = strlen(r->tenant) + strlen(r->queue) + 2;
-	char *text = arena_alloc(op->arena, n);
+	char *text = arena_alloc(op->arena, QUEUE_KEY_MAX_BYTES + 1);
 
-	if (text)
-		snprintf(text, n, "%s/%s", r->tenant, r->queue);
-	return text;
+	return text && queue_key(r->tenant, r->queue, text) ? text : NULL;
 }
 
 static void ask_next(struct op *op)
@@ -175,14 +172,11 @@ static void ask_next(struct op *op)
 /* Behind the one that the token names, be it there or not. */
 static size_t place_after(const struct listing *l, const char *token)
 {
-	char name[64 + QUEUE_MAX_BYTES + 2];
+	char name[QUEUE_KEY_MAX_BYTES + 1];
 	size_t i = 0;
 
-	for (; *token && i < l->n; i++) {
-		snprintf(name, sizeof name, "%s/%s", l->routes[i]->tenant, l->routes[i]->queue);
-		if (strcmp(name, token) > 0)
-			break;
-	}
+	while (*token && i < l->n && queue_key(l->routes[i]->tenant, l->routes[i]->queue, name) && strcmp(name, token) <= 0)
+		i++;
 	return i;
 }
 

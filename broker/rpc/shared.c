@@ -12,7 +12,7 @@
 #define FOLLOWED_MAX (1u << 20)
 
 struct shared_route {
-	char key[64 + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
+	char key[QUEUE_KEY_MAX_BYTES + 1];
 	_Atomic uint64_t hungry;
 	atomic_bool stirred;
 	UT_hash_handle hh;
@@ -63,18 +63,14 @@ void shared_free(struct shared *s)
 struct shared_route *shared_route(struct shared *s, const char *tenant, const char *route)
 {
 	struct shared_route *r = NULL;
-	char key[sizeof r->key];
-	size_t t = strlen(tenant), n = strlen(route);
+	char key[QUEUE_KEY_MAX_BYTES + 1];
 
-	if (t + 1 + n >= sizeof key)
+	if (!queue_key(tenant, route, key))
 		return NULL;
-	memcpy(key, tenant, t);
-	key[t] = '/';
-	memcpy(key + t + 1, route, n + 1);
 	pthread_mutex_lock(&s->lock);
 	HASH_FIND_STR(s->routes, key, r);
 	if (!r && HASH_COUNT(s->routes) < ROUTES_MAX && (r = calloc(1, sizeof *r))) {
-		memcpy(r->key, key, t + 1 + n + 1);
+		slice_copy_str(slice_str(key), r->key, sizeof r->key);
 		HASH_ADD_STR(s->routes, key, r);
 		if (!TABLE_HAS(r, hh)) {
 			free(r);

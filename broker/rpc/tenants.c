@@ -22,7 +22,7 @@ struct tenant {
 };
 
 struct route {
-	char key[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
+	char key[QUEUE_KEY_MAX_BYTES + 1];
 	struct tenant *tenant;
 	uint64_t waiting, bytes, kept;
 	int64_t seen_ms;
@@ -101,16 +101,12 @@ static struct tenant *tenant_get(struct tenants *t, const char *name, bool make)
 
 static struct route *route_get(struct tenants *t, const char *tenant, const char *route)
 {
-	size_t n = strlen(tenant), m = strlen(route);
+	char key[QUEUE_KEY_MAX_BYTES + 1];
 	struct route *r = NULL;
 	struct tenant *of;
-	char key[sizeof r->key];
 
-	if (n + 1 + m >= sizeof key)
+	if (!queue_key(tenant, route, key))
 		return NULL;
-	memcpy(key, tenant, n);
-	key[n] = '/';
-	memcpy(key + n + 1, route, m + 1);
 	HASH_FIND_STR(t->routes, key, r);
 	if (r || HASH_COUNT(t->routes) >= ROUTES_MAX)
 		return r;
@@ -118,7 +114,7 @@ static struct route *route_get(struct tenants *t, const char *tenant, const char
 	r = of ? calloc(1, sizeof *r) : NULL;
 	if (!r)
 		return NULL;
-	memcpy(r->key, key, n + 1 + m + 1);
+	slice_copy_str(slice_str(key), r->key, sizeof r->key);
 	HASH_ADD_STR(t->routes, key, r);
 	if (!TABLE_HAS(r, hh)) {
 		free(r);

@@ -62,7 +62,7 @@ struct mem_span {
 };
 
 struct mem_slot {
-	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2], tenant[NAME_MAX_BYTES + 1], route[QUEUE_MAX_BYTES + 1]; /* route: the queue's name */
+	char name[QUEUE_KEY_MAX_BYTES + 1], tenant[NAME_MAX_BYTES + 1], route[QUEUE_MAX_BYTES + 1]; /* route: the queue's name */
 	uint8_t tag[4];
 	struct mem_handoff *handoffs;
 	struct mem_key *keys;

@@ -8,12 +8,11 @@
 
 struct mem_slot *mem_slot_get(struct memory *m, struct store_slot at, bool make)
 {
-	char name[sizeof((struct mem_slot *)0)->name];
+	char name[QUEUE_KEY_MAX_BYTES + 1];
 	struct mem_slot *s = NULL;
 
-	if (!name_valid(slice_str(at.tenant)) || !queue_valid(slice_str(at.route)))
+	if (!name_valid(slice_str(at.tenant)) || !queue_valid(slice_str(at.route)) || !queue_key(at.tenant, at.route, name))
 		return NULL;
-	snprintf(name, sizeof name, "%s/%s", at.tenant, at.route);
 	HASH_FIND_STR(m->slots, name, s);
 	if (s || !make)
 		return s;

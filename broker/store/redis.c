@@ -448,11 +448,8 @@ static bool op_available(const struct store *st)
 static uint64_t op_waiting(const struct store *st, struct store_slot at)
 {
 	const struct redis *s = (const struct redis *)st;
-	char name[SLOT_NAME_MAX + 1];
-	struct slot *slot = NULL;
+	const struct slot *slot = slot_find(s, at);
 
-	snprintf(name, sizeof name, "%.63s/%.127s", at.tenant, at.route);
-	HASH_FIND_STR(s->slots, name, slot);
 	return slot ? slot->waiting : 0;
 }
 

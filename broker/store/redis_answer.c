@@ -194,7 +194,7 @@ static bool cancels_alias(const struct item *i, const struct entry *e)
 
 static bool wants_outcome(const struct item *i, const struct entry *e)
 {
-	return (i->kind == KIND_ACCEPT || i->kind == KIND_PUBLISH) && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
+	return kind_accepts(i->kind) && e->status == STORE_DUPLICATE && e->has_record && e->record.outcome_size > 0;
 }
 
 /* By this accept, also when it is asked again: nothing has happened to the record since, and the token says whose submission it was. */
@@ -354,7 +354,7 @@ static void note_sequence(struct redis *s, const struct batch *b, const struct r
 
 	if (h->epoch && seen->epoch && h->epoch != seen->epoch)
 		redis_open_slot(s, b->slot);
-	else if (b->kind == KIND_ACCEPT || b->kind == KIND_PUBLISH)
+	else if (kind_accepts(b->kind))
 		remember_set(s->remember, seen, h->epoch, h->extra);
 }
 

@@ -22,14 +22,9 @@ struct doubt {
 	bool asking;
 };
 
-static bool accepts(uint8_t kind)
-{
-	return kind == KIND_ACCEPT || kind == KIND_PUBLISH;
-}
-
 static int token_at(uint8_t kind)
 {
-	return accepts(kind) ? ACCEPT_AT_TOKEN : kind == KIND_FINISH ? FINISH_AT_TOKEN : kind == KIND_CANCEL ? CANCEL_AT_TOKEN : -1;
+	return kind_accepts(kind) ? ACCEPT_AT_TOKEN : kind == KIND_FINISH ? FINISH_AT_TOKEN : kind == KIND_CANCEL ? CANCEL_AT_TOKEN : -1;
 }
 
 void doubts_add(struct redis *s, const struct item *i)
@@ -68,7 +63,7 @@ static void tell(struct redis *s, const struct doubt *d, struct store_record r)
 		r.attempt = 0;
 		r.fence = r.owner = 0;
 	}
-	if (s->config.late && (accepts(d->kind) || state_is_terminal(r.state)))
+	if (s->config.late && (kind_accepts(d->kind) || state_is_terminal(r.state)))
 		s->config.late(s->config.user, d->slot->tenant, d->slot->route, &r);
 }
 
@@ -87,10 +82,10 @@ static void looked(void *user, uint64_t op, const struct store_answer *a)
 	d->asking = false;
 	if (a->status == STORE_UNAVAILABLE)
 		return;
-	found = a->status == STORE_OK && (accepts(d->kind) ? r->accepted_by : r->by) == d->token;
+	found = a->status == STORE_OK && (kind_accepts(d->kind) ? r->accepted_by : r->by) == d->token;
 	if (found)
 		tell(s, d, *r);
-	if (found || (a->status == STORE_OK && (accepts(d->kind) || state_is_terminal(r->state)))) {
+	if (found || (a->status == STORE_OK && (kind_accepts(d->kind) || state_is_terminal(r->state)))) {
 		drop(s, d);
 		return;
 	}

@@ -45,6 +45,12 @@ struct kind_row {
 };
 extern const struct kind_row kind_rows[KINDS];
 
+/* It makes a handoff of what was submitted. */
+static inline bool kind_accepts(uint8_t kind)
+{
+	return kind == KIND_ACCEPT || kind == KIND_PUBLISH;
+}
+
 struct slot;
 
 struct item {
@@ -71,11 +77,10 @@ struct items {
 
 enum slot_key { KEY_M, KEY_S, KEY_I, KEY_Z, KEY_0, KEY_1, KEY_2, KEY_N, KEY_L, KEY_F, KEY_D, KEY_X, KEY_H, KEY_GUARD, SLOT_KEYS };
 #define SLOT_KEY_LETTERS "msiz012nlfdxh"
-#define SLOT_NAME_MAX (NAME_MAX_BYTES + 1 + QUEUE_MAX_BYTES) /* "tenant/queue" */
-#define SLOT_PREFIX_MAX (SLOT_NAME_MAX + 6) /* "{tenant/route}:", "{tenant/route}:@agent:" */
+#define SLOT_PREFIX_MAX (QUEUE_KEY_MAX_BYTES + 6) /* "{tenant/route}:", "{tenant/route}:@agent:" */
 
 struct slot {
-	char name[SLOT_NAME_MAX + 1]; /* tenant/queue */
+	char name[QUEUE_KEY_MAX_BYTES + 1];
 	char tenant[NAME_MAX_BYTES + 1], route[QUEUE_MAX_BYTES + 1]; /* route: the queue's name */
 	uint8_t tag[4];
 	char key[SLOT_KEYS][SLOT_PREFIX_MAX + 4];
@@ -174,6 +179,7 @@ struct redis {
 };
 
 /* redis_slot.c */
+struct slot *slot_find(const struct redis *s, struct store_slot at); /* NULL: not asked for yet */
 struct slot *slot_get(struct redis *s, struct store_slot at); /* NULL: a bad name, or the cap */
 /* Whose key m that is, "{tenant/route}:m" or "{tenant/route}:@agent:m". false: nobody's. */
 bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1]);

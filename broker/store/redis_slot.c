@@ -94,19 +94,30 @@ static struct slot *slot_new(struct redis *s, struct store_slot at, const char *
 	return NULL;
 }
 
+static struct slot *named(const struct redis *s, const char *name)
+{
+	struct slot *slot = NULL;
+
+	HASH_FIND_STR(s->slots, name, slot);
+	return slot;
+}
+
+struct slot *slot_find(const struct redis *s, struct store_slot at)
+{
+	char name[QUEUE_KEY_MAX_BYTES + 1];
+
+	return queue_key(at.tenant, at.route, name) ? named(s, name) : NULL;
+}
+
 /* Names are the caller's to check; here they are checked again, because they become keys. */
 struct slot *slot_get(struct redis *s, struct store_slot at)
 {
-	struct slice tenant = slice_str(at.tenant), route = slice_str(at.route);
-	char name[SLOT_NAME_MAX + 1];
-	struct slot *slot = NULL;
+	char name[QUEUE_KEY_MAX_BYTES + 1];
+	struct slot *slot;
 
-	if (!name_valid(tenant) || !queue_valid(route))
+	if (!name_valid(slice_str(at.tenant)) || !queue_valid(slice_str(at.route)) || !queue_key(at.tenant, at.route, name))
 		return NULL;
-	memcpy(name, at.tenant, tenant.n);
-	name[tenant.n] = '/';
-	memcpy(name + tenant.n + 1, at.route, route.n + 1);
-	HASH_FIND_STR(s->slots, name, slot);
+	slot = named(s, name);
 	if (slot || HASH_COUNT(s->slots) >= QUEUES_MAX)
 		return slot;
 	return slot_new(s, at, name, false);
@@ -114,9 +125,8 @@ struct slot *slot_get(struct redis *s, struct store_slot at)
 
 struct slot *slot_whole(struct redis *s, const char *name, struct primary *p)
 {
-	struct slot *slot = NULL;
+	struct slot *slot = named(s, name);
 
-	HASH_FIND_STR(s->slots, name, slot);
 	if (!slot && HASH_COUNT(s->slots) < QUEUES_MAX)
 		slot = slot_new(s, (struct store_slot){"-", name + 2}, name, true);
 	if (slot)

@@ -25,7 +25,7 @@
 
 struct entry {
 	struct remembered r; /* first: what callers hold */
-	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2]; /* tenant/queue */
+	char name[QUEUE_KEY_MAX_BYTES + 1];
 	UT_hash_handle hh;
 };
 
@@ -69,11 +69,9 @@ static struct entry *entry_of(struct remember *m, const char *name)
 
 struct remembered *remember_slot(struct remember *m, const char *tenant, const char *route)
 {
-	char name[NAME_MAX_BYTES + QUEUE_MAX_BYTES + 2];
-	struct entry *e;
+	char name[QUEUE_KEY_MAX_BYTES + 1];
+	struct entry *e = queue_key(tenant, route, name) ? entry_of(m, name) : NULL;
 
-	snprintf(name, sizeof name, "%.63s/%.127s", tenant, route);
-	e = entry_of(m, name);
 	return e ? &e->r : NULL;
 }
 

@@ -337,7 +337,7 @@ static void queue_names(void **state)
 {
 	static const char *const good[] = {"refunds", "alerts/worker", "a/b", "a.b_c-1/d.e"};
 	static const char *const bad[] = {"", "/", "a/", "/a", "a/b/c", "a//b", "A/b", "a/B", "a/ b", "a/@b"};
-	char longest[2 * NAME_MAX_BYTES + 3], queue[QUEUE_MAX_BYTES + 1];
+	char longest[2 * NAME_MAX_BYTES + 3], queue[QUEUE_MAX_BYTES + 1], key[QUEUE_KEY_MAX_BYTES + 1];
 	const char *names = "ann bob";
 
 	(void)state;
@@ -355,6 +355,12 @@ static void queue_names(void **state)
 	assert_int_equal(queue_agent(slice_str("alerts")).n, 0);
 	queue_inbox("alerts", slice_str("worker"), queue);
 	assert_string_equal(queue, "alerts/worker");
+	assert_true(queue_key("acme", queue, key));
+	assert_string_equal(key, "acme/alerts/worker");
+	longest[QUEUE_MAX_BYTES] = '\0';
+	assert_true(queue_key(longest + NAME_MAX_BYTES + 1, longest, key));
+	assert_int_equal(strlen(key), QUEUE_KEY_MAX_BYTES);
+	assert_false(queue_key(longest + NAME_MAX_BYTES, longest, key));
 	assert_true(slice_is(names_take(&names), "ann"));
 	assert_true(slice_is(names_take(&names), "bob"));
 	assert_int_equal(names_take(&names).n, 0);
