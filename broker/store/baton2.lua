@@ -485,7 +485,8 @@ end
 
 -- m s l q2 q1 q0 f z h [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2,
 -- owner 8, lease ms 4. A route that is paused, or not opened yet, hands nothing out of its inboxes. extra = 0 when the queues are empty now, 2
--- when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its deadline and is not leased, nor is one that is HELD now.
+-- when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its
+-- deadline and is not leased, nor is one that is HELD now.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]

@@ -242,7 +242,8 @@ end
 
 -- m s i z l q0 q1 q2 n f d h · node, keep finished ms, keep dead ms (0 = for good), least and most ms that a lapse backs off (0 = not),
 -- incarnation: a slot is opened soon after Redis came back, not when its first envelope comes, which would be refused. extra = four
--- times the bytes kept, 2 when work waits or is leased, and 1 when more is due now. The entries are the records that changed, and those whose backing off ended.
+-- times the bytes kept, 2 when work waits or is leased, and 1 when more is due now. The entries are the records that changed, and those whose
+-- backing off ended.
 local function tick(k, a)
 	init()
 	local m = call('HMGET', k[1], 't', 'w', 'wb', 'arm', 'sc', 'inc', 'ep', 'floor')

@@ -31,9 +31,4 @@ enum redirect {
  * who said it. Malformed ones are REDIRECT_LATER. */
 enum redirect cluster_redirect(const char *error, const struct redis_url *from, struct redis_url *at);
 
-static inline bool redis_url_same(const struct redis_url *a, const struct redis_url *b)
-{
-	return a->port == b->port && a->tls == b->tls && strcmp(a->host, b->host) == 0;
-}
-
 #endif

@@ -10,11 +10,10 @@
 #include <string.h>
 
 #include "base/secret.h"
-#include "net/stream.h"
+#include "store/redis_reach.h"
 
 #define ANSWER_MS 1000 /* at most, of one server */
 #define WRITE_CAP 65536
-#define PASSWORD_MAX 4096
 #define WORDS_MAX 4
 
 struct inquiry {
@@ -69,28 +68,14 @@ static void on_timer(void *arg)
 
 static bool authenticate(struct inquiry *q, struct buf *out)
 {
-	const struct inquiry_config *c = &q->config;
-	struct problem why = {""};
-	uint8_t *password = NULL;
-	size_t n = 0;
-	bool ok;
+	struct problem why = {"out of memory"};
+	enum redis_auth asked = redis_auth_put(out, q->config.user, q->config.password_file, &why);
 
-	if (!*c->password_file)
+	q->expect = asked == REDIS_AUTH_ASKED;
+	if (asked == REDIS_AUTH_NONE || asked == REDIS_AUTH_ASKED)
 		return true;
-	if (secret_read_file(c->password_file, PASSWORD_MAX, &password, &n, &why) != 0) {
-		failed(q, why.text);
-		return false;
-	}
-	if (*c->user)
-		ok = resp_put(out, (const struct slice[]){SLICE_LIT("AUTH"), slice_str(c->user), slice_of(password, n)}, 3);
-	else
-		ok = resp_put(out, (const struct slice[]){SLICE_LIT("AUTH"), slice_of(password, n)}, 2);
-	secret_wipe(password, n);
-	free(password);
-	q->expect = 1;
-	if (!ok)
-		failed(q, "out of memory");
-	return ok;
+	failed(q, why.text);
+	return false;
 }
 
 static void on_open(void *user)
@@ -102,7 +87,6 @@ static void on_open(void *user)
 
 	for (; n < WORDS_MAX && q->config.question[n]; n++)
 		words[n] = slice_str(q->config.question[n]);
-	q->expect = 0;
 	q->answered = false;
 	q->reader = resp_reader_new();
 	if (!out || !q->reader)
@@ -159,18 +143,15 @@ static const struct stream_events stream_events = {on_open, on_data, on_close};
 static void next_one(struct inquiry *q)
 {
 	const struct store_redis_config *c = q->config.store;
-	const char *ca = *c->ca_file ? c->ca_file : NULL, *cert = *c->cert_file ? c->cert_file : NULL, *key = *c->key_file ? c->key_file : NULL;
-	struct stream_target t = {.ca_file = ca, .cert_file = cert, .key_file = key, .write_cap = WRITE_CAP};
+	int64_t timeout_ms = c->timeout_ms < ANSWER_MS ? c->timeout_ms : ANSWER_MS;
+	struct stream_target t;
 
 	while (q->tried++ < q->n) {
 		q->at = (q->at + 1) % q->n;
-		t.host = q->urls[q->at].host;
-		t.port = q->urls[q->at].port;
-		t.tls = q->urls[q->at].tls;
-		t.connect_timeout_ms = c->timeout_ms < ANSWER_MS ? c->timeout_ms : ANSWER_MS;
+		t = redis_target(c, &q->urls[q->at], timeout_ms, WRITE_CAP);
 		q->stream = stream_open(q->loop, &t, &stream_events, q);
 		if (q->stream) {
-			loop_timer_set(q->timer, 2 * t.connect_timeout_ms);
+			loop_timer_set(q->timer, 2 * timeout_ms);
 			return;
 		}
 		snprintf(q->why, sizeof q->why, "out of memory");

@@ -187,9 +187,9 @@ void cluster_on_deaf(struct redis *s)
 
 void cluster_on_change(struct redis *s, bool came)
 {
-	s->cluster->told = s->cluster->told && !came;
 	struct primary *p = home(s->cluster);
 
+	s->cluster->told = s->cluster->told && !came;
 	if (primary_ready(p))
 		listen_to(s, p);
 	tell(s);

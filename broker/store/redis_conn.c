@@ -4,7 +4,7 @@
  *        ↑                    │            │            │           │           │          │
  *        └── broken, timed out, unfit ─────┴────────────┴───────────┴───────────┴──────────┘
  *
- * With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. CLOSED is after redis_conn_free(). */
+ * With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. */
 #include "store/redis_conn.h"
 
 #include <stdio.h>
@@ -13,17 +13,15 @@
 
 #include "base/log.h"
 #include "base/secret.h"
-#include "net/stream.h"
 #include "store/redis_checks.h"
+#include "store/redis_reach.h"
 #include "store/redis_remedy.h"
-#include "store/redis_url.h"
 #include "store/seal_keys.h"
 #include "store/sentinel.h"
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 5000
 #define WRITE_CAP (96u << 20)
-#define PASSWORD_MAX 4096
 
 enum conn_state {
 	CONN_WAITING, CONN_ASKING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_JOINING, CONN_READY
@@ -159,7 +157,8 @@ static void join(struct conn *c)
 {
 	static const char prefix[] = "{/}:node:";
 	char prints[SEAL_KEYS_MAX][SEAL_PRINT_TEXT + 1], name[sizeof prefix + 255];
-	struct slice argv[6 + SEAL_KEYS_MAX] = {SLICE_LIT("FCALL"), SLICE_LIT(STORE_LIBRARY_NAME "_join"), SLICE_LIT("2"), SLICE_LIT("{/}:seal"), [5] = slice_str(c->config->run)};
+	struct slice argv[6 + SEAL_KEYS_MAX] = {
+		SLICE_LIT("FCALL"), SLICE_LIT(STORE_LIBRARY_NAME "_join"), SLICE_LIT("2"), SLICE_LIT("{/}:seal"), [5] = slice_str(c->config->run)};
 	const struct seal_keys *k = c->config->keys;
 
 	set_state(c, CONN_JOINING);
@@ -296,24 +295,16 @@ static void on_checked(struct conn *c, const redisReply *r)
 
 static bool authenticate(struct conn *c)
 {
+	struct buf *out = stream_out(c->stream);
 	struct problem why = {""};
-	uint8_t *password = NULL;
-	size_t n = 0;
-	bool ok;
+	enum redis_auth asked = out ? redis_auth_put(out, c->config->acl_user, c->config->password_file, &why) : REDIS_AUTH_NO_ROOM;
 
-	if (!c->config->password_file || !*c->config->password_file)
-		return true;
-	if (secret_read_file(c->config->password_file, PASSWORD_MAX, &password, &n, &why) != 0) {
+	c->expect += asked == REDIS_AUTH_ASKED;
+	if (asked == REDIS_AUTH_UNREADABLE)
 		redis_conn_fail(c, true, why.text, "see store.password_file");
-		return false;
-	}
-	if (c->config->acl_user && *c->config->acl_user)
-		ok = ask(c, (const struct slice[]){SLICE_LIT("AUTH"), slice_str(c->config->acl_user), slice_of(password, n)}, 3);
-	else
-		ok = ask(c, (const struct slice[]){SLICE_LIT("AUTH"), slice_of(password, n)}, 2);
-	secret_wipe(password, n);
-	free(password);
-	return ok;
+	if (asked == REDIS_AUTH_NO_ROOM)
+		broken(c, "write buffer full");
+	return asked == REDIS_AUTH_NONE || asked == REDIS_AUTH_ASKED;
 }
 
 static void greeted(struct conn *c)
@@ -426,17 +417,7 @@ static const struct stream_events stream_events = {on_open, on_data, on_close};
 
 static void open_now(struct conn *c)
 {
-	struct stream_target t = {
-		.unix_path = *c->url.unix_path ? c->url.unix_path : NULL,
-		.host = *c->url.host ? c->url.host : NULL,
-		.port = c->url.port,
-		.tls = c->url.tls,
-		.ca_file = c->config->ca_file && *c->config->ca_file ? c->config->ca_file : NULL,
-		.cert_file = c->config->cert_file && *c->config->cert_file ? c->config->cert_file : NULL,
-		.key_file = c->config->key_file && *c->config->key_file ? c->config->key_file : NULL,
-		.connect_timeout_ms = c->config->timeout_ms,
-		.write_cap = WRITE_CAP,
-	};
+	struct stream_target t = redis_target(c->config, &c->url, c->config->timeout_ms, WRITE_CAP);
 
 	set_state(c, CONN_OPENING);
 	loop_timer_set(c->timer, 2 * c->config->timeout_ms); /* until READY */

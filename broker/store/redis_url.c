@@ -128,3 +128,8 @@ bool redis_url_aim(struct redis_url *u, struct slice host, long port)
 	u->port = (int)port;
 	return true;
 }
+
+bool redis_url_same(const struct redis_url *a, const struct redis_url *b)
+{
+	return a->port == b->port && a->tls == b->tls && strcmp(a->host, b->host) == 0;
+}

@@ -21,5 +21,7 @@ int redis_url_parse(const char *text, struct redis_url *out, struct problem *why
 int redis_urls_parse(const char *list, const char *key, struct redis_url *v, size_t max, size_t *n, struct problem *why);
 /* Sets host and port to what a server named. false: that is no host or no port; then *u is as it was. */
 bool redis_url_aim(struct redis_url *u, struct slice host, long port);
+/* One host and port, both with TLS or both without. */
+bool redis_url_same(const struct redis_url *a, const struct redis_url *b);
 
 #endif

@@ -1,6 +1,7 @@
 /* How are blobs kept from those who can read or write the store? Sealed with AES-256-GCM under a key per tenant, derived from the
  * key file. What a blob belongs to (kind, tenant, queue, id, token) is its associated data, so that one put in another's place
- * does not open. A task belongs to its route, since all inboxes of a route have the same one. Sealed = 1, key tag (4 bytes), then what base/secret makes (nonce, ciphertext, tag). */
+ * does not open. A task belongs to its route, since all inboxes of a route have the same one. Sealed = 1, key tag (4 bytes), then what base/secret
+ * makes (nonce, ciphertext, tag). */
 #ifndef BATON_STORE_SEAL_H
 #define BATON_STORE_SEAL_H
 

@@ -203,7 +203,6 @@ enum store_copy {
 	COPY_CLOSED,        /* an operator closed the inbox: it has none */
 	COPIES,
 };
-#define STORE_SPARED_MS 5000
 
 /* op: the caller's own number (a slots id), echoed. */
 typedef void store_done(void *user, uint64_t op, const struct store_answer *a);
@@ -335,7 +334,8 @@ struct store_ops {
 	void (*mend)(struct store *s, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op);
 	/* Housekeeping of one slot: due lapses, promotions (scheduled, backing off), expiries, purge of old finished records; bounded
 	 * work a call: with `more` in the answer it is to be called again at once. The answer's items are the records that changed
-	 * state by it (for audit and watchers). After the slot was opened anew no lease of before lapses for STORE_SPARED_MS: nobody could renew it. */
+	 * state by it (for audit and watchers). After the slot was opened anew no lease of before lapses for a while: nobody could renew it. */
+#define STORE_SPARED_MS 5000
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,
 		     void *user, uint64_t op);
 	/* So many replicas must have what is told of this slot from now on, or it is UNAVAILABLE; never more than store_redis_config.replicas,
