@@ -1,5 +1,5 @@
-/* How do the store's tests talk to each backend (the twin, a Redis, a Redis Cluster of one) as if it were synchronous? One call, then the loop turns (or the twin is flushed)
- * until its answer is there, copied. And a real redis-server on a unix socket in a folder of its own. */
+/* How do the store's tests talk to each backend (the twin, a Redis, a Redis Cluster of one) as if it were synchronous? One call, then the loop turns
+ * (or the twin is flushed) until its answer is there, copied. And a real redis-server on a unix socket in a folder of its own. */
 #ifndef BATON_TESTS_STORE_KIT_H
 #define BATON_TESTS_STORE_KIT_H
 

@@ -80,6 +80,17 @@ static void complete(struct kit *k, const struct store_record *l)
 	assert_int_equal(k->store->ops->waiting(k->store, k->slot), 0);
 }
 
+/* It was handed out before the fail-over. */
+static struct store_record leased_over(struct kit *k, uint32_t ms)
+{
+	struct store_record l;
+
+	accepted(k, 1);
+	l = kit_leased(k, ms);
+	kit_fail_over(k);
+	return l;
+}
+
 /* ---- scenarios ---- */
 
 static void until_confirmed(struct kit *k)
@@ -231,11 +242,8 @@ static void restarted(struct kit *k)
 /* The lease is valid, and what its worker says counts. */
 static void leased_over_it(struct kit *k)
 {
-	struct store_record l;
+	struct store_record l = leased_over(k, LONG_MS);
 
-	accepted(k, 1);
-	l = kit_leased(k, LONG_MS);
-	kit_fail_over(k);
 	assert_int_equal(kit_extend(k, &l, LONG_MS)->status, STORE_OK);
 	assert_int_equal(kit_event(k, &l, STATE_WORKING, 100, "half")->status, STORE_OK);
 	assert_none(k);
@@ -254,12 +262,9 @@ static struct store_record lapsed(struct kit *k, const struct store_record *l)
 /* Its lease lapsed meanwhile: it is held, and what its worker says late ends it. */
 static void late(struct kit *k)
 {
-	struct store_record l;
+	struct store_record l = leased_over(k, 30);
 	struct answer *a;
 
-	accepted(k, 1);
-	l = kit_leased(k, 30);
-	kit_fail_over(k);
 	lapsed(k, &l);
 	assert_held(k);
 	assert_int_equal(kit_finish(k, &l, FINISH_RETRY, 0, "no luck")->status, STORE_LOST); /* only what ends it */
@@ -273,11 +278,8 @@ static void late(struct kit *k)
 /* Judged once for one fail-over: it was handed out since. */
 static void handed_out_since(struct kit *k)
 {
-	struct store_record l;
+	struct store_record l = leased_over(k, 30);
 
-	accepted(k, 1);
-	l = kit_leased(k, 30);
-	kit_fail_over(k);
 	lapsed(k, &l);
 	assert_held(k);
 	assert_true(again(k, 1)->confirmed);
@@ -291,12 +293,9 @@ static void handed_out_since(struct kit *k)
 
 static void confirmed_while_leased(struct kit *k)
 {
-	struct store_record l;
+	struct store_record l = leased_over(k, 200);
 	struct answer *a;
 
-	accepted(k, 1);
-	l = kit_leased(k, 200);
-	kit_fail_over(k);
 	a = again(k, 1);
 	assert_false(a->confirmed);
 	assert_true(a->record.state == STATE_LEASED);
@@ -307,11 +306,8 @@ static void confirmed_while_leased(struct kit *k)
 
 static void given_back_since(struct kit *k)
 {
-	struct store_record l;
+	struct store_record l = leased_over(k, LONG_MS);
 
-	accepted(k, 1);
-	l = kit_leased(k, LONG_MS);
-	kit_fail_over(k);
 	assert_int_equal(kit_finish(k, &l, FINISH_RETRY, 0, "no luck")->status, STORE_OK);
 	assert_held(k);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "")->status, STORE_LOST);
@@ -323,11 +319,8 @@ static void given_back_since(struct kit *k)
 
 static void given_back_and_confirmed(struct kit *k)
 {
-	struct store_record l;
+	struct store_record l = leased_over(k, LONG_MS);
 
-	accepted(k, 1);
-	l = kit_leased(k, LONG_MS);
-	kit_fail_over(k);
 	again(k, 1);
 	assert_int_equal(kit_finish(k, &l, FINISH_RELEASE, 0, "")->status, STORE_OK);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "")->status, STORE_LOST);
@@ -341,9 +334,7 @@ static void backed_off(struct kit *k)
 
 	k->limits.backoff_min_ms = 20;
 	k->limits.backoff_max_ms = 40;
-	accepted(k, 1);
-	l = kit_leased(k, 30);
-	kit_fail_over(k);
+	l = leased_over(k, 30);
 	lapsed(k, &l);
 	kit_tick_until(k, 1); /* the end of its delay */
 	assert_held(k);
