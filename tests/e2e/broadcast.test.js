@@ -222,10 +222,8 @@ test('Who is registered later has what is published from then on; who is gone ha
   const rows = AGENTS.filter((a) => a.name !== 'worker2')
   const reload = async (agents) => {
     b.agentRows = agents
-    const before = b.log().split('"config.reloaded"').length
     b.writeConfig()
-    b.signal('SIGHUP')
-    await until('the reload', () => b.log().split('"config.reloaded"').length > before)
+    await b.reload()
   }
   await reload(rows)
   await publish('moved')
@@ -239,10 +237,8 @@ test('Who is registered later has what is published from then on; who is gone ha
 
 test('A route that becomes a broadcast is served from inboxes at once: its streams are told to subscribe again', async () => {
   const change = async (kind) => {
-    const before = b.log().split('"config.reloaded"').length
     b.writeProfiles({ ...profiles, kind: broadcast('kind', { kind }) })
-    b.signal('SIGHUP')
-    await until('the reload', () => b.log().split('"config.reloaded"').length > before)
+    await b.reload()
   }
   await change('queue')
   const s = await serve(worker, 'kind')
@@ -256,11 +252,9 @@ test('What nobody serves is refused: nobody would have a copy', async () => {
   b.writeProfiles({ ...profiles, nobody: broadcast('nobody') })
   b.agentRows = AGENTS.map((a) => ({ ...a }))
   const yaml = (t) => b.change(t).replace(/(name: (?:g?worker2?),.*serve: \[.*?),?"nobody"/g, '$1')
-  const before = b.log().split('"config.reloaded"').length
   b.profiles = { ...profiles, nobody: broadcast('nobody') }
   b.writeConfig(yaml)
-  b.signal('SIGHUP')
-  await until('the reload', () => b.log().split('"config.reloaded"').length > before)
+  await b.reload()
   const r = await denied(publish('nobody'), 'route_disabled')
   assert.match(r.message, /nobody would have a copy/)
 })
@@ -308,7 +302,7 @@ test('A copy published at one node is delivered by another', async () => {
 test('A-3 A broadcast of what writes or waits for an approval is refused when it is configured, by name', async () => {
   const bad = async (change) => {
     fs.writeFileSync(b.path('profiles', 'kind.json'), JSON.stringify(broadcast('kind', {}, change)))
-    const r = spawnSync(BATOND, ['--config', b.path('baton.yaml'), '--check'], { encoding: 'utf8' })
+    const r = spawnSync(BATOND, ['--config', b.path('baton.yaml'), '--check-config'], { encoding: 'utf8' })
     return [r.status !== 0, r.stdout + r.stderr]
   }
   const [failed, text] = await bad({ tools: { allowed: ['orders.close'], spec: { 'orders.close': { scopes: ['orders:read'], side_effect: 'write' } } } })

@@ -40,14 +40,8 @@ async function rewritten (b) {
   await until('the rewritten log', () => b.redis(async (r) => { for (const [k, v] of Object.entries(want)) if ((await r.info(k)) !== v) return false; return true }))
 }
 
-async function reload (b) {
-  const n = b.audit().filter((r) => r.event === 'config.reloaded').length
-  b.signal('SIGHUP')
-  return until('a reload', () => b.audit().filter((x) => x.event === 'config.reloaded')[n])
-}
-
 async function reloaded (b, outcome) {
-  const r = await reload(b)
+  const r = await b.reload()
   assert.equal(r.outcome, outcome, r.message)
   return r.message || ''
 }
@@ -324,7 +318,7 @@ test('attack 17: a reload when descriptors are exhausted, at whatever point, kee
     assert.ok(n < 10)
     limit(spare(n))
     try {
-      const r = await reload(b)
+      const r = await b.reload()
       done = r.outcome === 'allow'
       assert.ok(n || !done)
       if (done) continue

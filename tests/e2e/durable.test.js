@@ -60,22 +60,15 @@ test('Under everysec what only reads is served; a reload that adds a tool that d
     assert.equal((await s.complete(await s.delivery())).ok, true)
     await s.leave()
   }
-  const reload = async () => {
-    const n = () => b.audit().filter((r) => r.event === 'config.reloaded').length
-    const before = n()
-    b.signal('SIGHUP')
-    await until('the reload', () => n() > before)
-    return b.audit().filter((r) => r.event === 'config.reloaded').at(-1)
-  }
   await cycle()
   write(withTool('notes.draft', { side_effect: 'draft' }))
-  const bad = await reload()
+  const bad = await b.reload()
   assert.equal(bad.outcome, 'deny')
   assert.match(bad.message, /only\.json: tools: notes\.draft is pinned draft, and store\.fsync is everysec/)
   await denied(planner.submit({ route: 'only', tool: 'notes.draft' }), 'tool_denied')
   await cycle()
   write(withTool('notes.show', { side_effect: 'read' }))
-  assert.equal((await reload()).outcome, 'allow')
+  assert.equal((await b.reload()).outcome, 'allow')
   await cycle({ tool: 'notes.show' })
   write(reads)
 })

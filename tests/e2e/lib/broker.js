@@ -268,6 +268,14 @@ ${agents.join('\n')}
     }
   }
 
+  // Lets it read its configuration anew: what the audit says of that.
+  async reload () {
+    const said = () => this.audit().filter((r) => r.event === 'config.reloaded')
+    const n = said().length
+    this.signal('SIGHUP')
+    return until('the reload', () => said()[n])
+  }
+
   // ---- the private Redis ----
   socket () {
     const find = (dir) => {
