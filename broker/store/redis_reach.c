@@ -1,3 +1,4 @@
+/* See redis_reach.h. A password is in memory no longer than it takes to write it down. */
 #include "store/redis_reach.h"
 
 #include <stdlib.h>
