@@ -1,4 +1,4 @@
-/* See redis_reach.h. A password is in memory no longer than it takes to write it down. */
+/* See redis_reach.h: the one place where a password is read, and wiped, on its way to a Redis. */
 #include "store/redis_reach.h"
 
 #include <stdlib.h>
