@@ -254,6 +254,7 @@ static void control(void *arg)
 	expiry_look(n);
 	keyfeed_look(n->feed);
 	follow_files(n);
+	marker_look(n);
 	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
 		   clock_unix_ms());
 	loop_timer_set(n->timer, CONTROL_MS);
@@ -353,7 +354,7 @@ void node_free(struct node *n)
 		audit_lane_free(n->control_audit);
 	if (n->audit)
 		audit_close(n->audit);
-	if (n->clean && !atomic_load(&n->owing)) /* else the next run looks what is missing in the audit */
+	if (n->clean && !atomic_load(&n->owing) && reconcile_settled(n->reconcile)) /* else the next run looks what is missing in the audit */
 		unlink(n->marker);
 	reconcile_free(n->reconcile);
 	assertion_key_free(n->assertion);

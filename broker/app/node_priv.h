@@ -79,6 +79,7 @@ struct node {
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
+	bool owed;                       /* the marker has what earlier runs owe to the audit */
 	atomic_bool owing;               /* some of what the store was asked for last may have been done, and is not written down */
 };
 
@@ -95,6 +96,8 @@ int bounds_check(const struct node *n, const struct config *fresh, struct proble
 /* ---- marker.c ---- */
 /* Begins a run: after one that crashed n->reconcile compares the audit with the store. */
 int marker_open(struct node *n, struct problem *why);
+/* Each second: what was compared to the end is no longer to be. */
+void marker_look(struct node *n);
 
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */

@@ -1,7 +1,9 @@
 /* Which life events did a crash keep out of the audit? The store is ahead of the audit by at most what was under way, so only records that
- * changed within a minute before the last line, or after it, are compared. */
+ * changed within a minute before the last line, or after it, are compared. What was under way may still be carried out when the node is here
+ * again: the network holds it back, or Redis hangs. So what was done by a call of a run that is over is looked for once more, a minute later. */
 #include "rpc/reconcile.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@
 #include "rpc/op.h"
 
 #define SLACK_MS 60000
+#define AGAIN_MS 60000
 #define PAGE 256
 #define PAGES_MAX 400      /* of one route: about 100,000 records; more is logged */
 #define FAILURES_MAX 20 /* of one slot, while the store answers: then the others have their turn */
@@ -31,6 +34,7 @@ struct slot_name {
 struct reconcile {
 	struct seen *seen;
 	int64_t from_ms, until_ms; /* changes from then on, before this run: what it changes itself is written down as it happens */
+	int64_t again_ms;          /* monotonic: when the second look is due */
 	struct slot_name *slots;
 	size_t n_slots, at;
 	uint32_t heads[HEADS_MAX]; /* of the tokens of this node's calls */
@@ -39,7 +43,8 @@ struct reconcile {
 	unsigned pages;
 	unsigned failures; /* of the present slot, in a row */
 	uint64_t pending, written;
-	bool begun, done;
+	bool begun, done, second;
+	atomic_bool settled;
 };
 
 struct reconcile *reconcile_new(void)
@@ -92,9 +97,21 @@ void reconcile_seen(void *arg, struct slice event, struct slice handoff_id, enum
 		free(s); /* its line is written once more */
 }
 
-void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms)
+void reconcile_since(struct reconcile *r, int64_t newest_ms, int64_t run_ms, int64_t owed_ms)
 {
 	r->from_ms = newest_ms ? newest_ms - SLACK_MS : run_ms;
+	if (owed_ms && owed_ms < r->from_ms)
+		r->from_ms = owed_ms;
+}
+
+int64_t reconcile_from(const struct reconcile *r)
+{
+	return r->from_ms;
+}
+
+bool reconcile_settled(const struct reconcile *r)
+{
+	return !r || atomic_load(&r->settled);
 }
 
 void reconcile_by(struct reconcile *r, uint32_t head)
@@ -108,25 +125,35 @@ static bool leased_at_once(const struct store_record *r)
 	return r->state == STATE_LEASED && r->cursor == 2 && r->first_leased_at_ms == r->accepted_at_ms;
 }
 
+enum whose {
+	OTHERS,
+	ANYBODYS,
+	OURS, /* a call of a run that is over did it, whenever it was carried out */
+};
+
 /* What no call did (a lapse, a deadline) is anybody's, and written once too often rather than never. A lease is not told by a token, and nobody was
  * given one that was not written down. */
-static bool ours(const struct reconcile *r, const struct store_record *rec)
+static enum whose whose(const struct reconcile *r, const struct store_record *rec)
 {
 	enum handoff_state s = rec->state;
 	bool timed = s == STATE_EXPIRED || s == STATE_DEAD_LETTERED || s == STATE_QUARANTINED || ((s == STATE_QUEUED || s == STATE_HELD) && rec->cursor > 1);
 
 	if (!r->n_heads || !rec->by || timed)
-		return true;
+		return ANYBODYS;
 	for (size_t i = 0; i < r->n_heads; i++)
 		if (r->heads[i] == rec->by >> 32)
-			return s != STATE_LEASED || leased_at_once(rec);
-	return false;
+			return s != STATE_LEASED || leased_at_once(rec) ? OURS : OTHERS;
+	return OTHERS;
 }
 
-static void report(const struct reconcile *r)
+static void report(struct reconcile *r)
 {
-	if (r->done && !r->pending)
-		log_event(LOG_INFO, "audit.reconciled", F_INT("written", r->written));
+	if (!r->done || r->pending)
+		return;
+	log_event(LOG_INFO, "audit.reconciled", F_INT("written", r->written));
+	r->written = 0;
+	if (r->second || !r->n_heads)
+		atomic_store(&r->settled, true);
 }
 
 void reconcile_line(struct reconcile *r, bool written)
@@ -141,13 +168,17 @@ static void compare_one(struct op *op, struct reconcile *r, const struct slot_na
 	char text[HANDOFF_ID_TEXT + 1], key[HANDOFF_ID_TEXT + 2];
 	struct seen *known = NULL;
 
-	if (rec->updated_at_ms < r->from_ms || rec->updated_at_ms >= r->until_ms || !ours(r, rec))
+	enum whose w = whose(r, rec);
+
+	if (rec->updated_at_ms < r->from_ms || w == OTHERS || (w == ANYBODYS && (r->second || rec->updated_at_ms >= r->until_ms)))
 		return;
 	handoff_id_format(&rec->id, text);
 	if (make_key(key, slice_str(text), rec->state))
 		HASH_FIND_STR(r->seen, key, known);
 	if (known)
 		return;
+	if (r->n_heads)
+		reconcile_seen(r, slice_str(""), slice_str(text), rec->state); /* not by the second look too */
 	r->pending += line_write(op->w, (struct store_slot){slot->tenant, slot->queue}, rec, line_event(rec), LINE_RECONCILED);
 }
 
@@ -207,6 +238,7 @@ static void next(struct op *op)
 
 	if (r->at >= r->n_slots) {
 		r->done = true;
+		r->again_ms = clock_mono_ms() + AGAIN_MS;
 		report(r);
 		op_end(op);
 		return;
@@ -233,6 +265,11 @@ void reconcile_tick(struct rpc_worker *w)
 	struct reconcile *r = w->env.reconcile;
 	struct op *op;
 
+	if (r && r->done && !r->second && r->n_heads && !r->pending && clock_mono_ms() >= r->again_ms) {
+		r->second = true;
+		r->begun = r->done = false;
+		r->at = 0;
+	}
 	if (!r || r->begun || r->done || !w->env.store->ops->available(w->env.store))
 		return;
 	op = op_new(w, NULL);

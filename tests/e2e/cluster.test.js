@@ -1,18 +1,18 @@
 // Are several nodes on one Redis one broker? What one accepts the other delivers, what one held when it went the other takes over, and a node that
 // cannot read what the others wrote stays out.
 import fs from 'node:fs'
-import { test, before, after, assert, until } from './lib/suite.js'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { denied, read } from './lib/agent.js'
 import { Redis } from './lib/redis.js'
 import { encode } from './lib/wire.js'
 
-const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audits', 'late']
+const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audits', 'late', 'owed']
 const delivery = { ...profile('x').delivery, lease_ms: 2000, resume_ms: 1500 }
 const other = {} // index of a node → what its configuration says otherwise
 const cluster = new Cluster(3, {
-  profiles: Object.fromEntries(routes.map((n) => [n, profile(n, { delivery: n === 'killed' ? { ...delivery, lease_ms: 600000 } : delivery })])),
+  profiles: Object.fromEntries(routes.map((n) => [n, profile(n, { delivery: n === 'killed' ? { ...delivery, lease_ms: 600000 } : n === 'owed' ? { ...delivery, lease_ms: 60000, resume_ms: 60000 } : delivery })])),
   config: (n, text) => (other[n.index] || ((t) => t))(text)
 })
 const [a, b, c] = cluster.nodes
@@ -162,6 +162,65 @@ test('O-8 what was stored though its answer did not come in time is in the audit
   assert.deepEqual([lines(handoff_id, 'handoff.completed'), lines(accepted, 'handoff.accepted')], [1, 1])
   s.cut()
 })
+
+// A worker's report has left this node for Redis, which is kept from reading it, and the node is killed.
+async function owe (node, keep) {
+  const [planner, worker] = [await agent(a, 'planner'), await agent(node, 'worker')]
+  const { handoff_id } = await planner.submit(read('owed'))
+  const s = await worker.subscribe({ routes: ['owed'] })
+  const d = await s.delivery()
+  keep()
+  s.write({ complete: { lease: d.lease, result: { payload: Buffer.from('{}'), stop_reason: 'done' } } })
+  await sleep(300)
+  node.signal('SIGKILL')
+  await node.exited
+  return { handoff_id, planner }
+}
+const isDone = async ({ planner, handoff_id }) => (await planner.get(handoff_id)).state === 'HANDOFF_STATE_COMPLETED'
+const ends = (node, id) => node.audit().filter((r) => r.handoff_id === id && r.event === 'handoff.completed').map((r) => r.reconciled)
+
+test('O-8 what Redis does late of what a node asked before it was killed is in its audit, once: Redis hung meanwhile', async () => {
+  const one = await owe(b, () => cluster.redis.signal('SIGSTOP'))
+  b.launch()
+  await sleep(300)
+  cluster.redis.signal('SIGCONT')
+  await b.ready()
+  await until('it to be done', () => isDone(one))
+  await b.audited({ event: 'handoff.completed', handoff_id: one.handoff_id, reconciled: true }, 20000)
+  assert.deepEqual(ends(b, one.handoff_id), [true])
+})
+
+test('O-8 what a run did not come to compare, because it was stopped in good order before, the next one does', async () => {
+  const one = await owe(b, () => cluster.redis.signal('SIGSTOP'))
+  b.launch()
+  await until('it to listen', () => b.http('/healthz').then(() => true, () => false))
+  b.signal('SIGTERM')
+  assert.equal((await b.exited).code, 0)
+  cluster.redis.signal('SIGCONT')
+  await until('it to be done', () => isDone(one), 20000)
+  b.launch()
+  await b.ready()
+  await b.audited({ event: 'handoff.completed', handoff_id: one.handoff_id, reconciled: true }, 20000)
+  assert.deepEqual(ends(b, one.handoff_id), [true])
+})
+
+test('O-8 what the network held back until a node had compared its audit is found by the second look, a minute later', async () => {
+  const held = []
+  const one = await owe(b, () => b.toStore.set('hole'))
+  held.push(...[...b.toStore.pairs].flat())
+  b.toStore.pairs.clear()
+  b.toStore.set('pass')
+  const begun = b.log().length
+  b.launch()
+  await b.ready()
+  await until('the first look', () => b.log().slice(begun).includes('"audit.reconciled"'))
+  assert.equal(await isDone(one), false)
+  for (const s of held) s.resume()
+  await until('it to be done', () => isDone(one))
+  assert.deepEqual(ends(b, one.handoff_id), [])
+  await b.audited({ event: 'handoff.completed', handoff_id: one.handoff_id, reconciled: true }, 90000)
+  assert.deepEqual(ends(b, one.handoff_id), [true])
+}, 150000)
 
 test('A node with another sealing key does not get ready, says why and touches nothing; with the right one it serves', async () => {
   const planner = await agent(a, 'planner')
