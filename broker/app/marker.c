@@ -42,14 +42,14 @@ static int64_t compare_with(struct node *n, struct slice text)
 /* old: the marker of the run that crashed. */
 static int after_crash(struct node *n, const struct stat *st, struct slice old, struct problem *why)
 {
-	int64_t newest, owed, window = RECONCILE_WINDOW_MS;
+	int64_t newest, owed, now = clock_unix_ms(), window = RECONCILE_WINDOW_MS;
 
 	n->reconcile = reconcile_new();
 	if (!n->reconcile)
 		return problem_set(why, "out of memory");
 	owed = compare_with(n, old);
-	if (owed && clock_unix_ms() - owed + RECONCILE_WINDOW_MS > window)
-		window = clock_unix_ms() - owed + RECONCILE_WINDOW_MS;
+	if (owed && owed < now)
+		window += now - owed;
 	newest = audit_tail(n->config->audit_file, window, reconcile_seen, n->reconcile, why);
 	if (newest < 0)
 		return -1;

@@ -146,13 +146,19 @@ static enum whose whose(const struct reconcile *r, const struct store_record *re
 	return OTHERS;
 }
 
+/* A call of this node that is carried out late is told by its head alone. */
+static bool looks_again(const struct reconcile *r)
+{
+	return !r->second && r->n_heads;
+}
+
 static void report(struct reconcile *r)
 {
 	if (!r->done || r->pending)
 		return;
 	log_event(LOG_INFO, "audit.reconciled", F_INT("written", r->written));
 	r->written = 0;
-	if (r->second || !r->n_heads)
+	if (!looks_again(r))
 		atomic_store(&r->settled, true);
 }
 
@@ -166,9 +172,8 @@ void reconcile_line(struct reconcile *r, bool written)
 static void compare_one(struct op *op, struct reconcile *r, const struct slot_name *slot, const struct store_record *rec)
 {
 	char text[HANDOFF_ID_TEXT + 1], key[HANDOFF_ID_TEXT + 2];
-	struct seen *known = NULL;
-
 	enum whose w = whose(r, rec);
+	struct seen *known = NULL;
 
 	if (rec->updated_at_ms < r->from_ms || w == OTHERS || (w == ANYBODYS && (r->second || rec->updated_at_ms >= r->until_ms)))
 		return;
@@ -265,7 +270,7 @@ void reconcile_tick(struct rpc_worker *w)
 	struct reconcile *r = w->env.reconcile;
 	struct op *op;
 
-	if (r && r->done && !r->second && r->n_heads && !r->pending && clock_mono_ms() >= r->again_ms) {
+	if (r && r->done && looks_again(r) && !r->pending && clock_mono_ms() >= r->again_ms) {
 		r->second = true;
 		r->begun = r->done = false;
 		r->at = 0;
