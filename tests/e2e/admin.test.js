@@ -208,7 +208,7 @@ test('T5 A sender that lost his right meanwhile: what is replayed is judged by t
   const id = await kill('gone')
   b.profiles.gone = profile('gone', { ...once, tools: { ...profile('x').tools, allowed: ['refunds.draft_refund'], spec: { 'refunds.draft_refund': profile('x').tools.spec['refunds.draft_refund'] } } })
   b.writeProfiles()
-  await b.reload()
+  await b.reloaded()
   const { new_handoff_id } = (await op.call('ReplayDeadLetters', { handoff_ids: [id], reason: 'mended' })).letters[0]
   const s = await serve('gone')
   await b.audited({ event: 'handoff.quarantined', handoff_id: new_handoff_id })

@@ -223,7 +223,7 @@ test('Who is registered later has what is published from then on; who is gone ha
   const reload = async (agents) => {
     b.agentRows = agents
     b.writeConfig()
-    await b.reload()
+    await b.reloaded()
   }
   await reload(rows)
   await publish('moved')
@@ -238,7 +238,7 @@ test('Who is registered later has what is published from then on; who is gone ha
 test('A route that becomes a broadcast is served from inboxes at once: its streams are told to subscribe again', async () => {
   const change = async (kind) => {
     b.writeProfiles({ ...profiles, kind: broadcast('kind', { kind }) })
-    await b.reload()
+    await b.reloaded()
   }
   await change('queue')
   const s = await serve(worker, 'kind')
@@ -254,7 +254,7 @@ test('What nobody serves is refused: nobody would have a copy', async () => {
   const yaml = (t) => b.change(t).replace(/(name: (?:g?worker2?),.*serve: \[.*?),?"nobody"/g, '$1')
   b.profiles = { ...profiles, nobody: broadcast('nobody') }
   b.writeConfig(yaml)
-  await b.reload()
+  await b.reloaded()
   const r = await denied(publish('nobody'), 'route_disabled')
   assert.match(r.message, /nobody would have a copy/)
 })

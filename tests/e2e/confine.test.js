@@ -40,12 +40,6 @@ async function rewritten (b) {
   await until('the rewritten log', () => b.redis(async (r) => { for (const [k, v] of Object.entries(want)) if ((await r.info(k)) !== v) return false; return true }))
 }
 
-async function reloaded (b, outcome) {
-  const r = await b.reload()
-  assert.equal(r.outcome, outcome, r.message)
-  return r.message || ''
-}
-
 test('seccomp(2) every thread of batond is filtered and gains no privileges, as are its redis-server and who supervises it; log and metrics say so', async () => {
   const b = made()
   const [planner] = await b.startWith('planner')
@@ -183,11 +177,11 @@ test('Landlock: a reload may name files in the folders of the start, replaced on
     fs.symlinkSync(bundle, b.path('pki', 'astray.pem'))
     for (const named of [bundle, b.path('pki', 'astray.pem')]) {
       b.writeConfig((t) => t.replace(JSON.stringify(b.acme.cert), JSON.stringify(named)).replace('level: info', 'level: debug'))
-      assert.equal(await reloaded(b, 'deny'), `tls.trust[0].bundle: ${named} is outside the folders that batond was confined to at its start; restart to allow it`)
+      assert.equal(await b.reloaded('deny'), `tls.trust[0].bundle: ${named} is outside the folders that batond was confined to at its start; restart to allow it`)
     }
     fs.mkdirSync(path.join(outside, 'profiles'))
     b.writeConfig((t) => t.replace(JSON.stringify(b.path('profiles')), JSON.stringify(path.join(outside, 'profiles'))))
-    assert.match(await reloaded(b, 'deny'), /^profiles: .*outside the folders/)
+    assert.match(await b.reloaded('deny'), /^profiles: .*outside the folders/)
     await planner.submit()
     await (await b.agent('planner')).submit()
     assert.ok(!b.log().includes('"level":"debug"'))
@@ -208,7 +202,7 @@ test('Landlock: a reload may name files in the folders of the start, replaced on
     await until('a receipt', () => again.submit())
     fs.copyFileSync(b.globex.cert, `${bundle}.new`)
     fs.renameSync(`${bundle}.new`, bundle)
-    await reloaded(b, 'allow')
+    await b.reloaded()
     await assert.rejects(b.agent('planner').then((a) => a.submit()), /UNAVAILABLE/) // the replaced bundle is in force
     await b.stop()
   } finally {
@@ -235,7 +229,7 @@ test('Configuration, certificates and profiles that are links to where they are 
     await planner.submit()
     fs.writeFileSync(`${file}.new`, JSON.stringify(profile(ROUTE, { tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } } })))
     fs.renameSync(`${file}.new`, file)
-    await reloaded(b, 'allow')
+    await b.reloaded()
     await denied(planner.submit(), 'tool_denied')
     await b.stop()
   } finally {

@@ -1,5 +1,5 @@
 // Are the contract's smaller promises kept? What proto/baton/v1 says of single fields, sizes and details, one test each.
-import { test, before, after, assert, until } from './lib/suite.js'
+import { test, before, after, assert } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
 import { denied, read } from './lib/agent.js'
 
@@ -70,7 +70,7 @@ test('O-4 work put aside at its delivery names the policy that did it', async ()
   const { handoff_id, decision } = await planner.submit(read('changing'))
   b.profiles.changing = profile('changing', { tools: { allowed: ['refunds.draft_refund'] } })
   b.writeProfiles()
-  await b.reload()
+  await b.reloaded()
   const s = await worker.subscribe({ routes: ['changing'] })
   const line = await b.audited({ event: 'handoff.quarantined', handoff_id, reason: 'tool_denied' })
   assert.match(line.policy_version, /^sha256:[0-9a-f]{16}$/)

@@ -2,7 +2,7 @@
 // lives is not enough. Beside it a route with keepalive: stream, where it is.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { test, before, after, assert, sleep } from './lib/suite.js'
 import { Broker, BATOND, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
 import { freePort } from './lib/ports.js'
@@ -204,7 +204,7 @@ test('A reload that changes keepalive holds for leases that are held: back to st
   const d = await s.delivery()
   const turn = async (keepalive) => {
     fs.writeFileSync(b.path('profiles', 'turns.json'), JSON.stringify(profile('turns', delivery({ lease_ms: 4000, keepalive }))))
-    await b.reload()
+    await b.reloaded()
   }
   s.write(progress(d))
   await turn('stream')

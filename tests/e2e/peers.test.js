@@ -156,7 +156,7 @@ const remedy = (text) => until(`readiness to say ${text}`, async () => text.test
 
 async function reload (change = (t) => t) {
   b.writeConfig((t) => change(b.change(t)))
-  await b.reload()
+  await b.reloaded()
 }
 
 test('I-5 a trust domain with an empty bundle trusts nobody, and readiness says so / with its CA in it, it does; its neighbours are served', async () => {

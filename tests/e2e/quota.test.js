@@ -101,7 +101,7 @@ test('A reload changes a rate under an agent that is connected', () => withBroke
   const planner = await b.agent('planner')
   await overRate(() => planner.submit())
   b.writeConfig((t) => `${t}limits: {rate_per_agent: 1000}\n`)
-  await b.reload()
+  await b.reloaded()
   await until('the new rate', async () => (await volley(40, () => planner.submit())).refused.length === 0)
 }, { limits: { rate_per_agent: 1 } }))
 

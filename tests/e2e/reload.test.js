@@ -1,5 +1,5 @@
 // What happens to open streams and leases when a reload takes rights away from their agent?
-import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { test, before, after, assert, sleep } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
 
@@ -12,7 +12,7 @@ after(() => b.remove())
 
 async function reload (change) {
   b.writeConfig(change)
-  await b.reload()
+  await b.reloaded()
   await sleep(100)
 }
 const without = (agent) => (t) => t.replace(new RegExp(`  - \\{name: ${agent}, .*\\n`), '')

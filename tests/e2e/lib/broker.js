@@ -276,6 +276,13 @@ ${agents.join('\n')}
     return until('the reload', () => said()[n])
   }
 
+  // The same, and this comes of it: the message, if there is one.
+  async reloaded (outcome = 'allow') {
+    const r = await this.reload()
+    assert.equal(r.outcome, outcome, r.message)
+    return r.message || ''
+  }
+
   // ---- the private Redis ----
   socket () {
     const find = (dir) => {
