@@ -1,7 +1,7 @@
 #!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
 -- what its parts share, and how work gets in and out (open, accept, lease); then baton2_hold.lua, baton2_publish.lua, baton2_report.lua,
--- baton2_read.lua, baton2_operate.lua, baton2_check.lua, baton2_rights.lua, baton2_tick.lua.
+-- baton2_read.lua, baton2_operate.lua, baton2_check.lua, baton2_shared.lua, baton2_rights.lua, baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
@@ -12,7 +12,8 @@
 --   A broadcast route has beside its own slot one for each agent's inbox, with all of these keys under {tenant/route}:@agent:
 -- In m: w and wb, handoffs that wait and their bytes; under a sender's 8 bytes number 4 and bytes 6 of what waits of it, if any does: in a
 --   key of its own it would cost three commands more a call. In s under '#': bytes of all blobs that are kept, tasks and outcomes
---   b:<id><token> a sealed blob   e:<id> list, events   And two that are no slot's: {/}:seal, {/}:node:<name> (baton2_tick.lua, join)
+--   b:<id><token> a sealed blob   e:<id> list, events   And what is no slot's: {/}:seal, {/}:node:<name> (baton2_tick.lua, join), and what
+--   all nodes share: {/}:m {/}:s {/}:z {/}:n {/}:v:<name> (baton2_shared.lua)
 --
 -- Record, 119 bytes (positions count from 1); what changes together stands together, because every piece costs a string here:
 --   1 'R'  2-9 sender  10-17 bytes_print  18-23 deadline  24 priority  25 max_attempts  26-29 size of the sealed task

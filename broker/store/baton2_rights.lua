@@ -8,7 +8,7 @@ local ON_KEYS = {'exists', 'get', 'hdel', 'hexists', 'hget', 'hkeys', 'hlen', 'h
 local OTHERS = {'config get *', 'copy KEY KEY', 'exec', 'fcall f 0', 'function list', 'function load x', 'info', 'lmpop 1 KEY left', 'mset KEY x', 'multi',
 	'ping', 'publish CHANNEL x', 'pubsub numsub x', 'scan 0', 'set KEY x', 'subscribe CHANNEL', 'time', 'wait 1 1'}
 local IN_CLUSTER = {'asking', 'cluster slots'}
-local NAMES = {'m', 's', 'i', 'z', 'q0', 'q1', 'q2', 'n', 'l', 'f', 'd', 'x', 'h', 'b:1', 'e:1'}
+local NAMES = {'m', 's', 'i', 'z', 'q0', 'q1', 'q2', 'n', 'l', 'f', 'd', 'x', 'h', 'b:1', 'e:1', 'v:1'}
 
 -- The rule that allows such a command: +hget, +config|get.
 local function rule(words)

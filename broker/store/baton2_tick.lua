@@ -302,4 +302,7 @@ add('events', events, 'no-writes')
 add('list', list, 'no-writes')
 add('dead', dead, 'no-writes')
 add('look', look, 'no-writes', 'allow-cross-slot-keys') -- place 15
+add('change', SHARED.change, 'allow-oom')
+add('feed', SHARED.feed, 'allow-oom')
+add('versions', SHARED.versions, 'no-writes')
 add('rights', rights, 'allow-oom')

@@ -23,7 +23,7 @@ struct mem_answer {
 	size_t n_plains, plains_size;
 };
 
-static struct mem_answer *answer_new(struct memory *m, store_done *done, void *user, uint64_t op, enum store_status status)
+struct mem_answer *mem_answer(struct memory *m, store_done *done, void *user, uint64_t op, enum store_status status)
 {
 	struct mem_answer *x = calloc(1, sizeof *x);
 
@@ -59,19 +59,29 @@ static void *grow(void *v, size_t *size, size_t n, size_t each)
 	return v;
 }
 
-/* Opens into memory that lives as long as the answer. */
-static bool answer_open(struct memory *m, struct mem_answer *x, const struct mem_slot *s, const struct mem_handoff *h,
-			enum seal_kind kind, const uint8_t *token, struct mem_bytes sealed, struct slice *out)
+struct store_answer *mem_answer_of(struct mem_answer *x)
 {
-	const struct seal_name name = {kind, s->tenant, s->route, h->id, token};
-	uint8_t *p = malloc(sealed.n + 1);
-	long n;
+	return &x->a;
+}
+
+void *mem_answer_keep(struct mem_answer *x, size_t n)
+{
+	uint8_t *p = malloc(n + 1);
 
 	if (!p)
 		abort();
 	x->plains = grow(x->plains, &x->plains_size, x->n_plains, sizeof x->plains[0]);
-	x->plains[x->n_plains++] = (struct mem_bytes){p, sealed.n};
-	n = seal_open(m->seal, &name, slice_of(sealed.p, sealed.n), p);
+	x->plains[x->n_plains++] = (struct mem_bytes){p, n};
+	return p;
+}
+
+static bool answer_open(struct memory *m, struct mem_answer *x, const struct mem_slot *s, const struct mem_handoff *h,
+			enum seal_kind kind, const uint8_t *token, struct mem_bytes sealed, struct slice *out)
+{
+	const struct seal_name name = {kind, s->tenant, s->route, h->id, token};
+	uint8_t *p = mem_answer_keep(x, sealed.n);
+	long n = seal_open(m->seal, &name, slice_of(sealed.p, sealed.n), p);
+
 	*out = slice_of(p, n > 0 ? (size_t)n : 0);
 	return n >= 0;
 }
@@ -263,7 +273,7 @@ static bool add_sealed(struct memory *m, struct mem_slot *s, const struct store_
 static struct mem_answer *accept(struct memory *m, const struct store_accept *r, const uint8_t *token, store_done *done, void *user, uint64_t op)
 {
 	struct mem_slot *s = mem_slot_get(m, r->slot, true);
-	struct mem_answer *x = answer_new(m, done, user, op, STORE_UNAVAILABLE);
+	struct mem_answer *x = mem_answer(m, done, user, op, STORE_UNAVAILABLE);
 	struct mem_handoff *first;
 	int64_t now;
 
@@ -370,7 +380,7 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, r->slot, true);
-	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	struct mem_answer *x = mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
 	struct mem_handoff *h;
 	int64_t now = s ? mem_now(m, s) : 0;
 
@@ -400,7 +410,7 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 static void report_done(struct memory *m, const struct mem_slot *s, const struct mem_handoff *h, enum store_status status,
 			store_done *done, void *user, uint64_t op)
 {
-	struct mem_answer *x = answer_new(m, done, user, op, status);
+	struct mem_answer *x = mem_answer(m, done, user, op, status);
 
 	if (h && !h->alias)
 		x->a.record = shown(s, h);
@@ -455,7 +465,7 @@ static void op_get(struct store *st, struct store_slot at, const struct handoff_
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
 	struct mem_handoff *h = s ? mem_find(s, id->b) : NULL;
-	struct mem_answer *x = answer_new(m, done, user, op, !s ? STORE_UNAVAILABLE : h ? STORE_OK : STORE_NOT_FOUND);
+	struct mem_answer *x = mem_answer(m, done, user, op, !s ? STORE_UNAVAILABLE : h ? STORE_OK : STORE_NOT_FOUND);
 	struct store_item *i;
 
 	if (!h)
@@ -471,7 +481,7 @@ static void op_events(struct store *st, struct store_slot at, const struct hando
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
 	struct mem_handoff *h = s ? mem_find(s, id->b) : NULL;
-	struct mem_answer *x = answer_new(m, done, user, op, !s ? STORE_UNAVAILABLE : h ? STORE_OK : STORE_NOT_FOUND);
+	struct mem_answer *x = mem_answer(m, done, user, op, !s ? STORE_UNAVAILABLE : h ? STORE_OK : STORE_NOT_FOUND);
 
 	if (!h)
 		return;
@@ -505,7 +515,7 @@ static void op_list(struct store *st, struct store_slot at, uint64_t agent, enum
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
-	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	struct mem_answer *x = mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
 	uint64_t pos;
 	unsigned looked = 0;
 
@@ -537,7 +547,7 @@ static void op_route(struct store *st, struct store_slot at, bool set, bool paus
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
-	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	struct mem_answer *x = mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
 
 	if (!s)
 		return;
@@ -554,7 +564,7 @@ static void op_dead(struct store *st, struct store_slot at, const struct handoff
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
-	struct mem_answer *x = answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+	struct mem_answer *x = mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
 	struct mem_handoff *h;
 
 	if (!s)
@@ -625,7 +635,7 @@ static void op_look(struct store *st, struct store_slot at, enum store_place pla
 		    const struct store_slot_limits *limits, store_done *done, void *user, uint64_t op)
 {
 	static const struct store_look nothing = {0};
-	struct mem_answer *x = answer_new((struct memory *)st, done, user, op, STORE_OK);
+	struct mem_answer *x = mem_answer((struct memory *)st, done, user, op, STORE_OK);
 
 	x->a.look = &nothing;
 }
@@ -633,7 +643,7 @@ static void op_look(struct store *st, struct store_slot at, enum store_place pla
 static void op_mend(struct store *st, const struct store_mend *r, const struct store_slot_limits *limits, store_done *done, void *user,
 		    uint64_t op)
 {
-	answer_new((struct memory *)st, done, user, op, STORE_NOT_FOUND);
+	mem_answer((struct memory *)st, done, user, op, STORE_NOT_FOUND);
 }
 
 struct ticked {
@@ -654,7 +664,7 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
-	struct ticked t = {m, s, answer_new(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE)};
+	struct ticked t = {m, s, mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE)};
 
 	if (!s)
 		return;
@@ -724,6 +734,7 @@ static void op_free(struct store *st)
 		HASH_DEL(m->slots, s);
 		mem_slot_free(s);
 	}
+	mem_shared_free(m);
 	seal_free(m->seal);
 	free(m);
 }
@@ -746,6 +757,9 @@ static const struct store_ops memory_ops = {
 	.look = op_look,
 	.mend = op_mend,
 	.tick = op_tick,
+	.change = mem_change,
+	.feed = mem_feed,
+	.versions = mem_versions,
 	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,
@@ -762,6 +776,7 @@ struct store *store_memory_new(const struct store_memory_config *c)
 	m->base.ops = &memory_ops;
 	m->config = *c;
 	m->last = &m->first;
+	m->incarnation = 1;
 	if (c->keys) {
 		m->seal = seal_new(c->keys);
 		if (!m->seal) {

@@ -1,5 +1,5 @@
 /* What do the files of the in-memory twin share? Slots and handoffs; memory.c is the vtable, memory_slot.c the data and its rules,
- * memory_report.c what workers say, memory_hold.c what is held after a fail-over, memory_spoil.c what tests do behind its back. */
+ * memory_shared.c what all nodes share, memory_report.c what workers say, memory_hold.c what is held after a fail-over, memory_spoil.c what tests do behind its back. */
 #ifndef BATON_STORE_MEMORY_PRIV_H
 #define BATON_STORE_MEMORY_PRIV_H
 
@@ -78,6 +78,22 @@ struct mem_slot {
 	UT_hash_handle hh;
 };
 
+/* What all nodes share: a resource with all of its versions, the present one last. */
+struct mem_version {
+	uint64_t version, generation;
+	int64_t at_ms;
+	bool removed;
+	struct mem_bytes sealed;
+};
+
+struct mem_resource {
+	struct mem_version *v;
+	size_t n;
+	UT_hash_handle hh;
+	size_t name_n;
+	char name[];
+};
+
 struct mem_answer;
 
 struct memory {
@@ -85,6 +101,9 @@ struct memory {
 	struct store_memory_config config;
 	struct seal *seal;
 	struct mem_slot *slots;
+	struct mem_resource *resources;
+	uint64_t generation;
+	uint32_t incarnation;
 	struct mem_answer *first, **last;
 	uint64_t next_token;
 	bool flushing;
@@ -125,6 +144,19 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 /* Calls changed() for every record that changed, or whose backing off ended. */
 void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limits *l,
 	      void (*changed)(void *arg, struct mem_handoff *h), void *arg);
+
+/* memory.c */
+struct mem_answer *mem_answer(struct memory *m, store_done *done, void *user, uint64_t op, enum store_status status);
+/* What it says; lists are borrowed until it was said. */
+struct store_answer *mem_answer_of(struct mem_answer *x);
+void *mem_answer_keep(struct mem_answer *x, size_t n); /* memory that lives as long as it; never NULL */
+
+/* memory_shared.c */
+void mem_change(struct store *st, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op);
+void mem_feed(struct store *st, const struct store_feed *r, store_done *done, void *user, uint64_t op);
+void mem_versions(struct store *st, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op);
+void mem_shared_free(struct memory *m);
+struct mem_resource *mem_resource(struct memory *m, struct slice name); /* NULL: there never was one */
 
 /* memory_hold.c */
 void mem_span_add(struct mem_slot *s, int64_t hold_ms, int64_t now);

@@ -97,8 +97,7 @@ void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES])
 	be_put(out + 4, 4, s->token_next++);
 }
 
-/* A new item, or NULL when it was refused: then its answer is on its way. */
-static struct item *item_new(struct redis *s, enum kind k, struct store_slot at, store_done *done, void *user, uint64_t op)
+struct item *item_of(struct redis *s, enum kind k, struct slot *slot, store_done *done, void *user, uint64_t op)
 {
 	const struct store_answer none = {.status = STORE_UNAVAILABLE, .retry_after_ms = POLL_MS};
 	struct item *i = item_take(s);
@@ -113,12 +112,17 @@ static struct item *item_new(struct redis *s, enum kind k, struct store_slot at,
 	i->user = user;
 	i->op = op;
 	i->deadline_ms = clock_mono_ms() + s->config.timeout_ms;
-	i->slot = slot_get(s, at);
+	i->slot = slot;
 	if (!i->slot || s->freeing || s->pending > s->config.max_pending) {
 		item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
 		return NULL;
 	}
 	return i;
+}
+
+static struct item *item_new(struct redis *s, enum kind k, struct store_slot at, store_done *done, void *user, uint64_t op)
+{
+	return item_of(s, k, slot_get(s, at), done, user, op);
 }
 
 /* Seals what goes along. false: refused, the answer is on its way. */
@@ -141,7 +145,7 @@ failed:
 	return false;
 }
 
-static void item_queue(struct redis *s, struct item *i)
+void item_queue(struct redis *s, struct item *i)
 {
 	items_put(&i->slot->queue[i->kind], i);
 	slot_dirty(s, i->slot);
@@ -459,8 +463,12 @@ static void on_message(struct redis *s, struct slice key)
 {
 	char tenant[NAME_MAX_BYTES + 1], queue[QUEUE_MAX_BYTES + 1];
 
-	if (s->config.wake && slot_of_key(key, tenant, queue))
+	if (slice_is(key, "{/}:m")) {
+		if (s->config.shared)
+			s->config.shared(s->config.user);
+	} else if (s->config.wake && slot_of_key(key, tenant, queue)) {
 		s->config.wake(s->config.user, tenant, queue);
+	}
 }
 
 static bool listener_on_reply(void *user, redisReply *r)
@@ -612,6 +620,9 @@ static const struct store_ops redis_ops = {
 	.look = op_look,
 	.mend = op_mend,
 	.tick = op_tick,
+	.change = shared_change,
+	.feed = shared_feed,
+	.versions = shared_versions,
 	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,

@@ -135,7 +135,7 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 
 static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)
 {
-	if (slot->whole)
+	if (slot->whole || slot->shared)
 		return;
 	slot->waiting = h->waiting;
 	if (s->config.on_waiting)
@@ -387,7 +387,11 @@ static bool answer_fits(const struct batch *b, struct slice text)
 		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
 	case KIND_PUBLISH:
 		return publish_fits(b->items.first, text);
+	case KIND_CHANGE:
+		return text.n == HEAD_BYTES + 1 + 2 + 6;
 	case KIND_EVENTS:
+	case KIND_FEED:
+	case KIND_VERSIONS:
 		return false; /* these come as an array */
 	default:
 		return true;
@@ -433,6 +437,9 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 	case KIND_MEND:
 		check_on_mend(s, b, text);
 		break;
+	case KIND_CHANGE:
+		shared_on_change(s, b, text, &h);
+		break;
 	case KIND_QUARANTINE:
 		fetch_on_quarantined(s, b, slice_of(text.p + HEAD_BYTES, text.n - HEAD_BYTES));
 		break;
@@ -453,6 +460,8 @@ static void on_function(struct redis *s, struct batch *b, const redisReply *r, b
 		cluster_settled(s, b);
 	if (b->kind == KIND_EVENTS && r->type == REDIS_REPLY_ARRAY)
 		events_answer(s, b, r);
+	else if ((b->kind == KIND_FEED || b->kind == KIND_VERSIONS) && r->type == REDIS_REPLY_ARRAY)
+		shared_on_resources(s, b, r);
 	else if (b->kind == KIND_OPEN)
 		on_opened(s, b, resp_bytes(r));
 	else

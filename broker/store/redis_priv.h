@@ -1,7 +1,7 @@
 /* What do the files of the Redis backend share? Items (one question of a caller), queues of them per slot and kind, and batches (one
  * Function call with its answers). redis.c takes items in, redis_send.c makes batches of them, redis_answer.c reads the answers,
  * redis_check.c those of an operator's check, redis_fetch.c fetches and opens blobs, redis_slot.c keeps the slots, redis_primary.c the servers,
- * redis_cluster.c which of them has a slot.
+ * redis_cluster.c which of them has a slot, redis_shared.c has what no route does.
  *
  * An item's life:   queued in its slot ──> in a batch, sent ──> answered, or in a fetch until its blobs are open ──> answered
  *                      ↑                        │
@@ -28,7 +28,7 @@
 /* The order is the order of sending within a slot: reports of progress before the report that ends. */
 enum kind {
 	KIND_ACCEPT, KIND_EXTEND, KIND_EVENT, KIND_FINISH, KIND_CANCEL, KIND_LEASE, KIND_GET, KIND_EVENTS, KIND_LIST, KIND_TICK,
-	KIND_PUBLISH, KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY, KIND_LOOK, KIND_MEND,
+	KIND_PUBLISH, KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY, KIND_LOOK, KIND_MEND, KIND_CHANGE, KIND_FEED, KIND_VERSIONS,
 	KIND_QUEUED, /* number of kinds that callers queue */
 	KIND_OPEN = KIND_QUEUED, KIND_QUARANTINE, KIND_FETCH, KIND_MEMORY, KIND_UNLINK,
 	KINDS,
@@ -66,7 +66,7 @@ struct item {
 	uint32_t retry_after_ms;
 	uint8_t request[REQUEST_MAX_BYTES];
 	uint8_t *body;       /* sealed; owned */
-	char *inboxes;       /* publish: names; owned */
+	char *inboxes;       /* publish: names; versions: the name; owned */
 	size_t body_n;
 };
 
@@ -97,6 +97,7 @@ struct slot {
 	struct primary *primary;  /* who has it, as last known; NULL: nobody known (Cluster) */
 	unsigned sent;            /* batches of it that wait for replies there */
 	uint16_t hash;            /* Cluster: the hash slot */
+	bool shared;              /* no route's: what all nodes share */
 	bool whole;               /* Cluster: no route's, but stands for all that its primary keeps */
 	unsigned hops;            /* Cluster: redirections in a row */
 	int64_t moving_ms, held_ms; /* Cluster: moves since then; nothing is sent until then; 0 = not */
@@ -183,6 +184,8 @@ struct slot *slot_find(const struct redis *s, struct store_slot at); /* NULL: no
 struct slot *slot_get(struct redis *s, struct store_slot at); /* NULL: a bad name, or the cap */
 /* Whose key m that is, "{tenant/route}:m" or "{tenant/route}:@agent:m". false: nobody's. */
 bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1]);
+/* The one that is all nodes'. NULL: out of memory. */
+struct slot *slot_shared(struct redis *s);
 /* One that stands for all that p keeps, by a name that no route has. NULL: out of memory, or the cap. */
 struct slot *slot_whole(struct redis *s, const char *name, struct primary *p);
 void slot_dirty(struct redis *s, struct slot *slot);
@@ -203,6 +206,9 @@ void item_requeue(struct redis *s, struct item *i);
 /* A cancel that is to be asked for under the first handoff's id: seals its body for that and queues it. false: i is as it was. */
 bool item_rename(struct redis *s, struct item *i, const uint8_t *id);
 void redis_token(struct redis *s, uint8_t out[TOKEN_BYTES]);
+/* A new item of the slot (NULL: there is none), or NULL when it was refused: then its answer is on its way. */
+struct item *item_of(struct redis *s, enum kind k, struct slot *slot, store_done *done, void *user, uint64_t op);
+void item_queue(struct redis *s, struct item *i);
 
 /* redis_primary.c */
 /* at: of a Cluster's; NULL = where the configuration says. NULL with why. */
@@ -282,6 +288,14 @@ void fetch_quarantine_ids(const struct fetch *f, struct buf *out);
 /* An answer of events whose bodies are opened in here. */
 void events_answer(struct redis *s, struct batch *b, const redisReply *r);
 
+/* redis_shared.c */
+void shared_change(struct store *st, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op);
+void shared_feed(struct store *st, const struct store_feed *r, store_done *done, void *user, uint64_t op);
+void shared_versions(struct store *st, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op);
+/* The arguments of a change: what i->body says, argument by argument. Answers how many. */
+size_t shared_arguments(const struct item *i, struct slice *out);
+void shared_on_change(struct redis *s, struct batch *b, struct slice text, const struct record_head *h);
+void shared_on_resources(struct redis *s, struct batch *b, const redisReply *r); /* feed, versions */
 
 /* redis_check.c: answers of the Functions look and mend */
 void check_on_look(struct redis *s, struct batch *b, struct slice text, const struct record_head *h);

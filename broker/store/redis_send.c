@@ -25,11 +25,14 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true, true},
 	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false, false},
 	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, false, true},
+	[KIND_CHANGE] = {"baton2_change", "mszn", 0, 1, false, false, true},
+	[KIND_FEED] = {"baton2_feed", "mszn", FEED_BYTES, 1, false, false, false},
+	[KIND_VERSIONS] = {"baton2_versions", "ms", VERSIONS_BYTES, 1, false, false, false},
 	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false, false},
 	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false, false},
 };
 
-#define ARGV_MAX (24 + 2 * BATCH_ITEMS)
+#define ARGV_MAX (24 + 2 * BATCH_ITEMS) /* of a change 3 * STORE_CHANGES_MAX */
 #define NUMBERS 6
 
 struct call {
@@ -226,6 +229,25 @@ static void arg_own(struct call *c)
 	case KIND_MEND:
 		arg(c, slice_str(c->b->primary->replid));
 		arg(c, requests);
+		break;
+	case KIND_CHANGE:
+		arg(c, slice_str(s->config.run));
+		c->n += shared_arguments(first, s->argv + c->n);
+		break;
+	case KIND_FEED:
+		arg(c, slice_str(s->config.run));
+		arg(c, slice_str(s->config.node));
+		arg_number(c, be_get(requests.p, 8));
+		if (requests.p[20])
+			arg(c, SLICE_LIT(""));
+		else
+			arg_number(c, be_get(requests.p + 8, 8));
+		arg_number(c, be_get(requests.p + 16, 4));
+		break;
+	case KIND_VERSIONS:
+		arg(c, slice_str(first->inboxes));
+		arg_number(c, be_get(requests.p, 8));
+		arg_number(c, be_get(requests.p + 8, 4));
 		break;
 	case KIND_OPEN:
 		arg_number(c, c->b->slot->seen->epoch);

@@ -65,14 +65,15 @@ static void name_keys(struct slot *slot, struct store_slot at)
 		snprintf(slot->of, sizeof slot->of, "{%s/%.*s}:m", at.tenant, (int)queue_route(queue).n, at.route);
 }
 
-static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name, bool whole)
+static struct slot *slot_new(struct redis *s, struct store_slot at, const char *name, bool whole, bool shared)
 {
 	struct slot *slot = calloc(1, sizeof *slot);
 
 	if (!slot)
 		return NULL;
 	slot->whole = whole;
-	slot->seen = whole ? &s->nothing : remember_slot(s->remember, at.tenant, at.route);
+	slot->shared = shared;
+	slot->seen = whole || shared ? &s->nothing : remember_slot(s->remember, at.tenant, at.route);
 	if (!slot->seen) {
 		free(slot);
 		return NULL;
@@ -120,7 +121,15 @@ struct slot *slot_get(struct redis *s, struct store_slot at)
 	slot = named(s, name);
 	if (slot || HASH_COUNT(s->slots) >= QUEUES_MAX)
 		return slot;
-	return slot_new(s, at, name, false);
+	return slot_new(s, at, name, false, false);
+}
+
+/* Its keys are "{/}:m" and so on. */
+struct slot *slot_shared(struct redis *s)
+{
+	struct slot *slot = named(s, "/");
+
+	return slot ? slot : slot_new(s, (struct store_slot){"", ""}, "/", false, true);
 }
 
 struct slot *slot_whole(struct redis *s, const char *name, struct primary *p)
@@ -128,7 +137,7 @@ struct slot *slot_whole(struct redis *s, const char *name, struct primary *p)
 	struct slot *slot = named(s, name);
 
 	if (!slot && HASH_COUNT(s->slots) < QUEUES_MAX)
-		slot = slot_new(s, (struct store_slot){"-", name + 2}, name, true);
+		slot = slot_new(s, (struct store_slot){"-", name + 2}, name, true, false);
 	if (slot)
 		slot->primary = p;
 	return slot;

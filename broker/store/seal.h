@@ -20,6 +20,8 @@ enum seal_kind {
 	SEAL_REJECTED = 'R',
 	SEAL_CANCELLED = 'X',
 	SEAL_EXPIRED = 'E',
+	SEAL_RESOURCE = 'V',  /* a version of what all nodes share: of no tenant; id and token say which (shared.h) */
+	SEAL_REMOVED = 'G',
 };
 /* Of a report that leaves the handoff in this state. */
 enum seal_kind seal_kind_of(enum handoff_state after);

@@ -173,6 +173,48 @@ struct store_mend {
 	const char *mark;
 };
 
+/* ---- what all nodes share ---- */
+
+/* An agent, an issuer, a revocation: a name, a version that grows by one with each change, and a value that only who has the sealing keys can read,
+ * and only as what this name had in this version. What was removed keeps its version, so that nobody brings an older one back. Each change to any of
+ * them has a number of its own, the generation, greater than those of all before it, also after a fail-over. */
+#define STORE_RESOURCE_NAME_MAX 512      /* bytes, 1 or more */
+#define STORE_RESOURCE_VALUE_MAX (1u << 20)
+#define STORE_RESOURCES_MAX 65536        /* of a store, removed ones too */
+#define STORE_CHANGES_MAX 128            /* of a call; all values together at most twice VALUE_MAX */
+#define STORE_VERSIONS_KEPT 64           /* of a resource, before the present one */
+#define STORE_NODE_LEASE_MS 10000        /* a node that was not heard of for so long has fenced itself */
+
+struct store_resource {
+	enum store_status status;  /* OK, or UNSEALABLE: then no value */
+	struct slice name;
+	uint64_t version, generation;
+	int64_t changed_at_ms;
+	bool removed;
+	struct slice value;
+};
+
+struct store_change {
+	struct slice name;
+	uint64_t version;          /* the new one: 1, or one more than what is there */
+	bool removed;
+	struct slice value;        /* also of a removed one */
+};
+
+struct store_feed {
+	uint64_t after;            /* changes of later generations; 0 = all */
+	uint64_t confirmed;        /* this node lives by all changes up to it */
+	uint32_t max;              /* 1..256 */
+	bool leaving;              /* nobody is to wait for this node from now on */
+};
+
+/* Another node: what it has confirmed, and how long ago it was heard of. */
+struct store_node {
+	struct slice name;
+	uint64_t confirmed;
+	int64_t silent_ms;
+};
+
 struct store_answer {
 	enum store_status status;
 	bool same_bytes;           /* REPLAYED */
@@ -190,8 +232,16 @@ struct store_answer {
 	const struct store_route *route; /* route */
 	const struct store_look *look; /* look */
 	bool repaired;             /* mend */
-	uint64_t next;             /* list: position to go on from; 0 = the end */
-	bool more;                 /* events, dead: not all of them came, ask again after the last one. tick: more is due now */
+	const struct store_resource *resources; /* feed: in the order of generations; versions: the newest first */
+	size_t n_resources;
+	const struct store_node *nodes; /* feed */
+	size_t n_nodes;
+	uint64_t generation;       /* change: of the last of them; feed: the highest that there is */
+	uint32_t incarnation;      /* feed: grows when the store came back as another, which may lack changes that were seen */
+	uint32_t at;               /* change, CONFLICT: the first that is of another version, */
+	uint64_t version;          /* which is this one; 0 = there is none */
+	uint64_t next;             /* list: position to go on from; 0 = the end. feed: the generation to go on after */
+	bool more;                 /* events, dead, feed: not all of them came, ask again after the last one. tick: more is due now */
 	bool busy;                 /* tick: work waits or is leased */
 	uint32_t retry_after_ms;   /* QUOTA, UNAVAILABLE */
 };
@@ -338,6 +388,14 @@ struct store_ops {
 #define STORE_SPARED_MS 5000
 	void (*tick)(struct store *s, struct store_slot slot, const struct store_slot_limits *limits, store_done *done,
 		     void *user, uint64_t op);
+	/* ---- what all nodes share ---- */
+	/* All of them or none, 1..STORE_CHANGES_MAX, of different names. OK; CONFLICT: one is of another version; QUOTA: there would be more than
+	 * STORE_RESOURCES_MAX. Allowed when memory is full. Other nodes are woken. */
+	void (*change)(struct store *s, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op);
+	/* What changed, each resource as it is now. Renews the node's lease. */
+	void (*feed)(struct store *s, const struct store_feed *r, store_done *done, void *user, uint64_t op);
+	/* A resource as it is, and was; before: versions lower than that, 0 = all. At most max (≤ STORE_VERSIONS_KEPT). NOT_FOUND: it never was. */
+	void (*versions)(struct store *s, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op);
 	/* So many replicas must have what is told of this slot from now on, or it is UNAVAILABLE; never more than store_redis_config.replicas,
 	 * which is the default. At once. */
 	void (*set_replicas)(struct store *s, struct store_slot slot, uint32_t replicas);
@@ -415,6 +473,8 @@ struct store_redis_config {
 	 * paused: more than limits.max_lost, so the slot leases nothing until an operator resumes it: what came back may be an old backup,
 	 * which would deliver finished work again. held_from_ms, held_to_ms: keyed work that was accepted between the two is held; 0: none is. */
 	void (*on_incarnation)(void *user, const char *tenant, const char *route, const struct store_incarnation *found);
+	/* Another node changed what all share: time for a feed. On the worker that listens. May be NULL. */
+	void (*shared)(void *user);
 	/* What waits on a route, as Redis has just said. */
 	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);
 	/* Bytes of all tasks and outcomes that a route keeps: waiting, leased, finished and not yet forgotten. After each tick. */

@@ -239,6 +239,14 @@ static void on_wake(void *user, const char *tenant, const char *route)
 		loop_stop(k->loop);
 }
 
+static void on_shared(void *user)
+{
+	struct kit *k = user;
+
+	k->shared++;
+	loop_stop(k->loop);
+}
+
 static void on_state(void *user, bool ok, const char *why, const char *remedy)
 {
 	struct kit *k = user;
@@ -295,9 +303,10 @@ void kit_memory(struct kit *k)
 void kit_redis_begin(struct kit *k, struct redis_server *s)
 {
 	struct problem why = {""};
+	const char *node = k->node ? k->node : "node-1";
 	struct store_redis_config c = {
-		.url = s->cluster[0] ? "" : s->url, .cluster = s->cluster, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = "node-1", .run = "node-1", .max_pending = 4096,
-		.wake = on_wake, .on_state = on_state, .on_incarnation = on_incarnation, .user = k,
+		.url = s->cluster[0] ? "" : s->url, .cluster = s->cluster, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = node, .run = node, .max_pending = 4096,
+		.wake = on_wake, .shared = on_shared, .on_state = on_state, .on_incarnation = on_incarnation, .user = k,
 	};
 
 	k->redis = true;
@@ -428,6 +437,26 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 		out->events[i] = (struct kit_event){
 			.cursor = e->cursor, .state = e->state, .attempt = e->attempt, .owner = e->owner};
 		slice_copy_str(e->body, out->events[i].body, sizeof out->events[i].body);
+	}
+	out->generation = a->generation;
+	out->incarnation = a->incarnation;
+	out->at = a->at;
+	out->version = a->version;
+	out->n_resources = a->n_resources;
+	for (size_t i = 0; i < a->n_resources && i < KIT_ITEMS; i++) {
+		const struct store_resource *r = &a->resources[i];
+		struct kit_resource *to = &out->resources[i];
+
+		*to = (struct kit_resource){.status = r->status, .version = r->version, .generation = r->generation, .removed = r->removed,
+			.value_n = r->value.n};
+		slice_copy_str(r->name, to->name, sizeof to->name);
+		slice_copy_str(r->value, to->value, sizeof to->value);
+	}
+	out->n_nodes = a->n_nodes;
+	for (size_t i = 0; i < a->n_nodes && i < 8; i++) {
+		out->nodes[i].confirmed = a->nodes[i].confirmed;
+		out->nodes[i].silent_ms = a->nodes[i].silent_ms;
+		slice_copy_str(a->nodes[i].name, out->nodes[i].name, sizeof out->nodes[i].name);
 	}
 	if (--current->waiting == 0 && current->loop)
 		loop_stop(current->loop);
@@ -582,6 +611,27 @@ struct answer *kit_drop(struct kit *k, const struct handoff_id *id)
 {
 	begin(k);
 	k->store->ops->drop(k->store, k->slot, id, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_change(struct kit *k, const struct store_change *v, size_t n)
+{
+	begin(k);
+	k->store->ops->change(k->store, v, n, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_feed(struct kit *k, const struct store_feed *r)
+{
+	begin(k);
+	k->store->ops->feed(k->store, r, kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_versions(struct kit *k, const char *name, uint64_t before, uint32_t max)
+{
+	begin(k);
+	k->store->ops->versions(k->store, slice_str(name), before, max, kit_note, &last, 1);
 	return end(k);
 }
 

@@ -23,6 +23,20 @@ struct kit_event {
 	char body[64];
 };
 
+struct kit_resource {
+	enum store_status status;
+	char name[64], value[64];
+	size_t value_n;
+	uint64_t version, generation;
+	bool removed;
+};
+
+struct kit_node {
+	char name[64];
+	uint64_t confirmed;
+	int64_t silent_ms;
+};
+
 struct answer {
 	bool done;
 	enum store_status status;
@@ -38,6 +52,11 @@ struct answer {
 	size_t n_items, n_events;
 	struct kit_item items[KIT_ITEMS];
 	struct kit_event events[KIT_ITEMS];
+	size_t n_resources, n_nodes;
+	struct kit_resource resources[KIT_ITEMS];
+	struct kit_node nodes[8];
+	uint64_t generation, version;
+	uint32_t incarnation, at;
 };
 
 struct redis_server {
@@ -53,6 +72,7 @@ struct kit {
 	struct store *store;
 	struct seal_keys *keys;
 	struct redis_server *server;
+	const char *node;              /* its name, and its run's; NULL: node-1 */
 	struct store_slot slot;
 	struct store_slot_limits limits;
 	bool fsync_always;
@@ -67,6 +87,7 @@ struct kit {
 	int64_t held_from_ms, held_to_ms;
 	unsigned wakes;
 	char woken[160];
+	unsigned shared;               /* times that another node said it had changed something */
 	unsigned counter;              /* makes nonces */
 	uint32_t word_ms;              /* kit_event() renews the lease for so long */
 	uint64_t lease_to;             /* kit_request(): whom to lease to at once; 0 = nobody */
@@ -115,6 +136,9 @@ struct answer *kit_dead(struct kit *k, const struct store_record *after, uint32_
 struct answer *kit_replay(struct kit *k, const struct store_accept *r, const struct handoff_id *dead);
 struct answer *kit_drop(struct kit *k, const struct handoff_id *id);
 struct answer *kit_tick(struct kit *k);
+struct answer *kit_change(struct kit *k, const struct store_change *v, size_t n);
+struct answer *kit_feed(struct kit *k, const struct store_feed *r);
+struct answer *kit_versions(struct kit *k, const char *name, uint64_t before, uint32_t max);
 struct answer *kit_tick_until(struct kit *k, size_t items); /* ticks until so many records changed in one */
 void kit_note(void *user, uint64_t op, const struct store_answer *a); /* store_done: op is a struct answer */
 
