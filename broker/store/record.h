@@ -28,8 +28,6 @@ enum {
 	TICK_BYTES = 24,
 	LOOK_BYTES = 1 + 8 + 8 + 8,
 	MEND_BYTES = 2 + HANDOFF_ID_BYTES + STORE_KEY_BYTES + 5 * 8 + STORE_MARK,
-	FEED_BYTES = 8 + 8 + 4 + 1,
-	VERSIONS_BYTES = 8 + 4,
 	RESOURCE_HEAD_BYTES = 6 + 6 + 6 + 1, /* version, generation, time, removed */
 	REQUEST_MAX_BYTES = REPLAY_BYTES,
 };

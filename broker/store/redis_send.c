@@ -26,8 +26,8 @@ const struct kind_row kind_rows[KINDS] = {
 	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false, false},
 	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, false, true},
 	[KIND_CHANGE] = {"baton2_change", "mszn", 0, 1, false, false, true},
-	[KIND_FEED] = {"baton2_feed", "mszn", FEED_BYTES, 1, false, false, false},
-	[KIND_VERSIONS] = {"baton2_versions", "ms", VERSIONS_BYTES, 1, false, false, false},
+	[KIND_FEED] = {"baton2_feed", "mszn", 0, 1, false, false, false},
+	[KIND_VERSIONS] = {"baton2_versions", "ms", 0, 1, false, false, false},
 	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false, false},
 	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false, false},
 };
@@ -141,6 +141,12 @@ static void arg_bodies(struct call *c)
 			arg(c, slice_of(i->body, i->body_n));
 }
 
+static void arg_caps(struct call *c)
+{
+	for (size_t i = 0; i < WAITING_CAPS; i++)
+		arg(c, slice_str(c->s->caps[i]));
+}
+
 static void arg_own(struct call *c)
 {
 	struct redis *s = c->s;
@@ -153,8 +159,7 @@ static void arg_own(struct call *c)
 	case KIND_PUBLISH:
 		arg(c, slice_str(c->b->primary->replid));
 		arg(c, slice_str(s->config.run));
-		for (size_t i = 0; i < WAITING_CAPS; i++)
-			arg(c, slice_str(s->caps[i]));
+		arg_caps(c);
 		arg(c, slice_str(s->skew));
 		arg(c, requests);
 		if (first->inboxes) {
@@ -217,8 +222,7 @@ static void arg_own(struct call *c)
 		break;
 	case KIND_REPLAY:
 		arg(c, slice_str(c->b->primary->replid));
-		for (size_t i = 0; i < WAITING_CAPS; i++)
-			arg(c, slice_str(s->caps[i]));
+		arg_caps(c);
 		arg(c, requests);
 		break;
 	case KIND_LOOK:
@@ -231,23 +235,9 @@ static void arg_own(struct call *c)
 		arg(c, requests);
 		break;
 	case KIND_CHANGE:
-		arg(c, slice_str(s->config.run));
-		c->n += shared_arguments(first, s->argv + c->n);
-		break;
 	case KIND_FEED:
-		arg(c, slice_str(s->config.run));
-		arg(c, slice_str(s->config.node));
-		arg_number(c, be_get(requests.p, 8));
-		if (requests.p[20])
-			arg(c, SLICE_LIT(""));
-		else
-			arg_number(c, be_get(requests.p + 8, 8));
-		arg_number(c, be_get(requests.p + 16, 4));
-		break;
 	case KIND_VERSIONS:
-		arg(c, slice_str(first->inboxes));
-		arg_number(c, be_get(requests.p, 8));
-		arg_number(c, be_get(requests.p + 8, 4));
+		c->n += shared_arguments(first, s->argv + c->n);
 		break;
 	case KIND_OPEN:
 		arg_number(c, c->b->slot->seen->epoch);

@@ -1,4 +1,5 @@
 /* What do all nodes share, in Redis? The calls change, feed and versions of baton2_shared.lua: their values are sealed and opened here. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/redis_priv.h"
@@ -6,34 +7,48 @@
 
 #define FEED_MAX 256
 #define RETRY_MS 1000
+#define BODY_MAX (3u << 20)
 #define NODE_BYTES (4 + 6 + 1) /* and the name */
 
 /* ---- asking ---- */
 
-/* A body holds the arguments one behind the other, each after its length (4). */
-static uint8_t *put(uint8_t *p, struct slice v)
+/* The arguments stand in the item's body one behind the other, each after its length (4). */
+static void arg_head(struct buf *b, size_t size)
 {
-	be_put(p, 4, v.n);
-	memcpy(p + 4, v.p, v.n);
-	return p + 4 + v.n;
+	uint8_t n[4];
+
+	be_put(n, 4, size);
+	buf_put(b, n, 4);
 }
 
-static bool pack(struct redis *s, const struct store_change *v, size_t n, uint8_t *p)
+static void arg(struct buf *b, struct slice v)
 {
-	for (size_t i = 0; i < n; i++) {
-		size_t sealed = v[i].value.n + seal_overhead(s->seal);
-		uint8_t head[7];
+	arg_head(b, v.n);
+	buf_put_slice(b, v);
+}
 
-		be_put(head, 6, v[i].version);
-		head[6] = v[i].removed;
-		p = put(p, v[i].name);
-		p = put(p, slice_of(head, sizeof head));
-		be_put(p, 4, sealed);
-		if (shared_seal(s->seal, &v[i], p + 4) != 0)
-			return false;
-		p += 4 + sealed;
-	}
-	return true;
+static void arg_number(struct buf *b, uint64_t v)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%llu", (unsigned long long)v);
+	arg(b, slice_str(text));
+}
+
+static void arg_change(struct redis *s, struct buf *b, const struct store_change *c)
+{
+	size_t sealed = c->value.n + seal_overhead(s->seal);
+	uint8_t head[7];
+
+	be_put(head, 6, c->version);
+	head[6] = c->removed;
+	arg(b, c->name);
+	arg(b, slice_of(head, sizeof head));
+	arg_head(b, sealed);
+	if (buf_reserve(b, sealed) && shared_seal(s->seal, c, b->p + b->n) == 0)
+		b->n += sealed;
+	else
+		b->failed = true;
 }
 
 size_t shared_arguments(const struct item *i, struct slice *out)
@@ -41,61 +56,81 @@ size_t shared_arguments(const struct item *i, struct slice *out)
 	const uint8_t *p = i->body, *end = p + i->body_n;
 	size_t n = 0;
 
-	for (; p < end; p += out[n++].n)
-		out[n] = slice_of(p + 4, (size_t)be_get(p, 4)), p += 4;
+	while (p < end) {
+		out[n] = slice_of(p + 4, (size_t)be_get(p, 4));
+		p = out[n].p + out[n].n;
+		n++;
+	}
 	return n;
+}
+
+/* An item whose arguments are to be added; NULL: refused. */
+static struct item *begin(struct redis *s, enum kind k, struct buf *b, store_done *done, void *user, uint64_t op)
+{
+	buf_init(b, BODY_MAX);
+	return item_of(s, k, slot_shared(s), done, user, op);
+}
+
+static void ask(struct redis *s, struct item *i, struct buf *b)
+{
+	if (b->failed) {
+		buf_clear(b);
+		item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+		return;
+	}
+	i->body = b->p;
+	i->body_n = b->n;
+	s->pending_bytes += b->n;
+	item_queue(s, i);
 }
 
 void shared_change(struct store *st, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op)
 {
 	struct redis *s = (struct redis *)st;
-	struct item *i = item_of(s, KIND_CHANGE, slot_shared(s), done, user, op);
-	size_t bytes = 0;
+	struct buf b;
+	struct item *i = begin(s, KIND_CHANGE, &b, done, user, op);
 
 	if (!i)
 		return;
-	if (shared_changes_valid(v, n)) {
-		for (size_t j = 0; j < n; j++)
-			bytes += 3 * 4 + v[j].name.n + 7 + v[j].value.n + seal_overhead(s->seal);
-		i->body = malloc(bytes);
-	}
-	if (!i->body || !pack(s, v, n, i->body)) {
-		item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
-		return;
-	}
-	i->body_n = bytes;
-	s->pending_bytes += bytes;
-	item_queue(s, i);
+	b.failed = !shared_changes_valid(v, n);
+	arg(&b, slice_str(s->config.run));
+	for (size_t j = 0; j < n && !b.failed; j++)
+		arg_change(s, &b, &v[j]);
+	ask(s, i, &b);
 }
 
 void shared_feed(struct store *st, const struct store_feed *r, store_done *done, void *user, uint64_t op)
 {
 	struct redis *s = (struct redis *)st;
-	struct item *i = item_of(s, KIND_FEED, slot_shared(s), done, user, op);
+	struct buf b;
+	struct item *i = begin(s, KIND_FEED, &b, done, user, op);
 
 	if (!i)
 		return;
-	be_put(i->request, 8, r->after);
-	be_put(i->request + 8, 8, r->confirmed);
-	be_put(i->request + 16, 4, r->max < FEED_MAX ? r->max : FEED_MAX);
-	i->request[20] = r->leaving;
-	item_queue(s, i);
+	arg(&b, slice_str(s->config.run));
+	arg(&b, slice_str(s->config.node));
+	arg_number(&b, r->after);
+	if (r->leaving)
+		arg(&b, SLICE_LIT(""));
+	else
+		arg_number(&b, r->confirmed);
+	arg_number(&b, r->max < FEED_MAX ? r->max : FEED_MAX);
+	ask(s, i, &b);
 }
 
 void shared_versions(struct store *st, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op)
 {
 	struct redis *s = (struct redis *)st;
-	struct item *i = item_of(s, KIND_VERSIONS, slot_shared(s), done, user, op);
+	struct buf b;
+	struct item *i = begin(s, KIND_VERSIONS, &b, done, user, op);
 
 	if (!i)
 		return;
-	be_put(i->request, 8, before);
-	be_put(i->request + 8, 4, max < STORE_VERSIONS_KEPT ? max : STORE_VERSIONS_KEPT);
-	i->inboxes = name.n <= STORE_RESOURCE_NAME_MAX ? strndup((const char *)name.p, name.n) : NULL;
-	if (i->inboxes)
-		item_queue(s, i);
-	else
-		item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
+	b.failed = name.n > STORE_RESOURCE_NAME_MAX;
+	arg(&b, name);
+	arg_number(&b, before);
+	arg_number(&b, max < STORE_VERSIONS_KEPT ? max : STORE_VERSIONS_KEPT);
+	ask(s, i, &b);
 }
 
 /* ---- answers ---- */

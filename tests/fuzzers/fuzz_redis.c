@@ -345,9 +345,12 @@ static void ask(struct script *x, uint8_t what)
 	struct store_finish finish = {.slot = x->slot, .fence = 1, .owner = OWNER,
 				      .kind = what == 'f' ? FINISH_COMPLETED : FINISH_RETRY, .outcome = SLICE_LIT("outcome")};
 	struct store_mend mend = {.slot = x->slot, .fault = FAULT_QUEUED, .repair = true};
+	const struct store_change changes[] = {{.name = SLICE_LIT("agent/a"), .version = 1, .value = SLICE_LIT("value")},
+					       {.name = SLICE_LIT("agent/b"), .version = 2, .removed = true}};
+	const struct store_feed feed_of = {.after = 1, .confirmed = 1, .max = 10};
 	struct handoff_id id;
 
-	if (!what || !strchr("aAplxeEfrcCgGviIkoqnbm", what) || x->n_calls == CALLS_MAX)
+	if (!what || !strchr("aAplxeEfrcCgGviIkoqnbmhds", what) || x->n_calls == CALLS_MAX)
 		return;
 	make_id(&id, op);
 	accept.id = extend.id = event.id = finish.id = id;
@@ -367,6 +370,9 @@ static void ask(struct script *x, uint8_t what)
 	case 'q': o->look(s, x->slot, PLACE_QUEUE, 0, 0, NULL, on_answer, x, op); break;
 	case 'n': o->look(s, x->slot, PLACE_RECORDS, 0, 1, NULL, on_answer, x, op); break;
 	case 'b': o->look(s, x->slot, PLACE_BLOBS, 1, 0, NULL, on_answer, x, op); break;
+	case 'h': o->change(s, changes, 2, on_answer, x, op); break;
+	case 'd': o->feed(s, &feed_of, on_answer, x, op); break;
+	case 's': o->versions(s, changes[0].name, 0, 10, on_answer, x, op); break;
 	case 'm': o->mend(s, &mend, NULL, on_answer, x, op); break;
 	default: o->tick(s, x->slot, NULL, on_answer, x, op); break;
 	}

@@ -318,6 +318,27 @@ static void op_drop(struct store *s, struct store_slot slot, const struct handof
 	truth->ops->drop(truth, slot, id, on_answer, ask(s, done, user), op);
 }
 
+static void op_change(struct store *s, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->change(truth, v, n, on_answer, ask(s, done, user), op);
+}
+
+static void op_feed(struct store *s, const struct store_feed *r, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->feed(truth, r, on_answer, ask(s, done, user), op);
+}
+
+static void op_versions(struct store *s, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->versions(truth, name, before, max, on_answer, ask(s, done, user), op);
+}
+
 static void op_set_replicas(struct store *s, struct store_slot slot, uint32_t replicas)
 {
 	struct store *truth = ((struct liar *)s)->truth;
@@ -354,7 +375,8 @@ static void op_free(struct store *s)
 
 static const struct store_ops liar_ops = {
 	.accept = op_accept, .publish = op_publish, .lease = op_lease, .extend = op_extend, .event = op_event, .finish = op_finish, .cancel = op_cancel, .get = op_get,
-	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .set_replicas = op_set_replicas, .flush = op_flush, .available = op_available, .waiting = op_waiting,
+	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .change = op_change, .feed = op_feed, .versions = op_versions,
+	.set_replicas = op_set_replicas, .flush = op_flush, .available = op_available, .waiting = op_waiting,
 	.free = op_free,
 };
 
