@@ -66,8 +66,8 @@ static int check_usable(const struct config *c, const struct trust *t, struct pr
 		if (!c->issuers[i].binding)
 			problem_set(warn, "issuers: binding is none for %s: its tokens work on any agent's connection", c->issuers[i].name);
 	for (size_t i = 0; i < c->n_agents && !warn->text[0]; i++)
-		if (!tenant_has_issuer(c, c->agents[i].tenant))
-			problem_set(warn, "agents: no issuer speaks for tenant %s of %s: add it to issuers[].tenants", c->agents[i].tenant, c->agents[i].name);
+		if (!tenant_has_issuer(c, c->agents[i].agent.tenant))
+			problem_set(warn, "agents: no issuer speaks for tenant %s of %s: add it to issuers[].tenants", c->agents[i].agent.tenant, c->agents[i].agent.name);
 	return 0;
 }
 

@@ -264,7 +264,7 @@ static int default_node(struct config_reader *r, const struct yaml_node *root)
 static int check_agent(struct config_reader *r, const struct yaml_node *node, size_t i, struct registry *seen)
 {
 	const struct config *c = r->config;
-	const struct agent *a = &c->agents[i];
+	const struct agent *a = &c->agents[i].agent;
 	struct problem why = {""};
 	struct spiffe_id id;
 	const char *wrong = spiffe_parse(slice_str(a->spiffe_id), &id);

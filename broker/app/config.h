@@ -15,6 +15,14 @@
 #include "registry/registry.h"
 #include "store/store.h"
 
+/* An agent of the list, and what it points to. */
+struct agent_row {
+	struct agent agent;                  /* key is set */
+	char spiffe_id[AGENT_ID_MAX + 1];
+	char client[AGENT_CLIENT_MAX + 1];
+	char call[AGENT_ROUTES_MAX][64], serve[AGENT_ROUTES_MAX][64];
+};
+
 /* Texts are never NULL; "" = not set, or off. All live as long as the configuration. */
 struct config {
 	const char *node;                    /* default: the host's name */
@@ -71,7 +79,7 @@ struct config {
 
 	bool hardening_seccomp, hardening_landlock;
 
-	const struct agent *agents;          /* key is set */
+	const struct agent_row *agents;
 	size_t n_agents;
 };
 

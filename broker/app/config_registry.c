@@ -122,7 +122,7 @@ struct registry *config_registry(const struct config *c, struct problem *why, st
 		return NULL;
 	}
 	for (size_t i = 0; i < c->n_agents && !rc; i++)
-		rc = registry_add_agent(r, &c->agents[i], why);
+		rc = registry_add_agent(r, &c->agents[i].agent, why);
 	if (rc || add_profiles(r, c, why, warn) || registry_check(r, why)) {
 		registry_unref(r);
 		return NULL;

@@ -184,12 +184,15 @@ static int check_trust(struct config_reader *r, const struct yaml_node *node, co
 /* Whether it stands there twice is looked at when all are there. */
 static int fill_agent(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	struct agent *a = to;
+	struct agent_row *row = to;
+	struct agent *a = &row->agent;
 
 	(void)r;
 	(void)shown;
-	if (!a->client[0])
-		slice_copy_str(slice_str(a->name), a->client, sizeof a->client);
+	a->spiffe_id = row->spiffe_id;
+	a->client = row->client[0] ? row->client : a->name;
+	a->call = row->call;
+	a->serve = row->serve;
 	if (!yaml_tree_get(node, "may_originate"))
 		a->may_originate = a->n_call > 0;
 	a->key = store_agent_key(a->tenant, a->name);
@@ -202,7 +205,7 @@ static int fill_agent(struct config_reader *r, const struct yaml_node *node, con
 #define C_NUM(field) C(field), .size = sizeof(((struct config *)0)->field)
 #define I(field) .offset = offsetof(struct issuer_rule, field), .size = sizeof(((struct issuer_rule *)0)->field)
 #define T(field) .offset = offsetof(struct trust_domain_config, field)
-#define A(field) .offset = offsetof(struct agent, field), .size = sizeof(((struct agent *)0)->field)
+#define A(field) .offset = offsetof(struct agent_row, field), .size = sizeof(((struct agent_row *)0)->field)
 #define KIB INT64_C(1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
@@ -357,22 +360,21 @@ const struct config_row config_rows[] = {
 	{"hardening.seccomp", KIND_SWITCH, C(hardening_seccomp), .def = "on", .choices = "on off"},
 	{"hardening.landlock", KIND_SWITCH, C(hardening_landlock), .def = "on", .choices = "on off"},
 
-	{"agents", KIND_LIST, C(agents), .size = sizeof(struct agent), .count = offsetof(struct config, n_agents),
+	{"agents", KIND_LIST, C(agents), .size = sizeof(struct agent_row), .count = offsetof(struct config, n_agents),
 	 .max = 4096,
 	 .custom = fill_agent},
-	{"agents[].name", KIND_NAME, A(name), .required = true, .note = "Give it a name"},
-	{"agents[].tenant", KIND_NAME, A(tenant), .required = true, .note = "Say whose it is"},
+	{"agents[].name", KIND_NAME, A(agent.name), .required = true, .note = "Give it a name"},
+	{"agents[].tenant", KIND_NAME, A(agent.tenant), .required = true, .note = "Say whose it is"},
 	{"agents[].id", KIND_TEXT, A(spiffe_id), .required = true, .check = check_spiffe,
 	 .note = "It is the URI of the agent's certificate: spiffe://acme.example/planner"},
 	{"agents[].client", KIND_TEXT, A(client), .def = "", .check = check_client},
-	{"agents[].call", KIND_NAMES, .offset = offsetof(struct agent, call), .count = offsetof(struct agent, n_call),
+	{"agents[].call", KIND_NAMES, .offset = offsetof(struct agent_row, call), .count = offsetof(struct agent_row, agent.n_call),
 	 .max = AGENT_ROUTES_MAX},
-	{"agents[].serve", KIND_NAMES, .offset = offsetof(struct agent, serve), .count = offsetof(struct agent,
-		n_serve),
+	{"agents[].serve", KIND_NAMES, .offset = offsetof(struct agent_row, serve), .count = offsetof(struct agent_row, agent.n_serve),
 	 .max = AGENT_ROUTES_MAX},
-	{"agents[].max_in_flight", KIND_NUMBER, A(max_in_flight), .def = "1000", .min = 1, .max = 1000000},
-	{"agents[].rate_per_s", KIND_NUMBER, A(rate_per_s), .def = "0", .max = 1000000},
-	{"agents[].may_originate", KIND_BOOL, A(may_originate), .def = "false"},
+	{"agents[].max_in_flight", KIND_NUMBER, A(agent.max_in_flight), .def = "1000", .min = 1, .max = 1000000},
+	{"agents[].rate_per_s", KIND_NUMBER, A(agent.rate_per_s), .def = "0", .max = 1000000},
+	{"agents[].may_originate", KIND_BOOL, A(agent.may_originate), .def = "false"},
 };
 const size_t config_n_rows = sizeof config_rows / sizeof config_rows[0];
 

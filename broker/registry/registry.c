@@ -16,6 +16,7 @@ struct agent_entry {
 	struct agent agent;
 	char name_key[KEY_MAX];
 	UT_hash_handle by_spiffe, by_name;
+	char room[];                     /* what the agent points to */
 };
 
 struct tenant_entry {
@@ -111,6 +112,8 @@ static int check_agent(const struct registry *r, const struct agent *a, struct p
 		return problem_set(why, "agent %s: the id is no SPIFFE id", a->name);
 	if (check_routes(a, "call", a->call, a->n_call, why) || check_routes(a, "serve", a->serve, a->n_serve, why))
 		return -1;
+	if (strlen(a->spiffe_id) > AGENT_ID_MAX || strlen(a->client) > AGENT_CLIENT_MAX)
+		return problem_set(why, "agent %s: its id has at most %d bytes, its client at most %d", a->name, AGENT_ID_MAX, AGENT_CLIENT_MAX);
 	other = registry_by_spiffe(r, a->spiffe_id);
 	if (other)
 		return problem_set(why, "agents %s and %s have the same id, %s", other->name, a->name, a->spiffe_id);
@@ -177,19 +180,45 @@ static int index_key(struct registry *r, const struct agent *a)
 	return -1;
 }
 
+static void *put(char **room, const void *p, size_t n)
+{
+	void *to = *room;
+
+	if (n)
+		memcpy(to, p, n);
+	*room += n;
+	return to;
+}
+
+static struct agent_entry *copy(const struct agent *a)
+{
+	size_t id = strlen(a->spiffe_id) + 1, client = strlen(a->client) + 1, call = a->n_call * sizeof *a->call, serve = a->n_serve * sizeof *a->serve;
+	struct agent_entry *e = calloc(1, sizeof *e + id + client + call + serve);
+	char *room;
+
+	if (!e)
+		return NULL;
+	room = e->room;
+	e->agent = *a;
+	e->agent.call = put(&room, a->call, call);
+	e->agent.serve = put(&room, a->serve, serve);
+	e->agent.spiffe_id = put(&room, a->spiffe_id, id);
+	e->agent.client = put(&room, a->client, client);
+	make_key(a->tenant, slice_str(a->name), e->name_key);
+	return e;
+}
+
 int registry_add_agent(struct registry *r, const struct agent *a, struct problem *why)
 {
 	struct agent_entry *e = NULL;
 
 	if (sealed(r, why) || check_agent(r, a, why))
 		return -1;
-	e = calloc(1, sizeof *e);
+	e = copy(a);
 	if (!e || add_tenant(r, a->tenant)) {
 		free(e);
 		return problem_set(why, "out of memory");
 	}
-	e->agent = *a;
-	make_key(a->tenant, slice_str(a->name), e->name_key);
 	if (index_agent(r, e) || index_key(r, &e->agent))
 		return problem_set(why, "out of memory");
 	return 0;

@@ -12,13 +12,16 @@
 
 #define AGENT_ROUTES_MAX 64
 
+#define AGENT_ID_MAX 2048      /* bytes of a SPIFFE id (SPIFFE-ID, 2.3) */
+#define AGENT_CLIENT_MAX 255
+
 struct agent {
 	char tenant[64], name[64];
-	char spiffe_id[2049];
-	char client[256];              /* what an access token's client must be; default: the name */
-	char call[AGENT_ROUTES_MAX][64];
+	const char *spiffe_id;
+	const char *client;            /* what an access token's client must be; default: the name */
+	const char (*call)[64];
 	size_t n_call;
-	char serve[AGENT_ROUTES_MAX][64];
+	const char (*serve)[64];
 	size_t n_serve;
 	uint32_t max_in_flight;        /* over all its subscriptions on this node; default 1000 */
 	uint32_t rate_per_s;           /* submits on this node; 0 = the node's default */
@@ -32,7 +35,7 @@ struct registry;
 /* A registry is built, then sealed by the first ref'd hand-over. Errors: a name or SPIFFE id twice, a bad name, a
  * route without profile. */
 struct registry *registry_new(void);
-int registry_add_agent(struct registry *r, const struct agent *a, struct problem *why);
+int registry_add_agent(struct registry *r, const struct agent *a, struct problem *why); /* copied, with what it points to */
 /* Takes a ref of the profile. tenants come from the profile; one without a list exists in every tenant that an agent
  * has. */
 int registry_add_profile(struct registry *r, struct profile *p, struct problem *why);

@@ -9,7 +9,8 @@ unsigned fuzz_good;
 
 static void ask(const struct profile *p, struct slice text)
 {
-	struct agent agent = {.tenant = "acme", .name = "a", .n_call = 1};
+	char call[1][64] = {""};
+	struct agent agent = {.tenant = "acme", .name = "a", .call = (const char(*)[64])call, .n_call = 1};
 	struct claims claims = {.tenant = "acme", .scopes = (const char **)p->required_scopes,
 		.n_scopes = p->n_required_scopes};
 	struct access_request rq = {.route = slice_str(p->route), .destination = text, .has_idempotency_key = true,
@@ -17,7 +18,7 @@ static void ask(const struct profile *p, struct slice text)
 	struct access_grant grant;
 	struct verdict v;
 
-	slice_copy_str(slice_str(p->route), agent.call[0], sizeof agent.call[0]);
+	slice_copy_str(slice_str(p->route), call[0], sizeof call[0]);
 	for (size_t i = 0; i < p->n_tools; i++) {
 		rq.tool = slice_str(p->tools[i].name);
 		v = authorize(&agent, &claims, &rq, p, &grant);

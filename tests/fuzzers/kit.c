@@ -40,15 +40,14 @@ static void add_profile(struct registry *r, const char *json)
 
 static void add_agent(struct registry *r, const char *name, bool calls, size_t routes)
 {
-	struct agent a = {.tenant = KIT_TENANT, .may_originate = calls, .max_in_flight = 8};
+	char id[128], list[3][64] = {KIT_ROUTE, "mail"};
+	struct agent a = {.tenant = KIT_TENANT, .may_originate = calls, .max_in_flight = 8, .spiffe_id = id, .client = name};
 	struct problem why = {""};
 
 	snprintf(a.name, sizeof a.name, "%s", name);
-	snprintf(a.client, sizeof a.client, "%s", name);
-	snprintf(a.spiffe_id, sizeof a.spiffe_id, KIT_SPIFFE("%s"), name);
-	snprintf(calls ? a.call[0] : a.serve[0], sizeof a.call[0], KIT_ROUTE);
-	snprintf(calls ? a.call[1] : a.serve[1], sizeof a.call[1], "mail");
-	snprintf(calls ? a.call[routes] : a.serve[routes], sizeof a.call[0], "news");
+	snprintf(id, sizeof id, KIT_SPIFFE("%s"), name);
+	snprintf(list[routes], sizeof list[0], "news");
+	*(calls ? &a.call : &a.serve) = (const char(*)[64])list;
 	*(calls ? &a.n_call : &a.n_serve) = routes + 1;
 	a.key = store_agent_key(KIT_TENANT, name);
 	NEED(registry_add_agent(r, &a, &why) == 0);

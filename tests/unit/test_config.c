@@ -288,8 +288,8 @@ static void test_everything_set(void **state)
 	assert_int_equal(c->waiting_per_tenant, 7);
 	assert_int_equal(c->waiting_bytes_per_tenant, 18 << 20);
 	assert_int_equal(c->rate_per_agent, 8);
-	assert_int_equal(c->agents[0].rate_per_s, 0);
-	assert_int_equal(c->agents[1].rate_per_s, 9);
+	assert_int_equal(c->agents[0].agent.rate_per_s, 0);
+	assert_int_equal(c->agents[1].agent.rate_per_s, 9);
 	assert_true(c->audit_payload_hash);
 	assert_true(c->trace_sample == 1);
 	assert_int_equal(c->log_level, LOG_DEBUG);
@@ -297,17 +297,17 @@ static void test_everything_set(void **state)
 	assert_false(c->hardening_seccomp || c->hardening_landlock);
 	check_each_file(c);
 	assert_int_equal(c->n_agents, 4);
-	assert_string_equal(c->agents[0].client, "planner");
-	assert_int_equal(c->agents[0].n_call, 2);
-	assert_string_equal(c->agents[0].call[1], "other");
-	assert_int_equal(c->agents[0].max_in_flight, 1000);
-	assert_true(c->agents[0].may_originate);
-	assert_true(c->agents[0].key == store_agent_key("acme", "planner"));
-	assert_string_equal(c->agents[1].client, "w-client");
-	assert_int_equal(c->agents[1].max_in_flight, 8);
-	assert_false(c->agents[1].may_originate);
-	assert_false(c->agents[2].may_originate);
-	assert_true(c->agents[3].may_originate);
+	assert_string_equal(c->agents[0].agent.client, "planner");
+	assert_int_equal(c->agents[0].agent.n_call, 2);
+	assert_string_equal(c->agents[0].agent.call[1], "other");
+	assert_int_equal(c->agents[0].agent.max_in_flight, 1000);
+	assert_true(c->agents[0].agent.may_originate);
+	assert_true(c->agents[0].agent.key == store_agent_key("acme", "planner"));
+	assert_string_equal(c->agents[1].agent.client, "w-client");
+	assert_int_equal(c->agents[1].agent.max_in_flight, 8);
+	assert_false(c->agents[1].agent.may_originate);
+	assert_false(c->agents[2].agent.may_originate);
+	assert_true(c->agents[3].agent.may_originate);
 	config_free(c);
 }
 
@@ -800,7 +800,7 @@ static void test_shipped_examples(void **state)
 	if (!c)
 		fail_msg("%s", why.text);
 	assert_int_equal(c->n_agents, 2);
-	assert_int_equal(c->agents[1].max_in_flight, 8);
+	assert_int_equal(c->agents[1].agent.max_in_flight, 8);
 	assert_int_equal(c->issuers[0].algorithms, ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256);
 
 	snprintf(path, sizeof path, "%s/deploy/profiles/support_refund_assistant.json", root ? root : ".");

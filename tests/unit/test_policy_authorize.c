@@ -28,6 +28,8 @@ static const char profile_json[] =
 	"     \"plain.example.com\", \"*.wild.example.com\"]}, \"limits\": {\"max_payload_bytes\": 1000}},"
 	" \"guardrails\": {\"input\": {\"max_trust_required\": \"internal\"}}}";
 
+static const char refunds[][64] = {"refunds", "refunds2"};
+
 struct world {
 	struct profile *profile;
 	struct agent agent;
@@ -44,7 +46,7 @@ static int setup(void **state)
 		print_error("%s\n", why.text);
 	strcpy(w.agent.tenant, "acme");
 	strcpy(w.agent.name, "planner");
-	strcpy(w.agent.call[0], "refunds");
+	w.agent.call = refunds;
 	w.agent.n_call = 1;
 	*state = &w;
 	return w.profile ? 0 : -1;
@@ -433,7 +435,7 @@ static void test_delivery(void **state)
 	struct verdict v;
 
 	worker.n_call = 0;
-	strcpy(worker.serve[0], "refunds");
+	worker.serve = refunds;
 	worker.n_serve = 1;
 	v = authorize_delivery(&worker, SLICE_LIT("refunds"), w->profile);
 	assert_true(verdict_ok(&v));
@@ -456,7 +458,6 @@ static void test_profile_of_another_route(void **state)
 	struct access_grant g;
 	struct verdict v;
 
-	strcpy(both.agent.call[1], "refunds2");
 	both.agent.n_call = 2;
 	v = ask(&both, &(struct row){.name = "other", .route = "refunds2"}, &g);
 	assert_int_equal(v.reason, REASON_ROUTE_DENIED);
@@ -472,7 +473,7 @@ static void test_max_side_effect_and_subject(void **state)
 {
 	struct problem why = {""};
 	struct profile *p = profile_parse(slice_str(capped_json), &why, NULL);
-	struct agent agent = {.tenant = "any", .name = "n", .call = {"r"}, .n_call = 1};
+	struct agent agent = {.tenant = "any", .name = "n", .call = (const char[][64]){"r"}, .n_call = 1};
 	const char *scopes[] = {"s"};
 	struct claims claims = {.tenant = "", .scopes = scopes, .n_scopes = 1};
 	struct access_request rq = {.route = SLICE_LIT("r"), .tool = SLICE_LIT("t"), .side_effect = WRITE,

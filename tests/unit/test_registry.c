@@ -38,15 +38,19 @@ static int add_profile(struct registry *r, const char *route, const char *tenant
 
 static struct agent make_agent(const char *tenant, const char *name, const char *call, const char *serve, uint64_t key)
 {
-	struct agent a = {.key = key};
+	static struct made {
+		char id[128], call[1][64], serve[1][64];
+	} rooms[8];
+	static unsigned turn;
+	struct made *m = &rooms[turn++ % 8];
+	struct agent a = {.key = key, .spiffe_id = m->id, .client = "client", .call = (const char(*)[64])m->call, .serve = (const char(*)[64])m->serve,
+		.n_call = call != NULL, .n_serve = serve != NULL};
 
 	snprintf(a.tenant, sizeof a.tenant, "%s", tenant);
 	snprintf(a.name, sizeof a.name, "%s", name);
-	snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://%s.example/%s", tenant, name);
-	if (call)
-		snprintf(a.call[a.n_call++], 64, "%s", call);
-	if (serve)
-		snprintf(a.serve[a.n_serve++], 64, "%s", serve);
+	snprintf(m->id, sizeof m->id, "spiffe://%s.example/%s", tenant, name);
+	snprintf(m->call[0], sizeof m->call[0], "%s", call ? call : "");
+	snprintf(m->serve[0], sizeof m->serve[0], "%s", serve ? serve : "");
 	return a;
 }
 
@@ -138,31 +142,35 @@ static void test_refusals(void **state)
 {
 	struct registry *r = make();
 	struct agent a = make_agent("acme", "third", NULL, NULL, 9);
+	char long_id[AGENT_ID_MAX + 2] = "spiffe://";
 	struct problem why = {""};
 
 	(void)state;
 	strcpy(a.name, "planner");
 	refused(r, &a, "in tenant acme twice");
 	strcpy(a.name, "third");
-	strcpy(a.spiffe_id, "spiffe://acme.example/planner");
+	a.spiffe_id = "spiffe://acme.example/planner";
 	refused(r, &a, "agents planner and third have the same id");
-	strcpy(a.spiffe_id, "https://acme.example/third");
+	a.spiffe_id = "https://acme.example/third";
 	refused(r, &a, "no SPIFFE id");
-	strcpy(a.spiffe_id, "spiffe://acme.example/third");
+	a.spiffe_id = "spiffe://acme.example/third";
 	strcpy(a.name, "Third");
 	refused(r, &a, "name and tenant are");
 	strcpy(a.name, "third");
 	strcpy(a.tenant, "");
 	refused(r, &a, "name and tenant are");
 	strcpy(a.tenant, "acme");
+	memset(long_id + 9, 'a', AGENT_ID_MAX - 8);
+	a.spiffe_id = long_id;
+	refused(r, &a, "at most 2048");
+	a.spiffe_id = "spiffe://acme.example/third";
 	a.key = 8;
 	refused(r, &a, "its key is that of worker");
 	a.key = 9;
 	a.n_call = 2;
-	strcpy(a.call[0], "refunds");
-	strcpy(a.call[1], "refunds");
+	a.call = (const char[][64]){"refunds", "refunds"};
 	refused(r, &a, "`call` names refunds twice");
-	strcpy(a.call[1], "../x");
+	a.call = (const char[][64]){"refunds", "../x"};
 	refused(r, &a, "bad route name");
 	a.n_call = AGENT_ROUTES_MAX + 1;
 	refused(r, &a, "more than 64 routes");
@@ -221,14 +229,12 @@ static void broadcast_agents(void **state)
 	for (int i = 0; i <= INBOXES_MAX; i++) {
 		struct agent a = make_agent(i % 2 ? "acme" : "globex", (snprintf(name, sizeof name, "worker-%d", i), name), NULL, "news", 0);
 
-		snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://x.example/%d", i);
 		assert_int_equal(registry_add_agent(r, &a, &why), 0);
 	}
 	assert_int_equal(registry_check(r, &why), 0);
 	for (int i = 0; i < INBOXES_MAX / 2; i++) {
 		struct agent a = make_agent("globex", (snprintf(name, sizeof name, "more-%d", i), name), NULL, "news", 0);
 
-		snprintf(a.spiffe_id, sizeof a.spiffe_id, "spiffe://y.example/%d", i);
 		assert_int_equal(registry_add_agent(r, &a, &why), 0);
 	}
 	assert_int_equal(registry_check(r, &why), -1);
