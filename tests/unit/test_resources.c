@@ -79,7 +79,7 @@ static void many(void **state)
 	enum { NAMES = 40, STEPS = 2000 };
 	uint64_t version[NAMES] = {0};
 	struct resources *r = resources_new(), *next;
-	char names[NAMES][8], value[NAMES][16];
+	char names[NAMES][8], value[NAMES][24];
 	unsigned seed = 7;
 
 	for (int i = 0; i < NAMES; i++)
