@@ -160,16 +160,18 @@ static int open_parts(struct node *n, struct problem *why)
 	if (!n->audit)
 		return -1;
 	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
-	if (!n->control_audit || reload_make_trust(n, c, why) < 0)
+	n->resources = resources_new();
+	if (!n->control_audit || !n->resources || reload_make_trust(n, c, why) < 0)
 		return -1;
 	n->tls = reload_make_tls(n, c, why);
 	n->feed = n->tls ? reload_make_feed(n, c, why) : NULL;
-	n->world = n->feed ? reload_make_world(n, c, n->feed, why) : NULL;
+	n->configured = n->feed ? reload_make_registry(c, why) : NULL;
+	n->world = n->configured ? reload_make_world(n, c, n->configured, n->feed, why) : NULL;
 	if (!n->world)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
 		return -1;
-	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0)
+	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0)
 		return -1;
 	return bounds_calls(n, why);
 }
@@ -197,9 +199,10 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->shared = shared_new();
 	n->rates = rates_new();
 	n->tenants = tenants_new();
+	n->fleet = fleet_new();
 	n->census = census_new(c->connections_per_agent);
 	refusals_init(&n->refusals);
-	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->census) {
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->fleet || !n->census) {
 		problem_set(why, "out of memory");
 		node_free(n);
 		return NULL;
@@ -252,6 +255,7 @@ static void control(void *arg)
 	struct node *n = arg;
 
 	expiry_look(n);
+	sharing_look(n);
 	keyfeed_look(n->feed);
 	follow_files(n);
 	marker_look(n);
@@ -325,12 +329,15 @@ int node_run(struct node *n)
 	if (n->config->listen_admin[0])
 		log_event(LOG_INFO, "admin.not_served", F_STR("why", "this version serves operators on listen.admin_socket alone: listen.admin is not opened"));
 	loop_run(n->loop);
+	if (n->conflict)
+		log_event(LOG_ERROR, "node.failed", F_STR("why", "the configuration has an agent that is registered"));
 	if (atomic_load(&n->redis_lost))
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
+	sharing_leave(n);
 	drain(n);
 	note(n, "node.stopped");
 	n->clean = true;
-	return atomic_load(&n->redis_lost);
+	return atomic_load(&n->redis_lost) || n->conflict;
 }
 
 void node_free(struct node *n)
@@ -339,6 +346,7 @@ void node_free(struct node *n)
 		return;
 	if (n->server)
 		server_free(n->server);
+	sharing_close(n);
 	if (n->admin_fd >= 0)
 		close(n->admin_fd);
 	redis_private_stop(n->redis);
@@ -349,6 +357,7 @@ void node_free(struct node *n)
 	if (n->tls)
 		tls_server_unref(n->tls);
 	world_unref(n->world);
+	registry_unref(n->configured);
 	trust_unref(n->trust);
 	if (n->control_audit)
 		audit_lane_free(n->control_audit);
@@ -364,6 +373,7 @@ void node_free(struct node *n)
 	shared_free(n->shared);
 	rates_free(n->rates);
 	tenants_free(n->tenants);
+	fleet_free(n->fleet);
 	if (n->loop)
 		loop_free(n->loop);
 	metrics_free(n->metrics);

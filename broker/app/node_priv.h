@@ -16,6 +16,7 @@
 #include "identity/peer.h"
 #include "net/server.h"
 #include "observe/audit.h"
+#include "rpc/fleet.h"
 #include "rpc/rates.h"
 #include "rpc/reconcile.h"
 #include "rpc/tenants.h"
@@ -35,6 +36,17 @@ struct node_worker {
 	struct rpc_worker *rpc;
 	struct loop_tail tail;
 	struct loop_timer *timer;
+};
+
+/* What this node knows of what all share. Control thread. */
+struct sharing {
+	struct store *store;
+	struct loop_timer *timer;        /* the next question, when it is to be soon */
+	uint64_t after;                  /* changes up to this generation have come */
+	uint64_t confirmed;              /* every worker lives by them */
+	int64_t asked_ms;                /* monotonic */
+	int64_t next_expiry_ms;          /* of an agent */
+	bool asking, again, changed, leaving;
 };
 
 struct node {
@@ -57,6 +69,7 @@ struct node {
 	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
 	char run[20];                    /* this run, for other nodes on the same Redis: a name of its own */
 	struct redis_private *redis;     /* NULL: the configured server is used */
+	bool conflict;                   /* the configuration has an agent that is registered: this node ends */
 	atomic_bool redis_lost;          /* it cannot be started again: this node ends */
 	int landlock;                    /* the ABI in force; 0 = none */
 	char redis_url[1200];
@@ -69,6 +82,11 @@ struct node {
 	struct server *server;
 	int admin_fd;                    /* the admin socket until the server has it; -1 = none */
 	struct world *world;             /* the present one; control thread */
+	struct registry *configured;     /* what the configuration says of agents and routes */
+	struct resources *resources;     /* what all nodes share, as far as it has come */
+	struct sharing sharing;
+	struct fleet *fleet;
+	atomic_llong fresh_until_ms;     /* monotonic: from then on this node may live by what was taken away long ago */
 	struct node_worker workers[SHARED_WORKERS_MAX];
 	struct call_worker *calls[SHARED_WORKERS_MAX];
 	struct rpc_worker *rpc[SHARED_WORKERS_MAX];
@@ -103,7 +121,21 @@ void marker_look(struct node *n);
 /* Each second, on the control thread. */
 void expiry_look(struct node *n);
 
+/* ---- sharing.c ---- */
+int sharing_open(struct node *n, struct problem *why);
+/* Each second. */
+void sharing_look(struct node *n);
+/* On the control thread: somebody changed something. */
+void sharing_wake(void *node);
+/* The configured agents and routes, and the agents that are registered. NULL with why; when `strict`, also because both have one of the same name. */
+struct registry *sharing_registry(struct node *n, struct registry *configured, bool strict, struct problem *why);
+/* Nobody waits for this node any more. Runs the loop until the store has heard it, a second at most. */
+void sharing_leave(struct node *n);
+void sharing_close(struct node *n);
+
 /* ---- worker.c ---- */
+/* What every connection of this node to the store has in common. */
+struct store_redis_config node_store_config(const struct node *n);
 const struct call_handler *node_worker_start(void *node, unsigned i, struct loop *l, struct call_worker *w);
 void node_worker_stop(void *node, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
@@ -112,7 +144,8 @@ const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p)
 /* Builds a world out of configuration and keys; warnings are logged. NULL with why. */
 /* The configured limits, with no more connections than there are descriptors for. */
 struct server_limits node_limits(const struct node *n, const struct config *c);
-struct world *reload_make_world(struct node *n, const struct config *c, const struct keyfeed *feed, struct problem *why);
+struct registry *reload_make_registry(const struct config *c, struct problem *why);
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct problem *why);
 int reload_make_trust(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */

@@ -8,10 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-struct world *reload_make_world(struct node *n, const struct config *c, const struct keyfeed *feed, struct problem *why)
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct problem *why)
 {
-	struct problem warn = {""};
-	struct registry *r = config_registry(c, why, &warn);
+	struct registry *r = sharing_registry(n, configured, true, why);
 	const struct issuer_entry *entries;
 	struct issuers *issuers;
 	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
@@ -23,8 +22,6 @@ struct world *reload_make_world(struct node *n, const struct config *c, const st
 
 	if (!r)
 		return NULL;
-	if (warn.text[0])
-		log_event(LOG_WARN, "profile.not_enforced", F_STR("what", warn.text));
 	entries = keyfeed_entries(feed, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (entries[i].rule.binding)
@@ -39,10 +36,20 @@ struct world *reload_make_world(struct node *n, const struct config *c, const st
 		problem_set(why, "out of memory");
 		return NULL;
 	}
-	w = world_new(r, issuers, &limits, &quotas, c->audit_payload_hash);
+	w = world_new(r, issuers, resources_ref(n->resources), &limits, &quotas, c->audit_payload_hash);
 	if (!w)
 		problem_set(why, "out of memory, or two routes of a tenant share a tag: rename one");
 	return w;
+}
+
+struct registry *reload_make_registry(const struct config *c, struct problem *why)
+{
+	struct problem warn = {""};
+	struct registry *r = config_registry(c, why, &warn);
+
+	if (r && warn.text[0])
+		log_event(LOG_WARN, "profile.not_enforced", F_STR("what", warn.text));
+	return r;
 }
 
 int reload_make_trust(struct node *n, const struct config *c, struct problem *why)
@@ -219,6 +226,7 @@ static void note(struct node *n, const char *why)
 /* The parts of a reload, built beside what runs. */
 struct fresh {
 	struct config *config;
+	struct registry *configured;
 	struct keyfeed *feed;
 	struct world *world;
 	struct tls_server *tls;
@@ -229,6 +237,7 @@ static void fresh_drop(struct fresh *f)
 	if (f->tls)
 		tls_server_unref(f->tls);
 	world_unref(f->world);
+	registry_unref(f->configured);
 	keyfeed_free(f->feed);
 	config_free(f->config);
 }
@@ -241,14 +250,15 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->feed = reload_make_feed(n, f->config, why);
 	if (f->feed)
 		keyfeed_inherit(f->feed, n->feed);
-	f->world = f->feed ? reload_make_world(n, f->config, f->feed, why) : NULL;
+	f->configured = f->feed ? reload_make_registry(f->config, why) : NULL;
+	f->world = f->configured ? reload_make_world(n, f->config, f->configured, f->feed, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
 	return f->tls && reload_make_trust(n, f->config, why) == 0 ? 0 : -1;
 }
 
 void reload_run(struct node *n)
 {
-	struct fresh f = {NULL, NULL, NULL, NULL};
+	struct fresh f = {0};
 	struct problem why = {""};
 	struct keyfeed *old_feed;
 	struct server_limits limits;
@@ -265,6 +275,8 @@ void reload_run(struct node *n)
 	pthread_mutex_unlock(&n->feed_lock);
 	world_unref(n->world);
 	n->world = f.world;
+	registry_unref(n->configured);
+	n->configured = f.configured;
 	tls_server_unref(n->tls);
 	n->tls = f.tls;
 	n->config = f.config;

@@ -198,21 +198,43 @@ static void store_count(void *user, const char *function, const char *result, un
 		metrics_add(w->node->metrics, METRIC_STORE_SEAL_FAILURES, function, NULL, items);
 }
 
-static struct store *store_open(struct node_worker *w, struct problem *why)
+static void store_shared(void *user)
 {
-	struct node *n = w->node;
+	struct node_worker *w = user;
+
+	loop_post(w->node->loop, sharing_wake, w->node); /* else the next second asks */
+}
+
+struct store_redis_config node_store_config(const struct node *n)
+{
 	const struct config *c = n->boot;
-	struct store_redis_config s = {
+
+	return (struct store_redis_config){
 		.url = n->redis_url, .cluster = c->store_cluster, .sentinels = c->store_sentinels, .sentinel_master = c->store_sentinel_master,
 		.sentinel_user = c->store_sentinel_user, .sentinel_password_file = c->store_sentinel_password_file,
 		.password_file = c->store_password_file, .acl_user = c->store_user,
 		.ca_file = c->store_ca, .cert_file = c->store_cert, .key_file = c->store_key,
 		.timeout_ms = c->store_timeout_ms, .fsync_always = c->store_fsync_always, .replicas = c->store_replicas, .keys = n->seal,
-		.limits = config_slot_limits(c), .node = c->node, .run = n->run, .head = n->heads[w->index], .state_dir = c->state_dir, .max_pending = 65536,
-		.wake = store_wake_up, .on_state = store_state, .on_incarnation = store_incarnation, .late = store_late, .owing = store_owing,
-		.on_waiting = store_waiting, .on_kept = store_kept, .on_memory = store_memory, .count = store_count, .user = w,
+		.limits = config_slot_limits(c), .node = c->node, .run = n->run, .state_dir = c->state_dir, .max_pending = 65536,
 	};
+}
 
+static struct store *store_open(struct node_worker *w, struct problem *why)
+{
+	struct store_redis_config s = node_store_config(w->node);
+
+	s.head = w->node->heads[w->index];
+	s.wake = store_wake_up;
+	s.shared = store_shared;
+	s.on_state = store_state;
+	s.on_incarnation = store_incarnation;
+	s.late = store_late;
+	s.owing = store_owing;
+	s.on_waiting = store_waiting;
+	s.on_kept = store_kept;
+	s.on_memory = store_memory;
+	s.count = store_count;
+	s.user = w;
 	return store_redis_new(w->loop, &s, w->index == 0, why);
 }
 
@@ -222,7 +244,7 @@ static bool parts(struct node_worker *w, struct problem *why)
 	struct rpc_env env = {
 		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
-		.shared = n->shared, .rates = n->rates, .tenants = n->tenants,
+		.shared = n->shared, .fleet = n->fleet, .fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
 		.ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,

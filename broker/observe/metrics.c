@@ -61,6 +61,8 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(CRL_EXPIRY, GAUGE, "baton_crl_expiry_timestamp_seconds", "domain", NULL,
 	    "When a trust domain's CRL goes out of date, in seconds since 1970."),
 	ROW(RELOADS, COUNTER, "baton_reloads_total", "result", NULL, "Reloads of the configuration."),
+	ROW(AGENTS, GAUGE, "baton_registered_agents", "status", NULL,
+	    "Agents in the registry: active, inactive (quarantined, retired, expired), refused (left out here, see the log)."),
 	ROW(CONFINEMENT, GAUGE, "baton_confinement", "part", NULL,
 	    "What confines this process: 1 for seccomp, the ABI for landlock; 0 = not in force."),
 	HISTOGRAM(ACCEPT_SECONDS, "baton_accept_duration_seconds", "route", "From arrival to receipt.",

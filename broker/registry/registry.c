@@ -286,6 +286,19 @@ int registry_add_profile(struct registry *r, struct profile *p, struct problem *
 	return 0;
 }
 
+int registry_add_all(struct registry *r, const struct registry *of, struct problem *why)
+{
+	for (const struct agent_entry *e = of->by_name; e; e = e->by_name.next)
+		if (registry_add_agent(r, &e->agent, why))
+			return -1;
+	if (sealed(r, why))
+		return -1;
+	for (const struct route_entry *e = of->routes; e; e = e->hh.next)
+		if (add_route(r, e->tenant, e->profile, why))
+			return -1;
+	return 0;
+}
+
 static int check_named(const struct registry *r, const struct agent *a, const char *what, const char list[][64],
 	size_t n,
 		       struct problem *why)

@@ -39,6 +39,8 @@ int registry_add_agent(struct registry *r, const struct agent *a, struct problem
 /* Takes a ref of the profile. tenants come from the profile; one without a list exists in every tenant that an agent
  * has. */
 int registry_add_profile(struct registry *r, struct profile *p, struct problem *why);
+/* Adds the agents and the routes of another one. */
+int registry_add_all(struct registry *r, const struct registry *of, struct problem *why);
 /* After the last add: every route that an agent names must exist in its tenant. */
 int registry_check(const struct registry *r, struct problem *why);
 struct registry *registry_ref(struct registry *r);

@@ -248,7 +248,7 @@ void desk_pump(struct rpc_worker *w, struct desk *d)
 		return;
 	}
 	p = registry_route(w->world->registry, d->tenant, slice_str(d->route));
-	next = w->draining || !p ? NULL : next_with_credit(d);
+	next = w->draining || !p || !worker_is_fresh(w) ? NULL : next_with_credit(d);
 	d->starved = !next && credit_is_out(d);
 	if (!next)
 		return;

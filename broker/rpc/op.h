@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/secret.h"
 #include "base/slots.h"
 #include "baton/v1/decision.pb-c.h"
@@ -113,6 +114,12 @@ struct op {
 	void *state;                     /* the handler's, in the arena */
 	int64_t begun_us;
 };
+
+/* Has this node heard in time of what was taken away? */
+static inline bool worker_is_fresh(const struct rpc_worker *w)
+{
+	return !w->env.fresh_until_ms || atomic_load_explicit(w->env.fresh_until_ms, memory_order_relaxed) > clock_mono_ms();
+}
 
 /* ---- op.c ---- */
 struct op *op_new(struct rpc_worker *w, struct rpc_call *rc);

@@ -226,12 +226,14 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 	struct prescan_fault fault = {0};
 
 	if (!op->agent && rc->row->peer == PEER_REGISTERED)
-		return verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered agent: add it under `agents`", op->spiffe_id);
+		return verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered, active agent: register it, or add it under `agents`", op->spiffe_id);
 	op->msg = prescan_unpack(rc->row->request, op->raw, rc->row->rules, op->arena, &fault);
 	if (!op->msg && arena_failed(op->arena))
 		return pipeline_no_memory();
 	if (!op->msg)
 		return verdict_deny(REASON_MALFORMED_ENVELOPE, fault.field, "%s%s%s", fault.field, *fault.field ? ": " : "", fault.what);
+	if (rc->row->replay_checked && !worker_is_fresh(op->w))
+		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node has not heard of changes to agents for too long, and takes nothing until it has: try another");
 	if (rc->row->replay_checked && op->w->draining)
 		return verdict_deny(REASON_DRAINING, "", "this node is going away: connect again");
 	return verdict_allow();

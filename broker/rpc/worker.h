@@ -14,6 +14,7 @@
 #include "rpc/world.h"
 #include "store/store.h"
 
+struct fleet;     /* rpc/fleet.h */
 struct rates;     /* rpc/rates.h */
 struct tenants;   /* rpc/tenants.h */
 struct reconcile; /* rpc/reconcile.h */
@@ -40,6 +41,8 @@ struct rpc_env {
 	struct assertion_key *assertion;  /* NULL: none is signed */
 	const char *assertion_issuer;
 	struct shared *shared;
+	struct fleet *fleet;
+	const atomic_llong *fresh_until_ms; /* monotonic: then this node has not heard of changes to agents for too long. NULL: it always has */
 	struct rates *rates;
 	struct tenants *tenants;
 	void (*ask_tail)(void *arg); /* have rpc_worker_tail() run at this tick's tail */

@@ -142,20 +142,24 @@ static bool count_tenants(struct world *w)
 	return !names.failed;
 }
 
-struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, const struct world_quotas *quotas,
+struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, const struct envelope_limits *limits, const struct world_quotas *quotas,
 			bool audit_payload_hash)
 {
 	struct world *w = calloc(1, sizeof *w);
 	struct index x = {.world = w};
 
-	if (!w) {
+	s = s ? s : resources_new();
+	if (!w || !s) {
 		registry_unref(r);
 		issuers_unref(i);
+		resources_unref(s);
+		free(w);
 		return NULL;
 	}
 	atomic_init(&w->refs, 1);
 	w->registry = r;
 	w->issuers = i;
+	w->resources = s;
 	w->envelope = *limits;
 	w->quotas = *quotas;
 	w->audit_payload_hash = audit_payload_hash;
@@ -169,7 +173,12 @@ struct world *world_new(struct registry *r, struct issuers *i, const struct enve
 
 struct world *world_with_issuers(const struct world *w, struct issuers *i)
 {
-	return world_new(registry_ref(w->registry), i, &w->envelope, &w->quotas, w->audit_payload_hash);
+	return world_new(registry_ref(w->registry), i, resources_ref(w->resources), &w->envelope, &w->quotas, w->audit_payload_hash);
+}
+
+struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s)
+{
+	return world_new(r, issuers_ref(w->issuers), s, &w->envelope, &w->quotas, w->audit_payload_hash);
 }
 
 struct world *world_ref(struct world *w)
@@ -190,6 +199,7 @@ void world_unref(struct world *w)
 	}
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
+	resources_unref(w->resources);
 	free(w);
 }
 

@@ -11,6 +11,7 @@
 #include "identity/issuer.h"
 #include "messaging/envelope.h"
 #include "registry/registry.h"
+#include "registry/resources.h"
 #include "store/store.h"
 
 /* What agents and tenants may use up; 0 = no cap. */
@@ -21,8 +22,9 @@ struct world_quotas {
 
 struct world {
 	atomic_int refs;
-	struct registry *registry; /* one ref each */
+	struct registry *registry; /* one ref each of these three */
 	struct issuers *issuers;
+	struct resources *resources; /* what all nodes share; those agents of it that are active stand in the registry too */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
 	size_t tenants;            /* that have agents */
@@ -40,12 +42,14 @@ struct world_route {
 	UT_hash_handle hh;
 };
 
-/* Takes over the caller's refs of both. NULL, and the refs dropped, when memory is out or two routes of a tenant share a tag (one chance
+/* Takes over the caller's refs of the three; resources NULL: none. NULL, and the refs dropped, when memory is out or two routes of a tenant share a tag (one chance
  * in four thousand million a pair: rename one). */
-struct world *world_new(struct registry *r, struct issuers *i, const struct envelope_limits *limits, const struct world_quotas *quotas,
+struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, const struct envelope_limits *limits, const struct world_quotas *quotas,
 			bool audit_payload_hash);
 /* The same world with other keys; takes over the issuers' ref. NULL as above. */
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
+/* The same world with other agents; takes over both refs. */
+struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s);
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
 /* The queue from which this agent is served what is sent to the route. */

@@ -123,7 +123,7 @@ static struct world *make_world(size_t sender_routes, size_t worker_routes, stru
 	struct world *w;
 
 	memcpy(e.rule.tenants[0], KIT_TENANT, sizeof KIT_TENANT);
-	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), &limits, &quotas, true);
+	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), NULL, &limits, &quotas, true);
 	NEED(w);
 	return w;
 }

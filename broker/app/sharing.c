@@ -1,0 +1,223 @@
+/* How does this node hear of what all nodes share, and when does it live by it? The control thread asks the store each second, and at once when another
+ * node says that it changed something. What came is put into a new world, and once every worker has that, it is confirmed. A node that has not
+ * heard anything for STORE_NODE_LEASE_MS may be living by what was taken away long ago: it takes nothing and gives nothing until it has. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/node_priv.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "rpc/roster.h"
+
+#define ASK_MS 1000
+#define FEED_MAX 256
+#define LEAVE_MS 1000
+#define HURRY_MS 50
+
+static void ask(struct node *n);
+
+/* ---- the store's connection ---- */
+
+static void on_state(void *user, bool ok, const char *why, const char *remedy)
+{
+	struct node *n = user;
+
+	if (ok)
+		ask(n);
+	else
+		log_event(LOG_WARN, "registry.unavailable", F_STR("why", why ? why : ""), F_STR("remedy", remedy ? remedy : ""));
+}
+
+int sharing_open(struct node *n, struct problem *why)
+{
+	struct store_redis_config s = node_store_config(n);
+
+	s.on_state = on_state;
+	s.user = n;
+	n->sharing.next_expiry_ms = INT64_MAX;
+	n->sharing.timer = loop_timer_new(n->loop, sharing_wake, n);
+	if (!n->sharing.timer)
+		return problem_set(why, "out of memory");
+	n->sharing.store = store_redis_new(n->loop, &s, false, why);
+	return n->sharing.store ? 0 : -1;
+}
+
+/* ---- a new world ---- */
+
+static void tell(struct node *n, const struct roster *r)
+{
+	metrics_set(n->metrics, METRIC_AGENTS, "active", NULL, (int64_t)r->active);
+	metrics_set(n->metrics, METRIC_AGENTS, "inactive", NULL, (int64_t)r->others);
+	metrics_set(n->metrics, METRIC_AGENTS, "refused", NULL, (int64_t)r->refused);
+	if (r->refused)
+		log_event(LOG_ERROR, "registry.refused", F_INT("agents", (long long)r->refused), F_STR("why", r->why.text),
+			  F_STR("remedy", "they have no rights here: take them out of the configuration file, or retire them"));
+}
+
+struct registry *sharing_registry(struct node *n, struct registry *configured, bool strict, struct problem *why)
+{
+	struct registry *r = registry_new();
+	struct roster roster;
+
+	if (r && registry_add_all(r, configured, why) == 0 && roster_add(r, n->resources, clock_unix_ms(), &roster) == 0) {
+		if (!strict || !roster.conflicts) {
+			n->sharing.next_expiry_ms = roster.next_expiry_ms;
+			tell(n, &roster);
+			return r;
+		}
+		problem_set(why, "%.400s: take it out of the configuration, or retire the registered one", roster.why.text);
+	} else {
+		problem_set(why, "out of memory");
+	}
+	registry_unref(r);
+	return NULL;
+}
+
+/* The first time, an agent that stands in the configuration as well is an error of whoever starts this node: it ends. */
+static bool apply(struct node *n)
+{
+	struct problem why = {"out of memory, or two queues of a tenant share a tag: rename the agent that was added last"};
+	struct registry *r = sharing_registry(n, n->configured, !n->sharing.confirmed, &why);
+	struct world *w = r ? world_with_agents(n->world, r, resources_ref(n->resources)) : NULL;
+
+	if (!w) {
+		log_event(LOG_ERROR, "registry.not_applied", F_STR("why", why.text));
+		n->conflict = !r && !n->sharing.confirmed;
+		if (n->conflict)
+			loop_stop(n->loop);
+		return false;
+	}
+	world_unref(n->world);
+	n->world = w;
+	reload_spread_world(n);
+	return true;
+}
+
+/* ---- what came ---- */
+
+/* Takes what is newer. false: memory is out, and nothing was taken. */
+static bool take(struct node *n, const struct store_answer *a)
+{
+	struct resource v[FEED_MAX];
+	struct resources *now;
+	size_t k = 0, behind;
+
+	for (size_t i = 0; i < a->n_resources && i < FEED_MAX; i++) {
+		const struct store_resource *r = &a->resources[i];
+
+		if (r->status == STORE_OK)
+			v[k++] = (struct resource){.name = r->name, .version = r->version, .generation = r->generation, .changed_at_ms = r->changed_at_ms,
+				.removed = r->removed, .value = r->value};
+		else
+			log_event(LOG_ERROR, "registry.unsealable", F_SLICE("resource", r->name), F_STR("remedy", "somebody wrote into Redis: what this node knew of it before is kept"));
+	}
+	now = resources_with(n->resources, v, k, &behind);
+	if (!now)
+		return false;
+	if (behind)
+		log_event(LOG_ERROR, "registry.behind", F_INT("resources", (long long)behind),
+			  F_STR("remedy", "the store has older versions than this node has seen: was an old copy of Redis' data put back? The newer ones are kept here; register them again"));
+	n->sharing.changed = n->sharing.changed || k;
+	resources_unref(n->resources);
+	n->resources = now;
+	return true;
+}
+
+static void lives_by(struct node *n, uint64_t generation)
+{
+	struct sharing *s = &n->sharing;
+	bool expired = s->next_expiry_ms <= clock_unix_ms();
+
+	if ((s->changed || expired) && !apply(n))
+		return;
+	s->changed = false;
+	s->confirmed = generation;
+	atomic_store(&n->fresh_until_ms, s->asked_ms + STORE_NODE_LEASE_MS);
+}
+
+static void on_feed(void *user, uint64_t op, const struct store_answer *a)
+{
+	struct node *n = user;
+	struct sharing *s = &n->sharing;
+	uint64_t before = s->confirmed;
+
+	(void)op;
+	s->asking = false;
+	if (a->status == STORE_OK && take(n, a)) {
+		s->after = a->next;
+		if (!a->more)
+			lives_by(n, a->generation);
+		fleet_set(n->fleet, n->boot->node, s->confirmed, a->nodes, a->n_nodes);
+		if (a->more || s->confirmed != before)
+			s->again = true; /* for the rest, or to say what is confirmed now */
+	}
+	if (s->leaving && !s->again)
+		loop_stop(n->loop);
+	else if (s->again)
+		ask(n);
+	else if (fleet_lags(n->fleet, s->confirmed)) /* somebody may wait for the others */
+		loop_timer_set(s->timer, HURRY_MS);
+}
+
+static void ask(struct node *n)
+{
+	struct sharing *s = &n->sharing;
+	const struct store_feed f = {.after = s->after, .confirmed = s->confirmed, .max = FEED_MAX, .leaving = s->leaving};
+
+	s->again = s->asking;
+	if (s->asking)
+		return;
+	s->asking = true;
+	s->asked_ms = clock_mono_ms();
+	s->store->ops->feed(s->store, &f, on_feed, n, 0);
+}
+
+void sharing_wake(void *arg)
+{
+	struct node *n = arg;
+
+	if (n->sharing.store)
+		ask(n);
+}
+
+void sharing_look(struct node *n)
+{
+	int64_t now = clock_mono_ms();
+	bool fresh = atomic_load(&n->fresh_until_ms) > now;
+
+	health_set(n->health, HEALTH_REGISTRY, fresh, "this node has not heard of changes to agents for 10 s, and takes and hands out nothing until it has: see what is wrong with the store",
+		   clock_unix_ms());
+	if (!n->sharing.asking && now - n->sharing.asked_ms >= ASK_MS - 100)
+		ask(n);
+}
+
+static void give_up(void *arg)
+{
+	loop_stop(((struct node *)arg)->loop);
+}
+
+void sharing_leave(struct node *n)
+{
+	struct loop_timer *t = loop_timer_new(n->loop, give_up, n);
+
+	if (t && n->sharing.store) {
+		n->sharing.leaving = true;
+		loop_timer_set(t, LEAVE_MS);
+		ask(n);
+		loop_run(n->loop);
+	}
+	if (t)
+		loop_timer_free(t);
+}
+
+void sharing_close(struct node *n)
+{
+	if (n->sharing.store)
+		n->sharing.store->ops->free(n->sharing.store);
+	n->sharing.store = NULL;
+	if (n->sharing.timer)
+		loop_timer_free(n->sharing.timer);
+	n->sharing.timer = NULL;
+	resources_unref(n->resources);
+	n->resources = NULL;
+}

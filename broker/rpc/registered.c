@@ -1,0 +1,147 @@
+/* What does the registry say of an agent? See registered.h. */
+#include "rpc/registered.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/secret.h"
+#include "base/words.h"
+#include "identity/spiffe.h"
+#include "store/store.h"
+#include "wire/prescan.h"
+
+#define IN_FLIGHT_MAX 1000000
+#define RATE_MAX 1000000
+#define IN_FLIGHT_DEFAULT 1000
+#define OWNER_MAX 256
+#define LABEL_MAX 256
+
+struct slice registered_name(const char *tenant, const char *name, char out[REGISTERED_NAME_MAX])
+{
+	int n = snprintf(out, REGISTERED_NAME_MAX, REGISTERED_PREFIX "%.63s/%.63s", tenant, name);
+
+	return slice_of(out, (size_t)n);
+}
+
+struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MAX])
+{
+	uint8_t print[SHA256_BYTES];
+	char text[B64URL_LEN(SHA256_BYTES) + 1];
+	int n;
+
+	sha256(slice_str(spiffe_id), print);
+	b64url_encode(print, sizeof print, text);
+	n = snprintf(out, REGISTERED_ID_MAX, "spiffe/%s", text);
+	return slice_of(out, (size_t)n);
+}
+
+Baton__V1__Resource *registered_unpack(struct arena *a, const struct resource *r)
+{
+	struct prescan_fault fault;
+	Baton__V1__Resource *m = (Baton__V1__Resource *)prescan_unpack(&baton__v1__resource__descriptor, r->value, NULL, a, &fault);
+
+	return m && m->spec_case == BATON__V1__RESOURCE__SPEC_AGENT ? m : NULL;
+}
+
+/* ---- what may stand there ---- */
+
+static bool one_line(const char *text, size_t max)
+{
+	for (const char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return false;
+	return strlen(text) <= max;
+}
+
+static const char *routes_wrong(char *const *v, size_t n)
+{
+	if (n > AGENT_ROUTES_MAX)
+		return "at most 64 routes";
+	for (size_t i = 0; i < n; i++) {
+		if (!name_valid(slice_str(v[i])))
+			return "a route's name is [a-z0-9][a-z0-9._-]{0,62}";
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(v[i], v[j]) == 0)
+				return "a route stands there twice";
+	}
+	return NULL;
+}
+
+static const char *labels_wrong(const Baton__V1__AgentSpec *m)
+{
+	if (m->n_labels > REGISTERED_LABELS_MAX)
+		return "at most 16 labels";
+	for (size_t i = 0; i < m->n_labels; i++)
+		if (!name_valid(slice_str(m->labels[i]->key)) || !one_line(m->labels[i]->value, LABEL_MAX))
+			return "a label's key is [a-z0-9][a-z0-9._-]{0,62}, its value one line of at most 256 bytes";
+	return NULL;
+}
+
+static const char *id_wrong(const char *text)
+{
+	struct spiffe_id id;
+
+	return spiffe_parse(slice_str(text), &id);
+}
+
+static const char *client_wrong(const char *text)
+{
+	return one_line(text, AGENT_CLIENT_MAX) && !strchr(text, ' ') ? NULL : "a client id has at most 255 bytes, no space and no control character";
+}
+
+const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field)
+{
+	const struct { const char *field, *wrong; } rows[] = {
+		{"agent.tenant", name_valid(slice_str(m->tenant)) ? NULL : "a tenant's name is [a-z0-9][a-z0-9._-]{0,62}"},
+		{"agent.name", name_valid(slice_str(m->name)) ? NULL : "an agent's name is [a-z0-9][a-z0-9._-]{0,62}"},
+		{"agent.spiffe_id", id_wrong(m->spiffe_id)},
+		{"agent.owner", !*m->owner ? "say whose it is, an e-mail address or a team: somebody must be asked in an incident"
+		 : one_line(m->owner, OWNER_MAX) ? NULL : "one line of at most 256 bytes"},
+		{"agent.client", client_wrong(m->client)},
+		{"agent.may_call", routes_wrong(m->may_call, m->n_may_call)},
+		{"agent.may_serve", routes_wrong(m->may_serve, m->n_may_serve)},
+		{"agent.scope_ceiling", m->n_scope_ceiling ? "this version does not keep to a ceiling: leave it out, and let the profiles say what is needed" : NULL},
+		{"agent.max_in_flight", m->max_in_flight <= IN_FLIGHT_MAX ? NULL : "at most 1000000"},
+		{"agent.rate_per_s", m->rate_per_s <= RATE_MAX ? NULL : "at most 1000000"},
+		{"agent.expires_at_ms", m->expires_at_ms >= 0 ? NULL : "a time after 1970, or 0 for never"},
+		{"agent.status", m->status <= BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED ? NULL : "ACTIVE, QUARANTINED or RETIRED"},
+		{"agent.labels", labels_wrong(m)},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		*field = rows[i].field;
+		if (rows[i].wrong)
+			return rows[i].wrong;
+	}
+	return NULL;
+}
+
+/* ---- what decisions are made with ---- */
+
+static const char (*list(struct arena *a, char *const *v, size_t n))[64]
+{
+	char(*out)[64] = arena_zalloc(a, (n + 1) * sizeof *out);
+
+	for (size_t i = 0; out && i < n; i++)
+		slice_copy_str(slice_str(v[i]), out[i], sizeof out[i]);
+	return (const char(*)[64])out;
+}
+
+bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct agent *out)
+{
+	*out = (struct agent){
+		.spiffe_id = m->spiffe_id, .client = *m->client ? m->client : m->name, .n_call = m->n_may_call, .n_serve = m->n_may_serve,
+		.call = list(a, m->may_call, m->n_may_call), .serve = list(a, m->may_serve, m->n_may_serve),
+		.max_in_flight = m->max_in_flight ? m->max_in_flight : IN_FLIGHT_DEFAULT, .rate_per_s = m->rate_per_s,
+		.may_originate = m->may_originate, .key = store_agent_key(m->tenant, m->name),
+	};
+	slice_copy_str(slice_str(m->tenant), out->tenant, sizeof out->tenant);
+	slice_copy_str(slice_str(m->name), out->name, sizeof out->name);
+	return out->call && out->serve;
+}
+
+bool registered_active(const Baton__V1__AgentSpec *m, int64_t now_ms)
+{
+	return m->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE && (!m->expires_at_ms || m->expires_at_ms > now_ms);
+}

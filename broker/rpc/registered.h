@@ -1,0 +1,29 @@
+/* What does the registry say of an agent? Between the resource that the store keeps and the agent that decisions are made with. */
+#ifndef BATON_RPC_REGISTERED_H
+#define BATON_RPC_REGISTERED_H
+
+#include "base/arena.h"
+#include "baton/v1/admin.pb-c.h"
+#include "registry/registry.h"
+#include "registry/resources.h"
+
+#define REGISTERED_PREFIX "agent/"
+#define REGISTERED_NAME_MAX (sizeof REGISTERED_PREFIX + 2 * 64)
+#define REGISTERED_LABELS_MAX 16
+
+/* "agent/tenant/name". */
+struct slice registered_name(const char *tenant, const char *name, char out[REGISTERED_NAME_MAX]);
+/* Who has a SPIFFE id: one resource for each, so that two admins cannot give the same one away at once. */
+#define REGISTERED_ID_MAX 80
+struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MAX]);
+
+/* In the arena. NULL: it is no agent, or memory is out (then arena_failed()). */
+Baton__V1__Resource *registered_unpack(struct arena *a, const struct resource *r);
+/* What is wrong with it, with `field`; NULL = nothing. Routes are not looked for. */
+const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field);
+/* *out points into m and the arena. false: memory is out. */
+bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct agent *out);
+/* Whether it may do anything at this time. */
+bool registered_active(const Baton__V1__AgentSpec *m, int64_t now_ms);
+
+#endif

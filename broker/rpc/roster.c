@@ -1,0 +1,62 @@
+/* Which agents do the resources make that all nodes share? See roster.h. */
+#include "rpc/roster.h"
+
+#include <string.h>
+
+#include "rpc/registered.h"
+
+#define ARENA_MAX (4u << 20)
+
+/* 0, also when it was left out; -1: memory is out. */
+static int add(struct registry *r, struct arena *a, const struct resource *from, int64_t now_ms, struct roster *out)
+{
+	Baton__V1__Resource *m = registered_unpack(a, from);
+	const char *field, *wrong = m ? registered_wrong(m->agent, &field) : "it is no agent";
+	struct agent agent;
+
+	if (arena_failed(a))
+		return -1;
+	if (wrong) {
+		out->refused++;
+		problem_set(&out->why, "%.*s: %s", (int)from->name.n, (const char *)from->name.p, wrong);
+		return 0;
+	}
+	if (!registered_active(m->agent, now_ms)) {
+		out->others++;
+		return 0;
+	}
+	if (!registered_agent(a, m->agent, &agent))
+		return -1;
+	if (registry_add_agent(r, &agent, &out->why) != 0) {
+		problem_prefix(&out->why, "registered agent %s of tenant %s", agent.name, agent.tenant);
+		out->refused++;
+		out->conflicts++;
+		return 0;
+	}
+	out->active++;
+	if (m->agent->expires_at_ms && m->agent->expires_at_ms < out->next_expiry_ms)
+		out->next_expiry_ms = m->agent->expires_at_ms;
+	return 0;
+}
+
+int roster_add(struct registry *r, const struct resources *s, int64_t now_ms, struct roster *out)
+{
+	const struct slice prefix = SLICE_LIT(REGISTERED_PREFIX);
+	struct arena *a = arena_new(ARENA_MAX);
+	int rc = a ? 0 : -1;
+
+	*out = (struct roster){.next_expiry_ms = INT64_MAX};
+	for (size_t i = resources_place(s, prefix); i < resources_count(s) && !rc; i++) {
+		const struct resource *from = resources_at(s, i);
+
+		if (from->name.n < prefix.n || memcmp(from->name.p, prefix.p, prefix.n) != 0)
+			break;
+		if (from->removed)
+			continue;
+		rc = add(r, a, from, now_ms, out);
+		arena_reset(a);
+	}
+	if (a)
+		arena_free(a);
+	return rc;
+}
