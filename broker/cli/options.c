@@ -82,6 +82,16 @@ static const struct option_row rows[] = {
 	SWITCH(OPT_ALL, "all", 0, "all of the route"),
 	SWITCH(OPT_REPAIR, "repair", 0, "put right what is found; asks before, unless --yes"),
 
+	TEXT(OPT_AGENT_ID, "id", "URI", NULL, NULL, "the SPIFFE id in the agent's certificate"),
+	TEXT(OPT_OWNER, "owner", "TEXT", NULL, NULL, "whose agent it is: an e-mail address or a team"),
+	TEXT(OPT_CLIENT, "client", "ID", NULL, NULL, "what the client_id of its tokens must be (its name)"),
+	LIST(OPT_MAY_CALL, "call", "R", "a route that it may send to; may be repeated; empty: none"),
+	LIST(OPT_MAY_SERVE, "serve", "R", "a route that it may serve; may be repeated; empty: none"),
+	NUMBER(OPT_IN_FLIGHT, "max-in-flight", 1, 1000000, NULL, "deliveries that it may hold at once, on a node (1000)"),
+	NUMBER(OPT_AGENT_RATE, "rate", 0, 1000000, NULL, "submits a second, on a node; 0: as limits.rate_per_agent says"),
+	CHOICE(OPT_ORIGINATE, "may-originate", 0, "yes|no", NULL, NULL, "may it start a tree of handoffs (yes, if it may call a route)"),
+	SPAN(OPT_EXPIRES, "expires", NULL, 0, 3660 * MS_DAY, NULL, "when, from now, its rights end; 0: never"),
+
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
 	TEXT(OPT_RESULT_TYPE, "content-type", "TYPE", NULL, NULL,
 		"of the results (application/json, text/plain or application/octet-stream, by what was written)"),

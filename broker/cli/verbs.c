@@ -14,6 +14,10 @@
 	OPT_ROUTE, OPT_TOOL, OPT_SIDE_EFFECT, OPT_PAYLOAD, OPT_CONTENT_TYPE, OPT_IDEMPOTENCY_KEY, OPT_DESTINATION, OPT_NONCE,        \
 		OPT_DEADLINE, OPT_SCOPE, OPT_LABEL, OPT_PRIORITY, OPT_TRUST, OPT_ENVELOPE_FILE, OPT_REPLAY
 
+#define AGENT_OPTS \
+	OPT_TENANT, OPT_AGENT_ID, OPT_OWNER, OPT_CLIENT, OPT_MAY_CALL, OPT_MAY_SERVE, OPT_IN_FLIGHT, OPT_AGENT_RATE, OPT_ORIGINATE, OPT_EXPIRES, OPT_LABEL, \
+		OPT_DRY_RUN, OPT_REASON
+
 const struct verb verbs[] = {
 	{"handoff", "send", "", "hand a task over; prints its receipt", OPTS(SEND_OPTS, OPT_DRY_RUN), 0, 0, false,
 		cmd_handoff_send},
@@ -31,6 +35,14 @@ const struct verb verbs[] = {
 	{"route", "disable", "ROUTE", "neither: no work is accepted, none is handed out", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false,
 		cmd_route_disable},
 	{"route", "enable", "ROUTE", "the same as resume", OPTS(OPT_REASON, OPT_TENANT), 1, 1, false, cmd_route_resume},
+	{"agent", "register", "NAME", "let an agent take part: who it is, what it may call and serve", OPTS(AGENT_OPTS), 1, 1, false, cmd_agent_register},
+	{"agent", "list", "", "agents, those of the configuration too", OPTS(OPT_TENANT), 0, 0, false, cmd_agent_list},
+	{"agent", "show", "NAME", "one of them", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_show},
+	{"agent", "update", "NAME", "change what the flags name; the rest stays", OPTS(AGENT_OPTS), 1, 1, false, cmd_agent_update},
+	{"agent", "quarantine", "NAME", "it may do nothing until it is released", OPTS(OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_agent_quarantine},
+	{"agent", "release", "NAME", "out of quarantine", OPTS(OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_agent_release},
+	{"agent", "retire", "NAME", "for good; the name may be registered again, as another agent", OPTS(OPT_TENANT, OPT_REASON), 1, 1, false, cmd_agent_retire},
+	{"agent", "history", "NAME", "what it was before, who changed it, and why", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_history},
 	{"dlq", "list", "", "dead-lettered work, the last first", OPTS(OPT_ROUTE, OPT_TENANT, OPT_LIMIT), 0, 0, false, cmd_dlq_list},
 	{"dlq", "show", "ID", "one of it: its last failure, its attempts", OPTS(), 1, 1, false, cmd_dlq_show},
 	{"dlq", "replay", "[ID...]", "put new work in its place; or all of a route's", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
@@ -68,8 +80,7 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 
 /* "noun verb" pairs that the contract names and this version does not do; a noun alone has verb NULL. */
 static const struct { const char *noun, *words; } later[] = {
-	{"handoff", "tree"}, {"attach", NULL}, {"agent",
-		"register list show update quarantine release retire history enroll-token"},
+	{"handoff", "tree"}, {"attach", NULL}, {"agent", "enroll-token"},
 	{"enroll", NULL}, {"renew", NULL},
 	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add list show test refresh remove"},
 	{"trust", "add list remove"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"}, {"apply", NULL},

@@ -439,6 +439,14 @@ const struct profile *registry_route(const struct registry *r, const char *tenan
 	return t ? e->profile : NULL;
 }
 
+const struct profile *registry_route_of_any(const struct registry *r, const char *tenant, struct slice route)
+{
+	struct route_entry *e = find_route(r, tenant, route);
+
+	e = e ? e : find_route(r, "", route);
+	return e ? e->profile : NULL;
+}
+
 void registry_each_route(const struct registry *r, void (*fn)(void *arg, const char *tenant, const struct profile *p),
 	void *arg)
 {

@@ -51,6 +51,8 @@ const struct agent *registry_by_name(const struct registry *r, const char *tenan
 const struct agent *registry_by_key(const struct registry *r, const char *tenant, uint64_t key);
 /* The route's profile when the route exists in this tenant. */
 const struct profile *registry_route(const struct registry *r, const char *tenant, struct slice route);
+/* The same, though the tenant has no agent yet. */
+const struct profile *registry_route_of_any(const struct registry *r, const char *tenant, struct slice route);
 bool agent_may_call(const struct agent *a, struct slice route);
 bool agent_may_serve(const struct agent *a, struct slice route);
 /* Every (tenant, route) that exists, for housekeeping. */

@@ -55,6 +55,7 @@ struct rpc_worker {
 	struct op *parked, **parked_tail; /* wait for keys, in the order in which they came */
 	struct parked_sum { size_t n, bytes; } parked_sum;
 	size_t n_out;                    /* ops in the outboxes of all calls */
+	struct waiting *waiting;         /* for other nodes: rpc/await.h */
 	struct buf scratch;              /* for packing one message */
 	struct desk *desks;              /* routes served here: rpc/desk.h */
 	struct holding *holdings;        /* leases held by streams here */

@@ -1,8 +1,9 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, agents.c, enlist.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
 #include "baton/v1/admin.pb-c.h"
+#include "registry/resources.h"
 #include "rpc/op.h"
 
 void routes_on_list(struct rpc_call *rc, struct op *op);
@@ -13,6 +14,18 @@ void letters_on_replay(struct rpc_call *rc, struct op *op);
 void letters_on_purge(struct rpc_call *rc, struct op *op);
 void check_on_check(struct rpc_call *rc, struct op *op);
 void check_on_repair(struct rpc_call *rc, struct op *op);
+
+void agents_on_get(struct rpc_call *rc, struct op *op);
+void agents_on_list(struct rpc_call *rc, struct op *op);
+void agents_on_history(struct rpc_call *rc, struct op *op);
+void enlist_on_apply(struct rpc_call *rc, struct op *op);
+void enlist_on_delete(struct rpc_call *rc, struct op *op);
+
+/* ---- agents.c ---- */
+/* Of which kind this version has resources; else the op has ended with a denial. */
+bool agents_kind(struct op *op, const char *kind);
+/* As it is shown. NULL: it is no agent, or memory is out. */
+Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r);
 
 /* ---- what they share: routes.c ---- */
 /* The world's queues by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for

@@ -15,6 +15,7 @@
 
 #define HANDOFF(method) "/baton.v1.HandoffService/" method, method
 #define OPERATE(method) "/baton.v1.OperateService/" method, method
+#define RESOURCE(method) "/baton.v1.ResourceService/" method, method
 #define CONTAIN(method) "/baton.v1.ContainmentService/" method, method
 #define KIB 1024u
 #define SMALL (64 * KIB)
@@ -25,6 +26,13 @@ static const struct prescan_rule strict[] = {
 	{.message = &baton__v1__task_envelope__descriptor, .known_below = 64, .max_depth = 3, .max_fields = 256},
 };
 static const struct prescan_rules envelope_rules = {.max_depth = 16, .max_fields = 4096, .rules = strict, .n_rules = 2};
+
+/* What is applied is kept: nothing in it may be of a kind that this version does not know. */
+static const struct prescan_rule applied[] = {
+	{.message = &baton__v1__resource__descriptor, .known_below = 1u << 20},
+	{.message = &baton__v1__agent_spec__descriptor, .known_below = 1u << 20, .max_fields = 512},
+};
+static const struct prescan_rules apply_rules = {.max_depth = 6, .max_fields = 16384, .rules = applied, .n_rules = 2};
 
 static const struct rpc_row rows[] = {
 	{HANDOFF("Submit"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
@@ -65,6 +73,16 @@ static const struct rpc_row rows[] = {
 	 SMALL, check_on_check, NULL, NULL, NULL, NULL, NULL},
 	{OPERATE("RepairStore"), &baton__v1__check_store_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, check_on_repair, NULL, NULL, NULL, NULL, NULL},
+	{RESOURCE("Get"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, agents_on_get, NULL, NULL, NULL, NULL, NULL},
+	{RESOURCE("List"), &baton__v1__list_resources_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, agents_on_list, NULL, NULL, NULL, NULL, NULL},
+	{RESOURCE("History"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, agents_on_history, NULL, NULL, NULL, NULL, NULL},
+	{RESOURCE("Apply"), &baton__v1__apply_request__descriptor, &apply_rules, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
+	 4 * KIB * KIB, enlist_on_apply, NULL, NULL, NULL, NULL, NULL},
+	{RESOURCE("Delete"), &baton__v1__delete_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
+	 SMALL, enlist_on_delete, NULL, NULL, NULL, NULL, NULL},
 	{"/grpc.health.v1.Health/Check", "HealthCheck", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
 	 STREAM_UNARY, false, NULL, SMALL, health_check_on_message, NULL, NULL, NULL, NULL, NULL},
 	{"/grpc.health.v1.Health/Watch", "HealthWatch", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,

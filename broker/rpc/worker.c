@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "messaging/life.h"
 #include "policy/profile.h"
+#include "rpc/await.h"
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/lines.h"
@@ -306,6 +307,7 @@ void rpc_worker_tick(struct rpc_worker *w)
 	holdings_tick(w, now);
 	health_poll(w);
 	reconcile_tick(w);
+	await_tick(w);
 	if (now >= w->next_poll_ms) {
 		w->next_poll_ms = now + POLL_MS;
 		poll_desks(w);

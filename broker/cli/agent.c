@@ -1,0 +1,442 @@
+/* Which agents may take part? An operator's register, list, show, update, quarantine, release, retire, history. */
+#include "config.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "baton/v1/admin.pb-c.h"
+#include "cli/admin.h"
+#include "cli/listing.h"
+#include "cli/pbjson.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+
+#define RESOURCE "/baton.v1.ResourceService/"
+#define LISTS "baton agent list shows all."
+#define WIDTH 14
+#define PAGE 200
+
+typedef Baton__V1__AgentSpec spec;
+typedef Baton__V1__Resource resource;
+
+static const char *const columns[] = {"NAME", "TENANT", "STATUS", "CALLS", "SERVES", "OWNER", "SPIFFE-ID", "VERSION"};
+
+static const char *status_of(const spec *s, char out[48])
+{
+	static const char *const words[] = {"unknown", "active", "quarantined", "retired"};
+	size_t i = (size_t)s->status;
+
+	if (i == 1 && s->expires_at_ms && s->expires_at_ms <= clock_unix_ms())
+		return "expired";
+	snprintf(out, 48, "%s", words[i < sizeof words / sizeof words[0] ? i : 0]);
+	return out;
+}
+
+static void cell_list(struct table *t, char *const *v, size_t n)
+{
+	char text[256] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < n && at < sizeof text; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", i ? "," : "", v[i]);
+	table_cell(t, text);
+}
+
+static void add_row(struct table *t, const resource *r)
+{
+	const spec *s = r->agent;
+	char status[48];
+
+	table_cell(t, s->name);
+	table_cell(t, s->tenant);
+	table_cell(t, status_of(s, status));
+	cell_list(t, s->may_call, s->n_may_call);
+	cell_list(t, s->may_serve, s->n_may_serve);
+	if (t->n <= 5)
+		return;
+	table_cell(t, s->owner);
+	table_cell(t, s->spiffe_id);
+	table_cell(t, r->is_static ? "static" : r->version);
+}
+
+static bool is_agent(const resource *r)
+{
+	return r && r->spec_case == BATON__V1__RESOURCE__SPEC_AGENT && r->agent;
+}
+
+static int pages(struct cli *c, struct listing *l, struct arena *arena)
+{
+	Baton__V1__ListResourcesRequest q = BATON__V1__LIST_RESOURCES_REQUEST__INIT;
+	char token[512] = "";
+	int code = 0;
+
+	q.kind = "agent";
+	q.tenant = admin_text(c, OPT_TENANT);
+	q.page_token = token;
+	q.page_size = PAGE;
+	for (;;) {
+		Baton__V1__ListResourcesResponse *page;
+
+		arena_reset(arena);
+		page = admin_ask(c, RESOURCE "List", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
+		if (!page)
+			return code;
+		for (size_t i = 0; i < page->n_resources; i++)
+			if (is_agent(page->resources[i]) && !listing_put(l, &page->resources[i]->base, page->resources[i]->agent->name))
+				add_row(&l->table, page->resources[i]);
+		if (!listing_next(page->next_page_token, token, sizeof token))
+			return 0;
+	}
+}
+
+int cmd_agent_list(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	struct listing l;
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+
+	listing_init(&l, c, columns, 5, 8);
+	if (!code)
+		code = pages(c, &l, arena);
+	if (!code)
+		listing_print(&l);
+	listing_clear(&l);
+	arena_free(arena);
+	return code;
+}
+
+/* ---- one of them ---- */
+
+/* In the arena; NULL with *code. */
+static resource *get(struct cli *c, struct arena *arena, int *code)
+{
+	Baton__V1__ResourceRef q = BATON__V1__RESOURCE_REF__INIT;
+	resource *r;
+
+	c->lists = LISTS;
+	q.kind = "agent";
+	q.tenant = admin_text(c, OPT_TENANT);
+	q.name = (char *)(uintptr_t)c->words[0];
+	r = admin_ask(c, RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, code);
+	if (!r || is_agent(r))
+		return r;
+	*code = complain(c, EXIT_PROTOCOL, "the broker's answer is no agent", NULL, "Use a baton of the broker's version.");
+	return NULL;
+}
+
+static void print_one(const struct cli *c, const resource *r)
+{
+	const spec *s = r->agent;
+	bool utc = c->args.given[OPT_UTC];
+	char text[160], status[48];
+
+	text_line(c->out, WIDTH, "name:", s->name);
+	text_line(c->out, WIDTH, "tenant:", s->tenant);
+	text_line(c->out, WIDTH, "status:", status_of(s, status));
+	text_line(c->out, WIDTH, "spiffe id:", s->spiffe_id);
+	text_line(c->out, WIDTH, "client:", *s->client ? s->client : s->name);
+	text_line(c->out, WIDTH, "owner:", s->owner);
+	text_line_words(c->out, WIDTH, "calls:", s->may_call, s->n_may_call);
+	text_line_words(c->out, WIDTH, "serves:", s->may_serve, s->n_may_serve);
+	text_line(c->out, WIDTH, "originates:", s->may_originate ? "yes" : "no");
+	snprintf(text, sizeof text, "%u", s->max_in_flight);
+	text_line(c->out, WIDTH, "in flight:", s->max_in_flight ? text : "1000");
+	snprintf(text, sizeof text, "%u a second", s->rate_per_s);
+	text_line(c->out, WIDTH, "rate:", s->rate_per_s ? text : "");
+	for (size_t i = 0; i < s->n_labels; i++) {
+		snprintf(text, sizeof text, "%.60s=%.90s", s->labels[i]->key, s->labels[i]->value);
+		text_line(c->out, WIDTH, "label:", text);
+	}
+	if (s->expires_at_ms) {
+		text_time(s->expires_at_ms, utc, text);
+		text_line(c->out, WIDTH, "expires:", text);
+	}
+	if (r->is_static) {
+		text_line(c->out, WIDTH, "version:", "static: it stands in the broker's configuration file");
+		return;
+	}
+	text_line(c->out, WIDTH, "uuid:", s->uuid);
+	text_time(s->registered_at_ms, utc, text);
+	text_line(c->out, WIDTH, "registered:", text);
+	text_line(c->out, WIDTH, "version:", r->version);
+	text_time(r->updated_at_ms, utc, text);
+	text_line(c->out, WIDTH, "changed:", text);
+	text_line(c->out, WIDTH, "by:", r->updated_by);
+	text_line(c->out, WIDTH, "reason:", r->reason);
+}
+
+int cmd_agent_show(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+	resource *r = code ? NULL : get(c, arena, &code);
+
+	if (r && cli_json(c))
+		pbjson_print(c->out, &r->base);
+	else if (r && cli_output(c) == OUTPUT_NAME)
+		fprintf(c->out, "%s\n", r->agent->name);
+	else if (r)
+		print_one(c, r);
+	arena_free(arena);
+	return code;
+}
+
+static const char *const history_columns[] = {"VERSION", "CHANGED", "STATUS", "BY", "REASON", "CALLS", "SERVES"};
+
+static void add_version(struct table *t, const struct cli *c, const resource *r)
+{
+	char text[48];
+
+	table_cell(t, r->version);
+	text_time(r->updated_at_ms, c->args.given[OPT_UTC], text);
+	table_cell(t, text);
+	table_cell(t, status_of(r->agent, text));
+	table_cell(t, r->updated_by);
+	table_cell(t, r->reason);
+	if (t->n <= 5)
+		return;
+	cell_list(t, r->agent->may_call, r->agent->n_may_call);
+	cell_list(t, r->agent->may_serve, r->agent->n_may_serve);
+}
+
+int cmd_agent_history(struct cli *c)
+{
+	Baton__V1__ResourceRef q = BATON__V1__RESOURCE_REF__INIT;
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+	Baton__V1__ListResourcesResponse *m = NULL;
+	struct listing l;
+
+	c->lists = LISTS;
+	q.kind = "agent";
+	q.tenant = admin_text(c, OPT_TENANT);
+	q.name = (char *)(uintptr_t)c->words[0];
+	listing_init(&l, c, history_columns, 5, 7);
+	if (!code)
+		m = admin_ask(c, RESOURCE "History", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
+	for (size_t i = 0; m && i < m->n_resources; i++)
+		if (is_agent(m->resources[i]) && !listing_put(&l, &m->resources[i]->base, m->resources[i]->version))
+			add_version(&l.table, c, m->resources[i]);
+	if (m)
+		listing_print(&l);
+	listing_clear(&l);
+	arena_free(arena);
+	return code;
+}
+
+/* ---- changes ---- */
+
+/* Lines of a diff, each moved in. */
+static void print_diff(const struct cli *c, const char *diff)
+{
+	while (*diff) {
+		size_t n = strcspn(diff, "\n");
+
+		fputs("  ", c->out);
+		text_print(c->out, slice_of(diff, n), false);
+		fputc('\n', c->out);
+		diff += n + (diff[n] == '\n');
+	}
+}
+
+/* What was done, and on which nodes it holds. The exit code. */
+static int tell(struct cli *c, const Baton__V1__ApplyResponse *m)
+{
+	size_t there = 0;
+
+	if (cli_json(c))
+		pbjson_print(c->out, &m->base);
+	for (size_t i = 0; i < m->n_changes && !cli_json(c); i++) {
+		const Baton__V1__Change *ch = m->changes[i];
+
+		if (cli_output(c) == OUTPUT_NAME) {
+			fprintf(c->out, "%s\n", ch->ref->name);
+			continue;
+		}
+		fprintf(c->out, "%s of %s %s\n", ch->ref->name, ch->ref->tenant, ch->action);
+		print_diff(c, ch->diff);
+	}
+	for (size_t i = 0; i < m->n_nodes; i++) {
+		there += m->nodes[i]->confirmed;
+		if (!m->nodes[i]->confirmed)
+			cli_note(c, "%s has not confirmed it%s%s", m->nodes[i]->node, *m->nodes[i]->error ? ": " : "", m->nodes[i]->error);
+	}
+	if (m->n_nodes)
+		cli_note(c, "true on %zu/%zu nodes", there, m->n_nodes);
+	return there < m->n_nodes ? EXIT_AGAIN : EXIT_YES;
+}
+
+/* The words that were given for a list: in place of what there was; one that is empty leaves none. */
+static void put_list(const struct cli *c, enum opt o, struct arena *arena, char ***v, size_t *n)
+{
+	if (!c->args.given[o])
+		return;
+	*v = arena_alloc(arena, ARGS_MANY * sizeof **v);
+	*n = 0;
+	for (size_t i = 0; *v && i < c->args.n_many; i++)
+		if (c->args.many[i].opt == o && *c->args.many[i].value)
+			(*v)[(*n)++] = (char *)(uintptr_t)c->args.many[i].value;
+}
+
+static int put_labels(struct cli *c, struct arena *arena, spec *s)
+{
+	Baton__V1__AgentSpec__LabelsEntry *e = arena_alloc(arena, ARGS_MANY * sizeof *e);
+
+	if (!c->args.given[OPT_LABEL])
+		return 0;
+	s->labels = arena_alloc(arena, ARGS_MANY * sizeof *s->labels);
+	s->n_labels = 0;
+	for (size_t i = 0; e && s->labels && i < c->args.n_many; i++) {
+		const char *text = c->args.many[i].value, *equals = strchr(text, '=');
+
+		if (c->args.many[i].opt != OPT_LABEL || !*text)
+			continue;
+		if (!equals)
+			return complain_usage(c, "--label is KEY=VALUE, and %.60s has no =", text);
+		baton__v1__agent_spec__labels_entry__init(e);
+		e->key = arena_strndup(arena, text, (size_t)(equals - text));
+		e->value = (char *)(uintptr_t)(equals + 1);
+		s->labels[s->n_labels++] = e++;
+	}
+	return 0;
+}
+
+/* What the flags say, put over what s has. */
+static int put_flags(struct cli *c, struct arena *arena, spec *s)
+{
+	const struct { enum opt o; char **to; } texts[] = {{OPT_AGENT_ID, &s->spiffe_id}, {OPT_OWNER, &s->owner}, {OPT_CLIENT, &s->client}};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (c->args.given[texts[i].o])
+			*texts[i].to = admin_text(c, texts[i].o);
+	put_list(c, OPT_MAY_CALL, arena, &s->may_call, &s->n_may_call);
+	put_list(c, OPT_MAY_SERVE, arena, &s->may_serve, &s->n_may_serve);
+	if (c->args.given[OPT_IN_FLIGHT])
+		s->max_in_flight = (uint32_t)c->args.number[OPT_IN_FLIGHT];
+	if (c->args.given[OPT_AGENT_RATE])
+		s->rate_per_s = (uint32_t)c->args.number[OPT_AGENT_RATE];
+	if (c->args.given[OPT_ORIGINATE])
+		s->may_originate = c->args.number[OPT_ORIGINATE] == 0;
+	if (c->args.given[OPT_EXPIRES])
+		s->expires_at_ms = c->args.number[OPT_EXPIRES] ? clock_unix_ms() + c->args.number[OPT_EXPIRES] : 0;
+	return put_labels(c, arena, s);
+}
+
+static int apply(struct cli *c, struct arena *arena, resource *r, char *reason)
+{
+	Baton__V1__ApplyRequest q = BATON__V1__APPLY_REQUEST__INIT;
+	Baton__V1__ApplyResponse *m;
+	int code = 0;
+
+	q.resources = &r;
+	q.n_resources = 1;
+	q.reason = reason;
+	q.dry_run = c->args.given[OPT_DRY_RUN];
+	m = admin_ask(c, RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	return m ? tell(c, m) : code;
+}
+
+int cmd_agent_register(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	resource r = BATON__V1__RESOURCE__INIT;
+	spec s = BATON__V1__AGENT_SPEC__INIT;
+	char *reason;
+	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+
+	s.name = (char *)(uintptr_t)c->words[0];
+	s.tenant = admin_text(c, OPT_TENANT);
+	r.spec_case = BATON__V1__RESOURCE__SPEC_AGENT;
+	r.agent = &s;
+	if (!code && (!*s.tenant || !c->args.given[OPT_AGENT_ID]))
+		code = complain_usage(c, "`agent register` needs --tenant, and with --id the URI of the agent's certificate: spiffe://acme.example/%s", s.name);
+	if (!code)
+		code = put_flags(c, arena, &s);
+	if (!code && !c->args.given[OPT_ORIGINATE])
+		s.may_originate = s.n_may_call > 0;
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		code = apply(c, arena, &r, reason);
+	arena_free(arena);
+	return code;
+}
+
+/* The agent as it is; 0, or an exit code. */
+static int open_one(struct cli *c, struct arena *arena, char **reason, resource **r)
+{
+	int code = arena ? admin_reason(c, reason) : EXIT_BUG;
+
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		*r = get(c, arena, &code);
+	if (!code && (*r)->is_static)
+		code = complain(c, EXIT_NO, "the agent is static", "it stands in the broker's configuration file", "Change it there, and send SIGHUP.");
+	return code;
+}
+
+int cmd_agent_update(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	resource *r = NULL;
+	char *reason;
+	int code = open_one(c, arena, &reason, &r);
+
+	if (!code)
+		code = put_flags(c, arena, r->agent);
+	if (!code)
+		code = apply(c, arena, r, reason);
+	arena_free(arena);
+	return code;
+}
+
+static int set_status(struct cli *c, Baton__V1__AgentStatus status)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	resource *r = NULL;
+	char *reason;
+	int code = open_one(c, arena, &reason, &r);
+
+	if (!code) {
+		r->agent->status = status;
+		code = apply(c, arena, r, reason);
+	}
+	arena_free(arena);
+	return code;
+}
+
+int cmd_agent_quarantine(struct cli *c)
+{
+	return set_status(c, BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED);
+}
+
+int cmd_agent_release(struct cli *c)
+{
+	return set_status(c, BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE);
+}
+
+int cmd_agent_retire(struct cli *c)
+{
+	Baton__V1__DeleteRequest q = BATON__V1__DELETE_REQUEST__INIT;
+	Baton__V1__ResourceRef ref = BATON__V1__RESOURCE_REF__INIT;
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	Baton__V1__ApplyResponse *m = NULL;
+	resource *r = NULL;
+	int code = open_one(c, arena, &q.reason, &r);
+
+	if (!code)
+		code = cli_confirm(c, "retire ends an agent for good", "nothing was changed", "Retire %s of %s for good?", r->agent->name, r->agent->tenant);
+	if (!code) {
+		ref.kind = "agent";
+		ref.tenant = r->agent->tenant;
+		ref.name = r->agent->name;
+		q.ref = &ref;
+		q.version = r->version;
+		m = admin_ask(c, RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	}
+	if (m)
+		code = tell(c, m);
+	arena_free(arena);
+	return code;
+}

@@ -1,0 +1,288 @@
+/* Which agents are there, and what were they before? Get, List and History of ResourceService: those that are registered, and those of the configuration,
+ * which are static. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/operator.h"
+#include "rpc/pipeline.h"
+#include "rpc/registered.h"
+
+#define PAGE_DEFAULT 100
+#define PAGE_MAX 200
+#define HISTORY_MAX 64
+
+bool agents_kind(struct op *op, const char *kind)
+{
+	if (strcmp(kind, "agent") == 0)
+		return true;
+	operator_deny(op, REASON_MALFORMED_ENVELOPE, "kind", "kind: in this version there is `agent` alone");
+	return false;
+}
+
+Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r)
+{
+	Baton__V1__Resource *m = registered_unpack(op->arena, r);
+
+	if (!m)
+		return NULL;
+	m->version = arena_printf(op->arena, "%llu", (unsigned long long)r->version);
+	m->updated_at_ms = r->changed_at_ms;
+	return m->version ? m : NULL;
+}
+
+static char **names(struct arena *a, const char (*list)[64], size_t n)
+{
+	char **out = arena_alloc(a, (n + 1) * sizeof *out);
+
+	for (size_t i = 0; out && i < n; i++)
+		out[i] = (char *)list[i];
+	return out;
+}
+
+/* An agent of the configuration. */
+static Baton__V1__Resource *static_resource(struct op *op, const struct agent *a)
+{
+	Baton__V1__Resource *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__AgentSpec *s = arena_alloc(op->arena, sizeof *s);
+
+	if (!m || !s)
+		return NULL;
+	baton__v1__resource__init(m);
+	baton__v1__agent_spec__init(s);
+	m->is_static = true;
+	m->spec_case = BATON__V1__RESOURCE__SPEC_AGENT;
+	m->agent = s;
+	s->tenant = (char *)a->tenant;
+	s->name = (char *)a->name;
+	s->spiffe_id = (char *)a->spiffe_id;
+	s->client = (char *)a->client;
+	s->may_call = names(op->arena, a->call, a->n_call);
+	s->n_may_call = s->may_call ? a->n_call : 0;
+	s->may_serve = names(op->arena, a->serve, a->n_serve);
+	s->n_may_serve = s->may_serve ? a->n_serve : 0;
+	s->max_in_flight = a->max_in_flight;
+	s->rate_per_s = a->rate_per_s;
+	s->may_originate = a->may_originate;
+	s->status = BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE;
+	return m;
+}
+
+/* ---- all of them, by name ---- */
+
+/* One of the two. */
+struct found {
+	struct slice name;              /* "agent/tenant/name" */
+	const struct resource *resource;
+	const struct agent *configured;
+};
+
+struct gathering {
+	struct op *op;
+	const char *tenant;
+	struct found *v;
+	size_t n;
+};
+
+static bool is_of(struct slice name, const char *tenant)
+{
+	size_t n = sizeof REGISTERED_PREFIX - 1, t = strlen(tenant);
+
+	return !t || (name.n > n + t && memcmp(name.p + n, tenant, t) == 0 && name.p[n + t] == '/');
+}
+
+/* Those that are registered and active stand in the registry too. */
+static void gather_configured(void *arg, const struct agent *a)
+{
+	struct gathering *g = arg;
+	char text[REGISTERED_NAME_MAX];
+	struct slice name = registered_name(a->tenant, a->name, text);
+	const struct resource *r = resources_find(g->op->world->resources, name);
+
+	if (!g->v || (r && !r->removed) || !is_of(name, g->tenant))
+		return;
+	g->v[g->n++] = (struct found){op_keep(g->op, name), NULL, a};
+}
+
+static int by_name(const void *a, const void *b)
+{
+	struct slice x = ((const struct found *)a)->name, y = ((const struct found *)b)->name;
+	int rc = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
+
+	return rc ? rc : (x.n > y.n) - (x.n < y.n);
+}
+
+/* v NULL: memory is out. tenant: "" = all. */
+static struct gathering gather(struct op *op, const char *tenant)
+{
+	const struct slice prefix = SLICE_LIT(REGISTERED_PREFIX);
+	const struct resources *s = op->world->resources;
+	struct gathering g = {op, tenant, NULL, 0};
+
+	g.v = arena_alloc(op->arena, (resources_count(s) + registry_agents(op->world->registry) + 1) * sizeof *g.v);
+	for (size_t i = resources_place(s, prefix); g.v && i < resources_count(s); i++) {
+		const struct resource *r = resources_at(s, i);
+
+		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
+			break;
+		if (!r->removed && is_of(r->name, tenant))
+			g.v[g.n++] = (struct found){r->name, r, NULL};
+	}
+	registry_each_agent(op->world->registry, gather_configured, &g);
+	if (g.v)
+		qsort(g.v, g.n, sizeof *g.v, by_name);
+	return g;
+}
+
+static Baton__V1__Resource *shown(struct op *op, const struct found *f)
+{
+	return f->resource ? agents_resource(op, f->resource) : static_resource(op, f->configured);
+}
+
+static bool has_labels(const Baton__V1__AgentSpec *s, const Baton__V1__ListResourcesRequest *m)
+{
+	for (size_t i = 0; i < m->n_labels; i++) {
+		size_t j = 0;
+
+		while (j < s->n_labels && (strcmp(s->labels[j]->key, m->labels[i]->key) != 0 || strcmp(s->labels[j]->value, m->labels[i]->value) != 0))
+			j++;
+		if (j == s->n_labels)
+			return false;
+	}
+	return true;
+}
+
+/* Fills the page from the first that stands behind the token on; what does not match is skipped. */
+static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, const struct gathering *g, size_t page, Baton__V1__ListResourcesResponse *answer)
+{
+	const struct slice token = slice_str(m->page_token);
+	size_t i = 0;
+
+	while (token.n && i < g->n && by_name(&g->v[i], &(struct found){.name = token}) <= 0)
+		i++;
+	for (; i < g->n && answer->n_resources < page; i++) {
+		Baton__V1__Resource *r = shown(op, &g->v[i]);
+
+		if (!r)
+			return false;
+		if (has_labels(r->agent, m))
+			answer->resources[answer->n_resources++] = r;
+	}
+	if (i < g->n && i)
+		answer->next_page_token = arena_strndup(op->arena, g->v[i - 1].name.p, g->v[i - 1].name.n);
+	return answer->next_page_token;
+}
+
+void agents_on_list(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__ListResourcesRequest *m = (const Baton__V1__ListResourcesRequest *)op->msg;
+	size_t page = m->page_size ? m->page_size : PAGE_DEFAULT;
+	Baton__V1__ListResourcesResponse *answer;
+	struct gathering g;
+
+	(void)rc;
+	if (!agents_kind(op, m->kind))
+		return;
+	if (page > PAGE_MAX) {
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_size", "page_size: at most 200");
+		return;
+	}
+	answer = arena_alloc(op->arena, sizeof *answer);
+	g = gather(op, m->tenant);
+	if (!answer || !g.v) {
+		operator_no_memory(op);
+		return;
+	}
+	baton__v1__list_resources_response__init(answer);
+	answer->resources = arena_alloc(op->arena, page * sizeof *answer->resources);
+	if (!answer->resources || !fill(op, m, &g, page, answer))
+		operator_no_memory(op);
+	else
+		pipeline_answer(op, &answer->base);
+}
+
+/* ---- one of them ---- */
+
+/* The only one of the name; else the op has ended with a denial. */
+static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found *out)
+{
+	struct gathering g;
+	size_t n = 0, want = strlen(ref->name);
+
+	if (!agents_kind(op, ref->kind))
+		return false;
+	g = gather(op, ref->tenant);
+	for (size_t i = 0; g.v && i < g.n; i++) {
+		struct slice name = g.v[i].name;
+
+		if (name.n > want && memcmp(name.p + name.n - want, ref->name, want) == 0 && name.p[name.n - want - 1] == '/') {
+			*out = g.v[i];
+			n++;
+		}
+	}
+	if (!g.v)
+		operator_no_memory(op);
+	else if (!want || !n)
+		operator_deny(op, REASON_NOT_FOUND, "name", "no such agent");
+	else if (n > 1)
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "tenant", "tenant: more than one tenant has an agent of this name: name one");
+	return g.v && want && n == 1;
+}
+
+void agents_on_get(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
+	Baton__V1__Resource *m;
+	struct found f;
+
+	(void)rc;
+	if (!find(op, ref, &f))
+		return;
+	m = shown(op, &f);
+	if (m)
+		pipeline_answer(op, &m->base);
+	else
+		operator_no_memory(op);
+}
+
+static void on_versions(struct op *op, const struct store_answer *a)
+{
+	Baton__V1__ListResourcesResponse *answer = arena_alloc(op->arena, sizeof *answer);
+
+	if (a->status != STORE_OK) {
+		operator_no_store(op);
+		return;
+	}
+	if (!answer) {
+		operator_no_memory(op);
+		return;
+	}
+	baton__v1__list_resources_response__init(answer);
+	answer->resources = arena_alloc(op->arena, (a->n_resources + 1) * sizeof *answer->resources);
+	for (size_t i = 0; answer->resources && i < a->n_resources; i++) {
+		const struct store_resource *s = &a->resources[i];
+		const struct resource r = {.version = s->version, .changed_at_ms = s->changed_at_ms, .value = s->value};
+		Baton__V1__Resource *m = s->status == STORE_OK ? agents_resource(op, &r) : NULL;
+
+		if (m)
+			answer->resources[answer->n_resources++] = m;
+	}
+	pipeline_answer(op, &answer->base);
+}
+
+void agents_on_history(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
+	struct store *s = op->w->env.store;
+	struct found f;
+
+	(void)rc;
+	if (!find(op, ref, &f))
+		return;
+	if (!f.resource) {
+		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
+		return;
+	}
+	op->on_answer = on_versions;
+	s->ops->versions(s, f.resource->name, 0, HISTORY_MAX, op_store_done, op->w, op->id);
+}

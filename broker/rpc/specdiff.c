@@ -1,0 +1,122 @@
+/* What is different between two messages of a kind, for people? See specdiff.h. */
+#include "rpc/specdiff.h"
+
+#include <string.h>
+
+#define VALUE_MAX 4096
+
+static const void *member(const ProtobufCMessage *m, unsigned offset)
+{
+	return (const char *)m + offset;
+}
+
+static void put_enum(const ProtobufCEnumDescriptor *d, int value, struct buf *out)
+{
+	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(d, value);
+
+	if (v)
+		buf_put_str(out, v->name);
+	else
+		buf_printf(out, "%d", value);
+}
+
+/* "key=value" of an entry of a map. */
+static void put_pair(const ProtobufCMessage *m, struct buf *out)
+{
+	for (unsigned i = 0; i < m->descriptor->n_fields && i < 2; i++) {
+		const char *text = *(char *const *)member(m, m->descriptor->fields[i].offset);
+
+		buf_printf(out, "%s%s", i ? "=" : "", text ? text : "");
+	}
+}
+
+static void put_one(const ProtobufCFieldDescriptor *f, const void *at, struct buf *out)
+{
+	switch (f->type) {
+	case PROTOBUF_C_TYPE_STRING:
+		buf_put_str(out, *(char *const *)at ? *(char *const *)at : "");
+		break;
+	case PROTOBUF_C_TYPE_UINT32:
+		buf_printf(out, "%lu", (unsigned long)*(const uint32_t *)at);
+		break;
+	case PROTOBUF_C_TYPE_UINT64:
+		buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
+		break;
+	case PROTOBUF_C_TYPE_INT64:
+		buf_printf(out, "%lld", (long long)*(const int64_t *)at);
+		break;
+	case PROTOBUF_C_TYPE_BOOL:
+		buf_put_str(out, *(const protobuf_c_boolean *)at ? "true" : "false");
+		break;
+	case PROTOBUF_C_TYPE_ENUM:
+		put_enum(f->descriptor, *(const int *)at, out);
+		break;
+	case PROTOBUF_C_TYPE_MESSAGE:
+		put_pair(*(ProtobufCMessage *const *)at, out);
+		break;
+	default:
+		break;
+	}
+}
+
+static size_t width_of(const ProtobufCFieldDescriptor *f)
+{
+	switch (f->type) {
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return sizeof(void *);
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_INT64:
+		return 8;
+	default:
+		return 4;
+	}
+}
+
+/* "" when nothing is set. */
+static void put_value(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, struct buf *out)
+{
+	if (!m)
+		return;
+	if (f->label != PROTOBUF_C_LABEL_REPEATED) {
+		if (f->type != PROTOBUF_C_TYPE_MESSAGE)
+			put_one(f, member(m, f->offset), out);
+		return;
+	}
+	for (size_t i = 0; i < *(const size_t *)member(m, f->quantifier_offset); i++) {
+		if (i)
+			buf_put_str(out, ", ");
+		put_one(f, *(const char *const *)member(m, f->offset) + i * width_of(f), out);
+	}
+}
+
+static bool is_nothing(struct slice text)
+{
+	return !text.n || slice_is(text, "0") || slice_is(text, "false");
+}
+
+void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out)
+{
+	struct buf was, is;
+
+	buf_init(&was, VALUE_MAX);
+	buf_init(&is, VALUE_MAX);
+	for (unsigned i = 0; i < after->descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &after->descriptor->fields[i];
+
+		buf_reset(&was);
+		buf_reset(&is);
+		put_value(before, f, &was);
+		put_value(after, f, &is);
+		if (slice_eq(buf_slice(&was), buf_slice(&is)) || (is_nothing(buf_slice(&was)) && is_nothing(buf_slice(&is))))
+			continue;
+		buf_printf(out, "%s%s: ", out->n ? "\n" : "", f->name);
+		if (before) {
+			buf_put_slice(out, was.n ? buf_slice(&was) : slice_str("-"));
+			buf_put_str(out, " -> ");
+		}
+		buf_put_slice(out, is.n ? buf_slice(&is) : slice_str("-"));
+	}
+	buf_clear(&was);
+	buf_clear(&is);
+}

@@ -1,0 +1,13 @@
+/* What is different between two messages of a kind, for people? */
+#ifndef BATON_RPC_SPECDIFF_H
+#define BATON_RPC_SPECDIFF_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/buf.h"
+
+/* One line for each field that differs, "name: old -> new", with line feeds between; nothing when none does. before NULL: all are new. Fields: text,
+ * numbers, enums, bools, lists of text, maps of text to text; bytes and other messages are not looked at. */
+void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out);
+
+#endif
