@@ -226,16 +226,17 @@ int cmd_agent_history(struct cli *c)
 
 /* ---- changes ---- */
 
-/* Lines of a diff, each moved in. */
+/* A line for each field. */
 static void print_diff(const struct cli *c, const char *diff)
 {
 	while (*diff) {
-		size_t n = strcspn(diff, "\n");
+		const char *end = strstr(diff, "; ");
+		size_t n = end ? (size_t)(end - diff) : strlen(diff);
 
 		fputs("  ", c->out);
 		text_print(c->out, slice_of(diff, n), false);
 		fputc('\n', c->out);
-		diff += n + (diff[n] == '\n');
+		diff += n + (end ? 2 : 0);
 	}
 }
 

@@ -26,6 +26,7 @@ struct agent {
 	uint32_t max_in_flight;        /* over all its subscriptions on this node; default 1000 */
 	uint32_t rate_per_s;           /* submits on this node; 0 = the node's default */
 	bool may_originate;            /* may start a tree of handoffs; in the file: true if it has a `call` list */
+	bool registered;               /* while the node runs: not of the configuration */
 	uint64_t key;                  /* by registry_add_agent's caller: store_agent_key(); 0 is allowed in tests */
 };
 

@@ -97,11 +97,22 @@ static void gather_configured(void *arg, const struct agent *a)
 	struct gathering *g = arg;
 	char text[REGISTERED_NAME_MAX];
 	struct slice name = registered_name(a->tenant, a->name, text);
-	const struct resource *r = resources_find(g->op->world->resources, name);
 
-	if (!g->v || (r && !r->removed) || !is_of(name, g->tenant))
-		return;
-	g->v[g->n++] = (struct found){op_keep(g->op, name), NULL, a};
+	if (g->v && !a->registered && is_of(name, g->tenant))
+		g->v[g->n++] = (struct found){op_keep(g->op, name), NULL, a};
+}
+
+/* A name that was retired here may stand in the configuration since. */
+static bool is_hidden(const struct gathering *g, struct slice name)
+{
+	struct slice rest = slice_of(name.p + sizeof REGISTERED_PREFIX - 1, name.n - (sizeof REGISTERED_PREFIX - 1));
+	const uint8_t *slash = memchr(rest.p, '/', rest.n);
+	const struct agent *a = NULL;
+	char tenant[64];
+
+	if (slash && slice_copy_str(slice_of(rest.p, (size_t)(slash - rest.p)), tenant, sizeof tenant))
+		a = registry_by_name(g->op->world->registry, tenant, slice_of(slash + 1, (size_t)(rest.p + rest.n - slash - 1)));
+	return a && !a->registered;
 }
 
 static int by_name(const void *a, const void *b)
@@ -125,7 +136,7 @@ static struct gathering gather(struct op *op, const char *tenant)
 
 		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
 			break;
-		if (!r->removed && is_of(r->name, tenant))
+		if (!r->removed && is_of(r->name, tenant) && !is_hidden(&g, r->name))
 			g.v[g.n++] = (struct found){r->name, r, NULL};
 	}
 	registry_each_agent(op->world->registry, gather_configured, &g);
@@ -163,9 +174,9 @@ static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, const 
 	for (; i < g->n && answer->n_resources < page; i++) {
 		Baton__V1__Resource *r = shown(op, &g->v[i]);
 
-		if (!r)
+		if (!r && arena_failed(op->arena))
 			return false;
-		if (has_labels(r->agent, m))
+		if (r && has_labels(r->agent, m))
 			answer->resources[answer->n_resources++] = r;
 	}
 	if (i < g->n && i)
@@ -241,8 +252,10 @@ void agents_on_get(struct rpc_call *rc, struct op *op)
 	m = shown(op, &f);
 	if (m)
 		pipeline_answer(op, &m->base);
-	else
+	else if (arena_failed(op->arena))
 		operator_no_memory(op);
+	else
+		operator_deny(op, REASON_NOT_FOUND, "name", "what is stored under this name is no agent: register it anew");
 }
 
 static void on_versions(struct op *op, const struct store_answer *a)

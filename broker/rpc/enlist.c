@@ -279,9 +279,6 @@ static void tell_audit(struct op *op, const struct enlist *x)
 	buf_printf(&b, "%s: %s", x->dry ? " (dry run)" : "", x->reason);
 	text = arena_strndup(op->arena, b.p, b.n);
 	buf_clear(&b);
-	for (char *p = text; p && *p; p++)
-		if (*p == '\n')
-			*p = ',';
 	op->audit.message = slice_str(text ? text : "");
 }
 

@@ -134,7 +134,7 @@ bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct age
 		.spiffe_id = m->spiffe_id, .client = *m->client ? m->client : m->name, .n_call = m->n_may_call, .n_serve = m->n_may_serve,
 		.call = list(a, m->may_call, m->n_may_call), .serve = list(a, m->may_serve, m->n_may_serve),
 		.max_in_flight = m->max_in_flight ? m->max_in_flight : IN_FLIGHT_DEFAULT, .rate_per_s = m->rate_per_s,
-		.may_originate = m->may_originate, .key = store_agent_key(m->tenant, m->name),
+		.may_originate = m->may_originate, .registered = true, .key = store_agent_key(m->tenant, m->name),
 	};
 	slice_copy_str(slice_str(m->tenant), out->tenant, sizeof out->tenant);
 	slice_copy_str(slice_str(m->name), out->name, sizeof out->name);

@@ -7,6 +7,15 @@
 
 #define ARENA_MAX (4u << 20)
 
+/* What may do nothing now must not be somebody else meanwhile. */
+static bool is_there(const struct registry *r, const struct agent *a, struct problem *why)
+{
+	if (!registry_by_name(r, a->tenant, slice_str(a->name)))
+		return false;
+	problem_set(why, "agent %s stands in tenant %s twice", a->name, a->tenant);
+	return true;
+}
+
 /* 0, also when it was left out; -1: memory is out. */
 static int add(struct registry *r, struct arena *a, const struct resource *from, int64_t now_ms, struct roster *out)
 {
@@ -21,16 +30,20 @@ static int add(struct registry *r, struct arena *a, const struct resource *from,
 		problem_set(&out->why, "%.*s: %s", (int)from->name.n, (const char *)from->name.p, wrong);
 		return 0;
 	}
-	if (!registered_active(m->agent, now_ms)) {
+	if (m->agent->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED) {
 		out->others++;
 		return 0;
 	}
 	if (!registered_agent(a, m->agent, &agent))
 		return -1;
-	if (registry_add_agent(r, &agent, &out->why) != 0) {
+	if (registered_active(m->agent, now_ms) ? registry_add_agent(r, &agent, &out->why) != 0 : is_there(r, &agent, &out->why)) {
 		problem_prefix(&out->why, "registered agent %s of tenant %s", agent.name, agent.tenant);
 		out->refused++;
 		out->conflicts++;
+		return 0;
+	}
+	if (!registered_active(m->agent, now_ms)) {
+		out->others++;
 		return 0;
 	}
 	out->active++;

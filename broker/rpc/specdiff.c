@@ -110,7 +110,7 @@ void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, str
 		put_value(after, f, &is);
 		if (slice_eq(buf_slice(&was), buf_slice(&is)) || (is_nothing(buf_slice(&was)) && is_nothing(buf_slice(&is))))
 			continue;
-		buf_printf(out, "%s%s: ", out->n ? "\n" : "", f->name);
+		buf_printf(out, "%s%s: ", out->n ? "; " : "", f->name);
 		if (before) {
 			buf_put_slice(out, was.n ? buf_slice(&was) : slice_str("-"));
 			buf_put_str(out, " -> ");

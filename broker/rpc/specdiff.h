@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 
-/* One line for each field that differs, "name: old -> new", with line feeds between; nothing when none does. before NULL: all are new. Fields: text,
+/* "name: old -> new" for each field that differs, with "; " between; nothing when none does. before NULL: all are new. Fields: text,
  * numbers, enums, bools, lists of text, maps of text to text; bytes and other messages are not looked at. */
 void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out);
 

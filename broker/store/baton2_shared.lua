@@ -30,24 +30,23 @@ local function version_of(rec)
 	return rec and #rec >= 19 and unpk('>I6', rec, 1) or 0
 end
 
-local function tell(runs, me, km)
-	for j = 1, #runs do
-		if runs[j] ~= me then try('PUBLISH', 'baton:wake:' .. runs[j], km) end
-	end
+-- Every node, the caller's too: it is another of its connections that listens.
+local function tell(runs, km)
+	for j = 1, #runs do try('PUBLISH', 'baton:wake:' .. runs[j], km) end
 end
 
--- m s z n · run, then of each: name, the new version 6 and removed 1, sealed value. All or none; asked again it changes nothing more. extra =
+-- m s z n · of each: name, the new version 6 and removed 1, sealed value. All or none; asked again it changes nothing more. extra =
 -- the generation. Answer: OK, QUOTA, or CONFLICT, which one from 0 (2), its present version 6.
 local function change(k, a)
 	init()
 	local t, names, fresh_ones = shared(k[1]), {}, 0
 	probe('hhzh', k)
-	for j = 2, #a, 3 do names[#names + 1] = a[j] end
+	for j = 1, #a, 3 do names[#names + 1] = a[j] end
 	local old = call('HMGET', k[2], tun(names))
 	local todo = {}
 	for j = 1, #names do
-		local rec, want, have = old[j], unpk('>I6', a[3 * j], 1), version_of(old[j])
-		local wanted = sub(a[3 * j], 7, 7) .. a[3 * j + 1]
+		local rec, want, have = old[j], unpk('>I6', a[3 * j - 1], 1), version_of(old[j])
+		local wanted = sub(a[3 * j - 1], 7, 7) .. a[3 * j]
 		if not (want == have and sub(rec, 19) == wanted) then
 			if want ~= have + 1 then return shared_head(t, '>BI2I6', CONFLICT, j - 1, have) end
 			todo[#todo + 1] = {names[j], want, wanted, rec}
@@ -68,7 +67,7 @@ local function change(k, a)
 		call('ZADD', k[3], t.g, name)
 	end
 	call('HSET', k[1], 't', t.now, 'inc', t.inc, 'ep', t.ep, 'g', t.g)
-	if #todo > 0 then tell(call('HKEYS', k[4]), a[1], k[1]) end
+	if #todo > 0 then tell(call('HKEYS', k[4]), k[1]) end
 	return shared_head(t, '>BI2I6', OK, 0, 0)
 end
 

@@ -292,7 +292,7 @@ void events_answer(struct redis *s, struct batch *b, const redisReply *r);
 void shared_change(struct store *st, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op);
 void shared_feed(struct store *st, const struct store_feed *r, store_done *done, void *user, uint64_t op);
 void shared_versions(struct store *st, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op);
-/* The arguments of these calls, as they stand in i->body. Answers how many; at most 1 + 3 * STORE_CHANGES_MAX. */
+/* The arguments of these calls, as they stand in i->body. Answers how many; at most 3 * STORE_CHANGES_MAX. */
 size_t shared_arguments(const struct item *i, struct slice *out);
 void shared_on_change(struct redis *s, struct batch *b, struct slice text, const struct record_head *h);
 void shared_on_resources(struct redis *s, struct batch *b, const redisReply *r); /* feed, versions */

@@ -93,7 +93,6 @@ void shared_change(struct store *st, const struct store_change *v, size_t n, sto
 	if (!i)
 		return;
 	b.failed = !shared_changes_valid(v, n);
-	arg(&b, slice_str(s->config.run));
 	for (size_t j = 0; j < n && !b.failed; j++)
 		arg_change(s, &b, &v[j]);
 	ask(s, i, &b);

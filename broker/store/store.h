@@ -390,7 +390,7 @@ struct store_ops {
 		     void *user, uint64_t op);
 	/* ---- what all nodes share ---- */
 	/* All of them or none, 1..STORE_CHANGES_MAX, of different names. OK; CONFLICT: one is of another version; QUOTA: there would be more than
-	 * STORE_RESOURCES_MAX. Allowed when memory is full. Other nodes are woken. */
+	 * STORE_RESOURCES_MAX. Allowed when memory is full. All nodes are told, this one too. */
 	void (*change)(struct store *s, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op);
 	/* What changed, each resource as it is now. Renews the node's lease. */
 	void (*feed)(struct store *s, const struct store_feed *r, store_done *done, void *user, uint64_t op);
@@ -473,7 +473,7 @@ struct store_redis_config {
 	 * paused: more than limits.max_lost, so the slot leases nothing until an operator resumes it: what came back may be an old backup,
 	 * which would deliver finished work again. held_from_ms, held_to_ms: keyed work that was accepted between the two is held; 0: none is. */
 	void (*on_incarnation)(void *user, const char *tenant, const char *route, const struct store_incarnation *found);
-	/* Another node changed what all share: time for a feed. On the worker that listens. May be NULL. */
+	/* Somebody changed what all nodes share: time for a feed. On the worker that listens. May be NULL. */
 	void (*shared)(void *user);
 	/* What waits on a route, as Redis has just said. */
 	void (*on_waiting)(void *user, const char *tenant, const char *route, uint64_t handoffs, uint64_t bytes);

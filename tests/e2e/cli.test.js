@@ -107,7 +107,7 @@ test('whoami and doctor', async () => {
   const d = await baton(['doctor'])
   assert.equal(d.code, 0, d.out + d.err)
   for (const word of ['clock', 'certificate', 'token', 'ALPN', 'token binding', 'Redis']) assert.match(d.out, new RegExp(word, 'i'))
-  for (const check of ['store', 'audit', 'keys', 'certificate', 'trust', 'listeners', 'draining']) assert.match(d.out, new RegExp(`^broker ${check} +(ok|warn) `, 'm'))
+  for (const check of ['store', 'registry', 'audit', 'keys', 'certificate', 'trust', 'listeners', 'draining']) assert.match(d.out, new RegExp(`^broker ${check} +(ok|warn) `, 'm'))
 })
 
 test('whoami and doctor with a token that does not verify: exit 77 and the reason', async () => {

@@ -39,7 +39,7 @@ test('/readyz says each check, since when; /healthz answers; other pages are not
   assert.equal(ready.status, 200)
   const { ready: yes, checks } = JSON.parse(ready.body)
   assert.equal(yes, true)
-  for (const name of ['store', 'audit', 'keys', 'certificate', 'trust', 'listeners']) {
+  for (const name of ['store', 'registry', 'audit', 'keys', 'certificate', 'trust', 'listeners']) {
     const c = checks.find((x) => x.check === name)
     assert.equal(c.ok, true, name)
     assert.ok(!Number.isNaN(Date.parse(c.since)), c.since)

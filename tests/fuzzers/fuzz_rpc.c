@@ -15,6 +15,7 @@
 #include "kit.h"
 #include "liar.h"
 #include "net/call.h"
+#include "rpc/fleet.h"
 #include "rpc/rates.h"
 #include "rpc/tenants.h"
 #include "rpc/worker.h"
@@ -231,6 +232,7 @@ struct script {
 	const struct call_handler *handlers[WORKERS];
 	struct store *truth, *store; /* the second passes on to the first, and lies when it is told to */
 	struct shared *shared;
+	struct fleet *fleet;
 	struct rates *rates;
 	struct tenants *tenants;
 	bool tail;
@@ -264,7 +266,7 @@ static void start_worker(struct script *x, unsigned i)
 	struct rpc_env env = {
 		.index = i, .workers = WORKERS, .calls = &x->faces[i], .peers = x->peers, .rpc = x->rpc, .store = x->store,
 		.audit = &x->lanes[i], .metrics = metrics, .health = health, .assertion = assertion, .assertion_issuer = "baton:n1",
-		.shared = x->shared, .rates = x->rates, .tenants = x->tenants, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
+		.shared = x->shared, .fleet = x->fleet, .rates = x->rates, .tenants = x->tenants, .ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = x, .node = "n1",
 		.version = "1", .slot_limits = slot_limits,
 	};
 
@@ -284,6 +286,7 @@ static void start(struct script *x)
 	x->truth = store_memory_new(&c);
 	x->store = liar_new(x->truth);
 	x->shared = shared_new();
+	x->fleet = fleet_new();
 	x->rates = rates_new();
 	x->tenants = tenants_new();
 	NEED(x->truth && x->shared && x->rates && x->tenants);
@@ -332,6 +335,7 @@ static void stop(struct script *x)
 	for (unsigned w = 0; w < WORKERS; w++)
 		rpc_worker_free(x->rpc[w]);
 	shared_free(x->shared);
+	fleet_free(x->fleet);
 	rates_free(x->rates);
 	tenants_free(x->tenants);
 }
@@ -356,7 +360,9 @@ static const struct method operators[] = { /* the same */
 	{&baton__v1__operate_service__descriptor, "ListRoutes"}, {&baton__v1__containment_service__descriptor, "SetRouteState"},
 	{&baton__v1__operate_service__descriptor, "GetHandoff"}, {&baton__v1__operate_service__descriptor, "ListDeadLetters"},
 	{&baton__v1__operate_service__descriptor, "ReplayDeadLetters"}, {&baton__v1__operate_service__descriptor, "PurgeDeadLetters"},
-	{&baton__v1__operate_service__descriptor, "ListHandoffs"},
+	{&baton__v1__operate_service__descriptor, "ListHandoffs"}, {&baton__v1__resource_service__descriptor, "Apply"},
+	{&baton__v1__resource_service__descriptor, "Get"}, {&baton__v1__resource_service__descriptor, "List"},
+	{&baton__v1__resource_service__descriptor, "Delete"}, {&baton__v1__resource_service__descriptor, "History"},
 };
 
 struct reader {

@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 
+#include "baton/v1/admin.pb-c.h"
 #include "base/encode.h"
 #include "fuzz.h"
 #include "policy/profile.h"
@@ -113,6 +114,30 @@ static struct registry *make_registry(size_t sender_routes, size_t worker_routes
 	return r;
 }
 
+/* One agent that was registered, and one name whose value is no agent. */
+static struct resources *make_resources(void)
+{
+	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
+	Baton__V1__AgentSpec a = BATON__V1__AGENT_SPEC__INIT;
+	struct resources *none = resources_new(), *r;
+	uint8_t bytes[512];
+	size_t behind;
+
+	a.tenant = KIT_TENANT;
+	a.name = "member";
+	a.spiffe_id = KIT_SPIFFE("member");
+	a.owner = "team";
+	a.status = BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED;
+	m.spec_case = BATON__V1__RESOURCE__SPEC_AGENT;
+	m.agent = &a;
+	r = resources_with(none, (const struct resource[]){
+		{.name = SLICE_LIT("agent/" KIT_TENANT "/member"), .version = 1, .value = slice_of(bytes, baton__v1__resource__pack(&m, bytes))},
+		{.name = SLICE_LIT("agent/" KIT_TENANT "/none"), .version = 1, .value = SLICE_LIT("?")}}, 2, &behind);
+	NEED(r);
+	resources_unref(none);
+	return r;
+}
+
 static struct world *make_world(size_t sender_routes, size_t worker_routes, struct keyset *keys)
 {
 	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .n_tenants = 1, .algorithms = 31, .binding = true,
@@ -123,7 +148,7 @@ static struct world *make_world(size_t sender_routes, size_t worker_routes, stru
 	struct world *w;
 
 	memcpy(e.rule.tenants[0], KIT_TENANT, sizeof KIT_TENANT);
-	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), NULL, &limits, &quotas, true);
+	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), make_resources(), &limits, &quotas, true);
 	NEED(w);
 	return w;
 }

@@ -5,7 +5,7 @@ export class Operator {
   constructor (socket) {
     const creds = grpc.credentials.createInsecure()
     const opts = { 'grpc.use_local_subchannel_pool': 1 }
-    this.clients = ['OperateService', 'ContainmentService', 'HandoffService'].map((s) => new api.baton.v1[s](`unix:${socket}`, creds, opts))
+    this.clients = ['OperateService', 'ContainmentService', 'ResourceService', 'HandoffService'].map((s) => new api.baton.v1[s](`unix:${socket}`, creds, opts))
   }
 
   call (method, request = {}, timeout = 10000) {
