@@ -1,0 +1,221 @@
+/* What does the registry make of an entry: agents, differences, who is waited for? */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rpc/fleet.h"
+#include "rpc/registered.h"
+#include "rpc/roster.h"
+#include "rpc/specdiff.h"
+
+#define NOW 1000000
+
+typedef Baton__V1__AgentSpec spec;
+
+static spec good(void)
+{
+	static char *calls[] = {"refunds", "mail"};
+	spec s = BATON__V1__AGENT_SPEC__INIT;
+
+	s.tenant = "acme";
+	s.name = "planner";
+	s.spiffe_id = "spiffe://acme.example/planner";
+	s.owner = "team";
+	s.may_call = calls;
+	s.n_may_call = 2;
+	s.status = BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE;
+	return s;
+}
+
+/* ---- differences ---- */
+
+static void differs(const spec *before, const spec *after, const char *expected)
+{
+	struct buf b;
+
+	buf_init(&b, 4096);
+	specdiff(before ? &before->base : NULL, &after->base, &b);
+	buf_put_u8(&b, 0);
+	assert_string_equal((char *)b.p, expected);
+	buf_clear(&b);
+}
+
+static void differences(void **state)
+{
+	Baton__V1__AgentSpec__LabelsEntry label = BATON__V1__AGENT_SPEC__LABELS_ENTRY__INIT, *labels[] = {&label};
+	spec a = good(), b = good(), empty = BATON__V1__AGENT_SPEC__INIT;
+
+	differs(&a, &b, "");
+	differs(NULL, &empty, "status: AGENT_STATUS_UNSPECIFIED");
+	b.n_may_call = 1;
+	b.rate_per_s = 7;
+	b.may_originate = 1;
+	b.expires_at_ms = -3;
+	b.status = BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED;
+	label.key = "stage";
+	label.value = "test";
+	b.labels = labels;
+	b.n_labels = 1;
+	differs(&a, &b, "may_call: refunds, mail -> refunds; rate_per_s: 0 -> 7; status: AGENT_STATUS_ACTIVE -> AGENT_STATUS_QUARANTINED; "
+			"expires_at_ms: 0 -> -3; labels: - -> stage=test; may_originate: false -> true");
+	differs(&b, &a, "may_call: refunds -> refunds, mail; rate_per_s: 7 -> 0; status: AGENT_STATUS_QUARANTINED -> AGENT_STATUS_ACTIVE; "
+			"expires_at_ms: -3 -> 0; labels: stage=test -> -; may_originate: true -> false");
+	b = good();
+	b.status = 77;
+	b.n_may_call = 0;
+	differs(&a, &b, "may_call: refunds, mail -> -; status: AGENT_STATUS_ACTIVE -> 77");
+}
+
+/* ---- the fleet ---- */
+
+static void fleet(void **state)
+{
+	struct fleet *f = fleet_new();
+	struct store_node others[FLEET_MAX + 4];
+	struct fleet_node v[FLEET_MAX];
+
+	assert_int_equal(fleet_get(f, v), 0);
+	assert_false(fleet_lags(f, 9));
+	fleet_set(f, "one", 5, NULL, 0);
+	assert_true(fleet_lags(f, 6));
+	assert_false(fleet_lags(f, 5));
+	others[0] = (struct store_node){.name = SLICE_LIT("two"), .confirmed = 4, .silent_ms = STORE_NODE_LEASE_MS - 1};
+	fleet_set(f, "one", 5, others, 1);
+	assert_true(fleet_lags(f, 5));
+	others[0].silent_ms = STORE_NODE_LEASE_MS; /* it has fenced itself */
+	fleet_set(f, "one", 5, others, 1);
+	assert_false(fleet_lags(f, 5));
+	assert_int_equal(fleet_get(f, v), 2);
+	assert_string_equal(v[0].name, "one");
+	assert_string_equal(v[1].name, "two");
+	assert_int_equal(v[1].confirmed, 4);
+	for (int i = 0; i < FLEET_MAX + 4; i++)
+		others[i] = others[0];
+	fleet_set(f, "one", 5, others, FLEET_MAX + 4);
+	assert_int_equal(fleet_get(f, v), FLEET_MAX);
+	fleet_free(f);
+	fleet_free(NULL);
+}
+
+/* ---- agents ---- */
+
+static struct resources *with(struct resources *r, const char *name, const spec *s)
+{
+	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
+	uint8_t bytes[1024];
+	size_t n = 1, behind;
+	struct resources *next;
+
+	m.spec_case = BATON__V1__RESOURCE__SPEC_AGENT;
+	m.agent = (spec *)(uintptr_t)s;
+	bytes[0] = '?';
+	if (s)
+		n = baton__v1__resource__pack(&m, bytes);
+	next = resources_with(r, &(struct resource){.name = slice_str(name), .version = 1, .value = slice_of(bytes, n)}, 1, &behind);
+	assert_non_null(next);
+	resources_unref(r);
+	return next;
+}
+
+static struct registry *configured(void)
+{
+	struct registry *r = registry_new();
+	const struct agent a = {.tenant = "acme", .name = "static", .spiffe_id = "spiffe://acme.example/static", .client = "static", .key = 1};
+	struct problem why = {""};
+
+	assert_int_equal(registry_add_agent(r, &a, &why), 0);
+	return r;
+}
+
+static void rosters(void **state)
+{
+	struct resources *s = resources_new();
+	struct registry *r = configured();
+	struct roster out;
+	spec one = good(), two = good(), three = good(), four = good(), five = good(), six = good();
+	const struct agent *a;
+
+	one.expires_at_ms = NOW + 5;
+	two.name = "two";
+	two.spiffe_id = "spiffe://acme.example/two";
+	two.status = BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED;
+	three.name = "three";
+	three.spiffe_id = "spiffe://acme.example/three";
+	three.expires_at_ms = NOW;
+	four.name = "static"; /* in the configuration too, though it may do nothing */
+	four.spiffe_id = "spiffe://acme.example/four";
+	four.status = BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED;
+	five.name = "five"; /* an id that the configuration has given */
+	five.spiffe_id = "spiffe://acme.example/static";
+	six.name = "../six";
+	s = with(s, "agent/acme/planner", &one);
+	s = with(s, "agent/acme/two", &two);
+	s = with(s, "agent/acme/three", &three);
+	s = with(s, "agent/acme/static", &four);
+	s = with(s, "agent/acme/five", &five);
+	s = with(s, "agent/acme/six", &six);
+	s = with(s, "agent/acme/seven", NULL);
+	s = with(s, "agents/acme/eight", &one);
+	s = with(s, "spiffe/x", NULL);
+	assert_int_equal(roster_add(r, s, NOW, &out), 0);
+	assert_int_equal(out.active, 1);
+	assert_int_equal(out.others, 2);
+	assert_int_equal(out.refused, 4);
+	assert_int_equal(out.conflicts, 2);
+	assert_true(out.next_expiry_ms == NOW + 5);
+	assert_int_equal(registry_agents(r), 2);
+	a = registry_by_name(r, "acme", SLICE_LIT("planner"));
+	assert_true(a->registered);
+	assert_string_equal(a->client, "planner");
+	assert_int_equal(a->max_in_flight, 1000);
+	assert_true(agent_may_call(a, SLICE_LIT("mail")));
+	assert_false(agent_may_serve(a, SLICE_LIT("mail")));
+	assert_false(registry_by_name(r, "acme", SLICE_LIT("static"))->registered);
+	registry_unref(r);
+	resources_unref(s);
+}
+
+/* A name that was retired is free for the configuration. */
+static void retired(void **state)
+{
+	struct resources *s = resources_new();
+	struct registry *r = configured();
+	struct roster out;
+	spec one = good();
+
+	one.name = "static";
+	one.status = BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
+	s = with(s, "agent/acme/static", &one);
+	assert_int_equal(roster_add(r, s, NOW, &out), 0);
+	assert_int_equal(out.conflicts, 0);
+	assert_int_equal(out.others, 1);
+	assert_int_equal(out.active, 0);
+	registry_unref(r);
+	resources_unref(s);
+}
+
+static void names(void **state)
+{
+	char text[REGISTERED_NAME_MAX], one[REGISTERED_ID_MAX], two[REGISTERED_ID_MAX];
+	struct slice a, b;
+
+	assert_true(slice_is(registered_name("acme", "planner", text), "agent/acme/planner"));
+	a = registered_id_name("spiffe://acme.example/a", one);
+	b = registered_id_name("spiffe://acme.example/b", two);
+	assert_int_equal(a.n, sizeof "spiffe/" - 1 + 43);
+	assert_false(slice_eq(a, b));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(differences), cmocka_unit_test(fleet), cmocka_unit_test(rosters), cmocka_unit_test(retired), cmocka_unit_test(names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
