@@ -44,9 +44,13 @@ struct sharing {
 	struct loop_timer *timer;        /* the next question, when it is to be soon */
 	uint64_t after;                  /* changes up to this generation have come */
 	uint64_t confirmed;              /* every worker lives by them */
+	uint64_t telling, told;          /* of that, what the store is being told, and was */
+	uint32_t wanted;                 /* by the question under way: so many changes */
 	int64_t asked_ms;                /* monotonic */
+	int64_t rest_ms;                 /* monotonic: until then no change is taken, so that many of them leave time for other things */
 	int64_t next_expiry_ms;          /* of an agent */
 	bool asking, again, changed, leaving;
+	bool part;                       /* more of the same changes are to come before they are applied */
 };
 
 struct node {
@@ -136,6 +140,7 @@ void sharing_close(struct node *n);
 /* ---- worker.c ---- */
 /* What every connection of this node to the store has in common. */
 struct store_redis_config node_store_config(const struct node *n);
+void node_count_store(struct node *n, const char *function, const char *result, unsigned items);
 const struct call_handler *node_worker_start(void *node, unsigned i, struct loop *l, struct call_worker *w);
 void node_worker_stop(void *node, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);

@@ -13,6 +13,7 @@
 #define FEED_MAX 256
 #define LEAVE_MS 1000
 #define HURRY_MS 50
+#define REST 4 /* times what it took to apply changes */
 
 static void ask(struct node *n);
 
@@ -28,11 +29,17 @@ static void on_state(void *user, bool ok, const char *why, const char *remedy)
 		log_event(LOG_WARN, "registry.unavailable", F_STR("why", why ? why : ""), F_STR("remedy", remedy ? remedy : ""));
 }
 
+static void on_count(void *user, const char *function, const char *result, unsigned items)
+{
+	node_count_store(user, function, result, items);
+}
+
 int sharing_open(struct node *n, struct problem *why)
 {
 	struct store_redis_config s = node_store_config(n);
 
 	s.on_state = on_state;
+	s.count = on_count;
 	s.user = n;
 	n->sharing.next_expiry_ms = INT64_MAX;
 	n->sharing.timer = loop_timer_new(n->loop, sharing_wake, n);
@@ -127,9 +134,11 @@ static void lives_by(struct node *n, uint64_t generation)
 {
 	struct sharing *s = &n->sharing;
 	bool expired = s->next_expiry_ms <= clock_unix_ms();
+	int64_t begun = clock_mono_us();
 
 	if ((s->changed || expired) && !apply(n))
 		return;
+	s->rest_ms = clock_mono_ms() + REST * (clock_mono_us() - begun) / 1000;
 	s->changed = false;
 	s->confirmed = generation;
 	atomic_store(&n->fresh_until_ms, s->asked_ms + STORE_NODE_LEASE_MS);
@@ -139,16 +148,17 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 {
 	struct node *n = user;
 	struct sharing *s = &n->sharing;
-	uint64_t before = s->confirmed;
 
 	(void)op;
 	s->asking = false;
 	if (a->status == STORE_OK && take(n, a)) {
+		s->told = s->telling;
 		s->after = a->next;
+		s->part = a->more && s->wanted;
 		if (!a->more)
 			lives_by(n, a->generation);
 		fleet_set(n->fleet, n->boot->node, s->confirmed, a->nodes, a->n_nodes);
-		if (a->more || s->confirmed != before)
+		if (a->more || s->confirmed != s->told)
 			s->again = true; /* for the rest, or to say what is confirmed now */
 	}
 	if (s->leaving && !s->again)
@@ -159,17 +169,25 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 		loop_timer_set(s->timer, HURRY_MS);
 }
 
+/* After changes were applied there is a rest, in which no more are taken; what is confirmed is said all the same. */
 static void ask(struct node *n)
 {
 	struct sharing *s = &n->sharing;
-	const struct store_feed f = {.after = s->after, .confirmed = s->confirmed, .max = FEED_MAX, .leaving = s->leaving};
+	int64_t now = clock_mono_ms();
+	bool rests = now < s->rest_ms && !s->part && !s->leaving;
 
 	s->again = s->asking;
 	if (s->asking)
 		return;
+	if (rests)
+		loop_timer_set(s->timer, s->rest_ms - now);
+	if (rests && s->confirmed == s->told)
+		return;
 	s->asking = true;
-	s->asked_ms = clock_mono_ms();
-	s->store->ops->feed(s->store, &f, on_feed, n, 0);
+	s->asked_ms = now;
+	s->telling = s->confirmed;
+	s->wanted = rests ? 0 : FEED_MAX;
+	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
 }
 
 void sharing_wake(void *arg)

@@ -188,14 +188,17 @@ static void store_memory(void *user, uint64_t used, uint64_t max)
 	tenants_memory(w->node->tenants, used, max);
 }
 
+void node_count_store(struct node *n, const char *function, const char *result, unsigned items)
+{
+	metrics_add(n->metrics, METRIC_STORE_CALLS, function, result, 1);
+	metrics_add(n->metrics, METRIC_STORE_ITEMS, function, NULL, items);
+	if (strcmp(result, "unsealable") == 0)
+		metrics_add(n->metrics, METRIC_STORE_SEAL_FAILURES, function, NULL, items);
+}
+
 static void store_count(void *user, const char *function, const char *result, unsigned items)
 {
-	struct node_worker *w = user;
-
-	metrics_add(w->node->metrics, METRIC_STORE_CALLS, function, result, 1);
-	metrics_add(w->node->metrics, METRIC_STORE_ITEMS, function, NULL, items);
-	if (strcmp(result, "unsealable") == 0)
-		metrics_add(w->node->metrics, METRIC_STORE_SEAL_FAILURES, function, NULL, items);
+	node_count_store(((struct node_worker *)user)->node, function, result, items);
 }
 
 static void store_shared(void *user)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
@@ -214,6 +215,17 @@ void agents_on_list(struct rpc_call *rc, struct op *op)
 
 /* ---- one of them ---- */
 
+/* By its whole name: what is registered, unless the configuration has it since. */
+static bool find_of(struct op *op, const Baton__V1__ResourceRef *ref, struct found *out)
+{
+	const struct agent *a = registry_by_name(op->world->registry, ref->tenant, slice_str(ref->name));
+	char text[REGISTERED_NAME_MAX];
+	const struct resource *r = resources_find(op->world->resources, registered_name(ref->tenant, ref->name, text));
+
+	*out = (struct found){.resource = r && !r->removed && (!a || a->registered) ? r : NULL, .configured = a};
+	return out->resource || a;
+}
+
 /* The only one of the name; else the op has ended with a denial. */
 static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found *out)
 {
@@ -222,7 +234,13 @@ static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found 
 
 	if (!agents_kind(op, ref->kind))
 		return false;
-	g = gather(op, ref->tenant);
+	if (*ref->tenant) {
+		if (name_valid(slice_str(ref->tenant)) && name_valid(slice_str(ref->name)) && find_of(op, ref, out))
+			return true;
+		operator_deny(op, REASON_NOT_FOUND, "name", "no such agent");
+		return false;
+	}
+	g = gather(op, "");
 	for (size_t i = 0; g.v && i < g.n; i++) {
 		struct slice name = g.v[i].name;
 

@@ -204,7 +204,7 @@ struct store_change {
 struct store_feed {
 	uint64_t after;            /* changes of later generations; 0 = all */
 	uint64_t confirmed;        /* this node lives by all changes up to it */
-	uint32_t max;              /* 1..256 */
+	uint32_t max;              /* 0..256; 0: only to confirm */
 	bool leaving;              /* nobody is to wait for this node from now on */
 };
 
@@ -276,7 +276,7 @@ struct store_accept {
 
 struct store_lease {
 	struct store_slot slot;
-	uint32_t max;              /* 1..256 */
+	uint32_t max;              /* 0..256; 0: only to confirm */
 	uint64_t owner;            /* the agent */
 	uint32_t lease_ms;
 };

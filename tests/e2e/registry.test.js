@@ -1,10 +1,12 @@
 // Who may take part, and who says so? Agents are registered, changed, quarantined and retired while batond runs; nothing is restarted.
+import path from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { Agent, denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
+import { readText } from './lib/wire.js'
 
 const names = ['first', 'second', 'third', 'fourth', 'leaving', 'expiring', 'again', 'other']
 const rows = [
@@ -269,6 +271,16 @@ test('Several nodes: what the command says is true on each of them / a node that
     assert.match((await tool('agent', 'quarantine', 'first', '--reason', 'again')).stderr, /true on 1\/1 nodes/, 'who left is waited for by nobody')
   } finally { await cluster.remove() }
 }, 120000)
+
+test('The commands of the README do what it says', () => {
+  const block = readText('README.md').match(/```sh\n(baton agent register[^`]*)```/)[1]
+  const env = { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' }
+  const r = spawnSync('bash', ['-euc', block], { encoding: 'utf8', env })
+  assert.equal(r.status, 0, r.stdout + r.stderr)
+  assert.match(r.stdout, /^planner2 of acme registered$/m)
+  assert.match(r.stdout, /^planner2 +acme +active +support_refund_assistant +- +team-refunds +spiffe:\/\/acme.example\/planner2 +1$/m)
+  assert.match(r.stdout, /^planner2 of acme released$/m)
+})
 
 test('What was registered is sealed in Redis: nothing of it is there in the clear, and what somebody writes there is not believed', async () => {
   await b.redis(async (r) => {
