@@ -1,4 +1,5 @@
 // Who may take part, and who says so? Agents are registered, changed, quarantined and retired while batond runs; nothing is restarted.
+import fs from 'node:fs'
 import path from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
@@ -6,7 +7,7 @@ import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { Agent, denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
-import { readText } from './lib/wire.js'
+import { ROOT } from './lib/wire.js'
 
 const names = ['first', 'second', 'third', 'fourth', 'leaving', 'expiring', 'again', 'other']
 const rows = [
@@ -273,7 +274,7 @@ test('Several nodes: what the command says is true on each of them / a node that
 }, 120000)
 
 test('The commands of the README do what it says', () => {
-  const block = readText('README.md').match(/```sh\n(baton agent register[^`]*)```/)[1]
+  const block = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8').match(/```sh\n(baton agent register[^`]*)```/)[1]
   const env = { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' }
   const r = spawnSync('bash', ['-euc', block], { encoding: 'utf8', env })
   assert.equal(r.status, 0, r.stdout + r.stderr)
