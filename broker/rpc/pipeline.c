@@ -225,6 +225,8 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 {
 	struct prescan_fault fault = {0};
 
+	if (!op->agent && rc->row->peer == PEER_REGISTERED && !worker_is_fresh(op->w))
+		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node does not know who is registered now: try another, or again");
 	if (!op->agent && rc->row->peer == PEER_REGISTERED)
 		return verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered, active agent: register it, or add it under `agents`", op->spiffe_id);
 	op->msg = prescan_unpack(rc->row->request, op->raw, rc->row->rules, op->arena, &fault);

@@ -273,6 +273,28 @@ test('Several nodes: what the command says is true on each of them / a node that
   } finally { await cluster.remove() }
 }, 120000)
 
+test('A route that goes with a reload is none of a registered agent any more, and nothing breaks / when it is back, it is', async () => {
+  await change('first', { may_call: [ROUTE, 'second'], may_serve: ['second'] })
+  const first = await b.agent('first')
+  const s = await first.subscribe({ routes: ['second'] })
+  const { second } = b.profiles
+  delete b.profiles.second
+  b.writeProfiles()
+  b.writeConfig()
+  assert.equal((await b.reload()).outcome, 'allow')
+  await denied(first.submit(read('second')), 'route_denied')
+  await first.list()
+  s.cut()
+  assert.equal((await first.subscribe({ routes: ['second'] }, { wait: false }).then((x) => x.end())).reason, 'route_denied')
+  const gone = await refused(change('first', { rate_per_s: 9 }))
+  assert.match(gone.message, /agent\.may_call: tenant acme has no route second: add its profile first/)
+  b.profiles.second = second
+  b.writeProfiles()
+  b.writeConfig()
+  await b.reload()
+  await first.submit(read('second'))
+})
+
 test('The commands of the README do what it says', () => {
   const block = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8').match(/```sh\n(baton agent register[^`]*)```/)[1]
   const env = { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' }

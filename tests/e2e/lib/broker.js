@@ -43,7 +43,7 @@ export function profile (route, change = {}, issuers = [STATIC_ISSUER]) {
   }
 }
 
-const AGENTS = [
+export const AGENTS = [
   { name: 'planner', tenant: 'acme', call: true },
   { name: 'worker', tenant: 'acme', serve: true },
   { name: 'worker2', tenant: 'acme', serve: true },

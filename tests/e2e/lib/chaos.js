@@ -2,8 +2,8 @@
 // work over and do it, faults are made at random from one seed; then everything is mended, and every handoff that was acknowledged is held against
 // the ledger (lib/ledger.js).
 import { Cluster } from './cluster.js'
-import { profile } from './broker.js'
-import { Sender, Worker } from './chaosclient.js'
+import { AGENTS, profile } from './broker.js'
+import { Registrar, Sender, Worker } from './chaosclient.js'
 import { Ledger, TERMINAL } from './ledger.js'
 import { choices } from './stormclient.js'
 import { sleep, until } from './suite.js'
@@ -13,6 +13,7 @@ const NEWS = 'news' // a broadcast: whoever serves it has a copy
 const MAX_ATTEMPTS = 40
 const SENDERS = Array.from({ length: 10 }, (_, i) => ['planner', 'auditor'][i % 2])
 const WORKERS = Array.from({ length: 5 }, (_, i) => ['worker', 'worker2'][i % 2])
+const GUEST = 'guest' // registered, quarantined and released all the time
 const PATIENCE_MS = 60000 // after the faults
 const TOKEN_MS = 1800000
 const READY_MS = 120000 // other faults go on meanwhile, and a Redis with much in its log is long in loading it
@@ -27,7 +28,8 @@ export class Chaos {
     this.faults = Object.fromEntries(only.map((k) => [k, 0]))
     this.cluster = new Cluster(nodes, {
       workers: 2, profiles: { ...Object.fromEntries(ROUTES.map((n) => [n, profile(n, { delivery })])), [NEWS]: profile(NEWS, { delivery: { ...delivery, kind: 'broadcast' }, tools: READS }) }, asan: 'quarantine_size_mb=8:', ...broker,
-      config: (n, t) => `${t.replace('timeout: 2s', 'timeout: 1s')}${LIMITS}`
+      agents: [...AGENTS, { name: GUEST, tenant: 'acme' }],
+      config: (n, t) => `${t.replace('timeout: 2s', 'timeout: 1s').replace(new RegExp(`  - \\{name: ${GUEST},.*\\n`), '')}${LIMITS}`
     })
   }
 
@@ -46,7 +48,7 @@ export class Chaos {
   // No token is good for longer than an hour.
   async mint (tokens) {
     const { issuer, leaves } = this.cluster.first
-    for (const name of new Set([...SENDERS, ...WORKERS])) tokens[name] = await issuer.mint({ ...leaves[name], name }, { exp: Math.floor(Date.now() / 1000) + 3500 })
+    for (const name of new Set([...SENDERS, ...WORKERS, GUEST])) tokens[name] = await issuer.mint({ ...leaves[name], name }, { exp: Math.floor(Date.now() / 1000) + 3500 })
     this.mintedAt = Date.now()
     return tokens
   }
@@ -54,8 +56,9 @@ export class Chaos {
   load () {
     this.senders = SENDERS.map((name, i) => new Sender(this.home, name, i))
     this.workers = WORKERS.map((name, i) => new Worker(this.workerHome, name, 100 + i))
+    this.registrar = new Registrar(this.home, GUEST, 300)
     const run = (c) => c.run().catch((e) => { this.broken ||= e })
-    this.sending = this.senders.map(run)
+    this.sending = [...this.senders, this.registrar].map(run)
     this.working = this.workers.map(run)
   }
 
@@ -230,7 +233,7 @@ export class Chaos {
     await this.count()
     await this.readStore()
     await this.readAudits()
-    for (const c of [...this.senders, ...this.workers, ...Object.values(this.askers).flat()]) c.close()
+    for (const c of [...this.senders, this.registrar, ...this.workers, ...Object.values(this.askers).flat()]) c.close()
     this.ends = []
     await this.cluster.stop().catch((e) => this.ends.push(e.message))
   }

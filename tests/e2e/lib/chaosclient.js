@@ -1,6 +1,7 @@
 // What do good clients do while nodes and Redis come and go? Senders send the same bytes again until they know what became of them, and stamp anew
 // only when told so; workers resume their leases elsewhere, report until they are answered, and write under the fencing token. Everything that they
 // hear goes into the ledger.
+import { Operator } from './operator.js'
 import { refusalOf } from './agent.js'
 import { choices } from './stormclient.js'
 import { sleep } from './suite.js'
@@ -8,6 +9,7 @@ import { encode } from './wire.js'
 
 const OPTIONS = { 'grpc.keepalive_time_ms': 2000, 'grpc.keepalive_timeout_ms': 1500, 'grpc.keepalive_permit_without_calls': 1 }
 const CALL_MS = 3000
+const APPLY_MS = 8000 // a node that is gone is waited for
 const OLD_MS = 280000 // bytes that are presented later than that are stale before they are replayed
 
 // The work has lost its point: what presents it now is told so, whatever became of it.
@@ -212,6 +214,51 @@ export class Sender extends Client {
       if (end) this.elsewhere()
     }
     return events
+  }
+}
+
+// An operator who takes an agent's rights away and gives them back, on whichever node, and looks whether what he was told is true.
+export class Registrar extends Client {
+  constructor (...args) {
+    super(...args)
+    this.resource = null
+  }
+
+  async run () {
+    while (!this.home.over) {
+      try { await this.turn() } catch (e) {
+        if (!e.metadata) throw e
+        const { unknown, code, reason, message } = this.refusal(e)
+        if (!unknown && code !== 'RESOURCE_EXHAUSTED' && reason !== 'wrong_state') this.ledger.strange(`the registrar was refused: ${code} ${reason} ${message}`)
+      }
+      await sleep(this.r.below(1500))
+    }
+  }
+
+  async turn () {
+    const node = this.r.pick(this.home.cluster.nodes)
+    const op = new Operator(node.adminSocket)
+    try {
+      const ref = { kind: 'agent', tenant: 'acme', name: this.name }
+      const now = await op.call('Get', ref, CALL_MS).catch((e) => { if (this.refusal(e).reason === 'not_found') return null; throw e })
+      const status = `AGENT_STATUS_${now?.agent.status === 'AGENT_STATUS_ACTIVE' ? 'QUARANTINED' : 'ACTIVE'}`
+      const agent = now ? { ...now.agent, status } : { tenant: 'acme', name: this.name, spiffe_id: `spiffe://acme.example/${this.name}`, owner: 'chaos', may_call: this.home.routes, may_originate: true, status }
+      const said = await op.call('Apply', { resources: [{ version: now?.version || '', agent }], reason: 'chaos' }, APPLY_MS)
+      this.ledger.count('registered')
+      await this.look(status, said.nodes.filter((n) => n.confirmed).map((n) => n.node))
+    } finally { op.close() }
+  }
+
+  // On each node that has confirmed it: a quarantined agent is refused. (An active one may find a node that is gone, or not ready yet.)
+  async look (status, nodes) {
+    for (const node of this.home.cluster.nodes.filter((n) => nodes.includes(n.name))) {
+      const a = node.through(this.name, this.home.tokens[this.name])
+      const outcome = await a.submit({ route: this.home.routes[0], tool: 'orders.lookup', side_effect: 'SIDE_EFFECT_READ' }, { request: { dry_run: true }, timeout: CALL_MS })
+        .then(() => 'taken', (e) => this.refusal(e).reason || 'nobody there')
+      a.close()
+      if (status === 'AGENT_STATUS_QUARANTINED' && outcome === 'taken') this.ledger.strange(`${node.name} took a call of ${this.name} after it had confirmed that it is quarantined`)
+      if (status === 'AGENT_STATUS_ACTIVE' && outcome === 'unknown_peer') this.ledger.strange(`${node.name} does not know ${this.name} after it had confirmed that it is active`)
+    }
   }
 }
 

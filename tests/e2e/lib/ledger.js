@@ -26,7 +26,7 @@ export class Ledger {
     this.register = new Register()
     this.anomalies = []
     this.replaysAccepted = 0
-    this.seen = { submits: 0, resent: 0, restamped: 0, replays: 0, cancels: 0, watches: 0, runs: 0, reports: 0, reported_again: 0, found_stored: 0, leases_resumed: 0, leases_lost: 0, drained: 0, confirmed: 0 }
+    this.seen = { submits: 0, resent: 0, restamped: 0, replays: 0, cancels: 0, watches: 0, runs: 0, reports: 0, reported_again: 0, found_stored: 0, leases_resumed: 0, leases_lost: 0, drained: 0, confirmed: 0, registered: 0 }
   }
 
   count (what, n = 1) { this.seen[what] += n }
