@@ -233,7 +233,7 @@ export class Chaos {
     await this.count()
     await this.readStore()
     await this.readAudits()
-    for (const c of [...this.senders, this.registrar, ...this.workers, ...Object.values(this.askers).flat()]) c.close()
+    for (const c of [...this.senders, ...(this.registrar ? [this.registrar] : []), ...this.workers, ...Object.values(this.askers).flat()]) c.close()
     this.ends = []
     await this.cluster.stop().catch((e) => this.ends.push(e.message))
   }
