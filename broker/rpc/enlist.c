@@ -355,6 +355,21 @@ static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, 
 	return false;
 }
 
+/* NULL: the op has ended. */
+static struct enlist *enlist_new(struct op *op, const char *reason)
+{
+	struct enlist *x;
+
+	if (!operator_reason(op, reason))
+		return NULL;
+	x = arena_zalloc(op->arena, sizeof *x);
+	if (x)
+		x->reason = reason;
+	else
+		operator_no_memory(op);
+	return x;
+}
+
 void enlist_on_apply(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__ApplyRequest *m = (const Baton__V1__ApplyRequest *)op->msg;
@@ -365,14 +380,9 @@ void enlist_on_apply(struct rpc_call *rc, struct op *op)
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "resources", "resources: 1 to 32 of them");
 		return;
 	}
-	if (!operator_reason(op, m->reason))
+	x = enlist_new(op, m->reason);
+	if (!x)
 		return;
-	x = arena_zalloc(op->arena, sizeof *x);
-	if (!x) {
-		operator_no_memory(op);
-		return;
-	}
-	x->reason = m->reason;
 	x->dry = m->dry_run;
 	for (; x->n < m->n_resources; x->n++)
 		if (!judge(op, m->resources[x->n], &x->v[x->n], x->n))
@@ -415,14 +425,9 @@ void enlist_on_delete(struct rpc_call *rc, struct op *op)
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind, tenant and name of the agent");
 		return;
 	}
-	if (!agents_kind(op, m->ref->kind) || !operator_reason(op, m->reason))
+	x = agents_kind(op, m->ref->kind) ? enlist_new(op, m->reason) : NULL;
+	if (!x)
 		return;
-	x = arena_zalloc(op->arena, sizeof *x);
-	if (!x) {
-		operator_no_memory(op);
-		return;
-	}
-	x->reason = m->reason;
 	x->n = 1;
 	if (retire(op, m, &x->v[0]))
 		carry_out(op, x);
