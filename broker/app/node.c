@@ -151,6 +151,7 @@ static int open_server(struct node *n, struct problem *why)
 
 static int open_parts(struct node *n, struct problem *why)
 {
+	struct roster roster;
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
@@ -166,7 +167,7 @@ static int open_parts(struct node *n, struct problem *why)
 	n->tls = reload_make_tls(n, c, why);
 	n->feed = n->tls ? reload_make_feed(n, c, why) : NULL;
 	n->configured = n->feed ? reload_make_registry(c, why) : NULL;
-	n->world = n->configured ? reload_make_world(n, c, n->configured, n->feed, why) : NULL;
+	n->world = n->configured ? reload_make_world(n, c, n->configured, n->feed, &roster, why) : NULL;
 	if (!n->world)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
@@ -333,8 +334,8 @@ int node_run(struct node *n)
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "the configuration has an agent that is registered"));
 	if (atomic_load(&n->redis_lost))
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
-	sharing_leave(n);
 	drain(n);
+	sharing_leave(n);
 	note(n, "node.stopped");
 	n->clean = true;
 	return atomic_load(&n->redis_lost) || n->conflict;

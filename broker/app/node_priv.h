@@ -19,6 +19,7 @@
 #include "rpc/fleet.h"
 #include "rpc/rates.h"
 #include "rpc/reconcile.h"
+#include "rpc/roster.h"
 #include "rpc/tenants.h"
 #include "rpc/worker.h"
 #include "store/store.h"
@@ -50,6 +51,7 @@ struct sharing {
 	int64_t rest_ms;                 /* monotonic: until then no change is taken, so that many of them leave time for other things */
 	int64_t next_expiry_ms;          /* of an agent */
 	bool asking, again, changed, leaving;
+	bool behind;                     /* the store lacks what this node has seen */
 	bool part;                       /* more of the same changes are to come before they are applied */
 };
 
@@ -132,7 +134,9 @@ void sharing_look(struct node *n);
 /* On the control thread: somebody changed something. */
 void sharing_wake(void *node);
 /* The configured agents and routes, and the agents that are registered. NULL with why; when `strict`, also because both have one of the same name. */
-struct registry *sharing_registry(struct node *n, struct registry *configured, bool strict, struct problem *why);
+struct registry *sharing_registry(struct node *n, struct registry *configured, bool strict, struct roster *roster, struct problem *why);
+/* The node lives by the world that was made of it. */
+void sharing_installed(struct node *n, const struct roster *roster);
 /* Nobody waits for this node any more. Runs the loop until the store has heard it, a second at most. */
 void sharing_leave(struct node *n);
 void sharing_close(struct node *n);
@@ -150,7 +154,8 @@ const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p)
 /* The configured limits, with no more connections than there are descriptors for. */
 struct server_limits node_limits(const struct node *n, const struct config *c);
 struct registry *reload_make_registry(const struct config *c, struct problem *why);
-struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct problem *why);
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct roster *roster,
+				struct problem *why);
 int reload_make_trust(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */

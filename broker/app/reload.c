@@ -8,9 +8,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct problem *why)
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct roster *roster,
+				struct problem *why)
 {
-	struct registry *r = sharing_registry(n, configured, true, why);
+	struct registry *r = sharing_registry(n, configured, true, roster, why);
 	const struct issuer_entry *entries;
 	struct issuers *issuers;
 	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
@@ -227,6 +228,7 @@ static void note(struct node *n, const char *why)
 struct fresh {
 	struct config *config;
 	struct registry *configured;
+	struct roster roster;
 	struct keyfeed *feed;
 	struct world *world;
 	struct tls_server *tls;
@@ -251,7 +253,7 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	if (f->feed)
 		keyfeed_inherit(f->feed, n->feed);
 	f->configured = f->feed ? reload_make_registry(f->config, why) : NULL;
-	f->world = f->configured ? reload_make_world(n, f->config, f->configured, f->feed, why) : NULL;
+	f->world = f->configured ? reload_make_world(n, f->config, f->configured, f->feed, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
 	return f->tls && reload_make_trust(n, f->config, why) == 0 ? 0 : -1;
 }
@@ -275,6 +277,7 @@ void reload_run(struct node *n)
 	pthread_mutex_unlock(&n->feed_lock);
 	world_unref(n->world);
 	n->world = f.world;
+	sharing_installed(n, &f.roster);
 	registry_unref(n->configured);
 	n->configured = f.configured;
 	tls_server_unref(n->tls);

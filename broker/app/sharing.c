@@ -16,6 +16,7 @@
 #define REST 4 /* times what it took to apply changes */
 
 static void ask(struct node *n);
+static void on_put_back(void *user, uint64_t op, const struct store_answer *a);
 
 /* ---- the store's connection ---- */
 
@@ -38,6 +39,7 @@ int sharing_open(struct node *n, struct problem *why)
 {
 	struct store_redis_config s = node_store_config(n);
 
+	s.state_dir = ""; /* it has no slot whose numbers were to be remembered */
 	s.on_state = on_state;
 	s.count = on_count;
 	s.user = n;
@@ -51,8 +53,9 @@ int sharing_open(struct node *n, struct problem *why)
 
 /* ---- a new world ---- */
 
-static void tell(struct node *n, const struct roster *r)
+void sharing_installed(struct node *n, const struct roster *r)
 {
+	n->sharing.next_expiry_ms = r->next_expiry_ms;
 	metrics_set(n->metrics, METRIC_AGENTS, "active", NULL, (int64_t)r->active);
 	metrics_set(n->metrics, METRIC_AGENTS, "inactive", NULL, (int64_t)r->others);
 	metrics_set(n->metrics, METRIC_AGENTS, "refused", NULL, (int64_t)r->refused);
@@ -61,18 +64,14 @@ static void tell(struct node *n, const struct roster *r)
 			  F_STR("remedy", "they have no rights here: take them out of the configuration file, or retire them"));
 }
 
-struct registry *sharing_registry(struct node *n, struct registry *configured, bool strict, struct problem *why)
+struct registry *sharing_registry(struct node *n, struct registry *configured, bool strict, struct roster *roster, struct problem *why)
 {
 	struct registry *r = registry_new();
-	struct roster roster;
 
-	if (r && registry_add_all(r, configured, why) == 0 && roster_add(r, n->resources, clock_unix_ms(), &roster) == 0) {
-		if (!strict || !roster.conflicts) {
-			n->sharing.next_expiry_ms = roster.next_expiry_ms;
-			tell(n, &roster);
+	if (r && registry_add_all(r, configured, why) == 0 && roster_add(r, n->resources, clock_unix_ms(), roster) == 0) {
+		if (!strict || !roster->conflicts)
 			return r;
-		}
-		problem_set(why, "%.400s: take it out of the configuration, or retire the registered one", roster.why.text);
+		problem_set(why, "%.400s: take it out of the configuration, or retire the registered one", roster->why.text);
 	} else {
 		problem_set(why, "out of memory");
 	}
@@ -84,7 +83,8 @@ struct registry *sharing_registry(struct node *n, struct registry *configured, b
 static bool apply(struct node *n)
 {
 	struct problem why = {"out of memory, or two queues of a tenant share a tag: rename the agent that was added last"};
-	struct registry *r = sharing_registry(n, n->configured, !n->sharing.confirmed, &why);
+	struct roster roster;
+	struct registry *r = sharing_registry(n, n->configured, !n->sharing.confirmed, &roster, &why);
 	struct world *w = r ? world_with_agents(n->world, r, resources_ref(n->resources)) : NULL;
 
 	if (!w) {
@@ -96,37 +96,75 @@ static bool apply(struct node *n)
 	}
 	world_unref(n->world);
 	n->world = w;
+	sharing_installed(n, &roster);
 	reload_spread_world(n);
 	return true;
 }
 
 /* ---- what came ---- */
 
+static struct resource shown(const struct store_resource *r)
+{
+	return (struct resource){.name = r->name, .version = r->version, .generation = r->generation, .changed_at_ms = r->changed_at_ms, .removed = r->removed,
+		.value = r->value};
+}
+
+/* What does not open is nobody, in that version: an agent of whom nothing can be read has no rights. */
+static size_t pick(const struct node *n, const struct store_answer *a, struct resource v[FEED_MAX])
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < a->n_resources && i < FEED_MAX; i++) {
+		const struct store_resource *r = &a->resources[i];
+		const struct resource *known = resources_find(n->resources, r->name);
+
+		if (r->status != STORE_OK)
+			log_event(LOG_ERROR, "registry.unsealable", F_SLICE("resource", r->name), F_INT("version", (long long)r->version),
+				  F_STR("remedy", "somebody wrote into Redis, or the key that sealed it is gone: it has no rights now; register it anew"));
+		if (r->status == STORE_OK || !known || r->version > known->version)
+			v[k++] = shown(r);
+	}
+	return k;
+}
+
+/* The store came back without changes that this node has seen: they are made again, one version after the other. Until the store has them nothing
+ * is confirmed. */
+static void put_back(struct node *n, const struct store_answer *a)
+{
+	struct store_change v[STORE_CHANGES_MAX];
+	size_t k = 0;
+
+	for (size_t i = 0; i < a->n_resources && k < STORE_CHANGES_MAX / 4; i++) { /* of any size: a quarter of them fits */
+		const struct store_resource *r = &a->resources[i];
+		const struct resource *known = resources_find(n->resources, r->name);
+
+		if (known && r->version < known->version)
+			v[k++] = (struct store_change){.name = known->name, .version = r->version + 1, .removed = known->removed, .value = known->value};
+	}
+	if (k) {
+		n->sharing.asking = true;
+		n->sharing.store->ops->change(n->sharing.store, v, k, on_put_back, n, 0);
+	}
+}
+
 /* Takes what is newer. false: memory is out, and nothing was taken. */
 static bool take(struct node *n, const struct store_answer *a)
 {
 	struct resource v[FEED_MAX];
-	struct resources *now;
-	size_t k = 0, behind;
+	size_t k = pick(n, a, v), behind;
+	struct resources *now = resources_with(n->resources, v, k, &behind);
 
-	for (size_t i = 0; i < a->n_resources && i < FEED_MAX; i++) {
-		const struct store_resource *r = &a->resources[i];
-
-		if (r->status == STORE_OK)
-			v[k++] = (struct resource){.name = r->name, .version = r->version, .generation = r->generation, .changed_at_ms = r->changed_at_ms,
-				.removed = r->removed, .value = r->value};
-		else
-			log_event(LOG_ERROR, "registry.unsealable", F_SLICE("resource", r->name), F_STR("remedy", "somebody wrote into Redis: what this node knew of it before is kept"));
-	}
-	now = resources_with(n->resources, v, k, &behind);
 	if (!now)
 		return false;
-	if (behind)
-		log_event(LOG_ERROR, "registry.behind", F_INT("resources", (long long)behind),
-			  F_STR("remedy", "the store has older versions than this node has seen: was an old copy of Redis' data put back? The newer ones are kept here; register them again"));
+	n->sharing.behind = n->sharing.behind || behind;
 	n->sharing.changed = n->sharing.changed || k;
 	resources_unref(n->resources);
 	n->resources = now;
+	if (behind) {
+		log_event(LOG_WARN, "registry.behind", F_INT("resources", (long long)behind),
+			  F_STR("remedy", "the store came back without changes that this node has seen, and has them from it again: a fail-over, or an old copy of its data"));
+		put_back(n, a);
+	}
 	return true;
 }
 
@@ -155,7 +193,7 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 		s->told = s->telling;
 		s->after = a->next;
 		s->part = a->more && s->wanted;
-		if (!a->more)
+		if (!a->more && !s->behind)
 			lives_by(n, a->generation);
 		fleet_set(n->fleet, n->boot->node, s->confirmed, a->nodes, a->n_nodes);
 		if (a->more || s->confirmed != s->told)
@@ -167,6 +205,18 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 		ask(n);
 	else if (fleet_lags(n->fleet, s->confirmed)) /* somebody may wait for the others */
 		loop_timer_set(s->timer, HURRY_MS);
+}
+
+/* What is behind still comes with the changes that follow. */
+static void on_put_back(void *user, uint64_t op, const struct store_answer *a)
+{
+	struct node *n = user;
+
+	(void)op;
+	n->sharing.asking = n->sharing.behind = false;
+	if (a->status != STORE_OK) /* another node was faster, or the store is away: all of it is looked at again */
+		n->sharing.after = 0;
+	ask(n);
 }
 
 /* After changes were applied there is a rest, in which no more are taken; what is confirmed is said all the same. */
@@ -186,7 +236,7 @@ static void ask(struct node *n)
 	s->asking = true;
 	s->asked_ms = now;
 	s->telling = s->confirmed;
-	s->wanted = rests ? 0 : FEED_MAX;
+	s->wanted = rests || s->leaving ? 0 : FEED_MAX;
 	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
 }
 

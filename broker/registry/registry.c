@@ -217,10 +217,10 @@ int registry_add_agent(struct registry *r, const struct agent *a, struct problem
 	e = copy(a);
 	if (!e || add_tenant(r, a->tenant)) {
 		free(e);
-		return problem_set(why, "out of memory");
+		return problem_set(why, "out of memory") - 1;
 	}
 	if (index_agent(r, e) || index_key(r, &e->agent))
-		return problem_set(why, "out of memory");
+		return problem_set(why, "out of memory") - 1;
 	return 0;
 }
 

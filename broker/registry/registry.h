@@ -34,7 +34,7 @@ struct profile; /* policy/profile.h */
 
 struct registry;
 /* A registry is built, then sealed by the first ref'd hand-over. Errors: a name or SPIFFE id twice, a bad name, a
- * route without profile. */
+ * route without profile. -2: memory is out. */
 struct registry *registry_new(void);
 int registry_add_agent(struct registry *r, const struct agent *a, struct problem *why); /* copied, with what it points to */
 /* Takes a ref of the profile. tenants come from the profile; one without a list exists in every tenant that an agent

@@ -123,6 +123,11 @@ static int by_name(const void *a, const void *b)
 	return compare((*(const struct resource *const *)a)->name, (*(const struct resource *const *)b)->name);
 }
 
+static bool is_newer(const struct resource *r, const struct resource *known)
+{
+	return r->version > known->version || (r->version == known->version && r->generation > known->generation);
+}
+
 /* Those that are newer than what is known, by name. */
 static size_t pick(const struct resources *old, const struct resource *v, size_t n, const struct resource **out, size_t *behind)
 {
@@ -131,7 +136,7 @@ static size_t pick(const struct resources *old, const struct resource *v, size_t
 	for (size_t i = 0; i < n; i++) {
 		const struct resource *known = resources_find(old, v[i].name);
 
-		if (!known || v[i].version > known->version)
+		if (!known || is_newer(&v[i], known))
 			out[k++] = &v[i];
 		else
 			*behind += v[i].version < known->version;

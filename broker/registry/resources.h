@@ -1,5 +1,6 @@
 /* What do all nodes share, as this one knows it? An immutable, refcounted snapshot of resources: each a name, its latest version and its value. A
- * change makes a new snapshot; no resource in it is older than it was in the one before. */
+ * change makes a new snapshot; no resource in it is older than it was in the one before. A version that was lost with a fail-over may be given again,
+ * to another change: of two of the same version the later generation counts. */
 #ifndef BATON_REGISTRY_RESOURCES_H
 #define BATON_REGISTRY_RESOURCES_H
 
@@ -21,8 +22,8 @@ struct resources;
 struct resources *resources_new(void); /* empty */
 struct resources *resources_ref(struct resources *r);
 void resources_unref(struct resources *r); /* NULL is fine */
-/* r, and these in the place of what it has of their names, copied; the names differ. Those of a version that is not newer are left out: *behind
- * counts the older ones. NULL: out of memory. */
+/* r, and these in the place of what it has of their names, copied; the names differ. Those that are not newer are left out: *behind counts those of
+ * an older version. NULL: out of memory. */
 struct resources *resources_with(const struct resources *r, const struct resource *v, size_t n, size_t *behind);
 
 /* In the order of their names. */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/words.h"
 #include "policy/profile.h"
 #include "rpc/await.h"
 #include "rpc/fleet.h"
@@ -77,31 +78,68 @@ static bool check_version(struct op *op, const Baton__V1__Resource *m, const str
 
 /* ---- what it shall be ---- */
 
+/* Inboxes are known by a tag of their names, and one in some thousand million pairs has the same. */
+static bool check_queue(struct op *op, size_t i, const char *field, const char *tenant, const char *queue)
+{
+	struct handoff_id id;
+	const struct world_route *there;
+
+	handoff_route_tag(tenant, queue, id.tag);
+	there = world_route_of(op->world, tenant, &id);
+	if (!there && HASH_COUNT(op->world->routes) >= QUEUES_MAX)
+		return deny(op, REASON_QUOTA_EXCEEDED, i, field, "there are as many queues as a store keeps apart: 16384 routes and inboxes of broadcasts");
+	if (!there || strcmp(there->queue, queue) == 0)
+		return true;
+	return deny(op, REASON_WRONG_STATE, i, field, arena_printf(op->arena, "the inbox %s has the tag of %s: give the agent another name", queue, there->queue));
+}
+
+/* It had this route before: nobody is kept from taking other rights away because one of the routes is gone. */
+static bool stands(const struct entry *e, const char *route, bool serves)
+{
+	const Baton__V1__AgentSpec *was = e->before ? e->before->agent : NULL;
+	size_t n = !was ? 0 : serves ? was->n_may_serve : was->n_may_call;
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(route, serves ? was->may_serve[i] : was->may_call[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool check_route(struct op *op, const struct entry *e, size_t i, const char *field, const char *route, bool serves)
+{
+	const char *tenant = e->spec->tenant;
+	const struct profile *p = registry_route_of_any(op->world->registry, tenant, slice_str(route));
+	const struct world_route *r = world_route(op->world, tenant, route);
+	char queue[QUEUE_MAX_BYTES + 1];
+
+	if (!p)
+		return deny(op, REASON_NOT_FOUND, i, field, arena_printf(op->arena, "tenant %s has no route %s: add its profile first", tenant, route));
+	if (!serves || !p->broadcast)
+		return true;
+	world_queue(p, e->spec->name, queue);
+	if (r && r->n_inboxes >= INBOXES_MAX && !world_route(op->world, tenant, queue))
+		return deny(op, REASON_QUOTA_EXCEEDED, i, field, arena_printf(op->arena, "%s is a broadcast, and %d agents may serve it already", route, INBOXES_MAX));
+	return check_queue(op, i, field, tenant, queue);
+}
+
 static bool check_routes(struct op *op, const struct entry *e, size_t i, const char *field, char *const *v, size_t n, bool serves)
 {
-	const Baton__V1__AgentSpec *s = e->spec;
-
-	for (size_t k = 0; k < n; k++) {
-		const struct profile *p = registry_route_of_any(op->world->registry, s->tenant, slice_str(v[k]));
-		const struct world_route *r = world_route(op->world, s->tenant, v[k]);
-		char queue[QUEUE_MAX_BYTES + 1];
-
-		if (!p)
-			return deny(op, REASON_NOT_FOUND, i, field, arena_printf(op->arena, "tenant %s has no route %s: add its profile first", s->tenant, v[k]));
-		world_queue(p, s->name, queue);
-		if (serves && r && p->broadcast && r->n_inboxes >= INBOXES_MAX && !world_route(op->world, s->tenant, queue))
-			return deny(op, REASON_QUOTA_EXCEEDED, i, field, arena_printf(op->arena, "%s is a broadcast, and %d agents may serve it already", v[k], INBOXES_MAX));
-	}
+	for (size_t k = 0; k < n; k++)
+		if (!stands(e, v[k], serves) && !check_route(op, e, i, field, v[k], serves))
+			return false;
 	return true;
 }
 
 /* A SPIFFE id names one agent. */
 static bool check_id(struct op *op, const struct entry *e, size_t i)
 {
+	bool active = e->spec->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE, same = e->before && strcmp(e->before->agent->spiffe_id, e->spec->spiffe_id) == 0;
 	const struct agent *other = registry_by_spiffe(op->world->registry, e->spec->spiffe_id);
 	const struct resource *claim;
 	char text[REGISTERED_ID_MAX], own[REGISTERED_NAME_MAX];
 
+	if (same && !active)
+		return true;
 	if (other && (strcmp(other->name, e->spec->name) != 0 || strcmp(other->tenant, e->spec->tenant) != 0))
 		return deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", arena_printf(op->arena, "it is that of agent %s of tenant %s", other->name, other->tenant));
 	claim = resources_find(op->world->resources, registered_id_name(e->spec->spiffe_id, text));
@@ -147,6 +185,19 @@ static const char *action_of(const struct entry *e)
 		: e->spec->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED ? "quarantined" : "released";
 }
 
+/* By their bytes: a text for people need not show every difference. */
+static bool same(struct op *op, const ProtobufCMessage *a, const ProtobufCMessage *b)
+{
+	size_t n = protobuf_c_message_get_packed_size(a), m = protobuf_c_message_get_packed_size(b);
+	uint8_t *x = arena_alloc(op->arena, n + 1), *y = arena_alloc(op->arena, m + 1);
+
+	if (!x || !y || n != m)
+		return false;
+	protobuf_c_message_pack(a, x);
+	protobuf_c_message_pack(b, y);
+	return memcmp(x, y, n) == 0;
+}
+
 /* false: memory is out. */
 static bool compare(struct op *op, struct entry *e)
 {
@@ -155,7 +206,7 @@ static bool compare(struct op *op, struct entry *e)
 	buf_init(&b, DIFF_MAX);
 	specdiff(e->before ? &e->before->agent->base : NULL, &e->spec->base, &b);
 	e->diff = arena_strndup(op->arena, b.p, b.n);
-	e->action = b.n ? action_of(e) : NULL;
+	e->action = e->before && same(op, &e->before->agent->base, &e->spec->base) ? NULL : action_of(e);
 	buf_clear(&b);
 	return e->diff;
 }
@@ -304,7 +355,7 @@ static void on_changed(struct op *op, const struct store_answer *a)
 		x->generation = a->generation;
 		await_nodes(op, a->generation, PATIENCE_MS, answer);
 	} else if (a->status == STORE_CONFLICT) {
-		operator_deny(op, REASON_WRONG_STATE, "version", "somebody else changed one of these at the same time, and nothing was done: look at them again");
+		operator_deny(op, REASON_WRONG_STATE, "version", "somebody else changed one of these at the same time, so this was not done, or was before that: look at them again");
 	} else if (a->status == STORE_QUOTA) {
 		operator_deny(op, REASON_QUOTA_EXCEEDED, "resources", "the registry is full: 65,536 names, retired ones too");
 	} else {
@@ -346,10 +397,14 @@ static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, 
 	if (!look_up(op, m->agent, e, i, !*m->version) || !check_version(op, m, e, i))
 		return false;
 	e->spec = m->agent;
+	if (!complete(op, e)) {
+		operator_no_memory(op);
+		return false;
+	}
 	if (!check_id(op, e, i) || !check_routes(op, e, i, "agent.may_call", m->agent->may_call, m->agent->n_may_call, false) ||
 	    !check_routes(op, e, i, "agent.may_serve", m->agent->may_serve, m->agent->n_may_serve, true))
 		return false;
-	if (complete(op, e) && compare(op, e))
+	if (compare(op, e))
 		return true;
 	operator_no_memory(op);
 	return false;
@@ -421,8 +476,12 @@ void enlist_on_delete(struct rpc_call *rc, struct op *op)
 	struct enlist *x;
 
 	(void)rc;
-	if (!m->ref || !*m->ref->name || !*m->ref->tenant) {
+	if (!m->ref || !name_valid(slice_str(m->ref->name)) || !name_valid(slice_str(m->ref->tenant))) {
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind, tenant and name of the agent");
+		return;
+	}
+	if (!*m->version) {
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "version", "version: the one that you saw");
 		return;
 	}
 	x = agents_kind(op, m->ref->kind) ? enlist_new(op, m->reason) : NULL;

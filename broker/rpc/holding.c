@@ -319,6 +319,7 @@ void holding_changed(struct rpc_worker *w, const struct handoff_id *id)
 void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 {
 	int64_t unix_ms = clock_unix_ms();
+	bool fresh = worker_is_fresh(w); /* else its holder may have lost his rights */
 	struct holding *h, *t;
 
 	HASH_ITER(hh, w->holdings, h, t) {
@@ -328,7 +329,7 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 			expire(w, h, unix_ms >= h->deadline_ms);
 			continue;
 		}
-		if (!h->renewing && now_ms >= h->renew_at_ms) {
+		if (fresh && !h->renewing && now_ms >= h->renew_at_ms) {
 			if (!holding_may_stay(w, h))
 				continue;
 			if (h->by_progress)
@@ -336,7 +337,7 @@ void holdings_tick(struct rpc_worker *w, int64_t now_ms)
 			else
 				extend(w, h, h->lease_ms, 0);
 		}
-		if (unix_ms >= h->assert_at_ms && outbox_clear(h->subscriber->rc))
+		if (fresh && unix_ms >= h->assert_at_ms && outbox_clear(h->subscriber->rc))
 			assertion_renew(w, h);
 	}
 }

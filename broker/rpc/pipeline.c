@@ -234,8 +234,8 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 		return pipeline_no_memory();
 	if (!op->msg)
 		return verdict_deny(REASON_MALFORMED_ENVELOPE, fault.field, "%s%s%s", fault.field, *fault.field ? ": " : "", fault.what);
-	if (rc->row->replay_checked && !worker_is_fresh(op->w))
-		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node has not heard of changes to agents for too long, and takes nothing until it has: try another");
+	if (rc->row->peer == PEER_REGISTERED && !rc->row->when_stale && !worker_is_fresh(op->w))
+		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node has not heard of changes to agents for too long, and serves nobody until it has: try another");
 	if (rc->row->replay_checked && op->w->draining)
 		return verdict_deny(REASON_DRAINING, "", "this node is going away: connect again");
 	return verdict_allow();
@@ -274,6 +274,8 @@ void pipeline_again(struct op *op)
 {
 	memset(&op->audit, 0, sizeof op->audit);
 	op->state = NULL;
+	world_unref(op->world); /* by what holds now, not when it came */
+	op->world = world_ref(op->w->world);
 	run(op);
 }
 

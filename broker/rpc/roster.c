@@ -8,12 +8,11 @@
 #define ARENA_MAX (4u << 20)
 
 /* What may do nothing now must not be somebody else meanwhile. */
-static bool is_there(const struct registry *r, const struct agent *a, struct problem *why)
+static int is_there(const struct registry *r, const struct agent *a, struct problem *why)
 {
 	if (!registry_by_name(r, a->tenant, slice_str(a->name)))
-		return false;
-	problem_set(why, "agent %s stands in tenant %s twice", a->name, a->tenant);
-	return true;
+		return 0;
+	return problem_set(why, "agent %s stands in tenant %s twice", a->name, a->tenant);
 }
 
 /* 0, also when it was left out; -1: memory is out. */
@@ -22,6 +21,7 @@ static int add(struct registry *r, struct arena *a, const struct resource *from,
 	Baton__V1__Resource *m = registered_unpack(a, from);
 	const char *field, *wrong = m ? registered_wrong(m->agent, &field) : "it is no agent";
 	struct agent agent;
+	int rc;
 
 	if (arena_failed(a))
 		return -1;
@@ -36,7 +36,10 @@ static int add(struct registry *r, struct arena *a, const struct resource *from,
 	}
 	if (!registered_agent(a, m->agent, &agent))
 		return -1;
-	if (registered_active(m->agent, now_ms) ? registry_add_agent(r, &agent, &out->why) != 0 : is_there(r, &agent, &out->why)) {
+	rc = registered_active(m->agent, now_ms) ? registry_add_agent(r, &agent, &out->why) : is_there(r, &agent, &out->why);
+	if (rc == -2)
+		return -1;
+	if (rc) {
 		problem_prefix(&out->why, "registered agent %s of tenant %s", agent.name, agent.tenant);
 		out->refused++;
 		out->conflicts++;

@@ -90,9 +90,12 @@ static void put_value(const ProtobufCMessage *m, const ProtobufCFieldDescriptor 
 	}
 }
 
-static bool is_nothing(struct slice text)
+/* Of a number or a bool; of texts "" alone. */
+static bool is_nothing(const ProtobufCFieldDescriptor *f, struct slice text)
 {
-	return !text.n || slice_is(text, "0") || slice_is(text, "false");
+	bool is_text = f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE;
+
+	return !text.n || (!is_text && (slice_is(text, "0") || slice_is(text, "false")));
 }
 
 void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out)
@@ -108,7 +111,7 @@ void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, str
 		buf_reset(&is);
 		put_value(before, f, &was);
 		put_value(after, f, &is);
-		if (slice_eq(buf_slice(&was), buf_slice(&is)) || (is_nothing(buf_slice(&was)) && is_nothing(buf_slice(&is))))
+		if (slice_eq(buf_slice(&was), buf_slice(&is)) || (is_nothing(f, buf_slice(&was)) && is_nothing(f, buf_slice(&is))))
 			continue;
 		buf_printf(out, "%s%s: ", out->n ? "; " : "", f->name);
 		if (before) {

@@ -33,6 +33,7 @@ struct rpc_row {
 	void (*on_refused)(struct rpc_call *rc, struct op *op, const struct verdict *v);
 	/* Does the message in op->raw count towards its agent's rate? NULL: never. */
 	bool (*is_submit)(const struct op *op);
+	bool when_stale;                           /* served though this node may not have heard of rights that were taken away: who has work may report it */
 };
 
 /* Many messages, one way or the other, so that the call may outlive the configuration that it began with. */

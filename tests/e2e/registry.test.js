@@ -5,7 +5,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
-import { Agent, denied, read, refused } from './lib/agent.js'
+import { Agent, denied, read, refusalOf, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 import { ROOT } from './lib/wire.js'
 
@@ -286,8 +286,10 @@ test('A route that goes with a reload is none of a registered agent any more, an
   await first.list()
   s.cut()
   assert.equal((await first.subscribe({ routes: ['second'] }, { wait: false }).then((x) => x.end())).reason, 'route_denied')
-  const gone = await refused(change('first', { rate_per_s: 9 }))
-  assert.match(gone.message, /agent\.may_call: tenant acme has no route second: add its profile first/)
+  await change('first', { status: 'AGENT_STATUS_QUARANTINED' }) // that a route is gone keeps nobody from it
+  await change('first', { status: 'AGENT_STATUS_ACTIVE' })
+  const more = await refused(change('first', { may_call: [ROUTE, 'second', 'third'] }))
+  assert.match(more.message, /agent\.may_call: tenant acme has no route third: add its profile first/)
   b.profiles.second = second
   b.writeProfiles()
   b.writeConfig()
@@ -305,6 +307,28 @@ test('The commands of the README do what it says', () => {
   assert.match(r.stdout, /^planner2 of acme released$/m)
 })
 
+test('attack 34 A store that comes back without the last changes has them from the nodes that have seen them: who was quarantined stays so', async () => {
+  await change('first', { status: 'AGENT_STATUS_ACTIVE', rate_per_s: 0 })
+  const first = await b.agent('first')
+  await first.submit(read(ROUTE))
+  const key = ['{/}:s', 'agent/acme/first']
+  const old = await b.redis((r) => r.call('HGET', ...key))
+  await change('first', { status: 'AGENT_STATUS_QUARANTINED' })
+  await change('first', { rate_per_s: 3 })
+  const { version } = await get('first')
+  await b.redis(async (r) => {
+    await r.call('HSET', ...key, old)
+    await r.call('ZADD', '{/}:z', await r.call('HINCRBY', '{/}:m', 'g', '1'), key[1])
+  })
+  const seen = async () => Number((await b.redis((r) => r.call('HGET', ...key))).readUIntBE(0, 6))
+  await until('it to be there again', async () => await seen() === Number(version))
+  assert.ok(b.log().includes('"registry.behind"'))
+  await denied(first.submit(read(ROUTE)), 'unknown_peer')
+  assert.deepEqual([(await get('first')).agent.status, (await get('first')).agent.rate_per_s], ['AGENT_STATUS_QUARANTINED', 3])
+  await change('first', { status: 'AGENT_STATUS_ACTIVE', rate_per_s: 0 })
+  await first.submit(read(ROUTE))
+})
+
 test('What was registered is sealed in Redis: nothing of it is there in the clear, and what somebody writes there is not believed', async () => {
   await b.redis(async (r) => {
     for (const key of ['{/}:s', '{/}:z', '{/}:n']) {
@@ -320,4 +344,17 @@ test('What was registered is sealed in Redis: nothing of it is there in the clea
   await until('the alarm', () => b.log().includes('registry.unsealable'))
   const third = await b.agent('third')
   await denied(third.submit(), 'unknown_peer') // quarantined, as this node knew it
+  const first = await b.agent('first')
+  await first.submit(read(ROUTE))
+  await b.redis(async (r) => { // a later version of him that nobody sealed
+    const bytes = Buffer.from(await r.call('HGET', '{/}:s', 'agent/acme/first'))
+    bytes.writeUIntBE(bytes.readUIntBE(0, 6) + 1, 0, 6)
+    await r.call('HSET', '{/}:s', 'agent/acme/first', bytes)
+    await r.call('ZADD', '{/}:z', await r.call('HINCRBY', '{/}:m', 'g', '1'), 'agent/acme/first')
+  })
+  await until('him to have no rights', () => first.submit(read(ROUTE)).then(() => false, (e) => refusalOf(e).reason === 'unknown_peer'))
+  await denied(first.submit(read(ROUTE)), 'unknown_peer')
+  await denied(get('first'), 'not_found')
+  await apply([spec('first')]) // anew
+  await first.submit(read(ROUTE))
 })

@@ -64,10 +64,17 @@ static void never_back(void **state)
 
 	r = resources_with(none, now, 2, &behind);
 	later = resources_with(r, old, 3, &behind);
-	assert_int_equal(behind, 1); /* the same version again is nothing new */
+	assert_int_equal(behind, 1); /* the same version of the same generation is nothing new */
 	holds(later, "a", 5, "new");
 	holds(later, "b", 2, "b");
 	holds(later, "c", 1, "c");
+	now[0] = one("a", 5, "given again after a fail-over");
+	now[0].generation++;
+	resources_unref(r);
+	r = later;
+	later = resources_with(r, now, 1, &behind);
+	assert_int_equal(behind, 0);
+	holds(later, "a", 5, "given again after a fail-over");
 	resources_unref(none);
 	resources_unref(r);
 	resources_unref(later);
