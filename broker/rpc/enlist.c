@@ -117,16 +117,21 @@ static bool check_route(struct op *op, const struct entry *e, size_t i, const ch
 	if (!serves || !p->broadcast)
 		return true;
 	world_queue(p, e->spec->name, queue);
-	if (r && r->n_inboxes >= INBOXES_MAX && !world_route(op->world, tenant, queue))
+	if (r && r->n_inboxes + i >= INBOXES_MAX && !world_route(op->world, tenant, queue)) /* i: those before it in this call */
 		return deny(op, REASON_QUOTA_EXCEEDED, i, field, arena_printf(op->arena, "%s is a broadcast, and %d agents may serve it already", route, INBOXES_MAX));
 	return check_queue(op, i, field, tenant, queue);
 }
 
 static bool check_routes(struct op *op, const struct entry *e, size_t i, const char *field, char *const *v, size_t n, bool serves)
 {
-	for (size_t k = 0; k < n; k++)
-		if (!stands(e, v[k], serves) && !check_route(op, e, i, field, v[k], serves))
+	bool back = e->before && e->before->agent->status != e->spec->status && e->spec->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE;
+
+	for (size_t k = 0; k < n; k++) {
+		bool there = registry_route_of_any(op->world->registry, e->spec->tenant, slice_str(v[k]));
+
+		if ((!stands(e, v[k], serves) || (back && there)) && !check_route(op, e, i, field, v[k], serves))
 			return false;
+	}
 	return true;
 }
 

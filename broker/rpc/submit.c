@@ -274,6 +274,9 @@ static struct verdict enter(struct op *op, struct submit *s)
 	if (!n)
 		return verdict_deny(REASON_ROUTE_DISABLED, "route", "%s is a broadcast route, and no agent may serve it: nobody would have a copy",
 				    s->d.profile->route);
+	if (n > INBOXES_MAX) /* two operators at once */
+		return verdict_deny(REASON_ROUTE_DISABLED, "route", "%s is a broadcast route, and %zu agents may serve it: at most %d can have a copy. Retire some",
+				    s->d.profile->route, n, INBOXES_MAX);
 	if (bytes > COPIES_BYTES_MAX && n > 1)
 		return verdict_deny(REASON_PAYLOAD_TOO_LARGE, "payload", "%zu agents would have a copy of %zu bytes: at most %u MiB in all", n, s->stored.n,
 				    COPIES_BYTES_MAX >> 20);
