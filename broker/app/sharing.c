@@ -132,14 +132,16 @@ static size_t pick(const struct node *n, const struct store_answer *a, struct re
 static void put_back(struct node *n, const struct store_answer *a)
 {
 	struct store_change v[STORE_CHANGES_MAX];
-	size_t k = 0;
+	size_t k = 0, bytes = 0;
 
-	for (size_t i = 0; i < a->n_resources && k < STORE_CHANGES_MAX / 4; i++) { /* of any size: a quarter of them fits */
+	for (size_t i = 0; i < a->n_resources && k < STORE_CHANGES_MAX; i++) {
 		const struct store_resource *r = &a->resources[i];
 		const struct resource *known = resources_find(n->resources, r->name);
 
-		if (known && r->version < known->version)
-			v[k++] = (struct store_change){.name = known->name, .version = r->version + 1, .removed = known->removed, .value = known->value};
+		if (!known || r->version >= known->version || (k && bytes + known->value.n > STORE_RESOURCE_VALUE_MAX))
+			continue;
+		v[k++] = (struct store_change){.name = known->name, .version = r->version + 1, .removed = known->removed, .value = known->value};
+		bytes += known->value.n;
 	}
 	if (k) {
 		n->sharing.asking = true;
@@ -189,6 +191,13 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 
 	(void)op;
 	s->asking = false;
+	if (s->leaving) {
+		if (s->left)
+			loop_stop(n->loop);
+		else
+			ask(n);
+		return;
+	}
 	if (a->status == STORE_OK && take(n, a)) {
 		s->told = s->telling;
 		s->after = a->next;
@@ -199,24 +208,22 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 		if (a->more || s->confirmed != s->told)
 			s->again = true; /* for the rest, or to say what is confirmed now */
 	}
-	if (s->leaving && !s->again)
-		loop_stop(n->loop);
-	else if (s->again)
+	if (s->again)
 		ask(n);
 	else if (fleet_lags(n->fleet, s->confirmed)) /* somebody may wait for the others */
 		loop_timer_set(s->timer, HURRY_MS);
 }
 
-/* What is behind still comes with the changes that follow. */
+/* All is looked at again: there may be more of it, or another node was faster. When the store is away, later. */
 static void on_put_back(void *user, uint64_t op, const struct store_answer *a)
 {
-	struct node *n = user;
+	struct sharing *s = &((struct node *)user)->sharing;
 
 	(void)op;
-	n->sharing.asking = n->sharing.behind = false;
-	if (a->status != STORE_OK) /* another node was faster, or the store is away: all of it is looked at again */
-		n->sharing.after = 0;
-	ask(n);
+	s->asking = s->behind = false;
+	s->after = 0;
+	if (a->status == STORE_OK || a->status == STORE_CONFLICT)
+		ask(user);
 }
 
 /* After changes were applied there is a rest, in which no more are taken; what is confirmed is said all the same. */
@@ -237,6 +244,7 @@ static void ask(struct node *n)
 	s->asked_ms = now;
 	s->telling = s->confirmed;
 	s->wanted = rests || s->leaving ? 0 : FEED_MAX;
+	s->left = s->leaving;
 	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
 }
 
