@@ -156,10 +156,13 @@ static struct slice from_to(const uint8_t *from, const uint8_t *to)
 
 bool slot_of_key(struct slice key, char tenant[NAME_MAX_BYTES + 1], char queue[QUEUE_MAX_BYTES + 1])
 {
-	const uint8_t *slash = find(key, "/"), *end = find(key, "}:"), *last = key.p + key.n;
+	const uint8_t *slash = find(key, "/"), *end = find(key, "}:"), *last;
 	struct slice route, agent = slice_of(NULL, 0);
 
-	if (!slash || !end || slash > end || key.p[0] != '{' || key.n < 2 || last[-1] != 'm' || last[-2] != ':')
+	if (!slash || !end || slash > end || key.p[0] != '{' || key.n < 2)
+		return false;
+	last = key.p + key.n;
+	if (last[-1] != 'm' || last[-2] != ':')
 		return false;
 	route = from_to(slash + 1, end);
 	if (last - end > 3 && (end[2] != '@' || last - end < 6))
