@@ -1,7 +1,7 @@
 #!lua name=baton2
 -- What does Redis do in one step? Everything that changes a slot {tenant/route}: this library is the only writer of its keys. Here is
 -- what its parts share, and how work gets in and out (open, accept, lease); then baton2_hold.lua, baton2_publish.lua, baton2_report.lua,
--- baton2_read.lua, baton2_operate.lua, baton2_check.lua, baton2_shared.lua, baton2_rights.lua, baton2_tick.lua.
+-- baton2_read.lua, baton2_operate.lua, baton2_check.lua, baton2_shared.lua, baton2_aside.lua, baton2_rights.lua, baton2_tick.lua.
 -- Rules kept: all checks come before the first write (Functions do not roll back); every Function is safe to repeat (tokens,
 -- fences); loops are bounded by the number of ids handed in or by the LIMIT constants below. Payloads never come through here
 -- but by exception: they are MSET beside the call. Binary strings are big-endian and fixed in width; record.c is the C side.
@@ -10,7 +10,7 @@
 --   q0 q1 q2 lists, queued ids by class of priority   z zset, scheduled, backing off and deadlines of held ones, by time
 --   h d x zsets, held, dead-lettered, quarantined   l zset, lease hints by time   f list, time and ids of what has ended
 --   A broadcast route has beside its own slot one for each agent's inbox, with all of these keys under {tenant/route}:@agent:
--- In m: w and wb, handoffs that wait and their bytes; under a sender's 8 bytes number 4 and bytes 6 of what waits of it, if any does: in a
+-- In m: rev, the generation by which a node must live to take work in or hand it out (baton2_aside.lua); w and wb, handoffs that wait and their bytes; under a sender's 8 bytes number 4 and bytes 6 of what waits of it, if any does: in a
 --   key of its own it would cost three commands more a call. In s under '#': bytes of all blobs that are kept, tasks and outcomes
 --   b:<id><token> a sealed blob   e:<id> list, events   And what is no slot's: {/}:seal, {/}:node:<name> (baton2_tick.lua, join), and what
 --   all nodes share: {/}:m {/}:s {/}:z {/}:n {/}:v:<name> (baton2_shared.lua)
@@ -294,9 +294,9 @@ local function open(k, a)
 	return head(now, w, wb, seq, epoch) .. pack('>BI6I6I8I6I6', 1 + pause_if(km, lost, a[3]), lost, base, fence, from, to) .. inc
 end
 
--- The slot must be opened first. Blobs come again with the repeat; if there is none, nobody would remove them. One that a record names
--- was accepted before.
-local function closed(base, ks, items)
+-- The slot must be opened first, or the node is behind (answer 'R'). Blobs come again with the repeat; if there is none, nobody would remove them. One
+-- that a record names was accepted before.
+local function closed(base, ks, items, answer)
 	local drop = {}
 	for o = 0, #items - ITEM, ITEM do
 		local id, token = sub(items, o + 1, o + 16), sub(items, o + 46, o + 53)
@@ -304,13 +304,13 @@ local function closed(base, ks, items)
 		if not rec or sub(rec, 30, 37) ~= token then drop[#drop + 1] = base .. 'b:' .. id .. token end
 	end
 	if #drop > 0 then call('UNLINK', tun(drop)) end
-	return 'O'
+	return answer or 'O'
 end
 
--- m s i z q0 q1 q2 n f h l [d] · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items. Item, 111 bytes: 1 id 17 the
+-- m s i z q0 q1 q2 n f h l [d] · incarnation, node, max waiting, max bytes, the same of one sender, skew ms, items, generation that the node lives by. Item, 111 bytes: 1 id 17 the
 -- record's first 54 bytes 71 state 72 idempotency_print 88 issued_at 94 start_at 100 owner 108 lease ms. extra = sequence.
 -- What would be queued while nothing waits is leased at once to its item's owner, if it has one and the route is not paused: first in,
--- first out holds. a.known: the caller has found that this server is the one.
+-- first out holds. a.known: the caller has found that this server is the one, and the node not behind. 'R': it is behind, and nothing was done.
 local function accept(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[8]
@@ -327,9 +327,10 @@ local function accept(k, a)
 			idem_at[j] = #idem
 		end
 	end
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused', 'hold', tun(who))
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'floor', 'arm', 't', 'ep', 'fence', 'closed', 'paused', 'hold', 'rev', tun(who))
 	if m[1] ~= a[1] or not (a.known or fresh(a[1])) then return closed(base, ks, items) end
-	for j = 1, #who do of_n[who[j]], of_b[who[j]] = share(m[12 + j]) end
+	if m[13] and not a.known and number(a[9]) < number(m[13]) then return closed(base, ks, items, 'R') end
+	for j = 1, #who do of_n[who[j]], of_b[who[j]] = share(m[13 + j]) end
 	local known = call('HMGET', ks, '.', '#', tun(ids))
 	if not known[1] then return closed(base, ks, items) end
 	local firsts = #idem > 0 and call('HMGET', k[3], tun(idem)) or {}
@@ -484,15 +485,16 @@ local function accept(k, a)
 	return head(now, w, wb, seq, m[8]) .. concat(out)
 end
 
--- m s l q2 q1 q0 f z h [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests. Request, 14 bytes: max 2,
+-- m s l q2 q1 q0 f z h [m of the route whose inbox this is] · incarnation, node, bytes of tasks a call may lease, requests, generation that the node lives by ('R': it is behind). Request, 14 bytes: max 2,
 -- owner 8, lease ms 4. A route that is paused, or not opened yet, hands nothing out of its inboxes. extra = 0 when the queues are empty now, 2
 -- when the route is paused: then nothing is leased. Answer: for each request count 2, then id 16, record 119 each; one of state EXPIRED was past its
 -- deadline and is not leased, nor is one that is HELD now.
 local function lease(k, a)
 	init()
 	local km, ks, asked = k[1], k[2], a[4]
-	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused', 'hold')
+	local m = call('HMGET', km, 'inc', 'fence', 'w', 'wb', 't', 'arm', 'ep', 'paused', 'hold', 'rev')
 	if m[1] ~= a[1] or not fresh(a[1]) then return 'O' end
+	if number(a[5]) < number(m[10]) then return 'R' end
 	local of = k[10] and call('HMGET', k[10], 'inc', 'paused') or m
 	if k[10] then m[8] = m[8] or of[2] end
 	local now, fence, t = clock(m[5]), tonumber(m[2]), tally(m[3], m[4])

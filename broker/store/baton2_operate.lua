@@ -89,15 +89,16 @@ local function drop(k, a)
 	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
--- m s i z n q0 q1 q2 f d · incarnation, max waiting, max bytes, the same of one sender, item: that of accept, then the id of the
--- dead-lettered one. What stands in its place is new: another id, no attempts, under the same idempotency key; the old one is kept no longer
+-- m s i z n q0 q1 q2 f d · incarnation, max waiting, max bytes, the same of one sender, generation that the node lives by, item: that of accept, then
+-- the id of the dead-lettered one. What stands in its place is new: another id, no attempts, under the same idempotency key; the old one is kept no longer
 -- than what has finished.
 local function replay(k, a)
 	init()
-	local km, ks, item = k[1], k[2], a[6]
-	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'arm', 't', 'ep', sub(item, 18, 25))
+	local km, ks, item = k[1], k[2], a[7]
+	local m = call('HMGET', km, 'inc', 'seq', 'w', 'wb', 'arm', 't', 'ep', sub(item, 18, 25), 'rev')
 	local base = sub(km, 1, -2)
 	if m[1] ~= a[1] or not fresh(a[1]) then return closed(base, ks, sub(item, 1, ITEM)) end
+	if number(a[6]) < number(m[9]) then return closed(base, ks, sub(item, 1, ITEM), 'R') end
 	local id, token, old_id = sub(item, 1, 16), sub(item, 46, 53), sub(item, ITEM + 1, ITEM + 16)
 	local recs = call('HMGET', ks, '.', id, old_id, '#')
 	if not recs[1] then return closed(base, ks, sub(item, 1, ITEM)) end

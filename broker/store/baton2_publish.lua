@@ -41,17 +41,17 @@ end
 local function publish(k, a)
 	init()
 	local item, base, inboxes, told = a[8], sub(k[1], 1, -2), {}, {}
-	for agent in gmatch(a[9], '%S+') do
+	for agent in gmatch(a[10], '%S+') do
 		inboxes[#inboxes + 1] = inbox_of(base, agent, a[1])
 	end
-	local answer = accept(k, {a[1], a[2], a[3], a[4], a[5], a[6], a[7], sub(item, 1, 70) .. char(COMPLETED) .. sub(item, 72)})
+	local answer = accept(k, {a[1], a[2], a[3], a[4], a[5], a[6], a[7], sub(item, 1, 70) .. char(COMPLETED) .. sub(item, 72), a[9]})
 	if #answer == 1 or only(answer) ~= OK then return answer end
 	local from = base .. 'b:' .. sub(item, 1, 16) .. sub(item, 46, 53)
 	local mine = sub(item, 1, 53) .. ZERO8 .. ZERO8 .. '\0' .. sub(item, 71, 99) .. ZERO8 .. sub(item, 108)
 	for j = 1, #inboxes do
 		local inbox = inboxes[j]
 		if not inbox.opened then
-			open({inbox[1], inbox[2], inbox[8], inbox[5], inbox[6], inbox[7], inbox[4], inbox[10]}, {0, 0, NO_CAP, a[10], 0})
+			open({inbox[1], inbox[2], inbox[8], inbox[5], inbox[6], inbox[7], inbox[4], inbox[10]}, {0, 0, NO_CAP, a[11], 0})
 		end
 		told[j] = char(copy(inbox, a, mine, from))
 	end

@@ -2,7 +2,7 @@
 -- sealed. They are no slot's, but have keys of the same names under {/}. Part of the library that begins in baton2.lua.
 --
 -- Keys: m hash, t inc ep as of a slot, g the generation: it grows with each change to any of them   s hash, name to resource
---   z zset, names by the generation of their last change   n hash, run of a node to time 6, generation that it confirms 6, its name
+--   z zset, names by the generation of their last change   n hash, run of a node to time 6, generation that it confirms 6, connections that it closed for revocations 4, its name
 --   v:<name> list, what the resource was before, the last one first
 -- Resource: version 6  generation 6  time 6  removed 1  sealed value
 
@@ -76,19 +76,19 @@ local function nodes_of(kn, now, me, name)
 	local runs, out, gone = call('HKEYS', kn), {}, {}
 	local all = #runs > 0 and call('HMGET', kn, tun(runs)) or {}
 	for j = 1, #runs do
-		local good = #all[j] > 12
+		local good = #all[j] > 16
 		local silent = good and max(now - unpk('>I6', all[j], 1), 0) or FORGOTTEN
-		if silent >= FORGOTTEN or (silent >= SILENT and sub(all[j], 13) == name) then
+		if silent >= FORGOTTEN or (silent >= SILENT and sub(all[j], 17) == name) then
 			gone[#gone + 1] = runs[j]
 		elseif runs[j] ~= me then
-			out[#out + 1] = pack('>I4c6B', silent, sub(all[j], 7, 12), #all[j] - 12) .. sub(all[j], 13)
+			out[#out + 1] = pack('>I4c10B', silent, sub(all[j], 7, 16), #all[j] - 16) .. sub(all[j], 17)
 		end
 	end
 	return out, gone
 end
 
--- m s z n · run, name of the node, after which generation, the one that it confirms ('' = it leaves), how many. extra = the generation. Answer: an
--- array: the head, 1 when there are more, the generation to go on after 6; the other nodes (silent ms 4, confirmed 6, name with its length 1
+-- m s z n · run, name of the node, after which generation, the one that it confirms ('' = it leaves), how many, connections closed. extra = the generation. Answer: an
+-- array: the head, 1 when there are more, the generation to go on after 6; the other nodes (silent ms 4, confirmed 6, closed 4, name with its length 1
 -- before); then name and resource of each.
 local function feed(k, a)
 	init()
@@ -111,7 +111,7 @@ local function feed(k, a)
 	if a[4] == '' then
 		call('HDEL', k[4], a[1])
 	else
-		call('HSET', k[4], a[1], pack('>I6I6', t.now, tonumber(a[4])) .. a[2])
+		call('HSET', k[4], a[1], pack('>I6I6I4', t.now, tonumber(a[4]), number(a[6])) .. a[2])
 	end
 	return out
 end

@@ -305,4 +305,6 @@ add('look', look, 'no-writes', 'allow-cross-slot-keys') -- place 15
 add('change', SHARED.change, 'allow-oom')
 add('feed', SHARED.feed, 'allow-oom')
 add('versions', SHARED.versions, 'no-writes')
+add('barrier', ASIDE.barrier, 'allow-oom')
+add('aside', ASIDE.aside, 'allow-oom')
 add('rights', rights, 'allow-oom')

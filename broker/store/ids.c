@@ -70,6 +70,7 @@ const char *store_status_text(enum store_status s)
 		[STORE_WRONG_STATE] = "wrong_state",
 		[STORE_CLOSED] = "closed",
 		[STORE_UNSEALABLE] = "unsealable",
+		[STORE_BEHIND] = "behind",
 		[STORE_UNAVAILABLE] = "unavailable",
 	};
 

@@ -233,6 +233,8 @@ static enum store_status decide(struct memory *m, struct mem_slot *s, const stru
 	const struct store_slot_limits *l = &m->config.limits;
 
 	*first = NULL;
+	if (m->lives_by < s->barrier)
+		return STORE_BEHIND;
 	if (h) {
 		*same = memcmp(h->bytes_print, r->bytes_print, sizeof h->bytes_print) == 0;
 		*first = mem_find(s, r->id.b);
@@ -385,6 +387,10 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 	int64_t now = s ? mem_now(m, s) : 0;
 
 	x->a.paused = s && paused(m, s);
+	if (s && m->lives_by < s->barrier) {
+		x->a.status = STORE_BEHIND;
+		return;
+	}
 	for (uint32_t n = 0; s && !x->a.paused && n < r->max && (h = pop(s));) {
 		bool expired = h->r.r.deadline_ms > 0 && h->r.r.deadline_ms <= now;
 
@@ -603,6 +609,8 @@ static enum store_status replay(struct memory *m, struct mem_slot *s, struct sto
 	struct mem_handoff *old = *out = mem_find_exact(s, dead);
 	uint8_t token[TOKEN_BYTES];
 
+	if (m->lives_by < s->barrier)
+		return STORE_BEHIND;
 	if (!old || old->alias)
 		return STORE_NOT_FOUND;
 	if (old->r.r.state != STATE_DEAD_LETTERED || old->let_go)
@@ -644,6 +652,32 @@ static void op_mend(struct store *st, const struct store_mend *r, const struct s
 		    uint64_t op)
 {
 	mem_answer((struct memory *)st, done, user, op, STORE_NOT_FOUND);
+}
+
+static void op_barrier(struct store *st, struct store_slot at, uint64_t generation, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+
+	if (s && s->barrier < generation)
+		s->barrier = generation;
+	mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+}
+
+static void op_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+		     uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? mem_aside(m, s, id->b, back, note, &h) : STORE_UNAVAILABLE;
+
+	report_done(m, s, h, status, done, user, op);
+}
+
+static void op_live_by(struct store *st, uint64_t generation)
+{
+	((struct memory *)st)->lives_by = generation;
 }
 
 struct ticked {
@@ -760,6 +794,9 @@ static const struct store_ops memory_ops = {
 	.change = mem_change,
 	.feed = mem_feed,
 	.versions = mem_versions,
+	.barrier = op_barrier,
+	.aside = op_aside,
+	.live_by = op_live_by,
 	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,

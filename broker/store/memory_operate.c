@@ -55,3 +55,31 @@ enum store_status mem_drop(struct mem_slot *s, struct mem_handoff *h, int64_t no
 	h->let_go = true;
 	return STORE_OK;
 }
+
+enum store_status mem_aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out)
+{
+	struct mem_handoff *h = *out = mem_find_exact(s, id);
+	enum handoff_state to = back ? STATE_QUEUED : STATE_QUARANTINED;
+	uint8_t token[TOKEN_BYTES];
+	struct mem_bytes body;
+
+	if (!h || h->alias)
+		return STORE_NOT_FOUND;
+	if (back ? h->r.r.state != STATE_QUARANTINED : h->r.r.state >= STATE_LEASED)
+		return STORE_WRONG_STATE;
+	mem_token(m, token);
+	if (!mem_seal_report(m, s, seal_kind_of(to), h->id, token, note, &body))
+		return STORE_UNAVAILABLE;
+	if (!back)
+		mem_waiting(s, h, -1);
+	mem_move(s, h, to, mem_now(m, s));
+	mem_log(h, token, body);
+	h->due_ms = 0;
+	if (back) {
+		h->r.r.owner = 0;
+		h->given_back = true;
+		mem_waiting(s, h, 1);
+		mem_queue(s, h);
+	}
+	return STORE_OK;
+}

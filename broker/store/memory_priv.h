@@ -74,6 +74,7 @@ struct mem_slot {
 	int64_t floor_ms, last_ms, changed_ms;
 	struct mem_span spans[MEM_SPANS];
 	size_t n_spans;
+	uint64_t barrier;        /* by which generation a node must live */
 	bool paused, closed;     /* nothing is leased; nothing new is accepted */
 	UT_hash_handle hh;
 };
@@ -102,7 +103,7 @@ struct memory {
 	struct seal *seal;
 	struct mem_slot *slots;
 	struct mem_resource *resources;
-	uint64_t generation;
+	uint64_t generation, lives_by;
 	uint32_t incarnation;
 	struct mem_answer *first, **last;
 	uint64_t next_token;
@@ -141,6 +142,9 @@ enum store_status mem_event(struct memory *m, struct mem_slot *s, const struct s
 enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct store_finish *r, struct mem_handoff **out);
 enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t *id, struct slice outcome,
 			     struct mem_handoff **out);
+/* Body of an event or an outcome; nothing for "". false: it could not be sealed. */
+bool mem_seal_report(struct memory *m, struct mem_slot *s, enum seal_kind kind, const uint8_t *id, const uint8_t *token, struct slice plain,
+		     struct mem_bytes *out);
 /* Calls changed() for every record that changed, or whose backing off ended. */
 void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limits *l,
 	      void (*changed)(void *arg, struct mem_handoff *h), void *arg);
@@ -166,6 +170,7 @@ void mem_set_aside(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 bool mem_confirm(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 
 /* memory_operate.c */
+enum store_status mem_aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out);
 void mem_view(struct mem_slot *s, struct store_route *out);
 /* The dead-lettered one that comes after this id, the last one first; NULL: the first, or no more. after_ms: when that one died, should it be gone. */
 struct mem_handoff *mem_next_dead(struct mem_slot *s, const uint8_t *after, int64_t after_ms);

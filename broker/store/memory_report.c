@@ -21,9 +21,8 @@ enum store_status mem_extend(struct memory *m, struct mem_slot *s, const struct 
 	return STORE_OK;
 }
 
-/* Body of an event or an outcome; nothing for "". false: it could not be sealed. */
-static bool seal_report(struct memory *m, struct mem_slot *s, enum seal_kind kind, const uint8_t *id, const uint8_t *token,
-			struct slice plain, struct mem_bytes *out)
+bool mem_seal_report(struct memory *m, struct mem_slot *s, enum seal_kind kind, const uint8_t *id, const uint8_t *token, struct slice plain,
+		     struct mem_bytes *out)
 {
 	*out = (struct mem_bytes){0};
 	if (!plain.n)
@@ -49,7 +48,7 @@ enum store_status mem_event(struct memory *m, struct mem_slot *s, const struct s
 	if (h->r.r.cursor >= r->max_events)
 		return STORE_QUOTA;
 	mem_token(m, token);
-	if (!seal_report(m, s, SEAL_PROGRESS, h->id, token, r->body, &body))
+	if (!mem_seal_report(m, s, SEAL_PROGRESS, h->id, token, r->body, &body))
 		return STORE_UNAVAILABLE;
 	mem_move(s, h, r->state ? r->state : h->r.r.state, mem_now(m, s));
 	mem_log(h, token, body);
@@ -96,7 +95,7 @@ enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct 
 	if (!late && !mem_is_leased(h, r->fence, r->owner))
 		return STORE_LOST;
 	mem_token(m, token);
-	if (!seal_report(m, s, seal_kind_of(finish_state(r->kind)), h->id, token, r->outcome, &body))
+	if (!mem_seal_report(m, s, seal_kind_of(finish_state(r->kind)), h->id, token, r->outcome, &body))
 		return STORE_UNAVAILABLE;
 	now = mem_now(m, s);
 	if (late)
@@ -129,7 +128,7 @@ enum store_status mem_cancel(struct memory *m, struct mem_slot *s, const uint8_t
 	if (h->r.r.state > STATE_QUARANTINED)
 		return STORE_WRONG_STATE;
 	mem_token(m, token);
-	if (!seal_report(m, s, SEAL_CANCELLED, h->id, token, outcome, &body))
+	if (!mem_seal_report(m, s, SEAL_CANCELLED, h->id, token, outcome, &body))
 		return STORE_UNAVAILABLE;
 	if (h->r.r.state < STATE_LEASED)
 		mem_waiting(s, h, -1);

@@ -113,6 +113,7 @@ struct item *item_of(struct redis *s, enum kind k, struct slot *slot, store_done
 	i->op = op;
 	i->deadline_ms = clock_mono_ms() + s->config.timeout_ms;
 	i->slot = slot;
+	i->generation = s->generation;
 	if (!i->slot || s->freeing || s->pending > s->config.max_pending) {
 		item_fail(s, i, STORE_UNAVAILABLE, POLL_MS);
 		return NULL;
@@ -417,6 +418,41 @@ static void op_tick(struct store *st, struct store_slot at, const struct store_s
 	item_queue(s, i);
 }
 
+static void op_barrier(struct store *st, struct store_slot at, uint64_t generation, store_done *done, void *user, uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_BARRIER, at, done, user, op);
+
+	if (!i)
+		return;
+	be_put(i->request, BARRIER_BYTES, generation);
+	item_queue(s, i);
+}
+
+static void op_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+		     uint64_t op)
+{
+	struct redis *s = (struct redis *)st;
+	struct item *i = item_new(s, KIND_ASIDE, at, done, user, op);
+	enum handoff_state to = back ? STATE_QUEUED : STATE_QUARANTINED;
+	uint8_t token[TOKEN_BYTES];
+
+	if (!i)
+		return;
+	redis_token(s, token);
+	if (note.n && !item_seal(s, i, seal_kind_of(to), id, token, note))
+		return;
+	memcpy(i->request, id->b, HANDOFF_ID_BYTES);
+	memcpy(i->request + HANDOFF_ID_BYTES, token, TOKEN_BYTES);
+	i->request[HANDOFF_ID_BYTES + TOKEN_BYTES] = (uint8_t)to;
+	item_queue(s, i);
+}
+
+static void op_live_by(struct store *st, uint64_t generation)
+{
+	((struct redis *)st)->generation = generation;
+}
+
 static void op_set_replicas(struct store *st, struct store_slot at, uint32_t replicas)
 {
 	struct redis *s = (struct redis *)st;
@@ -623,6 +659,9 @@ static const struct store_ops redis_ops = {
 	.change = shared_change,
 	.feed = shared_feed,
 	.versions = shared_versions,
+	.barrier = op_barrier,
+	.aside = op_aside,
+	.live_by = op_live_by,
 	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,

@@ -133,6 +133,13 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 	redis_open_slot(s, b->slot);
 }
 
+/* Nothing was done, and asking again would not help until this node lives by more. */
+static void on_behind(struct redis *s, struct batch *b)
+{
+	redis_counted(s, b, "behind");
+	fail_all(s, b, STORE_BEHIND, 0);
+}
+
 static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)
 {
 	if (slot->whole || slot->shared)
@@ -298,6 +305,13 @@ static void on_route(struct redis *s, struct batch *b, struct slice text, const 
 		item_fail(s, i, STORE_UNAVAILABLE, RETRY_MS);
 }
 
+static void on_barrier(struct redis *s, struct batch *b)
+{
+	const struct store_answer a = {.status = STORE_OK};
+
+	item_answer(s, items_take(&b->items), &a);
+}
+
 /* get: one entry an item; list, dead and tick: many for the only item. */
 static void on_records(struct redis *s, struct batch *b, struct slice text, const struct record_head *h)
 {
@@ -384,9 +398,12 @@ static bool answer_fits(const struct batch *b, struct slice text)
 	case KIND_GET:
 	case KIND_DROP:
 	case KIND_REPLAY:
+	case KIND_ASIDE:
 		return text.n == HEAD_BYTES + b->items.n * ENTRY_BYTES;
 	case KIND_PUBLISH:
 		return publish_fits(b->items.first, text);
+	case KIND_BARRIER:
+		return text.n == HEAD_BYTES;
 	case KIND_CHANGE:
 		return text.n == HEAD_BYTES + 1 + 2 + 6;
 	case KIND_EVENTS:
@@ -404,6 +421,10 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 
 	if (text.n == 1 && text.p[0] == 'O' && kind_rows[b->kind].opens) {
 		on_closed_slot(s, b);
+		return;
+	}
+	if (text.n == 1 && text.p[0] == 'R' && kind_rows[b->kind].stands_behind) {
+		on_behind(s, b);
 		return;
 	}
 	if (!record_head_decode(text, &h) || !answer_fits(b, text)) {
@@ -436,6 +457,9 @@ static void on_text(struct redis *s, struct batch *b, struct slice text)
 		break;
 	case KIND_MEND:
 		check_on_mend(s, b, text);
+		break;
+	case KIND_BARRIER:
+		on_barrier(s, b);
 		break;
 	case KIND_CHANGE:
 		shared_on_change(s, b, text, &h);

@@ -29,6 +29,7 @@
 enum kind {
 	KIND_ACCEPT, KIND_EXTEND, KIND_EVENT, KIND_FINISH, KIND_CANCEL, KIND_LEASE, KIND_GET, KIND_EVENTS, KIND_LIST, KIND_TICK,
 	KIND_PUBLISH, KIND_ROUTE, KIND_DEAD, KIND_DROP, KIND_REPLAY, KIND_LOOK, KIND_MEND, KIND_CHANGE, KIND_FEED, KIND_VERSIONS,
+	KIND_BARRIER, KIND_ASIDE,
 	KIND_QUEUED, /* number of kinds that callers queue */
 	KIND_OPEN = KIND_QUEUED, KIND_QUARANTINE, KIND_FETCH, KIND_MEMORY, KIND_UNLINK,
 	KINDS,
@@ -40,6 +41,7 @@ struct kind_row {
 	unsigned width;     /* bytes of an item's request */
 	unsigned max;       /* items a call */
 	bool opens;         /* the Function may answer 'O' */
+	bool stands_behind; /* the Function may answer 'R': the node is behind the slot's barrier */
 	bool admits;        /* it takes new work in, and is refused when memory is full */
 	bool tells;         /* its answer tells somebody of a change that must last: with store.replicas it waits for them */
 };
@@ -67,6 +69,7 @@ struct item {
 	uint8_t request[REQUEST_MAX_BYTES];
 	uint8_t *body;       /* sealed; owned */
 	char *inboxes;       /* publish: names; owned */
+	uint64_t generation; /* by which the node lived when it asked */
 	size_t body_n;
 };
 
@@ -169,6 +172,7 @@ struct redis {
 	bool freeing;
 	int64_t timer_ms;
 	char caps[WAITING_CAPS][24], skew[24]; /* as accept takes them */
+	uint64_t generation;      /* by which the node lives */
 	uint8_t token_head[4];
 	char asker[9];            /* the same as text: who opens a slot */
 	uint32_t token_next;

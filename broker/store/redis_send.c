@@ -8,28 +8,30 @@
 #include "store/redis_priv.h"
 
 const struct kind_row kind_rows[KINDS] = {
-	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true, true},
-	[KIND_PUBLISH] = {"baton2_publish", "msiz012nfhld", ACCEPT_BYTES, 1, true, true, true},
-	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false, false},
-	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false, false},
-	[KIND_FINISH] = {"baton2_finish", "msz012fdxh", FINISH_BYTES, BATCH_ITEMS, false, false, true},
-	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, false, true},
-	[KIND_LEASE] = {"baton2_lease", "msl210fzh", LEASE_BYTES, 64, true, false, false},
-	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false, false},
-	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false, false},
-	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false, false},
-	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true, false, false},
-	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true, false, true},
-	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false, false, false},
-	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false, false, true},
-	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true, true},
-	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false, false},
-	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, false, true},
-	[KIND_CHANGE] = {"baton2_change", "mszn", 0, 1, false, false, true},
-	[KIND_FEED] = {"baton2_feed", "mszn", 0, 1, false, false, false},
-	[KIND_VERSIONS] = {"baton2_versions", "ms", 0, 1, false, false, false},
-	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false, false},
-	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false, false},
+	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true, true, true},
+	[KIND_PUBLISH] = {"baton2_publish", "msiz012nfhld", ACCEPT_BYTES, 1, true, true, true, true},
+	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false, false, false},
+	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false, false, false},
+	[KIND_FINISH] = {"baton2_finish", "msz012fdxh", FINISH_BYTES, BATCH_ITEMS, false, false, false, true},
+	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, false, false, true},
+	[KIND_LEASE] = {"baton2_lease", "msl210fzh", LEASE_BYTES, 64, true, true, false, false},
+	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false, false, false},
+	[KIND_EVENTS] = {"baton2_events", "ms", 28, 1, false, false, false, false},
+	[KIND_LIST] = {"baton2_list", "msn", 21, 1, false, false, false, false},
+	[KIND_TICK] = {"baton2_tick", "msizl012nfdh", TICK_BYTES, 1, true, false, false, false},
+	[KIND_ROUTE] = {"baton2_route", "ms012zhdx", ROUTE_BYTES, 1, true, false, false, true},
+	[KIND_DEAD] = {"baton2_dead", "msd", DEAD_BYTES, 1, false, false, false, false},
+	[KIND_DROP] = {"baton2_drop", "msdf", HANDOFF_ID_BYTES, BATCH_ITEMS, false, false, false, true},
+	[KIND_REPLAY] = {"baton2_replay", "msizn012fd", REPLAY_BYTES, 1, true, true, true, true},
+	[KIND_LOOK] = {"baton2_look", "msizl012nfdxh", LOOK_BYTES, 1, false, false, false, false},
+	[KIND_MEND] = {"baton2_mend", "msizl012nfdxh", MEND_BYTES, 1, true, false, false, true},
+	[KIND_CHANGE] = {"baton2_change", "mszn", 0, 1, false, false, false, true},
+	[KIND_FEED] = {"baton2_feed", "mszn", 0, 1, false, false, false, false},
+	[KIND_VERSIONS] = {"baton2_versions", "ms", 0, 1, false, false, false, false},
+	[KIND_BARRIER] = {"baton2_barrier", "m", BARRIER_BYTES, 1, false, false, false, true},
+	[KIND_ASIDE] = {"baton2_aside", "msz012hx", ASIDE_BYTES, BATCH_ITEMS, false, false, false, true},
+	[KIND_OPEN] = {"baton2_open", "msn012zh", 0, 0, false, false, false, false},
+	[KIND_QUARANTINE] = {"baton2_quarantine", "mszhx", HANDOFF_ID_BYTES, 0, false, false, false, false},
 };
 
 #define ARGV_MAX (24 + 2 * BATCH_ITEMS) /* of a change 3 * STORE_CHANGES_MAX */
@@ -137,7 +139,7 @@ static const uint8_t *token_of(const struct item *i)
 static void arg_bodies(struct call *c)
 {
 	for (struct item *i = c->b->items.first; i; i = i->next)
-		if (i->kind == KIND_EVENT || i->request[place_of(i)] == BODY_ARGUMENT)
+		if (i->kind == KIND_EVENT || i->kind == KIND_ASIDE || i->request[place_of(i)] == BODY_ARGUMENT)
 			arg(c, slice_of(i->body, i->body_n));
 }
 
@@ -145,6 +147,16 @@ static void arg_caps(struct call *c)
 {
 	for (size_t i = 0; i < WAITING_CAPS; i++)
 		arg(c, slice_str(c->s->caps[i]));
+}
+
+/* By which all of them were judged: the oldest counts. */
+static void arg_generation(struct call *c)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (const struct item *i = c->b->items.first; i; i = i->next)
+		least = i->generation < least ? i->generation : least;
+	arg_number(c, least);
 }
 
 static void arg_own(struct call *c)
@@ -162,6 +174,7 @@ static void arg_own(struct call *c)
 		arg_caps(c);
 		arg(c, slice_str(s->skew));
 		arg(c, requests);
+		arg_generation(c);
 		if (first->inboxes) {
 			arg(c, slice_str(first->inboxes));
 			arg(c, slice_str(s->asker));
@@ -172,8 +185,10 @@ static void arg_own(struct call *c)
 		arg(c, slice_str(s->config.run));
 		arg_number(c, LEASE_BUDGET);
 		arg(c, requests);
+		arg_generation(c);
 		break;
 	case KIND_FINISH:
+	case KIND_ASIDE:
 		arg(c, slice_str(s->config.run));
 		arg(c, requests);
 		arg_bodies(c);
@@ -223,7 +238,11 @@ static void arg_own(struct call *c)
 	case KIND_REPLAY:
 		arg(c, slice_str(c->b->primary->replid));
 		arg_caps(c);
+		arg_generation(c);
 		arg(c, requests);
+		break;
+	case KIND_BARRIER:
+		arg_number(c, be_get(requests.p, BARRIER_BYTES));
 		break;
 	case KIND_LOOK:
 		arg_number(c, requests.p[0]);

@@ -8,7 +8,7 @@
 #define FEED_MAX 256
 #define RETRY_MS 1000
 #define BODY_MAX (3u << 20)
-#define NODE_BYTES (4 + 6 + 1) /* and the name */
+#define NODE_BYTES (4 + 6 + 4 + 1) /* and the name */
 
 /* ---- asking ---- */
 
@@ -114,6 +114,7 @@ void shared_feed(struct store *st, const struct store_feed *r, store_done *done,
 	else
 		arg_number(&b, r->confirmed);
 	arg_number(&b, r->max < FEED_MAX ? r->max : FEED_MAX);
+	arg_number(&b, r->closed);
 	ask(s, i, &b);
 }
 
@@ -181,7 +182,7 @@ static bool read_nodes(struct slice text, struct store_node *v, size_t *n)
 	for (; p < end; p += NODE_BYTES + p[NODE_BYTES - 1]) {
 		if (end - p < NODE_BYTES || end - p - NODE_BYTES < p[NODE_BYTES - 1])
 			return false;
-		v[(*n)++] = (struct store_node){.silent_ms = (int64_t)be_get(p, 4), .confirmed = be_get(p + 4, 6),
+		v[(*n)++] = (struct store_node){.silent_ms = (int64_t)be_get(p, 4), .confirmed = be_get(p + 4, 6), .closed = (uint32_t)be_get(p + 10, 4),
 			.name = slice_of(p + NODE_BYTES, p[NODE_BYTES - 1])};
 	}
 	return true;

@@ -48,6 +48,7 @@ enum store_status {
 	STORE_WRONG_STATE,  /* cancel of a terminal one, ... : `state` says which */
 	STORE_CLOSED,       /* accept: an operator closed the route to new work */
 	STORE_UNSEALABLE,   /* what is stored does not open: quarantined */
+	STORE_BEHIND,       /* accept, publish, replay, lease: the slot has a barrier, and this node does not live by what it demands: nothing was done */
 	STORE_UNAVAILABLE,  /* no connection, time-out, read-only, loading, out of memory: the outcome may be unknown */
 };
 const char *store_status_text(enum store_status s);
@@ -205,6 +206,7 @@ struct store_feed {
 	uint64_t after;            /* changes of later generations; 0 = all */
 	uint64_t confirmed;        /* this node lives by all changes up to it */
 	uint32_t max;              /* 0..256; 0: only to confirm */
+	uint32_t closed;           /* connections that this node closed for revocations, in all */
 	bool leaving;              /* nobody is to wait for this node from now on */
 };
 
@@ -212,6 +214,7 @@ struct store_feed {
 struct store_node {
 	struct slice name;
 	uint64_t confirmed;
+	uint32_t closed;
 	int64_t silent_ms;
 };
 
@@ -396,6 +399,15 @@ struct store_ops {
 	void (*feed)(struct store *s, const struct store_feed *r, store_done *done, void *user, uint64_t op);
 	/* A resource as it is, and was; before: versions lower than that, 0 = all. At most max (≤ STORE_VERSIONS_KEPT). NOT_FOUND: it never was. */
 	void (*versions)(struct store *s, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op);
+	/* From now on the slot takes nothing in and hands nothing out by a node that does not live by this generation (live_by): STORE_BEHIND. It never goes
+	 * back. Allowed when memory is full, and before the slot was opened. */
+	void (*barrier)(struct store *s, struct store_slot slot, uint64_t generation, store_done *done, void *user, uint64_t op);
+	/* What waits becomes QUARANTINED; with `back` what is QUARANTINED becomes QUEUED, over any cap. note: sealed, the event's body. OK, also when it was
+	 * done by this very call before; NOT_FOUND; WRONG_STATE. */
+	void (*aside)(struct store *s, struct store_slot slot, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+		      uint64_t op);
+	/* What is asked for from now on was judged by all changes up to this generation. At once. */
+	void (*live_by)(struct store *s, uint64_t generation);
 	/* So many replicas must have what is told of this slot from now on, or it is UNAVAILABLE; never more than store_redis_config.replicas,
 	 * which is the default. At once. */
 	void (*set_replicas)(struct store *s, struct store_slot slot, uint32_t replicas);

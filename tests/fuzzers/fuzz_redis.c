@@ -350,7 +350,7 @@ static void ask(struct script *x, uint8_t what)
 	const struct store_feed feed_of = {.after = 1, .confirmed = 1, .max = 10};
 	struct handoff_id id;
 
-	if (!what || !strchr("aAplxeEfrcCgGviIkoqnbmhds", what) || x->n_calls == CALLS_MAX)
+	if (!what || !strchr("aAplxeEfrcCgGviIkoqnbmhdswyY", what) || x->n_calls == CALLS_MAX)
 		return;
 	make_id(&id, op);
 	accept.id = extend.id = event.id = finish.id = id;
@@ -372,6 +372,8 @@ static void ask(struct script *x, uint8_t what)
 	case 'b': o->look(s, x->slot, PLACE_BLOBS, 1, 0, NULL, on_answer, x, op); break;
 	case 'h': o->change(s, changes, 2, on_answer, x, op); break;
 	case 'd': o->feed(s, &feed_of, on_answer, x, op); break;
+	case 'w': o->barrier(s, x->slot, 7, on_answer, x, op); break;
+	case 'y': case 'Y': o->aside(s, x->slot, &id, what == 'Y', what == 'y' ? SLICE_LIT("why") : slice_of(NULL, 0), on_answer, x, op); break;
 	case 's': o->versions(s, changes[0].name, 0, 10, on_answer, x, op); break;
 	case 'm': o->mend(s, &mend, NULL, on_answer, x, op); break;
 	default: o->tick(s, x->slot, NULL, on_answer, x, op); break;

@@ -339,6 +339,27 @@ static void op_versions(struct store *s, struct slice name, uint64_t before, uin
 	truth->ops->versions(truth, name, before, max, on_answer, ask(s, done, user), op);
 }
 
+static void op_barrier(struct store *s, struct store_slot slot, uint64_t generation, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->barrier(truth, slot, generation, on_answer, ask(s, done, user), op);
+}
+
+static void op_aside(struct store *s, struct store_slot slot, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user, uint64_t op)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->aside(truth, slot, id, back, note, on_answer, ask(s, done, user), op);
+}
+
+static void op_live_by(struct store *s, uint64_t generation)
+{
+	struct store *truth = ((struct liar *)s)->truth;
+
+	truth->ops->live_by(truth, generation);
+}
+
 static void op_set_replicas(struct store *s, struct store_slot slot, uint32_t replicas)
 {
 	struct store *truth = ((struct liar *)s)->truth;
@@ -376,7 +397,7 @@ static void op_free(struct store *s)
 static const struct store_ops liar_ops = {
 	.accept = op_accept, .publish = op_publish, .lease = op_lease, .extend = op_extend, .event = op_event, .finish = op_finish, .cancel = op_cancel, .get = op_get,
 	.events = op_events, .list = op_list, .route = op_route, .dead = op_dead, .replay = op_replay, .drop = op_drop, .tick = op_tick, .change = op_change, .feed = op_feed, .versions = op_versions,
-	.set_replicas = op_set_replicas, .flush = op_flush, .available = op_available, .waiting = op_waiting,
+	.barrier = op_barrier, .aside = op_aside, .live_by = op_live_by, .set_replicas = op_set_replicas, .flush = op_flush, .available = op_available, .waiting = op_waiting,
 	.free = op_free,
 };
 

@@ -455,6 +455,7 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	out->n_nodes = a->n_nodes;
 	for (size_t i = 0; i < a->n_nodes && i < 8; i++) {
 		out->nodes[i].confirmed = a->nodes[i].confirmed;
+		out->nodes[i].closed = a->nodes[i].closed;
 		out->nodes[i].silent_ms = a->nodes[i].silent_ms;
 		slice_copy_str(a->nodes[i].name, out->nodes[i].name, sizeof out->nodes[i].name);
 	}
@@ -555,6 +556,20 @@ struct answer *kit_cancel(struct kit *k, const struct handoff_id *id, const char
 {
 	begin(k);
 	k->store->ops->cancel(k->store, k->slot, id, slice_str(text), kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_aside(struct kit *k, const struct handoff_id *id, bool back, const char *note)
+{
+	begin(k);
+	k->store->ops->aside(k->store, k->slot, id, back, slice_str(note), kit_note, &last, 1);
+	return end(k);
+}
+
+struct answer *kit_barrier(struct kit *k, uint64_t generation)
+{
+	begin(k);
+	k->store->ops->barrier(k->store, k->slot, generation, kit_note, &last, 1);
 	return end(k);
 }
 

@@ -50,7 +50,7 @@ static void assert_conflict(struct kit *k, const struct store_change *v, size_t 
 
 static struct answer *after(struct kit *k, uint64_t generation, uint32_t max)
 {
-	struct store_feed f = {.after = generation, .confirmed = generation, .max = max};
+	struct store_feed f = {.after = generation, .confirmed = generation, .closed = 3, .max = max};
 	struct answer *a = kit_feed(k, &f);
 
 	assert_int_equal(a->status, STORE_OK);
@@ -369,6 +369,7 @@ static void nodes(void **state)
 	after(&two, g, ALL);
 	n = other(after(&one, g, ALL), "two");
 	assert_int_equal(n->confirmed, g);
+	assert_int_equal(n->closed, 3);
 	assert_int_equal(kit_feed(&two, &leaving)->status, STORE_OK);
 	assert_null(other(after(&one, g, ALL), "two"));
 	kit_free(&one);
