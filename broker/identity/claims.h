@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/secret.h"
 #include "base/slice.h"
 
 #define CLAIMS_SCOPES_MAX 128
@@ -17,6 +18,8 @@ struct claims {
 	const char *client_id;
 	const char *tenant;      /* "" when the token has none */
 	const char *jti;
+	const char *key_id;      /* kid of the key that signed it; "" when it has none */
+	uint8_t token_sha256[SHA256_BYTES];
 	const char *audience;    /* the one that was demanded and found; "" when none was demanded */
 	const char **scopes;
 	size_t n_scopes;

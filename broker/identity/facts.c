@@ -214,7 +214,7 @@ static bool speaks_for_user(const struct reader *r, const struct issuer_rule *ru
 	return v && !json_is_null(v) && !json_is_false(v);
 }
 
-static bool read_all(struct reader *r, const struct issuer_rule *rule)
+static bool read_all(struct reader *r, const struct issuer_rule *rule, struct slice key_id)
 {
 	const char *client = rule->claim_client[0] ? rule->claim_client : "client_id";
 
@@ -223,13 +223,13 @@ static bool read_all(struct reader *r, const struct issuer_rule *rule)
 	    !read_text(r, "jti", json_object_get(r->payload, "jti"), JTI_MAX, &r->f->jti) || !read_audiences(r) ||
 	    !read_scopes(r, rule->claim_scope[0] ? rule->claim_scope : "scope") ||
 		!read_tenant(r, rule->claim_tenant) ||
-	    !read_confirmation(r))
+	    !read_confirmation(r) || (key_id.n && !put(r, "kid", key_id, &r->f->key_id)))
 		return false;
 	r->f->user = speaks_for_user(r, rule);
 	return true;
 }
 
-struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, const char **fault, const char **field)
+struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, struct slice key_id, const char **fault, const char **field)
 {
 	struct reader r = {.payload = payload, .field = "", .f = malloc(sizeof *r.f + TEXT_MAX)};
 	struct facts *f = NULL;
@@ -238,7 +238,7 @@ struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, 
 		memset(r.f, 0, sizeof *r.f);
 		r.f->text[0] = '\0'; /* at 0: the empty string, for what is absent */
 		r.f->text_n = 1;
-		if (read_all(&r, rule))
+		if (read_all(&r, rule, key_id))
 			f = realloc(r.f, sizeof *f + r.f->text_n);
 	}
 	if (!f)
@@ -280,6 +280,7 @@ bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, stru
 		.client_id = text + f->client,
 		.tenant = text + f->tenant,
 		.jti = text + f->jti,
+		.key_id = text + f->key_id,
 		.audience = text,
 		.scopes = scopes,
 		.n_scopes = f->n_scopes,

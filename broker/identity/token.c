@@ -34,7 +34,7 @@ struct check {
 	const struct token_context *cx;
 	struct token_answer *out;
 	struct jws_header header;
-	size_t issuer; /* index */
+	size_t issuer, key; /* indices */
 	const struct issuer_entry *entry;
 };
 
@@ -216,15 +216,14 @@ static bool check_signature(struct check *k)
 {
 	struct jws_verifier **ready;
 	const struct jws *j = &k->v->jws;
-	size_t at = 0;
 
 	if (!(k->entry->rule.algorithms & k->header.alg))
 		return refuse(k, REASON_INVALID_TOKEN, "alg", "the issuer's rule does not allow the token's algorithm");
-	if (!choose_key(k, &at))
+	if (!choose_key(k, &k->key))
 		return false;
-	ready = &k->v->live[k->issuer].keys[at];
+	ready = &k->v->live[k->issuer].keys[k->key];
 	if (!*ready)
-		*ready = jws_verifier_new(keyset_at(k->entry->keys, at));
+		*ready = jws_verifier_new(keyset_at(k->entry->keys, k->key));
 	if (!*ready)
 		return out_of_memory(k);
 	if (!jws_verify(*ready, j->signed_part, slice_of(j->signature, j->signature_n)))
@@ -236,11 +235,13 @@ static bool check_signature(struct check *k)
 static struct facts *read_verified(struct check *k, const json_t *payload)
 {
 	const char *fault = NULL, *field = "";
+	const struct jwk *key;
 	struct facts *f = NULL;
 
 	if (!choose_issuer(k, payload) || !check_signature(k))
 		return NULL;
-	f = facts_read(payload, &k->entry->rule, &fault, &field);
+	key = keyset_at(k->entry->keys, k->key);
+	f = facts_read(payload, &k->entry->rule, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
 	if (f)
 		return f;
 	if (fault)
@@ -271,7 +272,7 @@ static struct facts *verify(struct check *k, struct slice token)
 	return f;
 }
 
-static void judge(struct check *k, const struct facts *f, struct arena *arena)
+static void judge(struct check *k, const struct facts *f, const uint8_t digest[SHA256_BYTES], struct arena *arena)
 {
 	struct token_answer *out = k->out;
 
@@ -279,6 +280,7 @@ static void judge(struct check *k, const struct facts *f, struct arena *arena)
 		out_of_memory(k);
 		return;
 	}
+	memcpy(out->claims.token_sha256, digest, SHA256_BYTES);
 	out->have_claims = true;
 	out->verdict = token_judge(f, &k->entry->rule, k->cx, &out->claims);
 }
@@ -331,7 +333,7 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 	if (known) {
 		v->hits++;
 		if (use_issuer(&k, issuer))
-			judge(&k, known, arena);
+			judge(&k, known, digest, arena);
 		return;
 	}
 	v->misses++;
@@ -341,6 +343,6 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 		out_of_memory(&k);
 	if (!f)
 		return;
-	judge(&k, f, arena);
+	judge(&k, f, digest, arena);
 	token_cache_put(v->cache, digest, v->live[k.issuer].epoch, f);
 }
