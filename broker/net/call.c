@@ -470,6 +470,27 @@ bool call_writable(const struct call *c)
 	return !c->ended && !c->gone && !c->full && conn_live(c->conn);
 }
 
+bool call_is_sent(const struct call *c)
+{
+	return !h2_queued(c->conn->h2, c->stream) && !c->conn->pending.n;
+}
+
+bool call_push(struct call *c)
+{
+	conn_flush(c->conn);
+	return call_is_sent(c);
+}
+
+void call_forget(struct call *c)
+{
+	struct conn *conn = c->conn;
+	bool waits = conn->pending.n;
+
+	call_abort(c, GRPC_PERMISSION_DENIED, H2_CANCEL);
+	if (waits)
+		conn_abort(conn, "revoked");
+}
+
 void call_end(struct call *call, enum grpc_status status, const char *message, const struct call_trailer *extra,
 		size_t n)
 {

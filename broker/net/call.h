@@ -44,6 +44,8 @@ struct call_handler {
 	 * a message over the limit, INVALID_ARGUMENT, UNIMPLEMENTED for a compressed one). Also for a call that on_open both
 	 * took and ended; not for one that it returned 0 for. */
 	void (*on_gone)(void *user, struct call *c, enum grpc_status why);
+	/* Before anything is read from, or written to, a connection. NULL: nobody asks. */
+	void (*before_io)(void *user);
 	/* The connection is over: every call on it is gone already. Once for each peer that was admitted. */
 	void (*on_peer_gone)(void *user, const struct call_peer *p);
 	void *user;
@@ -63,6 +65,13 @@ void call_consumed(struct call *c);
 /* One message, copied. true: go on. false: taken, but the queue is full: wait for on_writable before the next one. */
 bool call_send(struct call *c, struct slice message);
 bool call_writable(const struct call *c);
+/* Has all that call_send() took of this call left the process? */
+bool call_is_sent(const struct call *c);
+/* The same, once what the peer takes now was sent. */
+bool call_push(struct call *c);
+/* Ends the call, and what of it has not left is forgotten: its stream is reset, and when bytes wait for its connection's socket, which may be this call's,
+ * that is closed without a word. on_gone comes before this returns. */
+void call_forget(struct call *c);
 
 struct call_trailer {
 	const char *key;   /* lower case ASCII; a key that ends in -bin is base64-encoded by net */

@@ -230,6 +230,12 @@ void conn_linger(struct conn *c)
 		conn_die(c);
 }
 
+static void before_io(const struct call_handler *h)
+{
+	if (h->before_io)
+		h->before_io(h->user);
+}
+
 void conn_on_ready(void *arg, int what)
 {
 	struct conn *c = arg;
@@ -239,6 +245,9 @@ void conn_on_ready(void *arg, int what)
 	} else if (c->state == CONN_LINGER) {
 		conn_linger(c);
 	} else if (conn_live(c)) {
+		before_io(c->worker->handler);
+		if (!conn_live(c))
+			return;
 		if (what & LOOP_WRITE || c->write_wants_read) {
 			c->write_blocked = c->write_wants_read = false;
 			conn_touch(c);
