@@ -75,6 +75,18 @@ bool census_enter(struct census *c, const char *spiffe_id)
 	return ok;
 }
 
+uint32_t census_of(struct census *c, const char *spiffe_id)
+{
+	struct counted *a = NULL;
+	uint32_t n;
+
+	pthread_mutex_lock(&c->lock);
+	HASH_FIND(hh, c->agents, spiffe_id, strlen(spiffe_id), a);
+	n = a ? a->n : 0;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
 void census_leave(struct census *c, const char *spiffe_id)
 {
 	struct counted *a = NULL;

@@ -162,7 +162,7 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
 	n->resources = resources_new();
-	if (!n->control_audit || !n->resources || reload_make_trust(n, c, why) < 0)
+	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || reload_make_trust(n, c, why) < 0)
 		return -1;
 	n->tls = reload_make_tls(n, c, why);
 	n->feed = n->tls ? reload_make_feed(n, c, why) : NULL;

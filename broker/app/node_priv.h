@@ -37,14 +37,19 @@ struct node_worker {
 	struct rpc_worker *rpc;
 	struct loop_tail tail;
 	struct loop_timer *timer;
+	unsigned ticks;
+	uint64_t admitted, seen;          /* the latest connection that came, and when it was looked at last */
 };
+
+struct seen; /* sharing.c */
 
 /* What this node knows of what all share. Control thread. */
 struct sharing {
 	struct store *store;
 	struct loop_timer *timer;        /* the next question, when it is to be soon */
 	uint64_t after;                  /* changes up to this generation have come */
-	uint64_t confirmed;              /* every worker lives by them */
+	uint64_t installed;              /* every worker has a world with them */
+	uint64_t confirmed;              /* and nothing is under way that began before */
 	uint64_t telling, told;          /* of that, what the store is being told, and was */
 	uint32_t wanted;                 /* by the question under way: so many changes */
 	int64_t asked_ms;                /* monotonic */
@@ -53,6 +58,11 @@ struct sharing {
 	bool asking, again, changed;
 	bool leaving, left;              /* nobody is to wait for this node; it was said */
 	bool behind;                     /* the store lacks what this node has seen */
+	bool whole;                      /* all that the store has is looked at, from the first on */
+	struct seen *seen;               /* revocations, by name: of those the store has; while `whole` */
+	uint64_t whole_at;               /* the generation at which that was done last */
+	uint32_t incarnation;            /* of the store, when it was asked last */
+	bool revoked;                    /* a revocation came, or changed, and is to be kept */
 	bool part;                       /* more of the same changes are to come before they are applied */
 };
 
@@ -93,6 +103,7 @@ struct node {
 	struct resources *resources;     /* what all nodes share, as far as it has come */
 	struct sharing sharing;
 	struct fleet *fleet;
+	atomic_uint closed;              /* connections, for revocations, in all */
 	atomic_llong fresh_until_ms;     /* monotonic: from then on this node may live by what was taken away long ago */
 	struct node_worker workers[SHARED_WORKERS_MAX];
 	struct call_worker *calls[SHARED_WORKERS_MAX];
@@ -128,10 +139,22 @@ void marker_look(struct node *n);
 /* Each second, on the control thread. */
 void expiry_look(struct node *n);
 
+/* ---- kept.c ---- */
+/* Those of an earlier run, into n->resources. */
+int kept_open(struct node *n, struct problem *why);
+/* Those that n->resources has, into the file. */
+void kept_save(struct node *n);
+/* Is it a revocation's name? */
+bool kept_is(struct slice name);
+
 /* ---- sharing.c ---- */
+/* From a worker's thread: from now on this node lives by this revocation, which the store hears of when it is back. false: out of memory. */
+bool sharing_revoke_here(void *node_worker, struct slice name, struct slice value);
 int sharing_open(struct node *n, struct problem *why);
 /* Each second. */
 void sharing_look(struct node *n);
+/* On a worker's thread: nothing is under way there any more that began in an older world. */
+void sharing_settled(void *node_worker);
 /* On the control thread: somebody changed something. */
 void sharing_wake(void *node);
 /* The configured agents and routes, and the agents that are registered. NULL with why; when `strict`, also because both have one of the same name. */
@@ -148,6 +171,8 @@ struct store_redis_config node_store_config(const struct node *n);
 void node_count_store(struct node *n, const char *function, const char *result, unsigned items);
 const struct call_handler *node_worker_start(void *node, unsigned i, struct loop *l, struct call_worker *w);
 void node_worker_stop(void *node, unsigned i);
+/* Closes the connections of worker i whose peers are revoked. On its thread. */
+void node_worker_close_revoked(struct node *n, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
 
 /* ---- reload.c ---- */

@@ -37,7 +37,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 		problem_set(why, "out of memory");
 		return NULL;
 	}
-	w = world_new(r, issuers, resources_ref(n->resources), &limits, &quotas, c->audit_payload_hash);
+	w = world_new(r, issuers, resources_ref(n->resources), n->world ? n->world->generation : 0, &limits, &quotas, c->audit_payload_hash);
 	if (!w)
 		problem_set(why, "out of memory, or two routes of a tenant share a tag: rename one");
 	return w;
@@ -105,6 +105,7 @@ static void set_world(void *arg, unsigned i)
 	struct node *n = arg;
 
 	rpc_worker_set_world(n->rpc[i], n->world);
+	node_worker_close_revoked(n, i);
 }
 
 struct settled {

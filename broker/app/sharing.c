@@ -2,11 +2,14 @@
  * node says that it changed something. What came is put into a new world, and once every worker has that, it is confirmed. A node that has not
  * heard anything for STORE_NODE_LEASE_MS may be living by what was taken away long ago: it takes nothing and gives nothing until it has. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/node_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/table.h"
+#include "rpc/revoked.h"
 #include "rpc/roster.h"
 
 #define ASK_MS 1000
@@ -44,6 +47,8 @@ int sharing_open(struct node *n, struct problem *why)
 	s.count = on_count;
 	s.user = n;
 	n->sharing.next_expiry_ms = INT64_MAX;
+	n->sharing.whole = true;
+	fleet_set(n->fleet, n->boot->node, 0, 0, NULL, 0);
 	n->sharing.timer = loop_timer_new(n->loop, sharing_wake, n);
 	if (!n->sharing.timer)
 		return problem_set(why, "out of memory");
@@ -59,6 +64,8 @@ void sharing_installed(struct node *n, const struct roster *r)
 	metrics_set(n->metrics, METRIC_AGENTS, "active", NULL, (int64_t)r->active);
 	metrics_set(n->metrics, METRIC_AGENTS, "inactive", NULL, (int64_t)r->others);
 	metrics_set(n->metrics, METRIC_AGENTS, "refused", NULL, (int64_t)r->refused);
+	for (enum revoked_kind k = 0; k < REVOKED_KINDS; k++)
+		metrics_set(n->metrics, METRIC_REVOCATIONS, revoked_kind_text(k), NULL, (int64_t)revocations_of_kind(n->world->revocations, k));
 	if (r->refused)
 		log_event(LOG_ERROR, "registry.refused", F_INT("agents", (long long)r->refused), F_STR("why", r->why.text),
 			  F_STR("remedy", "they have no rights here: take them out of the configuration file, or retire them"));
@@ -80,12 +87,12 @@ struct registry *sharing_registry(struct node *n, struct registry *configured, b
 }
 
 /* The first time, an agent that stands in the configuration as well is an error of whoever starts this node: it ends. */
-static bool apply(struct node *n)
+static bool apply(struct node *n, uint64_t generation)
 {
 	struct problem why = {"out of memory, or two queues of a tenant share a tag: rename the agent that was added last"};
 	struct roster roster;
 	struct registry *r = sharing_registry(n, n->configured, !n->sharing.confirmed, &roster, &why);
-	struct world *w = r ? world_with_agents(n->world, r, resources_ref(n->resources)) : NULL;
+	struct world *w = r ? world_with_agents(n->world, r, resources_ref(n->resources), generation) : NULL;
 
 	if (!w) {
 		log_event(LOG_ERROR, "registry.not_applied", F_STR("why", why.text));
@@ -109,7 +116,7 @@ static struct resource shown(const struct store_resource *r)
 		.value = r->value};
 }
 
-/* What does not open is nobody, in that version: an agent of whom nothing can be read has no rights. */
+/* What does not open is nobody, in that version: an agent of whom nothing can be read has no rights. A revocation that was known stays in force. */
 static size_t pick(const struct node *n, const struct store_answer *a, struct resource v[FEED_MAX])
 {
 	size_t k = 0;
@@ -121,8 +128,9 @@ static size_t pick(const struct node *n, const struct store_answer *a, struct re
 		if (r->status != STORE_OK)
 			log_event(LOG_ERROR, "registry.unsealable", F_SLICE("resource", r->name), F_INT("version", (long long)r->version),
 				  F_STR("remedy", "somebody wrote into Redis, or the key that sealed it is gone: it has no rights now; register it anew"));
-		if (r->status == STORE_OK || !known || r->version > known->version)
-			v[k++] = shown(r);
+		if (r->status != STORE_OK && known && (kept_is(r->name) || r->version <= known->version))
+			continue;
+		v[k++] = shown(r);
 	}
 	return k;
 }
@@ -160,6 +168,8 @@ static bool take(struct node *n, const struct store_answer *a)
 		return false;
 	n->sharing.behind = n->sharing.behind || behind;
 	n->sharing.changed = n->sharing.changed || k;
+	for (size_t i = 0; i < k; i++)
+		n->sharing.revoked = n->sharing.revoked || kept_is(v[i].name);
 	resources_unref(n->resources);
 	n->resources = now;
 	if (behind) {
@@ -170,17 +180,140 @@ static bool take(struct node *n, const struct store_answer *a)
 	return true;
 }
 
+/* ---- revocations that the store does not have ---- */
+
+struct seen {
+	UT_hash_handle hh;
+	size_t n;
+	char name[];
+};
+
+static void forget_seen(struct sharing *s)
+{
+	struct seen *e, *next;
+
+	HASH_ITER(hh, s->seen, e, next) {
+		HASH_DEL(s->seen, e);
+		free(e);
+	}
+}
+
+/* One that cannot be remembered is given to the store again, which says that it has it. */
+static void note_seen(struct sharing *s, const struct store_answer *a)
+{
+	for (size_t i = 0; i < a->n_resources; i++) {
+		struct slice name = a->resources[i].name;
+		struct seen *e = kept_is(name) ? calloc(1, sizeof *e + name.n) : NULL;
+
+		if (!e)
+			continue;
+		memcpy(e->name, name.p, name.n);
+		e->n = name.n;
+		HASH_ADD_KEYPTR(hh, s->seen, e->name, e->n, e);
+		if (!TABLE_HAS(e, hh))
+			free(e);
+	}
+}
+
+/* A store that was emptied must not let anybody in again: what is missing there is made again, in its first version. false: nothing is. */
+static bool put_missing(struct node *n)
+{
+	const struct resources *all = n->resources;
+	struct store_change v[STORE_CHANGES_MAX];
+	size_t k = 0, bytes = 0;
+
+	for (size_t i = resources_place(all, SLICE_LIT(REVOKED_PREFIX)); i < resources_count(all) && k < STORE_CHANGES_MAX; i++) {
+		const struct resource *r = resources_at(all, i);
+		struct seen *there = NULL;
+
+		if (!kept_is(r->name))
+			break;
+		HASH_FIND(hh, n->sharing.seen, r->name.p, r->name.n, there);
+		if (there || (k && bytes + r->value.n > STORE_RESOURCE_VALUE_MAX))
+			continue;
+		v[k++] = (struct store_change){.name = r->name, .version = 1, .removed = r->removed, .value = r->value};
+		bytes += r->value.n;
+	}
+	if (!k)
+		return false;
+	log_event(LOG_WARN, "revocation.missing", F_INT("revocations", (long long)k),
+		  F_STR("remedy", "the store has them from this node now: it was emptied, or they were made while it was away"));
+	n->sharing.behind = n->sharing.asking = true;
+	n->sharing.store->ops->change(n->sharing.store, v, k, on_put_back, n, 0);
+	return true;
+}
+
+static void look_at_whole(struct sharing *s)
+{
+	forget_seen(s);
+	s->after = 0;
+	s->whole = true;
+}
+
+/* After an answer: was all of it seen, or is it to be? The store may have come back as another, or have been emptied, which lifts its generation though
+ * nothing is there that has it. */
+static void watch_whole(struct node *n, const struct store_answer *a)
+{
+	struct sharing *s = &n->sharing;
+	bool another = a->incarnation != s->incarnation || (a->generation > a->next && a->generation != s->whole_at);
+
+	s->incarnation = a->incarnation;
+	if (s->whole)
+		note_seen(s, a);
+	if (!s->wanted || a->more || s->behind)
+		return;
+	if (s->whole && !put_missing(n)) {
+		s->whole = false;
+		s->whole_at = a->generation;
+		forget_seen(s);
+	} else if (!s->whole && another) {
+		look_at_whole(s);
+		s->again = true;
+	}
+}
+
+/* Once no worker has anything under way that began in an older world. */
+static void confirm(struct node *n)
+{
+	for (unsigned i = 0; i < n->n_workers; i++)
+		if (n->rpc[i] && rpc_worker_settled(n->rpc[i]) < n->world->generation)
+			return;
+	n->sharing.confirmed = n->sharing.installed;
+}
+
+static void on_settled(void *arg)
+{
+	struct node *n = arg;
+
+	if (n->sharing.leaving)
+		return;
+	confirm(n);
+	if (n->sharing.store && n->sharing.confirmed != n->sharing.told)
+		ask(n);
+}
+
+void sharing_settled(void *node_worker)
+{
+	const struct node_worker *w = node_worker;
+
+	loop_post(w->node->loop, on_settled, w->node);
+}
+
 static void lives_by(struct node *n, uint64_t generation)
 {
 	struct sharing *s = &n->sharing;
 	bool expired = s->next_expiry_ms <= clock_unix_ms();
 	int64_t begun = clock_mono_us();
 
-	if ((s->changed || expired) && !apply(n))
+	if (s->revoked)
+		kept_save(n);
+	s->revoked = false;
+	if ((s->changed || expired) && !apply(n, generation))
 		return;
 	s->rest_ms = clock_mono_ms() + REST * (clock_mono_us() - begun) / 1000;
 	s->changed = false;
-	s->confirmed = generation;
+	s->installed = generation;
+	confirm(n);
 	atomic_store(&n->fresh_until_ms, s->asked_ms + STORE_NODE_LEASE_MS);
 }
 
@@ -202,9 +335,10 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 		s->told = s->telling;
 		s->after = a->next;
 		s->part = a->more && s->wanted;
-		if (!a->more && !s->behind)
+		watch_whole(n, a);
+		if (!a->more && !s->behind && !s->whole)
 			lives_by(n, a->generation);
-		fleet_set(n->fleet, n->boot->node, s->confirmed, a->nodes, a->n_nodes);
+		fleet_set(n->fleet, n->boot->node, s->confirmed, atomic_load(&n->closed), a->nodes, a->n_nodes);
 		if (a->more || s->confirmed != s->told)
 			s->again = true; /* for the rest, or to say what is confirmed now */
 	}
@@ -221,7 +355,7 @@ static void on_put_back(void *user, uint64_t op, const struct store_answer *a)
 
 	(void)op;
 	s->asking = s->behind = false;
-	s->after = 0;
+	look_at_whole(s);
 	if (a->status == STORE_OK || a->status == STORE_CONFLICT)
 		ask(user);
 }
@@ -245,7 +379,54 @@ static void ask(struct node *n)
 	s->telling = s->confirmed;
 	s->wanted = rests || s->leaving ? 0 : FEED_MAX;
 	s->left = s->leaving;
-	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
+	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .closed = atomic_load(&n->closed), .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
+}
+
+/* ---- without the store ---- */
+
+struct here {
+	struct node *node;
+	struct slice name, value;
+	uint8_t room[];
+};
+
+static void revoke_here(void *arg)
+{
+	struct here *h = arg;
+	struct node *n = h->node;
+	const struct resource *known = resources_find(n->resources, h->name);
+	const struct resource r = {.name = h->name, .version = known ? known->version + 1 : 1, .changed_at_ms = clock_unix_ms(), .value = h->value};
+	struct resources *now;
+	size_t behind;
+
+	now = resources_with(n->resources, &r, 1, &behind);
+	if (now) {
+		resources_unref(n->resources);
+		n->resources = now;
+		kept_save(n);
+		apply(n, n->world->generation);
+		fleet_closed(n->fleet, n->boot->node, atomic_load(&n->closed));
+		look_at_whole(&n->sharing);
+	}
+	free(h);
+}
+
+bool sharing_revoke_here(void *node_worker, struct slice name, struct slice value)
+{
+	const struct node_worker *w = node_worker;
+	struct here *h = malloc(sizeof *h + name.n + value.n);
+
+	if (!h)
+		return false;
+	h->node = w->node;
+	h->name = slice_of(h->room, name.n);
+	h->value = slice_of(h->room + name.n, value.n);
+	memcpy(h->room, name.p, name.n);
+	memcpy(h->room + name.n, value.p, value.n);
+	if (loop_post(w->node->loop, revoke_here, h))
+		return true;
+	free(h);
+	return false;
 }
 
 void sharing_wake(void *arg)
@@ -294,6 +475,7 @@ void sharing_close(struct node *n)
 	if (n->sharing.timer)
 		loop_timer_free(n->sharing.timer);
 	n->sharing.timer = NULL;
+	forget_seen(&n->sharing);
 	resources_unref(n->resources);
 	n->resources = NULL;
 }

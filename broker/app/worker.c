@@ -8,6 +8,7 @@
 #include "base/log.h"
 
 #define TICK_MS 100
+#define CLOSE_TICKS 10 /* between two looks for revoked peers that have come back */
 
 static void tail(void *arg)
 {
@@ -39,11 +40,43 @@ static void audit_wake(void *arg)
 	loop_post(w->loop, audit_settled, w);
 }
 
+static bool pick_revoked(void *arg, const struct call_peer *p)
+{
+	struct node_worker *w = arg;
+	bool revoked = p->connection <= w->seen && rpc_worker_peer_revoked(w->rpc, p->identity);
+
+	if (revoked)
+		metrics_add(w->node->metrics, METRIC_REVOKED_CLOSED, p->listener, NULL, 1);
+	return revoked;
+}
+
+static void close_revoked(struct node_worker *w)
+{
+	if (w->rpc && rpc_worker_revokes_peers(w->rpc))
+		atomic_fetch_add(&w->node->closed, server_close_peers(w->node->server, w->index, pick_revoked, w, "revoked"));
+}
+
+/* Those that came back since the look before this one stay until the next: they ask for something, and hear why not. */
+static void close_returned(struct node_worker *w)
+{
+	close_revoked(w);
+	w->seen = w->admitted;
+}
+
+void node_worker_close_revoked(struct node *n, unsigned i)
+{
+	n->workers[i].seen = UINT64_MAX;
+	close_revoked(&n->workers[i]);
+	n->workers[i].seen = 0;
+}
+
 static void tick(void *arg)
 {
 	struct node_worker *w = arg;
 
 	rpc_worker_tick(w->rpc);
+	if (++w->ticks % CLOSE_TICKS == 0)
+		close_returned(w);
 	loop_timer_set(w->timer, TICK_MS);
 }
 
@@ -241,13 +274,18 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 	return store_redis_new(w->loop, &s, w->index == 0, why);
 }
 
+static unsigned connections(void *arg, const char *spiffe_id)
+{
+	return census_of(((struct node_worker *)arg)->node->census, spiffe_id);
+}
+
 static bool parts(struct node_worker *w, struct problem *why)
 {
 	struct node *n = w->node;
 	struct rpc_env env = {
 		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
-		.shared = n->shared, .fleet = n->fleet, .fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
+		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections, .fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
 		.ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
@@ -307,8 +345,10 @@ const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node *n = arg;
+	struct node_worker *w = &n->workers[i];
 	const char *why = !is_agent(p) || census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
 
-	audit_peer(&n->workers[i], why ? "peer.refused" : "peer.connected", p, why);
+	w->admitted = p->connection > w->admitted ? p->connection : w->admitted;
+	audit_peer(w, why ? "peer.refused" : "peer.connected", p, why);
 	return why;
 }

@@ -42,6 +42,8 @@ enum metric {
 	METRIC_CRL_EXPIRY,             /* gauge   domain: seconds since 1970 */
 	METRIC_RELOADS,                /* counter result */
 	METRIC_AGENTS,                 /* gauge   status: of those that are registered: active, inactive, refused */
+	METRIC_REVOCATIONS,            /* gauge   kind: that are in force, or will end by themselves */
+	METRIC_REVOKED_CLOSED,         /* counter listener: connections closed because their peers are revoked */
 	METRIC_CONFINEMENT,            /* gauge   part: seccomp 0 or 1, landlock its ABI */
 	METRIC_ACCEPT_SECONDS,         /* histogram route: submit received -> receipt sent */
 	METRIC_CYCLE_SECONDS,          /* histogram route: accepted -> terminal */

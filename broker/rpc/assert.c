@@ -92,7 +92,7 @@ static void renew_read(struct op *op, const struct store_answer *a)
 	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
 	char *text = e ? arena_alloc(op->arena, HANDOFF_ID_TEXT + 1) : NULL;
 
-	n->jwt = text && !h->settling && judged(op, h, t, e)
+	n->jwt = text && !h->settling && judged(op, h, t, e) && (h->origin || holding_origin(h, t, e))
 			 ? sign(op, h, t, e, receiver, a->items[0].record.attempt, &n->expires_at_ms) : NULL;
 	if (!n->jwt) {
 		op_end(op);

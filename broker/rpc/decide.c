@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/redact.h"
 #include "base/secret.h"
+#include "rpc/revoked.h"
 
 /* The envelope is stored, hashed and delivered as it came, so no credential may be in it: neither this request's own token nor, in the
  * fields that people and logs read, anything that looks like one. */
@@ -77,6 +78,17 @@ static void audit_envelope(struct op *op, const struct envelope *e, const struct
 	}
 }
 
+/* Design step 4, of what is asked for: who asks, and on whose authority, was judged before. */
+static struct verdict not_revoked(struct op *op, const struct profile *p, const struct envelope *e)
+{
+	struct revocable what = {.tenant = op->agent->tenant, .route = p->route};
+
+	if (!revocations_count(op->world->revocations))
+		return verdict_allow();
+	what.tool = op_str(op, e->tool);
+	return revoked_judge(op->world, &what);
+}
+
 /* The envelope's own traceparent beats the call's. */
 static void continue_trace(struct op *op, const struct envelope *e)
 {
@@ -116,6 +128,8 @@ enum principal_result decide(struct rpc_call *rc, struct op *op, const Baton__V1
 	if (principal_verify(op, token, out->profile, &out->token) == PRINCIPAL_PARKED)
 		return PRINCIPAL_PARKED;
 	out->verdict = out->token.verdict;
+	if (verdict_ok(&out->verdict) && out->profile)
+		out->verdict = not_revoked(op, out->profile, e);
 	if (!verdict_ok(&out->verdict))
 		return PRINCIPAL_JUDGED;
 	access = task_access(e);

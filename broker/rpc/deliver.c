@@ -89,6 +89,10 @@ static void send_frame(struct rpc_call *rc, struct op *op)
 
 	if (!h || !h->unsent)
 		return;
+	if (!worker_is_fresh(op->w)) {
+		take_back(op->w, h, "this node has not heard of revocations for too long");
+		return;
+	}
 	if (still_allowed(op, h)) {
 		h->unsent = false;
 		call_send(rc->c, d->frame);
@@ -158,7 +162,10 @@ static struct holding *hold(struct context *x)
 	h->attempt = r->attempt;
 	holding_limit(h, x->profile, x->task->deadline_ms);
 	slice_copy_str(slice_str(x->task->trace_id), h->trace_id, sizeof h->trace_id);
-	return h;
+	if (holding_origin(h, x->task, x->envelope))
+		return h;
+	holding_drop(x->op->w, h);
+	return NULL;
 }
 
 /* The message without its envelope. */

@@ -9,6 +9,7 @@
 
 #include "policy/authorize.h"
 #include "policy/profile.h"
+#include "rpc/revoked.h"
 #include "rpc/subscribe.h"
 
 #define LEASE_BATCH 64
@@ -81,6 +82,15 @@ struct verdict subscriber_judge(const struct subscriber *s, const struct desk *d
 
 	if (!a || strcmp(a->spiffe_id, s->rc->peer->spiffe_id) != 0)
 		return verdict_deny(REASON_UNKNOWN_PEER, "", "the receiver is no longer registered");
+	if (revocations_count(s->rc->w->world->revocations)) {
+		struct revocable to = revoked_peer(s->rc->w->world, s->rc->peer);
+		struct verdict v;
+
+		to.route = d->route;
+		v = revoked_judge(s->rc->w->world, &to);
+		if (!verdict_ok(&v))
+			return v;
+	}
 	return authorize_delivery(a, slice_str(d->route), registry_route(r, d->tenant, slice_str(d->route)));
 }
 

@@ -26,6 +26,7 @@ struct subscriber {
 	uint32_t in_flight;               /* leases held, and lease slots asked for */
 	uint32_t asked;                   /* those of them that lease calls under way have asked for */
 	bool open;
+	bool unsent, taken;               /* when something is revoked: not all that it was given has left; some of that was taken away */
 	size_t n_routes, turn;            /* turn: whose route is looked at first */
 	struct subscription routes[SUBSCRIBER_ROUTES_MAX];
 	struct holding *holdings;         /* list by ->sub_next */
@@ -47,6 +48,7 @@ struct holding {
 	bool unsent;                      /* its delivery has not gone out: nobody knows of this lease */
 	bool by_progress;                 /* only what its worker says renews it, not the stream */
 	bool renewing, settling;          /* an extend or a look, or a terminal report, is under way */
+	struct revocable *origin;         /* whose work it is; NULL after a resume, until it was read */
 	char trace_id[33];                /* "" after a resume: read when it is needed */
 	struct holding *sub_prev, *sub_next;
 	UT_hash_handle hh;
@@ -98,6 +100,8 @@ void holding_keep(struct holding *h, const struct profile *p, int64_t until_ms);
 void holding_said(struct holding *h, int64_t until_ms);
 /* Sets both deadlines, from now on. */
 void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_ms);
+/* Whose work it is, so that it can be taken away when that was revoked. false: out of memory. */
+bool holding_origin(struct holding *h, const pb_task *t, const pb_envelope *e);
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence);
 /* Forgets it; the subscriber's credit comes back. */
 void holding_drop(struct rpc_worker *w, struct holding *h);
@@ -111,6 +115,8 @@ bool holding_may_stay(struct rpc_worker *w, struct holding *h);
 /* Would its task still be delivered, by today's policy? False: it was taken away as above, and the work ended or went into quarantine; or
  * memory was out (arena_failed()), and it is as it was. */
 bool holding_task_stands(struct rpc_worker *w, struct holding *h, struct arena *a, const pb_task *t, const pb_envelope *e);
+/* The lease was resumed: reads whose work it is, and judges it. */
+void holding_read(struct rpc_worker *w, struct holding *h);
 /* Takes away what today's policy no longer lets its holder keep. */
 void holdings_judge(struct rpc_worker *w);
 /* Another worker's stream resumed this lease at that time: this one lets go of it. */

@@ -28,24 +28,34 @@ void fleet_free(struct fleet *f)
 	free(f);
 }
 
-static void put(struct fleet *f, struct slice name, uint64_t confirmed, int64_t silent_ms)
+static void put(struct fleet *f, struct slice name, uint64_t confirmed, uint32_t closed, int64_t silent_ms)
 {
 	struct fleet_node *to = &f->v[f->n];
 
 	if (f->n == FLEET_MAX || !slice_copy_str(name, to->name, sizeof to->name))
 		return;
 	to->confirmed = confirmed;
+	to->closed = closed;
 	to->silent_ms = silent_ms;
 	f->n++;
 }
 
-void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, const struct store_node *others, size_t n)
+void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, uint32_t closed, const struct store_node *others, size_t n)
 {
 	pthread_mutex_lock(&f->lock);
 	f->n = 0;
-	put(f, slice_str(self), confirmed, 0);
+	put(f, slice_str(self), confirmed, closed, 0);
 	for (size_t i = 0; i < n; i++)
-		put(f, others[i].name, others[i].confirmed, others[i].silent_ms);
+		put(f, others[i].name, others[i].confirmed, others[i].closed, others[i].silent_ms);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void fleet_closed(struct fleet *f, const char *self, uint32_t closed)
+{
+	pthread_mutex_lock(&f->lock);
+	if (!f->n)
+		put(f, slice_str(self), 0, closed, 0);
+	f->v[0].closed = closed;
 	pthread_mutex_unlock(&f->lock);
 }
 

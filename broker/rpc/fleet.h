@@ -13,14 +13,17 @@
 struct fleet_node {
 	char name[256];
 	uint64_t confirmed;     /* a generation */
+	uint32_t closed;        /* connections, for revocations, in all */
 	int64_t silent_ms;      /* over STORE_NODE_LEASE_MS: it has fenced itself */
 };
 
 struct fleet;
 struct fleet *fleet_new(void);
 void fleet_free(struct fleet *f);
-/* self: this node's name, and the generation that it lives by; others: as the store says. */
-void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, const struct store_node *others, size_t n);
+/* self: this node's name, the generation that it lives by, and what it closed; others: as the store says. */
+void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, uint32_t closed, const struct store_node *others, size_t n);
+/* What this node closed, by now. */
+void fleet_closed(struct fleet *f, const char *self, uint32_t closed);
 /* This one first. Returns how many. */
 size_t fleet_get(struct fleet *f, struct fleet_node out[FLEET_MAX]);
 /* Does any live node not live by this generation yet? */

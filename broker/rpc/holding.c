@@ -13,6 +13,7 @@
 #include "policy/profile.h"
 #include "rpc/finish.h"
 #include "rpc/follow.h"
+#include "rpc/revoked.h"
 
 #define LOOK_AGAIN_MS 500
 
@@ -87,6 +88,15 @@ void holding_limit(struct holding *h, const struct profile *p, int64_t deadline_
 	h->run_until_ms = p->max_runtime_ms ? clock_mono_ms() + p->max_runtime_ms : INT64_MAX;
 }
 
+bool holding_origin(struct holding *h, const pb_task *t, const pb_envelope *e)
+{
+	const struct revocable of = revoked_task(t, e->tool);
+
+	free(h->origin);
+	h->origin = revocable_copy(&of);
+	return h->origin;
+}
+
 struct holding *holding_find(struct rpc_worker *w, const struct handoff_id *id, uint64_t fence)
 {
 	struct holding *h = NULL;
@@ -105,6 +115,7 @@ void holding_drop(struct rpc_worker *w, struct holding *h)
 	HASH_DEL(w->holdings, h);
 	DL_DELETE2(s->holdings, h, sub_prev, sub_next);
 	s->in_flight--;
+	free(h->origin);
 	free(h);
 }
 
@@ -248,13 +259,64 @@ bool holding_task_stands(struct rpc_worker *w, struct holding *h, struct arena *
 	return verdict_ok(&v);
 }
 
+static bool origin_stands(struct rpc_worker *w, struct holding *h)
+{
+	struct verdict v = verdict_allow();
+
+	if (h->origin)
+		v = revoked_judge(w->world, h->origin);
+	else if (revocations_count(w->world->revocations))
+		holding_read(w, h);
+	if (!verdict_ok(&v)) {
+		h->subscriber->taken = true;
+		revoke(w, h, FINISH_QUARANTINED, &v);
+	}
+	return verdict_ok(&v);
+}
+
+/* What ends by a worker's report is left alone: that it was done is to be known. */
 void holdings_judge(struct rpc_worker *w)
 {
 	struct holding *h, *t;
 
 	HASH_ITER(hh, w->holdings, h, t)
-		if (!h->settling && holding_may_stay(w, h))
+		if (!h->settling && holding_may_stay(w, h) && origin_stands(w, h))
 			keep_as_today(w, h);
+}
+
+/* ---- whose work it is, after a resume ---- */
+
+struct reading {
+	struct handoff_id id;
+	uint64_t fence;
+};
+
+static void origin_read(struct op *op, const struct store_answer *a)
+{
+	struct reading *r = op->state;
+	struct holding *h = holding_find(op->w, &r->id, r->fence);
+	pb_task *t = h && a->status == STORE_OK && a->n_items && a->items[0].status == STORE_OK ? task_unpack(op->arena, a->items[0].task) : NULL;
+	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
+
+	if (e && !h->settling && holding_task_stands(op->w, h, op->arena, t, e))
+		holding_origin(h, t, e);
+	op_end(op);
+}
+
+void holding_read(struct rpc_worker *w, struct holding *h)
+{
+	struct op *op = op_new(w, NULL);
+	struct reading *r = op ? arena_alloc(op->arena, sizeof *r) : NULL;
+
+	if (!r) {
+		if (op)
+			op_end(op);
+		return; /* it is judged when it is renewed, or comes back */
+	}
+	*r = (struct reading){h->id, h->fence};
+	op->state = r;
+	op->on_answer = origin_read;
+	w->env.store->ops->get(w->env.store, (struct store_slot){h->desk->tenant, h->desk->queue}, &h->id, true, op_store_done, w, op->id);
 }
 
 struct look {

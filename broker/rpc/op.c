@@ -27,6 +27,27 @@ static void arena_give(struct rpc_worker *w, struct arena *a)
 	w->pool[w->n_pool++] = a;
 }
 
+/* Once the last that began in an older world is over, this worker lives by the present one. */
+static void act_over(struct op *op)
+{
+	struct rpc_worker *w = op->w;
+
+	w->acting--;
+	if (op->world == w->world || --w->older)
+		return;
+	atomic_store(&w->settled, w->world->generation);
+	if (w->env.settled)
+		w->env.settled(w->env.arg);
+}
+
+void op_rest(struct op *op)
+{
+	if (op->rests)
+		return;
+	op->rests = true;
+	act_over(op);
+}
+
 struct op *op_new(struct rpc_worker *w, struct rpc_call *rc)
 {
 	struct arena *a = arena_take(w);
@@ -45,12 +66,14 @@ struct op *op_new(struct rpc_worker *w, struct rpc_call *rc)
 	op->w = w;
 	op->arena = a;
 	op->world = world_ref(w->world);
+	w->acting++;
 	op->begun_us = clock_mono_us();
 	if (rc) {
 		op->call = rc->id;
 		op->row = rc->row;
 		op->spiffe_id = arena_strdup(a, rc->peer->spiffe_id);
 		op->x5t_s256 = arena_strdup(a, rc->peer->x5t_s256);
+		op->certificate_issued_at_ms = rc->peer->not_before_ms;
 		if (!op->spiffe_id || !op->x5t_s256) {
 			op_end(op);
 			return NULL;
@@ -67,6 +90,8 @@ void op_end(struct op *op)
 	if (op->owes_window && rc)
 		call_consumed(rc->c);
 	slots_drop(w->ops, op->id);
+	if (!op->rests)
+		act_over(op);
 	world_unref(op->world);
 	arena_give(w, op->arena);
 }
@@ -179,6 +204,7 @@ bool op_park(struct op *op, size_t issuer, int64_t now_ms)
 	w->parked_tail = &op->next_parked;
 	w->parked_sum.n++;
 	w->parked_sum.bytes += op->raw.n;
+	op_rest(op);
 	return true;
 }
 

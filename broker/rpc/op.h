@@ -4,6 +4,7 @@
 #define BATON_RPC_OP_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -23,6 +24,7 @@
 #include "store/store.h"
 
 struct rpc_row;
+struct sweep;
 struct rpc_call;
 struct op;
 
@@ -55,6 +57,9 @@ struct rpc_worker {
 	struct op *parked, **parked_tail; /* wait for keys, in the order in which they came */
 	struct parked_sum { size_t n, bytes; } parked_sum;
 	size_t n_out;                    /* ops in the outboxes of all calls */
+	size_t acting, older;            /* ops that may still change something; those of them that began in an older world */
+	atomic_ullong settled;           /* none is left that began before this generation */
+	int64_t ticked_ms;               /* monotonic */
 	struct waiting *waiting;         /* for other nodes: rpc/await.h */
 	struct buf scratch;              /* for packing one message */
 	struct desk *desks;              /* routes served here: rpc/desk.h */
@@ -79,6 +84,7 @@ struct rpc_call {
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
 	uint8_t principal[SHA256_BYTES]; /* of the token that the stream began with, which a Credential must match */
 	bool has_principal;
+	struct revocable *whose;         /* Watch, Run, Subscribe: on whose authority, as last verified; owned; NULL: nobody's */
 	struct watch *watch;             /* Watch and Run */
 	struct subscriber *subscriber;   /* Subscribe */
 	unsigned pipe_open;              /* Pipe: submits whose receipts are owed */
@@ -98,6 +104,7 @@ struct op {
 	const struct agent *agent;       /* borrowed from `world`, which the op holds */
 	struct world *world;
 	const char *spiffe_id, *x5t_s256; /* the peer's, in the arena */
+	int64_t certificate_issued_at_ms;
 	ProtobufCMessage *msg;
 	struct slice raw;                /* the message's bytes; borrowed until the handler returns, then a copy when parked */
 	bool owes_window;                /* call_consumed() is still to be said */
@@ -110,9 +117,11 @@ struct op {
 	unsigned parks;                  /* how often it waited */
 	struct op *next_parked;
 	uint64_t out_next;               /* in its call's outbox */
+	bool rests;                      /* it changes nothing any more, or will be judged again before it does */
 	void (*go)(struct rpc_call *rc, struct op *op);
 	struct held held;                /* one at a time */
 	void *state;                     /* the handler's, in the arena */
+	struct sweep *sweep;             /* through queues, when it makes one; part of its state */
 	int64_t begun_us;
 };
 
@@ -124,6 +133,8 @@ static inline bool worker_is_fresh(const struct rpc_worker *w)
 
 /* ---- op.c ---- */
 struct op *op_new(struct rpc_worker *w, struct rpc_call *rc);
+/* It waits for something, and what it does then is judged anew: nobody waits for it before a change is confirmed. */
+void op_rest(struct op *op);
 void op_end(struct op *op); /* gives back window, arena, world */
 struct rpc_call *op_call(struct op *op); /* NULL when the call has gone */
 /* Runs release(op, durable) once the lines put so far on this worker are durable (false: they never will be). */

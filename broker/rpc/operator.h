@@ -1,10 +1,11 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, agents.c, enlist.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, agents.c, enlist.c, contain.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
 #include "baton/v1/admin.pb-c.h"
 #include "registry/resources.h"
 #include "rpc/op.h"
+#include "rpc/registered.h"
 
 void routes_on_list(struct rpc_call *rc, struct op *op);
 void routes_on_set(struct rpc_call *rc, struct op *op);
@@ -18,6 +19,9 @@ void check_on_repair(struct rpc_call *rc, struct op *op);
 void agents_on_get(struct rpc_call *rc, struct op *op);
 void agents_on_list(struct rpc_call *rc, struct op *op);
 void agents_on_history(struct rpc_call *rc, struct op *op);
+void contain_on_revoke(struct rpc_call *rc, struct op *op);
+void contain_on_lift(struct rpc_call *rc, struct op *op);
+void contain_on_list(struct rpc_call *rc, struct op *op);
 void enlist_on_apply(struct rpc_call *rc, struct op *op);
 void enlist_on_delete(struct rpc_call *rc, struct op *op);
 

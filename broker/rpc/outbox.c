@@ -74,6 +74,7 @@ void outbox_send(struct rpc_call *rc, struct op *op, void (*go)(struct rpc_call 
 		go(rc, op);
 		op_end(op);
 	} else if (room(rc)) {
+		op_rest(op);
 		op->go = go;
 		put(rc, op);
 	} else {

@@ -11,6 +11,8 @@
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/quota.h"
+#include "rpc/revoke.h"
+#include "rpc/revoked.h"
 #include "rpc/table.h"
 
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
@@ -70,6 +72,7 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
 	metrics_add(w->env.metrics, METRIC_RPCS, rc->row->name, grpc_status_text(why), 1);
 	if (rc->row->on_gone)
 		rc->row->on_gone(rc);
+	free(rc->whose);
 	slots_drop(w->calls, rc->id);
 	outbox_drop(rc);
 	if (rc->denial)
@@ -178,6 +181,29 @@ void pipeline_end(struct rpc_call *rc, const struct verdict *v)
 	pipeline_deny(op, v);
 }
 
+void pipeline_end_at_once(struct rpc_call *rc, const struct verdict *v)
+{
+	struct op *op = op_new(rc->w, rc);
+
+	rc->closing = true;
+	if (op) {
+		identify(op, rc);
+		op->audit.outcome = v->outcome;
+		op->audit.reason = v->reason;
+		op->audit.field = slice_str(op_str(op, slice_str(v->field)));
+		op->audit.message = slice_str(op_str(op, slice_str(v->message)));
+		op_audit(op, "decision");
+		op_end(op);
+	}
+	metrics_add(rc->w->env.metrics, METRIC_DECISIONS, "", reason_text(v->reason), 1);
+	reply_error(rc, v->reason, v->field, v->message);
+}
+
+void pipeline_before_io(void *user)
+{
+	revoke_after_stall(user);
+}
+
 void pipeline_on_too_large(void *user, struct call *c, size_t max)
 {
 	struct rpc_call *rc = call_data(c);
@@ -220,10 +246,25 @@ void pipeline_answer(struct op *op, ProtobufCMessage *m)
 	op_after_audit(op, op_audit(op, op->row->event), answer_release);
 }
 
+/* Of whoever asks: his certificate, his name, his tenant. */
+static struct verdict not_revoked(const struct op *op, const struct rpc_call *rc)
+{
+	struct revocable peer;
+
+	if (rc->row->peer == PEER_OPERATOR || !revocations_of_peers(op->world->revocations))
+		return verdict_allow();
+	peer = revoked_peer(op->world, rc->peer);
+	return revoked_judge(op->world, &peer);
+}
+
 /* Design step 1 and the first half of step 2. */
 static struct verdict gates(struct op *op, struct rpc_call *rc)
 {
+	struct verdict revoked = not_revoked(op, rc);
 	struct prescan_fault fault = {0};
+
+	if (!verdict_ok(&revoked))
+		return revoked;
 
 	if (!op->agent && rc->row->peer == PEER_REGISTERED && !worker_is_fresh(op->w))
 		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node does not know who is registered now: try another, or again");
@@ -276,6 +317,8 @@ void pipeline_again(struct op *op)
 	op->state = NULL;
 	world_unref(op->world); /* by what holds now, not when it came */
 	op->world = world_ref(op->w->world);
+	op->w->acting += op->rests;
+	op->rests = false;
 	run(op);
 }
 

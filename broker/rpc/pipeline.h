@@ -15,6 +15,9 @@ void pipeline_on_gone(void *user, struct call *c, enum grpc_status why);
 void pipeline_deny(struct op *op, const struct verdict *v);
 /* The same for a call between its messages. */
 void pipeline_end(struct rpc_call *rc, const struct verdict *v);
+/* The same, told before it is written down: who was revoked is not waited for. */
+void pipeline_end_at_once(struct rpc_call *rc, const struct verdict *v);
+void pipeline_before_io(void *user);
 /* The verdict on what memory is missing for: nothing was done. */
 struct verdict pipeline_no_memory(void);
 /* A receipt that was owed on a Pipe is on its way: after the last one the stream may end. */

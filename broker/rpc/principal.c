@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "rpc/pipeline.h"
+#include "rpc/revoked.h"
+#include "rpc/table.h"
 
 struct slice principal_token(struct rpc_call *rc, struct slice in_request, struct verdict *v)
 {
@@ -71,6 +73,25 @@ static bool wait_for_keys(struct op *op, const struct token_answer *a)
 	       op_park(op, want.issuer, now);
 }
 
+/* What is said on a stream later, and what it is sent, is on the same authority: that is kept, to be judged again when something is revoked. */
+static void judge_revoked(struct op *op, struct token_answer *out)
+{
+	const struct revocable whose = revoked_claims(op->agent->tenant, &out->claims);
+	struct rpc_call *rc = op_call(op);
+	struct revocable *kept;
+
+	out->verdict = revoked_judge(op->world, &whose);
+	if (!verdict_ok(&out->verdict) || !rc || !rc->row->on_writable)
+		return;
+	kept = revocable_copy(&whose);
+	if (!kept) {
+		out->verdict = pipeline_no_memory();
+		return;
+	}
+	free(rc->whose);
+	rc->whose = kept;
+}
+
 enum principal_result principal_verify(struct op *op, struct slice token, const struct profile *p, struct token_answer *out)
 {
 	struct token_context cx = {
@@ -94,6 +115,8 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 		return PRINCIPAL_PARKED;
 	if (out->have_claims)
 		audit_claims(op, &out->claims);
+	if (verdict_ok(&out->verdict))
+		judge_revoked(op, out);
 	if (verdict_ok(&out->verdict) && !out->claims.bound)
 		metrics_add(op->w->env.metrics, METRIC_TOKEN_UNBOUND, out->claims.issuer_name, NULL, 1);
 	return PRINCIPAL_JUDGED;

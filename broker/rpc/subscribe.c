@@ -188,6 +188,8 @@ static void resumed(struct op *op, const struct store_answer *a)
 			h->attempt = a->record.attempt;
 			holding_limit(h, p, a->record.deadline_ms ? a->record.deadline_ms : INT64_MAX);
 			g->kept[r->at] = true;
+			if (!p->assertion || !w->env.assertion) /* else it is read for its assertion */
+				holding_read(w, h);
 		}
 	}
 	if (g && --g->pending == 0 && g->begun)

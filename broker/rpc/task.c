@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "rpc/revoked.h"
 #include "wire/prescan.h"
 
 #define ENVELOPE_FIELD 1 /* of Task */
@@ -86,6 +87,10 @@ pb_task *task_make(struct op *op, struct slice envelope_bytes, const struct deci
 	t->authority_until_ms = d->deadline_ms;
 	t->max_attempts = d->profile->max_attempts;
 	t->certificate_sha256 = (char *)op->x5t_s256;
+	t->certificate_issued_at_ms = op->certificate_issued_at_ms;
+	t->token_issued_at_ms = c->issued_at_ms;
+	t->token_key_id = (char *)c->key_id;
+	t->token_sha256 = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)c->token_sha256};
 	t->held_message = (char *)d->verdict.message;
 	t->accepted_state = (uint32_t)d->state;
 	return t;
@@ -144,8 +149,12 @@ struct verdict task_judge(struct arena *a, const struct world *w, const pb_task 
 	struct access_request rq;
 	struct access_grant grant;
 	struct envelope e;
+	const struct revocable whose = revoked_task(t, pe->tool);
+	struct verdict v = revoked_judge(w, &whose);
 	struct claims claims;
 
+	if (!verdict_ok(&v))
+		return v;
 	if (!sender || strcmp(sender->spiffe_id, t->sender_spiffe_id) != 0)
 		return verdict_deny(REASON_UNKNOWN_PEER, "sender", "the sender is no longer a registered agent");
 	if (now_ms >= t->authority_until_ms)

@@ -13,6 +13,7 @@
 #include "rpc/pipeline.h"
 #include "rpc/reconcile.h"
 #include "rpc/revoke.h"
+#include "rpc/revoked.h"
 #include "rpc/subscribe.h"
 #include "rpc/tenants.h"
 #include "rpc/whoami.h"
@@ -27,6 +28,26 @@
 #define POLL_MS 1000
 
 /* Nothing is kept by peer here: every call is gone already. */
+uint64_t rpc_worker_settled(const struct rpc_worker *w)
+{
+	return atomic_load(&w->settled);
+}
+
+bool rpc_worker_revokes_peers(const struct rpc_worker *w)
+{
+	return revocations_of_peers(w->world->revocations);
+}
+
+bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_peer *p)
+{
+	struct revocable peer;
+
+	if (!p->spiffe_id[0])
+		return false; /* it came in by the local socket */
+	peer = revoked_peer(w->world, p);
+	return revocations_find(w->world->revocations, &peer, clock_unix_ms());
+}
+
 static void on_peer_gone(void *user, const struct call_peer *p)
 {
 	struct rpc_worker *w = user;
@@ -42,7 +63,7 @@ struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world
 		return NULL;
 	w->env = *env;
 	w->handler = (struct call_handler){pipeline_on_open, pipeline_on_message, pipeline_on_half_close, pipeline_on_writable,
-					   pipeline_on_too_large, pipeline_on_gone, on_peer_gone, w};
+					   pipeline_on_too_large, pipeline_on_gone, pipeline_before_io, on_peer_gone, w};
 	w->verifier = token_verifier_new(TOKEN_CACHE);
 	w->ops = slots_new(OPS_MAX);
 	w->calls = slots_new(CALLS_MAX);
@@ -103,6 +124,10 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	w->world = world_ref(world);
 	token_verifier_set_issuers(w->verifier, world->issuers);
 	demand_replicas(w);
+	w->env.store->ops->live_by(w->env.store, world->generation);
+	w->older = old ? w->acting : 0;
+	if (!w->older)
+		atomic_store(&w->settled, world->generation);
 	if (!old || old->registry != world->registry) /* other keys alone take no right away from a stream */
 		revoke_streams(w);
 	world_unref(old);
@@ -303,6 +328,7 @@ void rpc_worker_tick(struct rpc_worker *w)
 {
 	int64_t now = clock_mono_ms();
 
+	revoke_after_stall(w);
 	op_unpark(w, now, KEYS_OF_NONE);
 	holdings_tick(w, now);
 	health_poll(w);

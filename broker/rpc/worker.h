@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "identity/assertion.h"
+#include "identity/peer.h"
 #include "net/call.h"
 #include "observe/audit.h"
 #include "observe/health.h"
@@ -42,6 +43,9 @@ struct rpc_env {
 	const char *assertion_issuer;
 	struct shared *shared;
 	struct fleet *fleet;
+	unsigned (*connections)(void *arg, const char *spiffe_id); /* to this node. NULL: nobody knows */
+	bool (*revoke_here)(void *arg, struct slice name, struct slice value); /* without the store; this node lives by it soon. false: out of memory */
+	void (*settled)(void *arg);  /* this worker lives by its present world alone. NULL: nobody asks */
 	const atomic_llong *fresh_until_ms; /* monotonic: then this node has not heard of changes to agents for too long. NULL: it always has */
 	struct rates *rates;
 	struct tenants *tenants;
@@ -67,6 +71,11 @@ const struct call_handler *rpc_worker_handler(struct rpc_worker *w);
 /* Takes a ref. Requests under way finish with what they began with; deliveries are judged by the new one, and leases and streams that it
  * no longer allows end. */
 void rpc_worker_set_world(struct rpc_worker *w, struct world *world);
+/* No request that began before this generation is under way any more. From any thread. */
+uint64_t rpc_worker_settled(const struct rpc_worker *w);
+/* Is this peer, its agent or its tenant revoked? On the worker's thread. */
+bool rpc_worker_revokes_peers(const struct rpc_worker *w); /* any at all */
+bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_peer *p);
 /* A fetch of this issuer's keys ended, well or not: requests that waited for it are judged again. */
 #define KEYS_OF_ALL SIZE_MAX
 void rpc_worker_keys_settled(struct rpc_worker *w, size_t issuer);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/profile.h"
+#include "rpc/revoked.h"
 
 static void route_key(uint8_t key[4 + 64], const uint8_t tag[4], const char *tenant)
 {
@@ -142,8 +143,8 @@ static bool count_tenants(struct world *w)
 	return !names.failed;
 }
 
-struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, const struct envelope_limits *limits, const struct world_quotas *quotas,
-			bool audit_payload_hash)
+struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, uint64_t generation, const struct envelope_limits *limits,
+			const struct world_quotas *quotas, bool audit_payload_hash)
 {
 	struct world *w = calloc(1, sizeof *w);
 	struct index x = {.world = w};
@@ -160,11 +161,13 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 	w->registry = r;
 	w->issuers = i;
 	w->resources = s;
+	w->generation = generation;
+	w->revocations = revoked_read(s);
 	w->envelope = *limits;
 	w->quotas = *quotas;
 	w->audit_payload_hash = audit_payload_hash;
 	registry_each_route(r, index_route, &x);
-	if (!count_tenants(w) || x.failed) {
+	if (!w->revocations || !count_tenants(w) || x.failed) {
 		world_unref(w);
 		return NULL;
 	}
@@ -173,12 +176,12 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 
 struct world *world_with_issuers(const struct world *w, struct issuers *i)
 {
-	return world_new(registry_ref(w->registry), i, resources_ref(w->resources), &w->envelope, &w->quotas, w->audit_payload_hash);
+	return world_new(registry_ref(w->registry), i, resources_ref(w->resources), w->generation, &w->envelope, &w->quotas, w->audit_payload_hash);
 }
 
-struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s)
+struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s, uint64_t generation)
 {
-	return world_new(r, issuers_ref(w->issuers), s, &w->envelope, &w->quotas, w->audit_payload_hash);
+	return world_new(r, issuers_ref(w->issuers), s, generation, &w->envelope, &w->quotas, w->audit_payload_hash);
 }
 
 struct world *world_ref(struct world *w)
@@ -200,6 +203,7 @@ void world_unref(struct world *w)
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
 	resources_unref(w->resources);
+	revocations_unref(w->revocations);
 	free(w);
 }
 

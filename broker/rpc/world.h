@@ -12,6 +12,7 @@
 #include "messaging/envelope.h"
 #include "registry/registry.h"
 #include "registry/resources.h"
+#include "registry/revocations.h"
 #include "store/store.h"
 
 /* What agents and tenants may use up; 0 = no cap. */
@@ -25,6 +26,8 @@ struct world {
 	struct registry *registry; /* one ref each of these three */
 	struct issuers *issuers;
 	struct resources *resources; /* what all nodes share; those agents of it that are active stand in the registry too */
+	struct revocations *revocations; /* of them, those in force */
+	uint64_t generation;       /* of the latest change to what all nodes share that is in here */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
 	size_t tenants;            /* that have agents */
@@ -42,14 +45,14 @@ struct world_route {
 	UT_hash_handle hh;
 };
 
-/* Takes over the caller's refs of the three; resources NULL: none. NULL, and the refs dropped, when memory is out or two routes of a tenant share a tag (one chance
+/* Takes over the caller's refs of the three; resources NULL: none. generation: theirs. NULL, and the refs dropped, when memory is out or two routes of a tenant share a tag (one chance
  * in four thousand million a pair: rename one). */
-struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, const struct envelope_limits *limits, const struct world_quotas *quotas,
-			bool audit_payload_hash);
+struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, uint64_t generation, const struct envelope_limits *limits,
+			const struct world_quotas *quotas, bool audit_payload_hash);
 /* The same world with other keys; takes over the issuers' ref. NULL as above. */
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
-/* The same world with other agents; takes over both refs. */
-struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s);
+/* The same world with other agents and revocations, as of this generation; takes over both refs. */
+struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s, uint64_t generation);
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
 /* The queue from which this agent is served what is sent to the route. */

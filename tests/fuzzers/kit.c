@@ -148,7 +148,7 @@ static struct world *make_world(size_t sender_routes, size_t worker_routes, stru
 	struct world *w;
 
 	memcpy(e.rule.tenants[0], KIT_TENANT, sizeof KIT_TENANT);
-	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), make_resources(), &limits, &quotas, true);
+	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), make_resources(), 0, &limits, &quotas, true);
 	NEED(w);
 	return w;
 }

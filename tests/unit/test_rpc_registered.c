@@ -81,14 +81,14 @@ static void fleet(void **state)
 
 	assert_int_equal(fleet_get(f, v), 0);
 	assert_false(fleet_lags(f, 9));
-	fleet_set(f, "one", 5, NULL, 0);
+	fleet_set(f, "one", 5, 0, NULL, 0);
 	assert_true(fleet_lags(f, 6));
 	assert_false(fleet_lags(f, 5));
 	others[0] = (struct store_node){.name = SLICE_LIT("two"), .confirmed = 4, .silent_ms = STORE_NODE_LEASE_MS - 1};
-	fleet_set(f, "one", 5, others, 1);
+	fleet_set(f, "one", 5, 0, others, 1);
 	assert_true(fleet_lags(f, 5));
 	others[0].silent_ms = STORE_NODE_LEASE_MS; /* it has fenced itself */
-	fleet_set(f, "one", 5, others, 1);
+	fleet_set(f, "one", 5, 0, others, 1);
 	assert_false(fleet_lags(f, 5));
 	assert_int_equal(fleet_get(f, v), 2);
 	assert_string_equal(v[0].name, "one");
@@ -96,7 +96,7 @@ static void fleet(void **state)
 	assert_int_equal(v[1].confirmed, 4);
 	for (int i = 0; i < FLEET_MAX + 4; i++)
 		others[i] = others[0];
-	fleet_set(f, "one", 5, others, FLEET_MAX + 4);
+	fleet_set(f, "one", 5, 0, others, FLEET_MAX + 4);
 	assert_int_equal(fleet_get(f, v), FLEET_MAX);
 	fleet_free(f);
 	fleet_free(NULL);

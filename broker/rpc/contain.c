@@ -1,0 +1,537 @@
+/* How is somebody stopped in an incident, everywhere, and when is that true? Revoke and Lift of ContainmentService. A revocation is written down, which
+ * each node hears of; each lives by it once nothing that began before is under way there, and one that is silent has fenced itself after 10 seconds.
+ * Then every queue gets a barrier, so that a node that comes back late takes nothing in and hands nothing out, and what waits is put
+ * aside. Whoever asked is told node by node; that he goes away stops nothing. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/encode.h"
+#include "base/secret.h"
+#include "policy/profile.h"
+#include "rpc/await.h"
+#include "rpc/fleet.h"
+#include "rpc/operator.h"
+#include "rpc/pipeline.h"
+#include "rpc/revoked.h"
+#include "rpc/sweep.h"
+
+#define HERE_MS 5000
+#define PATIENCE_MS 15000 /* a silent node has fenced itself after 10 s */
+#define ID_BYTES (REVOKED_ID_TEXT / 2)
+
+struct contain {
+	pb_revocation *m;         /* as it is kept */
+	const char *text;         /* "agent acme/planner" */
+	struct sweep sweep;
+	struct revocations *about;
+	bool dry, local, lifts, release;
+	uint64_t version, generation;
+	int64_t begun_ms;
+	uint64_t closed;
+	unsigned confirmed, fenced, missing;
+	struct fleet_node before[FLEET_MAX]; /* as they were when it began */
+	size_t n_before;
+	bool said[FLEET_MAX];     /* of fleet[]: it has been told of */
+	struct fleet_node fleet[FLEET_MAX];
+	size_t n_fleet;
+};
+
+/* ---- what is said ---- */
+
+static Baton__V1__RevokeProgress progress(const struct contain *x)
+{
+	Baton__V1__RevokeProgress p = BATON__V1__REVOKE_PROGRESS__INIT;
+
+	p.revocation_id = x->m->id;
+	return p;
+}
+
+static uint32_t closed_since(const struct contain *x, const struct fleet_node *now)
+{
+	for (size_t i = 0; i < x->n_before; i++)
+		if (strcmp(x->before[i].name, now->name) == 0 && x->before[i].closed <= now->closed)
+			return now->closed - x->before[i].closed;
+	return 0;
+}
+
+static void say_node(struct op *op, struct contain *x, const struct fleet_node *n, bool confirmed, const char *error)
+{
+	struct rpc_call *rc = op_call(op);
+	Baton__V1__RevokeProgress p = progress(x);
+	Baton__V1__NodeState s = BATON__V1__NODE_STATE__INIT;
+
+	s.node = (char *)n->name;
+	s.confirmed = confirmed;
+	s.after_ms = (uint32_t)(clock_mono_ms() - x->begun_ms);
+	s.error = (char *)error;
+	p.node = &s;
+	p.connections_closed = x->lifts ? 0 : closed_since(x, n);
+	x->closed += p.connections_closed;
+	if (rc)
+		reply_send(rc, &p.base);
+}
+
+/* Has this node been told of by its name? A node may start, or go, meanwhile. */
+static bool *said(struct contain *x, const char *name)
+{
+	for (size_t i = 0; i < x->n_fleet; i++)
+		if (strcmp(x->fleet[i].name, name) == 0)
+			return &x->said[i];
+	if (x->n_fleet == FLEET_MAX)
+		return NULL;
+	slice_copy_str(slice_str(name), x->fleet[x->n_fleet].name, sizeof x->fleet[0].name);
+	return &x->said[x->n_fleet++];
+}
+
+/* Those that live by it since the last look. */
+static bool look(struct op *op)
+{
+	struct contain *x = op->state;
+	struct fleet_node now[FLEET_MAX];
+	size_t n = fleet_get(op->w->env.fleet, now);
+
+	for (size_t i = 0; i < n; i++) {
+		bool *before = said(x, now[i].name);
+
+		if (now[i].confirmed < x->generation || (before && *before))
+			continue;
+		if (before)
+			*before = true;
+		x->confirmed++;
+		say_node(op, x, &now[i], true, "");
+	}
+	return false;
+}
+
+/* Those that have not confirmed until now. */
+static void look_for_missing(struct op *op)
+{
+	struct contain *x = op->state;
+	struct fleet_node now[FLEET_MAX];
+	size_t n = fleet_get(op->w->env.fleet, now);
+	char text[160];
+
+	look(op);
+	for (size_t i = 0; i < n; i++) {
+		if (now[i].confirmed >= x->generation)
+			continue;
+		if (now[i].silent_ms >= STORE_NODE_LEASE_MS) {
+			x->fenced++;
+			snprintf(text, sizeof text, "silent for %lld s: it has fenced itself, and hears of this before it serves again", (long long)now[i].silent_ms / 1000);
+		} else {
+			x->missing++;
+			snprintf(text, sizeof text, "it has not confirmed: it may still carry out what it had begun");
+		}
+		say_node(op, x, &now[i], false, text);
+	}
+}
+
+/* ---- its end ---- */
+
+static void tell_audit(struct op *op, const struct contain *x)
+{
+	const char *text = arena_printf(op->arena, "%s%s %s (%s): %u nodes confirmed, %u fenced, %u missing; %llu connections closed, %llu handoffs %s: %s", x->dry ? "(dry run) " : "",
+					x->lifts ? "lifted" : "revoked", x->text, x->m->id, x->confirmed, x->fenced, x->missing, (unsigned long long)x->closed,
+					(unsigned long long)x->sweep.found, x->lifts ? "released" : "put aside", x->lifts ? x->m->lift_reason : x->m->reason);
+
+	op->audit.message = slice_str(text ? text : "");
+	op->audit.outcome = OUTCOME_ALLOW;
+}
+
+static void end_release(struct op *op, bool durable)
+{
+	struct contain *x = op->state;
+	struct rpc_call *rc = op_call(op);
+	Baton__V1__RevokeProgress p = progress(x);
+
+	p.done = true;
+	p.handoffs_quarantined = x->sweep.found;
+	p.nodes_missing = x->missing;
+	if (x->dry)
+		p.connections_closed = x->closed;
+	revocations_unref(x->about);
+	x->about = NULL;
+	if (rc && durable && !x->sweep.failed) {
+		reply_send(rc, &p.base);
+		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
+	} else if (rc) {
+		reply_error(rc, REASON_STORE_UNAVAILABLE, "", x->dry ? "the store did not answer: ask again"
+			    : !durable ? "it is in force, but the audit file cannot be written"
+			    : "it is in force on the nodes that were named, but the store did not answer everywhere: ask again, so that what waits is put aside");
+	}
+	op_end(op);
+}
+
+static void conclude(struct op *op)
+{
+	struct contain *x = op->state;
+
+	tell_audit(op, x);
+	op_after_audit(op, op_audit(op, x->dry ? "rpc" : "revocation.confirmed"), end_release);
+}
+
+/* ---- its course ---- */
+
+static void barred(struct op *op)
+{
+	struct contain *x = op->state;
+
+	if (x->sweep.failed) {
+		conclude(op);
+		return;
+	}
+	x->sweep.then = conclude;
+	sweep_run(op);
+}
+
+static void nodes_live_by_it(struct op *op)
+{
+	struct contain *x = op->state;
+
+	look_for_missing(op);
+	x->sweep.then = barred;
+	if (!x->lifts)
+		sweep_bar(op, x->generation);
+	else if (x->release)
+		barred(op);
+	else
+		conclude(op);
+}
+
+static void drop(struct op *op)
+{
+	struct contain *x = op->state;
+
+	revocations_unref(x->about);
+	x->about = NULL;
+}
+
+static void on_written(struct op *op, const struct store_answer *a)
+{
+	struct contain *x = op->state;
+
+	if (a->status != STORE_OK)
+		drop(op);
+	if (a->status == STORE_OK) {
+		x->generation = a->generation;
+		tell_audit(op, x);
+		op->audit.message = slice_str(arena_printf(op->arena, "%s %s (%s): %s", x->lifts ? "lifted" : "revoked", x->text, x->m->id, x->lifts ? x->m->lift_reason : x->m->reason));
+		op_audit(op, x->lifts ? "revocation.lifted" : "revocation.made");
+		await_nodes_look(op, a->generation, PATIENCE_MS, look, nodes_live_by_it);
+	} else if (a->status == STORE_CONFLICT) {
+		operator_deny(op, REASON_WRONG_STATE, "revocation_id", "somebody else changed it at the same time: look at it again");
+	} else if (a->status == STORE_QUOTA) {
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "", "the store has no room for another: 65,536 names of agents and revocations; or quarantine the agent, which takes none");
+	} else {
+		operator_deny(op, REASON_STORE_UNAVAILABLE, "", "the store did not answer: no node hears of it before it is back, and it may carry it out then; ask again, or revoke on each node with --local");
+	}
+}
+
+/* ---- this node alone ---- */
+
+static bool is_here(struct op *op)
+{
+	const struct contain *x = op->state;
+	char name[REVOKED_NAME_MAX];
+
+	return resources_find(op->w->world->resources, revoked_name(x->m->id, name));
+}
+
+static void lives_here(struct op *op)
+{
+	struct contain *x = op->state;
+	struct fleet_node now[FLEET_MAX];
+	size_t n = fleet_get(op->w->env.fleet, now);
+	bool here = is_here(op);
+
+	x->confirmed = here;
+	x->missing = !here;
+	if (n)
+		say_node(op, x, &now[0], here, here ? "" : "it has not taken it up: see its log");
+	conclude(op);
+}
+
+/* No other node hears of it, and no queue, until the store is back. */
+static void keep_here(struct op *op, const struct contain *x, const struct store_change *c)
+{
+	if (!op->w->env.revoke_here || !op->w->env.revoke_here(op->w->env.arg, c->name, c->value)) {
+		drop(op);
+		operator_no_memory(op);
+		return;
+	}
+	op->audit.message = slice_str(arena_printf(op->arena, "revoked %s (%s) on this node: %s", x->text, x->m->id, x->m->reason));
+	op_audit(op, "revocation.made");
+	await_nodes_look(op, UINT64_MAX, HERE_MS, is_here, lives_here);
+}
+
+static void write_down(struct op *op, struct contain *x)
+{
+	struct store *s = op->w->env.store;
+	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
+	char name[REVOKED_NAME_MAX];
+	struct store_change c = {.name = op_keep(op, revoked_name(x->m->id, name)), .version = x->version + 1};
+	uint8_t *bytes;
+
+	m.spec_case = BATON__V1__RESOURCE__SPEC_REVOCATION;
+	m.revocation = x->m;
+	m.reason = x->lifts ? x->m->lift_reason : x->m->reason;
+	m.updated_by = x->lifts ? x->m->lifted_by : x->m->by;
+	bytes = arena_alloc(op->arena, baton__v1__resource__get_packed_size(&m));
+	if (!bytes || !c.name.n) {
+		drop(op);
+		operator_no_memory(op);
+		return;
+	}
+	c.value = slice_of(bytes, baton__v1__resource__pack(&m, bytes));
+	x->begun_ms = clock_mono_ms();
+	x->n_before = fleet_get(op->w->env.fleet, x->before);
+	if (x->local) {
+		keep_here(op, x, &c);
+		return;
+	}
+	op->on_answer = on_written;
+	s->ops->change(s, &c, 1, op_store_done, op->w, op->id);
+}
+
+/* Which queues it is about, and how what waits there is known to be meant. false: memory is out. */
+static bool prepare(struct op *op, struct contain *x)
+{
+	const struct world_route **inboxes;
+	struct revocation v;
+	bool whatever;
+	const char *tenant, *route;
+
+	revoked_entry(x->m, &v);
+	whatever = v.issued_before_ms == INT64_MAX;
+	tenant = v.kind == REVOKED_AGENT || v.kind == REVOKED_ROUTE || v.kind == REVOKED_TOOL ? v.within : v.kind == REVOKED_TENANT ? v.what : "";
+	route = v.kind == REVOKED_ROUTE ? v.what : "";
+	v.until_ms = INT64_MAX;
+	x->about = revocations_new();
+	x->text = revoked_text(op->arena, x->m);
+	x->sweep = (struct sweep){.kind = x->dry ? SWEEP_COUNT : x->lifts ? SWEEP_BACK : SWEEP_ASIDE, .about = x->about, .id = x->m->id, .since_ms = clock_unix_ms()};
+	inboxes = operator_routes(op, tenant, route, &x->sweep.n_routes);
+	x->sweep.routes = inboxes;
+	x->sweep.sender = v.kind == REVOKED_AGENT ? store_agent_key(v.within, v.what) : 0;
+	x->sweep.by_record = !x->lifts && whatever && (v.kind == REVOKED_AGENT || v.kind == REVOKED_TENANT || v.kind == REVOKED_ROUTE);
+	x->sweep.note = arena_printf(op->arena, x->lifts ? "the revocation %s was lifted" : "revoked: %s", x->m->id);
+	op->sweep = &x->sweep;
+	return x->about && inboxes && x->text && x->sweep.note && revocations_add(x->about, &v);
+}
+
+/* ---- Revoke ---- */
+
+struct tool_search {
+	const char *tenant, *tool;
+	bool found;
+};
+
+static void search_tool(void *arg, const char *tenant, const struct profile *p)
+{
+	struct tool_search *s = arg;
+
+	if (!*s->tenant || strcmp(s->tenant, tenant) == 0)
+		s->found = s->found || profile_tool(p, slice_str(s->tool));
+}
+
+static bool has_tool(const struct op *op, const struct revocation *v)
+{
+	struct tool_search s = {v->within, v->what, false};
+
+	registry_each_route(op->world->registry, search_tool, &s);
+	return s.found;
+}
+
+static bool has_tenant(struct op *op, const char *tenant)
+{
+	size_t n;
+
+	return operator_routes(op, tenant, "", &n) && n;
+}
+
+/* A slip of the pen must not pass for containment. What is only known by tokens and certificates cannot be looked for. */
+static const char *not_there(struct op *op, const pb_revocation *m)
+{
+	struct revocation v;
+	char name[REGISTERED_NAME_MAX];
+
+	revoked_entry(m, &v);
+	switch (v.kind) {
+	case REVOKED_AGENT:
+		return registry_by_name(op->world->registry, v.within, slice_str(v.what)) || resources_find(op->world->resources, registered_name(v.within, v.what, name))
+			       ? NULL : "no such agent: see `baton agent list`";
+	case REVOKED_ROUTE:
+		return world_route(op->world, v.within, v.what) ? NULL : "no such route: see `baton route list`";
+	case REVOKED_TENANT:
+		return has_tenant(op, v.what) ? NULL : "no such tenant: none has a route";
+	case REVOKED_TOOL:
+		return has_tool(op, &v) ? NULL : "no profile there has a tool of this name";
+	default:
+		return NULL;
+	}
+}
+
+static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeRequest *asked)
+{
+	const char *field = "", *wrong = revoked_wrong(asked, &field), *text;
+	uint8_t id[ID_BYTES];
+	char *hex = arena_alloc(op->arena, REVOKED_ID_TEXT + 1);
+
+	x->m = arena_alloc(op->arena, sizeof *x->m);
+	if (!x->m || !hex) {
+		operator_no_memory(op);
+		return false;
+	}
+	*x->m = *asked;
+	wrong = wrong ? wrong : revoked_settle(op->arena, x->m, op->world->issuers, clock_unix_ms(), &field);
+	if (!wrong && x->m->until_ms && x->m->until_ms <= clock_unix_ms()) {
+		field = "until_ms";
+		wrong = "this time is over";
+	}
+	if (wrong) {
+		text = arena_printf(op->arena, "%s: %s", field, wrong);
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, field, text ? text : wrong);
+		return false;
+	}
+	wrong = not_there(op, x->m);
+	if (wrong) {
+		operator_deny(op, REASON_NOT_FOUND, "target", wrong);
+		return false;
+	}
+	random_bytes(id, sizeof id);
+	hex_encode(id, sizeof id, hex);
+	x->m->id = hex;
+	x->m->by = (char *)op_str(op, op->audit.remote);
+	x->m->at_ms = clock_unix_ms();
+	x->m->lifted_by = x->m->lift_reason = (char *)"";
+	x->m->lifted_at_ms = 0;
+	x->m->dry_run = x->m->local = false;
+	return true;
+}
+
+/* Of this node alone: the others are not asked. */
+static uint64_t connections(const struct op *op, const pb_revocation *m)
+{
+	struct revocation v;
+	const struct agent *a;
+
+	revoked_entry(m, &v);
+	a = v.kind == REVOKED_AGENT ? registry_by_name(op->world->registry, v.within, slice_str(v.what)) : NULL;
+	return a && op->w->env.connections ? op->w->env.connections(op->w->env.arg, a->spiffe_id) : 0;
+}
+
+void contain_on_revoke(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__RevokeRequest *asked = (const Baton__V1__RevokeRequest *)op->msg;
+	struct contain *x;
+
+	if (!operator_reason(op, asked->reason))
+		return;
+	x = arena_zalloc(op->arena, sizeof *x);
+	if (!x) {
+		operator_no_memory(op);
+		return;
+	}
+	op->state = x;
+	x->dry = asked->dry_run;
+	x->local = asked->local;
+	if (x->local && rc->peer->spiffe_id[0]) {
+		operator_deny(op, REASON_WRONG_STATE, "local", "local: this is asked for on the node's own unix socket");
+		return;
+	}
+	if (!take(op, x, asked))
+		return;
+	if (!prepare(op, x)) {
+		drop(op);
+		operator_no_memory(op);
+	} else if (x->dry) {
+		x->closed = connections(op, x->m);
+		x->sweep.then = conclude;
+		op_rest(op);
+		sweep_run(op);
+	} else {
+		write_down(op, x);
+	}
+}
+
+/* ---- Lift ---- */
+
+void contain_on_lift(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__LiftRequest *asked = (const Baton__V1__LiftRequest *)op->msg;
+	struct contain *x;
+	char name[REVOKED_NAME_MAX];
+	const struct resource *r;
+
+	(void)rc;
+	if (!operator_reason(op, asked->reason))
+		return;
+	x = arena_zalloc(op->arena, sizeof *x);
+	r = strlen(asked->revocation_id) == REVOKED_ID_TEXT ? resources_find(op->world->resources, revoked_name(asked->revocation_id, name)) : NULL;
+	if (!x) {
+		operator_no_memory(op);
+		return;
+	}
+	op->state = x;
+	x->m = r && !r->removed ? revoked_unpack(op->arena, r) : NULL;
+	if (!x->m || x->m->lifted_at_ms) {
+		operator_deny(op, x->m ? REASON_WRONG_STATE : REASON_NOT_FOUND, "revocation_id",
+			      x->m ? "it was lifted already" : "no such revocation: see `baton revocation list`");
+		return;
+	}
+	x->lifts = true;
+	x->release = asked->release_handoffs;
+	x->version = r->version;
+	x->m->lifted_at_ms = clock_unix_ms();
+	x->m->lifted_by = (char *)op_str(op, op->audit.remote);
+	x->m->lift_reason = (char *)asked->reason;
+	if (prepare(op, x)) {
+		write_down(op, x);
+		return;
+	}
+	drop(op);
+	operator_no_memory(op);
+}
+
+/* ---- ListRevocations ---- */
+
+#define LIST_PAGE 200
+
+static bool is_shown(const pb_revocation *m, bool with_lifted)
+{
+	return with_lifted || (!m->lifted_at_ms && (!m->until_ms || m->until_ms > clock_unix_ms()));
+}
+
+void contain_on_list(struct rpc_call *rc, struct op *op)
+{
+	const Baton__V1__ListRevocationsRequest *asked = (const Baton__V1__ListRevocationsRequest *)op->msg;
+	const struct slice prefix = SLICE_LIT(REVOKED_PREFIX);
+	const struct resources *s = op->world->resources;
+	Baton__V1__ListRevocationsResponse *m = arena_alloc(op->arena, sizeof *m);
+	char name[REVOKED_NAME_MAX];
+	size_t i;
+
+	(void)rc;
+	if (m)
+		baton__v1__list_revocations_response__init(m);
+	if (!m || !(m->revocations = arena_alloc(op->arena, LIST_PAGE * sizeof *m->revocations))) {
+		operator_no_memory(op);
+		return;
+	}
+	i = resources_place(s, *asked->page_token ? revoked_name(asked->page_token, name) : prefix);
+	for (; i < resources_count(s); i++) {
+		const struct resource *r = resources_at(s, i);
+		pb_revocation *v = r->name.n > prefix.n && memcmp(r->name.p, prefix.p, prefix.n) == 0 ? revoked_unpack(op->arena, r) : NULL;
+
+		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
+			break;
+		if (!v || r->removed || !is_shown(v, asked->with_lifted))
+			continue;
+		if (m->n_revocations == LIST_PAGE) {
+			m->next_page_token = v->id;
+			break;
+		}
+		m->revocations[m->n_revocations++] = v;
+	}
+	pipeline_answer(op, &m->base);
+}

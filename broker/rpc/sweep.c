@@ -1,0 +1,258 @@
+/* How is what waits kept from being handed out, or let go again, because of a revocation? See sweep.h. It goes from the newest to the oldest: what comes
+ * in meanwhile is judged by nodes that know of the revocation. What is leased is its node's to take away; what a node that died had leased is judged when it
+ * is handed out next. */
+#include "rpc/sweep.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "baton/internal/v1/record.pb-c.h"
+#include "messaging/life.h"
+#include "rpc/desk.h"
+#include "rpc/follow.h"
+#include "rpc/lines.h"
+#include "rpc/task.h"
+#include "rpc/revoked.h"
+#include "wire/prescan.h"
+
+#define PAGE 256
+
+static void next_page(struct op *op);
+
+static struct store_slot slot_of(const struct world_route *r)
+{
+	return (struct store_slot){r->tenant, r->queue};
+}
+
+/* ---- the barrier ---- */
+
+static void on_barred(struct op *op, const struct store_answer *a)
+{
+	struct sweep *s = op->sweep;
+
+	s->failed |= a->status != STORE_OK;
+	if (--s->pending == 0)
+		s->then(op);
+}
+
+void sweep_bar(struct op *op, uint64_t generation)
+{
+	struct store *store = op->w->env.store;
+	struct sweep *s = op->sweep;
+
+	op->on_answer = on_barred;
+	s->failed = false;
+	s->pending = s->n_routes;
+	if (!s->n_routes)
+		s->then(op);
+	for (size_t i = 0, n = s->n_routes; i < n; i++)
+		store->ops->barrier(store, slot_of(s->routes[i]), generation, op_store_done, op->w, op->id);
+}
+
+/* ---- one by one ---- */
+
+static void told(struct op *op, const struct store_record *r)
+{
+	const struct world_route *route = op->sweep->routes[op->sweep->at];
+
+	line_write(op->w, slot_of(route), r, r->state == STATE_QUEUED ? "handoff.released" : life_event(r->state), LINE_NOW);
+	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, route->route, state_text(r->state), 1);
+	change_publish(op->w, &r->id);
+	if (r->state == STATE_QUEUED)
+		desk_announce(op->w, route->tenant, route->queue);
+}
+
+static void page_over(struct op *op)
+{
+	struct sweep *s = op->sweep;
+
+	if (!s->before)
+		s->at++;
+	next_page(op);
+}
+
+/* What is gone, or in another state by now, was somebody else's to change. */
+static void on_moved(struct op *op, const struct store_answer *a)
+{
+	struct sweep *s = op->sweep;
+
+	s->failed |= a->status == STORE_UNAVAILABLE;
+	if (a->status == STORE_OK) {
+		s->found++;
+		told(op, &a->record);
+	}
+	if (--s->pending == 0)
+		page_over(op);
+}
+
+static bool waits(const struct store_record *r)
+{
+	return r->state == STATE_HELD || r->state == STATE_SCHEDULED || r->state == STATE_QUEUED;
+}
+
+/* Is it about this one? Of a task that cannot be read nothing is known: it is put into quarantine when it is handed out. */
+static bool is_meant(struct op *op, struct arena *a, const struct store_item *item)
+{
+	const struct sweep *s = op->sweep;
+	pb_task *t = s->by_record || item->status != STORE_OK ? NULL : task_unpack(a, item->task);
+	pb_envelope *e = t ? task_unpack_envelope(a, t) : NULL;
+	struct revocable of;
+	struct verdict v;
+
+	if (s->sender && item->record.sender != s->sender)
+		return false;
+	if (s->by_record)
+		return true;
+	if (!e)
+		return false;
+	of = revoked_task(t, e->tool);
+	if (!revocations_find(s->about, &of, clock_unix_ms()))
+		return false;
+	if (s->kind != SWEEP_BACK)
+		return true;
+	v = task_judge(a, op->w->world, t, e, clock_unix_ms());
+	return verdict_ok(&v) && !arena_failed(a);
+}
+
+static void look_at(struct op *op, struct arena *a, const struct store_item *item)
+{
+	struct store *store = op->w->env.store;
+	struct sweep *s = op->sweep;
+	const struct store_record *r = &item->record;
+	bool quarantined = r->state == STATE_QUARANTINED, candidate = s->kind == SWEEP_BACK ? quarantined : waits(r);
+	bool since = quarantined && s->kind == SWEEP_ASIDE && s->since_ms && r->updated_at_ms >= s->since_ms;
+
+	if ((!candidate && !since) || !is_meant(op, a, item))
+		return;
+	if (since || s->kind == SWEEP_COUNT) {
+		s->found++;
+		return;
+	}
+	if (s->kind == SWEEP_BACK) {
+		s->todo[s->n_todo++] = *r;
+		return;
+	}
+	s->pending++;
+	store->ops->aside(store, slot_of(s->routes[s->at]), &r->id, false, s->body, op_store_done, op->w, op->id);
+}
+
+/* ---- back ---- */
+
+static void next_back(struct op *op);
+
+static void on_back(struct op *op, const struct store_answer *a)
+{
+	struct sweep *s = op->sweep;
+
+	s->failed |= a->status == STORE_UNAVAILABLE;
+	if (a->status == STORE_OK) {
+		s->found++;
+		told(op, &a->record);
+	}
+	next_back(op);
+}
+
+/* Its last event says why it is in quarantine: for another reason, or for another revocation, it stays. */
+static bool is_why(struct op *op, const struct store_answer *a)
+{
+	struct prescan_fault fault;
+	Baton__Internal__V1__Report *r = NULL;
+
+	if (a->n_events && a->events[a->n_events - 1].state == STATE_QUARANTINED)
+		r = (void *)prescan_unpack(&baton__internal__v1__report__descriptor, a->events[a->n_events - 1].body, NULL, op->arena, &fault);
+	return r && r->reason == REASON_REVOKED && strstr(r->note, op->sweep->id);
+}
+
+static void on_why(struct op *op, const struct store_answer *a)
+{
+	struct store *store = op->w->env.store;
+	struct sweep *s = op->sweep;
+
+	s->failed |= a->status == STORE_UNAVAILABLE;
+	if (a->status != STORE_OK || !is_why(op, a)) {
+		next_back(op);
+		return;
+	}
+	op->on_answer = on_back;
+	store->ops->aside(store, slot_of(s->routes[s->at]), &s->todo[s->n_todo].id, true, s->body, op_store_done, op->w, op->id);
+}
+
+static void next_back(struct op *op)
+{
+	struct store *store = op->w->env.store;
+	struct sweep *s = op->sweep;
+	const struct store_record *r;
+
+	if (!s->n_todo) {
+		page_over(op);
+		return;
+	}
+	r = &s->todo[--s->n_todo];
+	op->on_answer = on_why;
+	store->ops->events(store, slot_of(s->routes[s->at]), &r->id, r->cursor - 1, 1, op_store_done, op->w, op->id);
+}
+
+static void on_page(struct op *op, const struct store_answer *a)
+{
+	struct sweep *s = op->sweep;
+	struct arena *room = arena_new(ARENA_CAP);
+
+	op->on_answer = on_moved;
+	s->failed |= a->status != STORE_OK || !room;
+	s->before = a->status == STORE_OK ? a->next : 0;
+	s->pending = 1; /* until all are asked for */
+	s->n_todo = 0;
+	for (size_t i = 0; room && a->status == STORE_OK && i < a->n_items && i < PAGE; i++) {
+		look_at(op, room, &a->items[i]);
+		arena_reset(room);
+	}
+	if (room)
+		arena_free(room);
+	if (--s->pending)
+		return;
+	if (s->n_todo)
+		next_back(op);
+	else
+		page_over(op);
+}
+
+static void next_page(struct op *op)
+{
+	struct store *store = op->w->env.store;
+	struct sweep *s = op->sweep;
+
+	if (s->at == s->n_routes) {
+		s->then(op);
+		return;
+	}
+	op->on_answer = on_page;
+	store->ops->list(store, slot_of(s->routes[s->at]), s->sender, s->kind == SWEEP_BACK ? STATE_QUARANTINED : STATE_UNSPECIFIED, s->before, PAGE,
+			 !s->by_record, op_store_done, op->w, op->id);
+}
+
+static struct slice note_pack(struct arena *a, const char *note)
+{
+	Baton__Internal__V1__Report r = BATON__INTERNAL__V1__REPORT__INIT;
+	uint8_t *p;
+
+	r.note = (char *)note;
+	r.reason = REASON_REVOKED;
+	p = arena_alloc(a, baton__internal__v1__report__get_packed_size(&r));
+	return p ? slice_of(p, baton__internal__v1__report__pack(&r, p)) : slice_of(NULL, 0);
+}
+
+void sweep_run(struct op *op)
+{
+	struct sweep *s = op->sweep;
+
+	s->at = 0;
+	s->before = 0;
+	s->failed = false;
+	s->body = note_pack(op->arena, s->note);
+	s->todo = s->kind == SWEEP_BACK ? arena_alloc(op->arena, PAGE * sizeof *s->todo) : NULL;
+	s->failed = s->kind == SWEEP_BACK && !s->todo;
+	if (s->failed)
+		s->then(op);
+	else
+		next_page(op);
+}

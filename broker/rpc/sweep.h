@@ -1,0 +1,42 @@
+/* How is what waits in the queues kept from being handed out, or let go again, because of a revocation? Through all queues that it is about, one after the
+ * other, a page at a time. Private to rpc/. */
+#ifndef BATON_RPC_SWEEP_H
+#define BATON_RPC_SWEEP_H
+
+#include "registry/revocations.h"
+#include "rpc/op.h"
+
+enum sweep_kind {
+	SWEEP_COUNT,  /* what waits is counted */
+	SWEEP_ASIDE,  /* and put into quarantine */
+	SWEEP_BACK,   /* what it put into quarantine, and would be let in by today's policy, is queued again */
+};
+
+struct sweep {
+	enum sweep_kind kind;
+	const struct world_route **routes;   /* in the op's arena */
+	size_t n_routes;
+	const struct revocations *about;     /* of one revocation: whose work is meant */
+	uint64_t sender;                     /* store_agent_key(): nobody else's; 0: anybody's */
+	bool by_record;                      /* who sent it, or where it is, decides: the task need not be read */
+	int64_t since_ms;                    /* what was put into quarantine since then, by others, counts too; 0 = nothing does */
+	const char *id;                      /* of the revocation */
+	const char *note;                    /* for the handoff's events */
+	void (*then)(struct op *op);
+	/* what came of it */
+	uint64_t found;
+	bool failed;                         /* the store did not answer everywhere */
+	/* its own */
+	size_t at, pending;
+	uint64_t before;
+	struct slice body;
+	struct store_record *todo;           /* BACK: of a page, those that may be meant; in the op's arena */
+	size_t n_todo;
+};
+
+/* All routes' slots refuse nodes that do not live by this generation; then s->then(op). s is in the op's arena, as op->sweep. */
+void sweep_bar(struct op *op, uint64_t generation);
+/* Goes through; then s->then(op). */
+void sweep_run(struct op *op);
+
+#endif
