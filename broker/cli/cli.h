@@ -121,6 +121,10 @@ int cmd_agent_quarantine(struct cli *c);
 int cmd_agent_release(struct cli *c);
 int cmd_agent_retire(struct cli *c);
 int cmd_agent_history(struct cli *c);
+int cmd_revoke(struct cli *c); /* all kinds */
+int cmd_revocation_list(struct cli *c);
+int cmd_revocation_show(struct cli *c);
+int cmd_revocation_lift(struct cli *c);
 int cmd_dlq_list(struct cli *c);
 int cmd_dlq_show(struct cli *c);
 int cmd_dlq_replay(struct cli *c);

@@ -82,6 +82,15 @@ static const struct option_row rows[] = {
 	SWITCH(OPT_ALL, "all", 0, "all of the route"),
 	SWITCH(OPT_REPAIR, "repair", 0, "put right what is found; asks before, unless --yes"),
 
+	TEXT(OPT_WITHIN, "within", "NAME", NULL, NULL, "of this issuer alone; a tool: of this tenant"),
+	SPAN(OPT_FOR, "for", NULL, 1000, 3660 * MS_DAY, NULL, "how long it holds (for good)"),
+	SPAN(OPT_OLDER_THAN, "older-than", NULL, 0, 3660 * MS_DAY, NULL, "only what was issued longer ago; later credentials are good"),
+	SWITCH(OPT_WHENEVER, "whenever", 0, "whenever it was issued, and will be"),
+	TEXT(OPT_INCIDENT, "incident", "ID", NULL, NULL, "the incident that it belongs to"),
+	SWITCH(OPT_RELEASE, "release", 0, "queue again what was put aside for it, as far as today's policy lets it in"),
+	SWITCH(OPT_LOCAL, "local", 0, "on this node at once, also while Redis is away; the others hear of it when it is back"),
+	SWITCH(OPT_LIFTED, "lifted", 0, "those too that were lifted, or are over"),
+
 	TEXT(OPT_AGENT_ID, "id", "URI", NULL, NULL, "the SPIFFE id in the agent's certificate"),
 	TEXT(OPT_OWNER, "owner", "TEXT", NULL, NULL, "whose agent it is: an e-mail address or a team"),
 	TEXT(OPT_CLIENT, "client", "ID", NULL, NULL, "what the client_id of its tokens must be (its name)"),

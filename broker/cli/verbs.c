@@ -18,6 +18,8 @@
 	OPT_TENANT, OPT_AGENT_ID, OPT_OWNER, OPT_CLIENT, OPT_MAY_CALL, OPT_MAY_SERVE, OPT_IN_FLIGHT, OPT_AGENT_RATE, OPT_ORIGINATE, OPT_EXPIRES, OPT_LABEL, \
 		OPT_DRY_RUN, OPT_REASON
 
+#define REVOKE_OPTS OPT_FOR, OPT_LOCAL, OPT_DRY_RUN, OPT_INCIDENT, OPT_REASON
+
 const struct verb verbs[] = {
 	{"handoff", "send", "", "hand a task over; prints its receipt", OPTS(SEND_OPTS, OPT_DRY_RUN), 0, 0, false,
 		cmd_handoff_send},
@@ -43,6 +45,20 @@ const struct verb verbs[] = {
 	{"agent", "release", "NAME", "out of quarantine", OPTS(OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_agent_release},
 	{"agent", "retire", "NAME", "for good; the name may be registered again, as another agent", OPTS(OPT_TENANT, OPT_REASON), 1, 1, false, cmd_agent_retire},
 	{"agent", "history", "NAME", "what it was before, who changed it, and why", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_history},
+	{"revoke", "agent", "NAME", "refuse it everywhere, close its connections, put aside what it sent", OPTS(OPT_TENANT, OPT_OLDER_THAN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "cert", "SHA256", "a certificate, by its digest: hex, or as the audit has it", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "token", "SHA256", "an access token, by the digest of its text", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "jti", "ID", "an access token, by its jti", OPTS(OPT_WITHIN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "subject", "SUB", "whose authority tokens carry; those issued from now on are good again", OPTS(OPT_WITHIN, OPT_OLDER_THAN, OPT_WHENEVER, REVOKE_OPTS), 1, 1, false,
+		cmd_revoke},
+	{"revoke", "issuer", "NAME", "all that it issued", OPTS(OPT_OLDER_THAN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "key", "KID", "all tokens that a key of an issuer signed", OPTS(OPT_WITHIN, OPT_OLDER_THAN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "tenant", "NAME", "all of it", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "route", "NAME", "nothing goes in or out", OPTS(OPT_TENANT, REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "tool", "NAME", "nobody may ask for it", OPTS(OPT_WITHIN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revocation", "list", "", "revocations in force", OPTS(OPT_LIFTED), 0, 0, false, cmd_revocation_list},
+	{"revocation", "show", "ID", "one of them", OPTS(), 1, 1, false, cmd_revocation_show},
+	{"revocation", "lift", "ID", "it is no longer in force", OPTS(OPT_RELEASE, OPT_REASON), 1, 1, false, cmd_revocation_lift},
 	{"dlq", "list", "", "dead-lettered work, the last first", OPTS(OPT_ROUTE, OPT_TENANT, OPT_LIMIT), 0, 0, false, cmd_dlq_list},
 	{"dlq", "show", "ID", "one of it: its last failure, its attempts", OPTS(), 1, 1, false, cmd_dlq_show},
 	{"dlq", "replay", "[ID...]", "put new work in its place; or all of a route's", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
@@ -85,8 +101,7 @@ static const struct { const char *noun, *words; } later[] = {
 	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add list show test refresh remove"},
 	{"trust", "add list remove"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"}, {"apply", NULL},
 		{"diff", NULL},
-	{"export", NULL}, {"revoke", "agent cert token subject issuer key tenant"}, {"revocation", "list show lift"},
-	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
+	{"export", NULL}, 	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},
 	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"top", NULL}, {"check",
 		NULL},
