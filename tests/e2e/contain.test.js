@@ -1,0 +1,140 @@
+// Is somebody who is revoked stopped on every node, under load, and by nodes that were stopped themselves while it was said? tests/contain makes larger runs.
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { ROUTE, profile } from './lib/broker.js'
+import { Cluster } from './lib/cluster.js'
+import { denied, read, refused } from './lib/agent.js'
+import { Containment, holds } from './lib/contain.js'
+import { Operator } from './lib/operator.js'
+import { F, Raw, T, frame, headers, identity, message, u32 } from './lib/rawh2.js'
+import { api } from './lib/wire.js'
+
+const agents = [{ name: 'planner', tenant: 'acme', call: true }, { name: 'helper', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true }]
+const cluster = new Cluster(2, { agents, profiles: { [ROUTE]: profile(ROUTE) } })
+const target = { agent: { kind: 'agent', tenant: 'acme', name: 'planner' } }
+const big = () => read(ROUTE, { payload: Buffer.alloc(900 * 1024, 32) })
+let here, there, op
+
+const agentOf = async (node, name) => node.agent(name, { token: await cluster.first.issuer.mint({ ...cluster.first.leaves[name], name }) })
+const all = async () => (await op.call('ListHandoffs', { tenant: 'acme', sender: 'planner', filter: { page_size: 100 } })).handoffs
+
+before(async () => {
+  await cluster.start()
+  ;[here, there] = cluster.nodes
+  op = new Operator(here.adminSocket)
+})
+after(async () => { op?.close(); there?.signal('SIGCONT'); await cluster.stop(); await cluster.remove() })
+
+async function quiet () { // nothing waits, nobody is revoked
+  for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
+  await there.ready()
+  for (const h of await all()) if (/QUEUED|QUARANTINED|LEASED/.test(h.state)) await (await agentOf(here, 'planner')).cancel(h.handoff_id).catch(() => {})
+}
+
+test('R-3 I4 Three nodes, 300 peers, work under way: a revoked agent is cut off everywhere, nothing of it is accepted or delivered after the command returned, nobody else is cut', async () => {
+  const c = new Containment({ nodes: 3, peers: 300, rounds: 4 })
+  try {
+    await c.start()
+    const line = await c.run()
+    console.log(`# contain: ${JSON.stringify(line)}`)
+    assert.ok(holds(line), JSON.stringify({ ...line, accepted: c.accepted, delivered: c.delivered }))
+    assert.ok(line.quarantined > 0)
+  } finally { await c.stop() }
+}, 180000)
+
+// A delivery for a worker that opens no window: a part of it is with the worker, the rest waits here.
+async function parked (node) {
+  const planner = await agentOf(node, 'planner')
+  const raw = await new Raw(identity(node, cluster.first.leaves.worker)).greet()
+  const token = await cluster.first.issuer.mint({ ...cluster.first.leaves.worker, name: 'worker' })
+  const open = api.baton.v1.HandoffService.service.Subscribe.requestSerialize({ open: { routes: [ROUTE], max_in_flight: 1 } })
+  raw.write(frame(T.HEADERS, F.END_HEADERS, 1, headers({ authorization: `Bearer ${token}` }, '/baton.v1.HandoffService/Subscribe')), frame(T.DATA, 0, 1, message(open)))
+  raw.bytes = () => raw.frames.filter((f) => f.type === T.DATA && f.stream === 1).reduce((n, f) => n + f.body.length, 0)
+  raw.openWindow = () => raw.write(frame(T.WINDOW_UPDATE, 0, 0, u32(1 << 24)), frame(T.WINDOW_UPDATE, 0, 1, u32(1 << 24)))
+  await until('Opened', () => raw.bytes() > 0)
+  const { handoff_id } = await planner.submit(big())
+  await until('as much as its window takes', () => raw.bytes() === 65535)
+  return { raw, handoff_id }
+}
+
+test('I4 attack 15 A delivery that waits behind a closed window when its sender is revoked is never sent / another sender\'s is', async () => {
+  const { raw, handoff_id } = await parked(there)
+  assert.equal((await op.revoke(target)).nodes_missing, 0)
+  raw.openWindow()
+  await raw.reset(1)
+  await sleep(300)
+  assert.equal(raw.bytes(), 65535)
+  await until('its quarantine', async () => (await all()).find((h) => h.handoff_id === handoff_id).state === 'HANDOFF_STATE_QUARANTINED')
+  raw.close()
+  await quiet()
+  const honest = await parked(there)
+  assert.equal((await op.revoke({ agent: { ...target.agent, name: 'helper' } })).nodes_missing, 0)
+  honest.raw.openWindow()
+  await until('all of it', () => honest.raw.bytes() > 900 * 1024)
+  honest.raw.close()
+  await quiet()
+})
+
+// The command waits until a node that does not answer has fenced itself.
+async function revokeBesides () {
+  const begun = Date.now()
+  const r = await op.revoke(target)
+  const gone = r.nodes.find((n) => n.node === there.name)
+  assert.equal(gone.confirmed, false)
+  assert.match(gone.error, /^silent for \d+ s: it has fenced itself/)
+  assert.ok(r.nodes.find((n) => n.node === here.name).confirmed)
+  assert.equal(r.nodes_missing, 0)
+  assert.ok(Date.now() - begun > 5000)
+  return r
+}
+
+test('I4 A node that is stopped with a delivery parked, and goes on after the revocation, does not send it', async () => {
+  const { raw, handoff_id } = await parked(there)
+  there.signal('SIGSTOP')
+  try {
+    await revokeBesides()
+    raw.openWindow() // while the node sleeps: it finds it first
+    await sleep(300)
+  } finally { there.signal('SIGCONT') }
+  await raw.reset(1)
+  await sleep(500)
+  assert.equal(raw.bytes(), 65535)
+  raw.close()
+  await until('nobody has it', async () => !/LEASED|WORKING/.test((await all()).find((h) => h.handoff_id === handoff_id).state), 60000)
+  await quiet()
+}, 120000)
+
+test('I4 A node that is stopped in the middle of an accept: what it had asked the store for is not taken when that comes late / another agent\'s is, asked again', async () => {
+  const [planner, helper] = [await agentOf(there, 'planner'), await agentOf(there, 'helper')]
+  await planner.whoami()
+  const before = (await all()).length
+  there.toStore.set('hole') // what it says to Redis from now on comes late
+  const asked = refused(planner.submit(read(ROUTE), { timeout: 60000 }))
+  await sleep(300)
+  there.signal('SIGSTOP')
+  await revokeBesides()
+  there.toStore.set('pass')
+  await sleep(500)
+  assert.equal((await all()).length, before)
+  there.signal('SIGCONT')
+  assert.match((await asked).reason, /^(store_unavailable|revoked)$/)
+  await until('it serves', () => helper.submit(read(ROUTE)).then(() => true, () => false), 30000)
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  assert.equal((await all()).length, before)
+  await quiet()
+}, 120000)
+
+test('I3 I4 A node that is cut off from the store takes nothing from anybody once it may have missed a revocation, and says so in /readyz / back, it serves', async () => {
+  const [planner, helper] = [await agentOf(there, 'planner'), await agentOf(there, 'helper')]
+  await helper.whoami()
+  there.toStore.set('hole')
+  await revokeBesides()
+  const ready = await there.http('/readyz')
+  assert.equal(ready.status, 503)
+  assert.match(ready.body, /registry/)
+  assert.match((await refused(helper.whoami())).reason, /store_unavailable/)
+  assert.match((await refused(planner.whoami())).reason, /store_unavailable/)
+  there.toStore.set('pass')
+  await until('it serves', () => helper.whoami().then(() => true, () => false), 30000)
+  await denied(planner.whoami(), 'revoked')
+  await quiet()
+}, 120000)

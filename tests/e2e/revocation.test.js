@@ -1,0 +1,341 @@
+// Who is stopped in an incident, and when is that true? Agents, certificates, tokens, subjects, keys, issuers, tenants, routes and tools are revoked while
+// work is under way: what asks is refused, connections close, what waits is put aside.
+import fs from 'node:fs'
+import { createHash } from 'node:crypto'
+import { spawnSync } from 'node:child_process'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
+import { denied, read, refused } from './lib/agent.js'
+import { Operator } from './lib/operator.js'
+
+const rows = [
+  { name: 'planner', tenant: 'acme', call: true }, { name: 'helper', tenant: 'acme', call: true },
+  { name: 'worker', tenant: 'acme', serve: true }, { name: 'second', tenant: 'acme', serve: true },
+  { name: 'alien', tenant: 'globex', call: true }
+]
+const b = new Broker({ agents: rows, profiles: { [ROUTE]: profile(ROUTE), other: profile('other') } })
+let op, planner, helper, worker
+
+before(async () => {
+  [planner, helper, worker] = await b.startWith('planner', 'helper', 'worker')
+  op = new Operator(b.adminSocket)
+})
+after(async () => { op?.close(); await b.remove() })
+
+const agent = (name, tenant = 'acme') => ({ agent: { kind: 'agent', tenant, name } })
+const ref = (kind, name, tenant = 'acme') => ({ [kind]: { kind, tenant, name } })
+const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+const says = (...args) => { const r = baton(...args); assert.equal(r.status, 0, r.stdout + r.stderr); return r.stdout + r.stderr }
+const mint = (a, change, opts) => b.issuer.mint({ ...b.leaves[a.name], name: a.name }, change, opts)
+const sha256 = (text) => createHash('sha256').update(text)
+const lifted = async (r, more) => op.lift(r.revocation_id, more)
+
+test('I-7 R-3 attack 12 A revoked agent is refused, its connections close, its streams hear why, what it sent is put aside / the others go on, and lifted it is back', async () => {
+  const { handoff_id } = await planner.submit(read(ROUTE))
+  const others = await helper.submit(read(ROUTE))
+  const watch = planner.watch(handoff_id)
+  await watch.take('the first event')
+  const r = await op.revoke(agent('planner'))
+  assert.equal(r.done, true)
+  assert.equal(r.nodes.length, 1)
+  assert.equal(r.nodes[0].confirmed, true)
+  assert.ok(r.nodes[0].closed >= 1, JSON.stringify(r))
+  assert.equal(Number(r.handoffs_quarantined), 1)
+  assert.equal((await watch.end()).reason, 'revoked')
+  await denied(planner.submit(read(ROUTE)), 'revoked', 'PERMISSION_DENIED')
+  const s = await worker.subscribe({ routes: [ROUTE] })
+  const d = await s.delivery()
+  assert.equal(d.lease.handoff_id, others.handoff_id)
+  await s.complete(d)
+  await sleep(300)
+  assert.equal(s.deliveries().length, 0)
+  await b.audited({ event: 'handoff.quarantined', handoff_id })
+  await lifted(r)
+  await planner.submit(read(ROUTE))
+  const again = await s.delivery()
+  await s.complete(again)
+  await s.leave()
+})
+
+// ---- what else can be revoked: refused while it is, though another is not; and what was sent under it is put aside ----
+
+// what: the request's target and more; bad: options of a submit that it hits; good: of one that it does not.
+async function check (target, bad, good) {
+  const before = await planner.submit(...bad)
+  const list = process.env.DBG ? says('handoff', 'list', '--tenant', 'acme') : ''
+  const r = await op.revoke(target)
+  assert.equal(Number(r.handoffs_quarantined), 1, JSON.stringify(r) + list)
+  const refusal = await denied(planner.submit(...bad), 'revoked', 'PERMISSION_DENIED')
+  assert.match(refusal.message, new RegExp(r.revocation_id))
+  const s = await worker.subscribe({ routes: [ROUTE, 'other'] })
+  const after = await planner.submit(...good)
+  const d = await s.delivery()
+  assert.equal(d.lease.handoff_id, after.handoff_id)
+  await s.complete(d)
+  await b.audited({ event: 'handoff.quarantined', handoff_id: before.handoff_id })
+  await lifted(r, { release_handoffs: true })
+  const back = await s.delivery()
+  assert.equal(back.lease.handoff_id, before.handoff_id)
+  await s.complete(back)
+  await planner.submit(...bad)
+  await s.complete(await s.delivery())
+  await s.leave()
+}
+
+test('R-3 A token that is revoked by its digest or its jti is refused, another of the same subject is not', async () => {
+  const [token, jti, other] = [await mint(planner), 'the-one', await mint(planner)]
+  await check({ token_sha256: sha256(token).digest('hex') }, [read(ROUTE), { token }], [read(ROUTE), { token: other }])
+  await check({ jti }, [read(ROUTE), { token: await mint(planner, { jti }) }], [read(ROUTE), { token: other }])
+})
+
+test('R-3 attack 12 A revoked subject: what was issued until then is refused, on the same connection and after a reconnect; what is issued later is good', async () => {
+  const token = await mint(planner, { sub: 'user-eve' })
+  const { handoff_id } = await planner.submit(read(ROUTE), { token })
+  const eve = await b.agent('planner', { token })
+  const watch = eve.watch(handoff_id)
+  await watch.take('the first event')
+  const r = await op.revoke({ subject: 'user-eve' })
+  assert.equal(r.nodes[0].closed, 0) // the agent goes on
+  assert.equal((await watch.end()).reason, 'revoked')
+  await denied(planner.submit(read(ROUTE), { token }), 'revoked')
+  const again = await b.agent('planner')
+  await denied(again.submit(read(ROUTE), { token }), 'revoked')
+  await denied(eve.get(handoff_id), 'revoked')
+  await planner.submit(read(ROUTE)) // another subject's
+  await until('the next second', () => Date.now() % 1000 < 200)
+  await sleep(1000)
+  const later = await mint(planner, { sub: 'user-eve' })
+  await planner.submit(read(ROUTE), { token: later })
+  await lifted(r)
+  await planner.submit(read(ROUTE), { token })
+  await drain()
+})
+
+async function drain () { // whatever waits is done
+  const s = await worker.subscribe({ routes: [ROUTE, 'other'] })
+  const waiting = async () => (await op.call('ListRoutes', { tenant: 'acme' })).routes.reduce((n, r) => n + Number(r.waiting), 0)
+  while (await waiting() || s.deliveries().length) await s.complete(await s.delivery())
+  await s.leave()
+}
+
+test('R-3 A revoked key, and a revoked issuer: all that they signed is refused / another key, another issuer is not', async () => {
+  const token = await mint(planner, {}, { kid: 'ed' })
+  await check({ key_id: 'ed' }, [read(ROUTE), { token }], [read(ROUTE)])
+  await check({ key_id: 'ed', within: 'static' }, [read(ROUTE), { token }], [read(ROUTE)])
+  await planner.submit(read(ROUTE))
+  const r = await op.revoke(ref('issuer', 'static', ''))
+  assert.equal(Number(r.handoffs_quarantined), 1)
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  await lifted(r)
+  await planner.submit(read(ROUTE))
+  await drain()
+})
+
+test('R-1 A revoked route, and a revoked tool: nothing goes in or out / another one does', async () => {
+  await check(ref('route', 'other'), [read('other')], [read(ROUTE)])
+  await check({ tool: 'orders.lookup' }, [read(ROUTE)], [{}])
+  await check({ tool: 'orders.lookup', within: 'acme' }, [read(ROUTE)], [{}])
+})
+
+test('R-3 A revoked certificate closes its connections and is refused / the agents beside it go on', async () => {
+  const { thumbprint } = b.leaves.helper
+  await helper.submit(read(ROUTE))
+  const r = await op.revoke({ certificate_sha256: thumbprint })
+  assert.ok(r.nodes[0].closed >= 1)
+  await denied(helper.submit(read(ROUTE)), 'revoked')
+  await planner.submit(read(ROUTE))
+  await lifted(r)
+  await helper.submit(read(ROUTE))
+  await drain()
+})
+
+test('A revoked tenant: all of it / another tenant goes on', async () => {
+  const alien = await b.agent('alien')
+  const r = await op.revoke({ tenant: 'acme' })
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  await denied(helper.whoami(), 'revoked')
+  await alien.submit(read(ROUTE))
+  await lifted(r)
+  await planner.submit(read(ROUTE))
+  await drain()
+})
+
+test('attack 15 Work that a worker has is taken from it when its sender is revoked, and it is told / a lease of another sender\'s stays', async () => {
+  const s = await worker.subscribe({ routes: [ROUTE], max_in_flight: 2 })
+  const bad = await planner.submit(read(ROUTE))
+  const [first] = [await s.delivery()]
+  await helper.submit(read(ROUTE))
+  const second = await s.delivery()
+  const r = await op.revoke(agent('planner'))
+  const stop = await s.stop()
+  assert.equal(stop.lease.handoff_id, bad.handoff_id)
+  assert.equal(stop.reason, 'REASON_REVOKED')
+  const settled = await s.complete(first)
+  assert.equal(settled.decision?.reason || settled.reason, 'REASON_LEASE_LOST', JSON.stringify(settled))
+  await s.complete(second)
+  await b.audited({ event: 'handoff.quarantined', handoff_id: bad.handoff_id })
+  await lifted(r)
+  await s.leave()
+})
+
+test('A revoked worker: its stream ends, its work goes to another', async () => {
+  const second = await b.agent('second')
+  const s = await second.subscribe({ routes: [ROUTE] })
+  const { handoff_id } = await planner.submit(read(ROUTE))
+  await s.delivery()
+  const r = await op.revoke(agent('second'))
+  assert.equal((await s.end()).reason, 'revoked')
+  const w = await worker.subscribe({ routes: [ROUTE] })
+  const d = await w.delivery()
+  assert.equal(d.lease.handoff_id, handoff_id)
+  await w.complete(d)
+  await w.leave()
+  await lifted(r)
+})
+
+test('For a time: it ends by itself; until then it holds', async () => {
+  const r = await op.revoke(agent('planner'), { until_ms: Date.now() + 2500 })
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  await until('its end', () => planner.submit(read(ROUTE)).then(() => true, () => false), 6000)
+  await drain()
+  assert.doesNotMatch(says('revocation', 'list'), new RegExp(r.revocation_id))
+  assert.match(says('revocation', 'list', '--lifted'), new RegExp(`${r.revocation_id} +agent +planner +acme +over`))
+})
+
+test('revoke, list, show and lift say what is done, node by node / --dry-run does nothing', async () => {
+  await planner.submit(read(ROUTE))
+  assert.match(says('revoke', 'agent', 'planner', '--tenant', 'acme', '--dry-run', '--reason', 'a look'), /nothing was done: it would close \d+ connections? of this node, and put 1 handoff that waits aside/)
+  await planner.submit(read(ROUTE))
+  const out = says('revoke', 'agent', 'planner', '--tenant', 'acme', '--incident', 'INC-7', '--reason', 'it leaks')
+  assert.match(out, /^NODE +APPLIED +CONNECTIONS +STATE\ntest-node +\d+ ms +\d+ +true$/m)
+  assert.match(out, /true on 1\/1 nodes after \d+ ms: 2 handoffs put aside/)
+  const id = out.match(/revocation ([0-9a-f]{16})/)[1]
+  assert.match(says('revocation', 'list'), new RegExp(`^${id} +agent +planner +acme +in force .* it leaks$`, 'm'))
+  const show = says('revocation', 'show', id)
+  assert.match(show, /^incident: +INC-7$/m)
+  assert.match(show, /^by: +uid=\d+ pid=\d+$/m)
+  assert.equal(JSON.parse(says('revocation', 'show', id, '-o', 'json')).agent.name, 'planner')
+  const line = await b.audited({ event: 'revocation.made' })
+  assert.match(line.message, /^revoked agent acme\/planner \([0-9a-f]{16}\): /)
+  await until('the last word', () => b.audit().some((r) => r.event === 'revocation.confirmed' && r.message.includes(id)))
+  assert.match(says('revocation', 'lift', id, '--release', '--reason', 'it was mended'), /true on 1\/1 nodes after \d+ ms: 2 handoffs released/)
+  assert.match(says('revocation', 'show', id), /^because: +it was mended$/m)
+  const twice = baton('revocation', 'lift', id, '--reason', 'again')
+  assert.notEqual(twice.status, 0)
+  assert.match(twice.stderr, /lifted already/)
+  await drain()
+  assert.match((await b.http('/metrics')).body, /^baton_revocations\{kind="agent"\} 0$/m)
+})
+
+test('What cannot be meant is refused by the name of its field, and revokes nobody', async () => {
+  const cases = [
+    [{ }, /target: say what/], [agent('nobody'), /no such agent/], [agent('plan*er'), /agent: a name is/], [agent('planner\n'), /control characters/],
+    [agent('planner', ''), /its tenant/], [ref('route', 'nowhere'), /no such route/], [{ tenant: 'nobodys' }, /no such tenant/],
+    [{ tool: 'no.such' }, /no profile there has a tool/], [ref('issuer', 'nobody', ''), /no issuer of this name/], [{ subject: '' }, /subject: it is empty/],
+    [{ subject: 'a\u0007b' }, /control characters/], [{ subject: 'x'.repeat(2049) }, /too long/], [{ jti: 'a', within: 'nobody' }, /no issuer/],
+    [{ certificate_sha256: 'abc' }, /64 hex digits/], [{ token_sha256: 'g'.repeat(64) }, /64 hex digits/], [{ ...agent('planner'), within: 'acme' }, /leave it out/],
+    [{ jti: 'a', issued_before_ms: 5 }, /leave it out/], [{ ...agent('planner'), until_ms: 5 }, /time is over/], [{ ...agent('planner'), until_ms: -5 }, /until_ms/],
+    [{ ...agent('planner'), reason: '' }, /reason: say why/], [{ ...agent('planner'), reason: 'two\nlines' }, /control characters/], [agent('рlanner'), /a name is/]
+  ]
+  for (const [request, want] of cases) {
+    const r = await refused(op.revoke(request, request))
+    assert.match(r.message, want, `${JSON.stringify(request)}: ${r.message}`)
+  }
+  assert.match(says('revocation', 'list', '--no-headers'), /^$/)
+  await planner.submit(read(ROUTE))
+  await drain()
+})
+
+test('attack 29 It survives what the broker and its Redis do not: restarts of either, and of both', async () => {
+  const r = await op.revoke(agent('planner'))
+  const s = await op.revoke({ subject: 'user-mallory' })
+  const token = await mint(helper, { sub: 'user-mallory', iat: Math.floor(Date.now() / 1000) - 5 })
+  const again = async () => {
+    op.close()
+    op = new Operator(b.adminSocket)
+    ;[planner, helper, worker] = [await b.agent('planner'), await b.agent('helper'), await b.agent('worker')]
+    await denied(planner.submit(read(ROUTE)), 'revoked')
+    await denied(helper.submit(read(ROUTE), { token }), 'revoked')
+    await helper.submit(read(ROUTE))
+    await drain()
+  }
+  await b.stop()
+  await b.start()
+  await again()
+  await b.crash()
+  await b.start()
+  await again()
+  for (const one of [r, s]) await lifted(one)
+  await planner.submit(read(ROUTE))
+})
+
+const anew = async () => { // after a restart of batond
+  op.close()
+  op = new Operator(b.adminSocket)
+  ;[planner, helper, worker] = [await b.agent('planner'), await b.agent('helper'), await b.agent('worker')]
+}
+const inStore = () => b.redis(async (r) => (await r.call('HKEYS', '{/}:s')).map(String).filter((k) => k.startsWith('revocation/')))
+
+test('I4 A Redis that is emptied lets nobody in again: while the broker runs, and while it does not', async () => {
+  const r = await op.revoke(agent('planner'))
+  await b.redis((c) => c.call('FLUSHALL'))
+  await until('it is there again', async () => (await inStore()).includes(`revocation/${r.revocation_id}`), 15000)
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  await until('it serves', () => helper.submit(read(ROUTE)).then(() => true, () => false))
+  await b.redis((c) => c.call('FLUSHALL'))
+  await b.crash()
+  await b.start()
+  await anew()
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  assert.ok((await inStore()).includes(`revocation/${r.revocation_id}`))
+  await helper.submit(read(ROUTE))
+  await lifted(r)
+  await planner.submit(read(ROUTE))
+  await drain()
+})
+
+test('--local works while Redis does not: the peer is cut off here, and all hear of it when it is back / without --local, it says so', async () => {
+  const redis = await b.redisPid()
+  const watch = await helper.subscribe({ routes: [ROUTE] }, { wait: false }).catch(() => null)
+  watch?.cut()
+  await planner.whoami()
+  process.kill(redis, 'SIGSTOP')
+  try {
+    const without = baton('revoke', 'agent', 'planner', '--tenant', 'acme', '--reason', 'no Redis')
+    assert.equal(without.status, 75, without.stdout + without.stderr)
+    assert.match(without.stderr, /--local/)
+    const out = says('revoke', 'agent', 'planner', '--tenant', 'acme', '--local', '--reason', 'no Redis')
+    assert.match(out, /^test-node +\d+ ms +[1-9]\d* +true$/m)
+    await denied(planner.whoami(), 'revoked')
+  } finally { process.kill(redis, 'SIGCONT') }
+  const [{ id }] = (await op.call('ListRevocations')).revocations
+  await until('all hear of it', async () => (await inStore()).includes(`revocation/${id}`), 15000)
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  await b.stop()
+  await b.start()
+  await anew()
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id) // what was asked of the stopped Redis too
+  await planner.submit(read(ROUTE))
+  await drain()
+})
+
+test('attack 17 attack 30 What is revoked stands in a file of mode 0600; a damaged one keeps batond from starting, by its name', async () => {
+  const file = b.path('state', 'revocations')
+  const r = await op.revoke(agent('planner'))
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600)
+  const good = fs.readFileSync(file)
+  await b.stop()
+  for (const bad of [good.subarray(0, good.length - 80), Buffer.concat([good.subarray(0, 40), Buffer.from('x'), good.subarray(41)]), Buffer.alloc(0)]) {
+    fs.writeFileSync(file, bad)
+    b.launch()
+    await b.exited
+    assert.notEqual(b.exit.code, 0)
+    assert.match(b.log(), /revocations is damaged/)
+  }
+  fs.writeFileSync(file, good)
+  await b.start()
+  await anew()
+  await denied(planner.submit(read(ROUTE)), 'revoked')
+  await lifted(r)
+})
