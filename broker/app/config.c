@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/near.h"
 #include "base/words.h"
 #include "identity/spiffe.h"
-#include "policy/near.h"
 
 #define FILE_MAX (1 << 20)
 #define ARENA_MAX (128 << 20) /* 4096 agents of 11 KiB, and the tree */

@@ -4,7 +4,7 @@
 #define BATON_APP_CONFIG_PRIV_H
 
 #include "app/config.h"
-#include "app/yaml_tree.h"
+#include "base/yaml_tree.h"
 
 struct config_reader {
 	const char *file;

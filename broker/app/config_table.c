@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "app/config_priv.h"
+#include "base/near.h"
 #include "base/words.h"
 #include "identity/spiffe.h"
-#include "policy/near.h"
 
 /* ---- checks of texts. Where a text could hold a secret, the answer does not quote it ---- */
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "app/config_priv.h"
+#include "base/near.h"
 #include "base/words.h"
-#include "policy/near.h"
 
 static int bad(struct config_reader *r, const struct yaml_node *node, const char *shown, const char *text,
 	const char *wanted)

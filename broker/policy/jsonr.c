@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/encode.h"
-#include "policy/near.h"
+#include "base/near.h"
 
 #define MEMBERS_MAX 32
 

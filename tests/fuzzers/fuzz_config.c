@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "app/config.h"
-#include "app/yaml_tree.h"
+#include "base/yaml_tree.h"
 #include "fuzz.h"
 
 

@@ -14,6 +14,7 @@
 #include "base/encode.h"
 #include "base/jsonw.h"
 #include "base/log.h"
+#include "base/near.h"
 #include "base/redact.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
@@ -336,6 +337,24 @@ static void ascii_by_eights(void **state)
 	assert_false(ascii_printable8(p));
 }
 
+static void near_words_are_slips(void **state)
+{
+	static const char *const known[] = {"name", "url", "jwks_file", "tenants", "binding"};
+	char shown[64];
+
+	(void)state;
+	assert_string_equal(near_word(SLICE_LIT("tenant"), known, 5), "tenants");
+	assert_string_equal(near_word(SLICE_LIT("jwks-file"), known, 5), "jwks_file");
+	assert_string_equal(near_word(SLICE_LIT("nmae"), known, 5), "name");
+	assert_string_equal(near_word(SLICE_LIT("bindnig"), known, 5), "binding");
+	assert_string_equal(near_word(SLICE_LIT("uri"), known, 5), "url");
+	assert_null(near_word(SLICE_LIT("audience"), known, 5));
+	assert_null(near_word(SLICE_LIT(""), known, 5));
+	assert_null(near_word(SLICE_LIT("xy"), known, 5));
+	assert_string_equal(near_show(SLICE_LIT("a\nb\xff"), shown), "a?b?");
+	assert_int_equal(strlen(near_show(slice_str("0123456789012345678901234567890123456789012345678901234567890123456789"), shown)), 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +367,7 @@ int main(void)
 		cmocka_unit_test(utf8_is_checked),
 		cmocka_unit_test(percent_goes_both_ways),
 		cmocka_unit_test(json_is_escaped_and_separated),
+		cmocka_unit_test(near_words_are_slips),
 		cmocka_unit_test(credentials_are_redacted),
 		cmocka_unit_test(redaction_never_reads_past_its_slice),
 		cmocka_unit_test(log_lines_are_redacted_and_one_line),

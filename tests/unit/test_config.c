@@ -13,9 +13,9 @@
 #include <cmocka.h>
 
 #include "app/config.h"
-#include "app/yaml_tree.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/yaml_tree.h"
 #include "policy/profile.h"
 
 /* A folder of its own with every file that a configuration can name. %D in a text stands for it. */

@@ -9,7 +9,6 @@
 
 #include "policy/address.h"
 #include "policy/destination.h"
-#include "policy/near.h"
 #include "policy/profile.h"
 
 static void test_taken(void **state)
@@ -244,31 +243,12 @@ static void test_classify(void **state)
 	profile_unref(open);
 }
 
-static void test_near(void **state)
-{
-	static const char *const known[] = {"name", "url", "jwks_file", "tenants", "binding"};
-	char shown[64];
-
-	(void)state;
-	assert_string_equal(near_word(SLICE_LIT("tenant"), known, 5), "tenants");
-	assert_string_equal(near_word(SLICE_LIT("jwks-file"), known, 5), "jwks_file");
-	assert_string_equal(near_word(SLICE_LIT("nmae"), known, 5), "name");
-	assert_string_equal(near_word(SLICE_LIT("bindnig"), known, 5), "binding");
-	assert_string_equal(near_word(SLICE_LIT("uri"), known, 5), "url");
-	assert_null(near_word(SLICE_LIT("audience"), known, 5));
-	assert_null(near_word(SLICE_LIT(""), known, 5));
-	assert_null(near_word(SLICE_LIT("xy"), known, 5));
-	assert_string_equal(near_show(SLICE_LIT("a\nb\xff"), shown), "a?b?");
-	assert_int_equal(strlen(near_show(slice_str("0123456789012345678901234567890123456789012345678901234567890123456789"), shown)), 60);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_taken), cmocka_unit_test(test_refused), cmocka_unit_test(test_patterns),
 			cmocka_unit_test(test_classify),
 		cmocka_unit_test(test_class_of_a_pattern),
-		cmocka_unit_test(test_near),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
 /* What does a YAML file say, and where? libyaml's events become a tree with positions; whatever could make two
  * readers see different files (aliases, merges, tags, keys given twice) is refused as soon as it is met. */
-#include "app/yaml_tree.h"
+#include "base/yaml_tree.h"
 
 #include <string.h>
 #include <yaml.h>
 
 #include "base/encode.h"
-#include "policy/near.h"
+#include "base/near.h"
 
 #define DEPTH_MAX 8
 #define NODES_MAX 200000

@@ -1,6 +1,6 @@
 /* Which known word did somebody probably mean? The closest one, when it is close enough to be a slip of the finger. */
-#ifndef BATON_POLICY_NEAR_H
-#define BATON_POLICY_NEAR_H
+#ifndef BATON_BASE_NEAR_H
+#define BATON_BASE_NEAR_H
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* What does a YAML file say, and where does it say it? A tree of texts, lists and mappings, each with its line and
  * column. Only what a configuration needs is read: no anchors, aliases, tags or second documents; a key stands once. */
-#ifndef BATON_APP_YAML_TREE_H
-#define BATON_APP_YAML_TREE_H
+#ifndef BATON_BASE_YAML_TREE_H
+#define BATON_BASE_YAML_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Which known word did somebody probably mean? Edit distance over three rows; words are short, lists too. */
-#include "policy/near.h"
+#include "base/near.h"
 
 #include <stdint.h>
 
