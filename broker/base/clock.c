@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -98,4 +99,47 @@ int64_t clock_parse_utc(struct slice text)
 	at = (int64_t)timegm(&tm) * 1000 + digits(text, 20, 3);
 	clock_format_utc(at, again); /* what does not print alike was not in that form: 31 February, a stray letter */
 	return at >= 0 && slice_is(text, again) ? at : -1;
+}
+
+/* "Z", or how far from UTC: the minutes. false: neither. */
+static bool zone_parse(struct slice s, int *minutes)
+{
+	int h, m;
+
+	*minutes = 0;
+	if (slice_is(s, "Z") || slice_is(s, "z"))
+		return true;
+	if (s.n != 6 || (s.p[0] != '+' && s.p[0] != '-') || s.p[3] != ':')
+		return false;
+	h = digits(s, 1, 2);
+	m = digits(s, 4, 2);
+	*minutes = (h * 60 + m) * (s.p[0] == '-' ? -1 : 1);
+	return h >= 0 && h < 24 && m >= 0 && m < 60;
+}
+
+int64_t clock_parse_rfc3339(struct slice text)
+{
+	char utc[] = "0000-00-00T00:00:00.000Z";
+	size_t at = 19, kept = 20; /* behind the seconds; where the next digit of the milliseconds goes */
+	int minutes;
+	int64_t ms;
+
+	if (text.n < 20 || text.n > 64 || (text.p[10] != 'T' && text.p[10] != 't'))
+		return -1;
+	memcpy(utc, text.p, 10);
+	memcpy(utc + 11, text.p + 11, 8);
+	if (text.p[at] == '.') {
+		for (at++; at < text.n && text.p[at] >= '0' && text.p[at] <= '9'; at++)
+			if (kept < 23)
+				utc[kept++] = (char)text.p[at];
+		if (at == 20)
+			return -1;
+	}
+	if (!zone_parse(slice_of(text.p + at, text.n - at), &minutes))
+		return -1;
+	ms = clock_parse_utc(slice_str(utc));
+	if (ms < 0)
+		return -1;
+	ms -= minutes * INT64_C(60000);
+	return ms >= 0 && ms <= CLOCK_LAST_MS ? ms : -1;
 }

@@ -7,6 +7,8 @@
 
 #include "base/slice.h"
 
+#define CLOCK_LAST_MS INT64_C(253402300799999) /* the end of the year 9999: RFC 3339 has no later time */
+
 int64_t clock_unix_ms(void);      /* UTC; may step */
 int64_t clock_mono_ms(void);      /* for time-outs; never steps */
 int64_t clock_mono_us(void);
@@ -14,5 +16,8 @@ int64_t clock_mono_us(void);
 void clock_format_utc(int64_t unix_ms, char out[25]);
 /* The time in exactly that form; -1 for any other text. */
 int64_t clock_parse_utc(struct slice text);
+/* The time in any form of RFC 3339, as "2026-11-24T01:25:01+01:00"; what is less than a millisecond is cut off. -1 for any other text, for what was before
+ * 1970, and for a leap second. */
+int64_t clock_parse_rfc3339(struct slice text);
 
 #endif

@@ -2,6 +2,7 @@
  * readers see different files (aliases, merges, tags, keys given twice) is refused as soon as it is met. */
 #include "base/yaml_tree.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
@@ -22,6 +23,8 @@ struct builder {
 	struct yaml_node *key;             /* read, its value not yet */
 	struct yaml_node *root;
 	size_t nodes;
+	bool many;                         /* documents are taken, one after the other */
+	bool stopped;                      /* a document has ended, and another may come */
 	bool ended;
 };
 
@@ -134,6 +137,9 @@ static int on_event(struct builder *b, const yaml_event_t *e)
 		return error_at(b, e->start_mark, "aliases are not taken: write the value out");
 	case YAML_DOCUMENT_START_EVENT:
 		return b->root ? error_at(b, e->start_mark, "a second document begins here: one is taken") : 0;
+	case YAML_DOCUMENT_END_EVENT:
+		b->stopped = b->many;
+		return 0;
 	case YAML_STREAM_END_EVENT:
 		b->ended = true;
 		return 0;
@@ -154,30 +160,83 @@ static int on_bad_yaml(struct builder *b)
 	return error_at(b, at, text);
 }
 
-const struct yaml_node *yaml_tree_parse(struct slice yaml, const char *name, struct arena *arena, struct problem *why)
+static bool begin(struct builder *b, struct slice yaml, const char *name)
 {
-	struct builder b = {.name = name, .arena = arena, .why = why};
+	*b = (struct builder){.name = name};
+	if (!yaml_parser_initialize(&b->parser))
+		return false;
+	yaml_parser_set_encoding(&b->parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(&b->parser, yaml.n ? yaml.p : (const uint8_t *)"", yaml.n);
+	return true;
+}
+
+/* Up to the end of a document, or of all. */
+static int read_on(struct builder *b, struct arena *arena, struct problem *why)
+{
 	yaml_event_t event;
 	int rc = 0;
 
-	if (!yaml_parser_initialize(&b.parser)) {
+	b->arena = arena;
+	b->why = why;
+	b->root = b->key = NULL;
+	b->nodes = b->depth = 0;
+	b->stopped = false;
+	while (!rc && !b->ended && !b->stopped) {
+		if (!yaml_parser_parse(&b->parser, &event))
+			return on_bad_yaml(b);
+		rc = on_event(b, &event);
+		yaml_event_delete(&event);
+	}
+	return rc;
+}
+
+const struct yaml_node *yaml_tree_parse(struct slice yaml, const char *name, struct arena *arena, struct problem *why)
+{
+	struct builder b;
+	int rc;
+
+	if (!begin(&b, yaml, name)) {
 		problem_set(why, "%s: out of memory", name);
 		return NULL;
 	}
-	yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&b.parser, yaml.n ? yaml.p : (const uint8_t *)"", yaml.n);
-	while (!rc && !b.ended) {
-		if (!yaml_parser_parse(&b.parser, &event)) {
-			rc = on_bad_yaml(&b);
-			break;
-		}
-		rc = on_event(&b, &event);
-		yaml_event_delete(&event);
-	}
+	rc = read_on(&b, arena, why);
 	if (!rc && !b.root)
 		rc = problem_set(why, "%s:1:1: the file is empty", name);
 	yaml_parser_delete(&b.parser);
 	return rc ? NULL : b.root;
+}
+
+struct yaml_stream {
+	struct builder builder;
+};
+
+struct yaml_stream *yaml_stream_new(struct slice yaml, const char *name)
+{
+	struct yaml_stream *s = malloc(sizeof *s);
+
+	if (s && begin(&s->builder, yaml, name)) {
+		s->builder.many = true;
+		return s;
+	}
+	free(s);
+	return NULL;
+}
+
+void yaml_stream_free(struct yaml_stream *s)
+{
+	if (s)
+		yaml_parser_delete(&s->builder.parser);
+	free(s);
+}
+
+int yaml_stream_next(struct yaml_stream *s, struct arena *arena, const struct yaml_node **root, struct problem *why)
+{
+	int rc = s->builder.ended ? 0 : read_on(&s->builder, arena, why);
+
+	*root = rc || s->builder.ended ? NULL : s->builder.root;
+	if (rc)
+		s->builder.ended = true;
+	return rc ? -1 : *root != NULL;
 }
 
 const struct yaml_node *yaml_tree_get(const struct yaml_node *map, const char *key)

@@ -191,6 +191,14 @@ static void problems_are_cut_not_overrun(void **state)
 
 static void times_print_and_parse(void **state)
 {
+	static const struct { const char *text; int64_t ms; } forms[] = {
+		{"2026-11-24T00:25:01.123Z", 1795479901123}, {"2026-11-24t00:25:01z", 1795479901000}, {"2026-11-24T01:25:01.1239+01:00", 1795479901123},
+		{"2026-11-23T23:55:01.5-00:30", 1795479901500}, {"9999-12-31T23:59:59.999Z", CLOCK_LAST_MS}, {"1970-01-01T00:00:00Z", 0},
+		{"9999-12-31T23:59:59-00:01", -1}, {"1970-01-01T00:00:00+00:01", -1}, {"2026-11-24T00:25:01", -1}, {"2026-11-24 00:25:01Z", -1},
+		{"2026-11-24", -1}, {"2026-02-30T00:00:00Z", -1}, {"2026-11-24T24:00:00Z", -1}, {"2016-12-31T23:59:60Z", -1}, {"2026-11-24T00:25:01.Z", -1},
+		{"2026-11-24T00:25:01+0100", -1}, {"2026-11-24T00:25:01+24:00", -1}, {"2026-11-24T00:25:01+01:60", -1}, {"2026-11-24T00:25:01+01:0x", -1},
+		{"2026-11-24T00:25:01ZZ", -1}, {"2026-11-24T00:25:01.1", -1}, {"", -1}, {"now", -1}, {"1795479901123", -1},
+	};
 	static const char *const bad[] = {"", "2026-11-24T00:25:01Z", "2026-11-24 00:25:01.123Z",
 					  "2026-02-31T00:25:01.123Z",
 					  "2026-11-24T24:25:01.123Z", "2026-1x-24T00:25:01.123Z",
@@ -209,6 +217,9 @@ static void times_print_and_parse(void **state)
 	assert_true(clock_parse_utc(slice_str(text)) == 0);
 	for (i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_true(clock_parse_utc(slice_str(bad[i])) == -1);
+	for (i = 0; i < sizeof forms / sizeof forms[0]; i++)
+		if (clock_parse_rfc3339(slice_str(forms[i].text)) != forms[i].ms)
+			fail_msg("%s: %lld", forms[i].text, (long long)clock_parse_rfc3339(slice_str(forms[i].text)));
 	assert_true(clock_unix_ms() > 1700000000000);
 	assert_true(clock_mono_us() / 1000 <= clock_mono_ms() + 1);
 }
