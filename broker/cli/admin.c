@@ -28,15 +28,35 @@ int admin_connect(struct cli *c)
 	return 0;
 }
 
+void *admin_try(struct cli *c, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *answer, struct arena *arena,
+		struct client_status *status)
+{
+	return client_unary(c->conn, method, NULL, q, answer, c->args.number[OPT_TIMEOUT], arena, status);
+}
+
 void *admin_ask(struct cli *c, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *answer, struct arena *arena,
 		int *code)
 {
 	struct client_status status;
-	void *m = client_unary(c->conn, method, NULL, q, answer, c->args.number[OPT_TIMEOUT], arena, &status);
+	void *m = admin_try(c, method, q, answer, arena, &status);
 
 	if (!m)
 		*code = complain_status(c, &status);
 	return m;
+}
+
+int admin_tell_nodes(const struct cli *c, Baton__V1__NodeState *const *v, size_t n)
+{
+	size_t there = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		there += v[i]->confirmed;
+		if (!v[i]->confirmed)
+			cli_note(c, "%s has not confirmed it%s%s", v[i]->node, *v[i]->error ? ": " : "", v[i]->error);
+	}
+	if (n)
+		cli_note(c, "true on %zu/%zu nodes", there, n);
+	return there < n ? EXIT_AGAIN : EXIT_YES;
 }
 
 char *admin_text(const struct cli *c, enum opt o)
@@ -51,5 +71,5 @@ int admin_reason(struct cli *c, char **out)
 	*out = admin_text(c, OPT_REASON);
 	if (**out)
 		return 0;
-	return complain_usage(c, "`%s %s` needs --reason: it is written into the audit", c->verb->noun, c->verb->verb);
+	return complain_usage(c, "`%s%s%s` needs --reason: it is written into the audit", c->verb->noun, c->verb->verb ? " " : "", c->verb->verb ? c->verb->verb : "");
 }

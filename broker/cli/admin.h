@@ -1,21 +1,29 @@
-/* How does an operator's command reach the broker? Through its admin socket; shared by route.c, dlq.c and store.c. */
+/* How does an operator's command reach the broker? Through its admin socket; shared by the commands for
+ * operators. */
 #ifndef BATON_CLI_ADMIN_H
 #define BATON_CLI_ADMIN_H
 
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/arena.h"
+#include "baton/v1/admin.pb-c.h"
 #include "cli/cli.h"
 
 #define ADMIN_ARENA (64 * 1024 * 1024)
 #define ADMIN_OPERATE "/baton.v1.OperateService/"
 #define ADMIN_CONTAIN "/baton.v1.ContainmentService/"
+#define ADMIN_RESOURCE "/baton.v1.ResourceService/"
 
 /* A connection that is ready, to --admin-addr. 0, or an exit code, complained about. */
 int admin_connect(struct cli *c);
 /* One question, one answer, in the arena. NULL: *code, complained about. method: with its service, from the constants above. */
 void *admin_ask(struct cli *c, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *answer, struct arena *arena,
 		int *code);
+/* The same, and says nothing: NULL with *status. */
+void *admin_try(struct cli *c, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *answer, struct arena *arena,
+		struct client_status *status);
+/* Which nodes live by a change, as remarks. The exit code: EXIT_AGAIN when one of them does not yet. */
+int admin_tell_nodes(const struct cli *c, Baton__V1__NodeState *const *v, size_t n);
 /* An option's text, as the messages want it; "" when it was not given. */
 char *admin_text(const struct cli *c, enum opt o);
 /* --reason is demanded: 0, or the exit code. */

@@ -11,7 +11,6 @@
 #include "cli/text.h"
 #include "cli/verbs.h"
 
-#define RESOURCE "/baton.v1.ResourceService/"
 #define LISTS "baton agent list shows all."
 #define WIDTH 14
 #define PAGE 200
@@ -78,7 +77,7 @@ static int pages(struct cli *c, struct listing *l, struct arena *arena)
 		Baton__V1__ListResourcesResponse *page;
 
 		arena_reset(arena);
-		page = admin_ask(c, RESOURCE "List", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
+		page = admin_ask(c, ADMIN_RESOURCE "List", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
 		if (!page)
 			return code;
 		for (size_t i = 0; i < page->n_resources; i++)
@@ -117,7 +116,7 @@ static resource *get(struct cli *c, struct arena *arena, int *code)
 	q.kind = "agent";
 	q.tenant = admin_text(c, OPT_TENANT);
 	q.name = (char *)(uintptr_t)c->words[0];
-	r = admin_ask(c, RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, code);
+	r = admin_ask(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, code);
 	if (!r || is_agent(r))
 		return r;
 	*code = complain(c, EXIT_PROTOCOL, "the broker's answer is no agent", NULL, "Use a baton of the broker's version.");
@@ -213,7 +212,7 @@ int cmd_agent_history(struct cli *c)
 	q.name = (char *)(uintptr_t)c->words[0];
 	listing_init(&l, c, history_columns, 5, 7);
 	if (!code)
-		m = admin_ask(c, RESOURCE "History", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
+		m = admin_ask(c, ADMIN_RESOURCE "History", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
 	for (size_t i = 0; m && i < m->n_resources; i++)
 		if (is_agent(m->resources[i]) && !listing_put(&l, &m->resources[i]->base, m->resources[i]->version))
 			add_version(&l.table, c, m->resources[i]);
@@ -243,8 +242,6 @@ static void print_diff(const struct cli *c, const char *diff)
 /* What was done, and on which nodes it holds. The exit code. */
 static int tell(struct cli *c, const Baton__V1__ApplyResponse *m)
 {
-	size_t there = 0;
-
 	if (cli_json(c))
 		pbjson_print(c->out, &m->base);
 	for (size_t i = 0; i < m->n_changes && !cli_json(c); i++) {
@@ -257,14 +254,7 @@ static int tell(struct cli *c, const Baton__V1__ApplyResponse *m)
 		fprintf(c->out, "%s of %s %s\n", ch->ref->name, ch->ref->tenant, ch->action);
 		print_diff(c, ch->diff);
 	}
-	for (size_t i = 0; i < m->n_nodes; i++) {
-		there += m->nodes[i]->confirmed;
-		if (!m->nodes[i]->confirmed)
-			cli_note(c, "%s has not confirmed it%s%s", m->nodes[i]->node, *m->nodes[i]->error ? ": " : "", m->nodes[i]->error);
-	}
-	if (m->n_nodes)
-		cli_note(c, "true on %zu/%zu nodes", there, m->n_nodes);
-	return there < m->n_nodes ? EXIT_AGAIN : EXIT_YES;
+	return admin_tell_nodes(c, m->nodes, m->n_nodes);
 }
 
 /* The words that were given for a list: in place of what there was; one that is empty leaves none. */
@@ -333,7 +323,7 @@ static int apply(struct cli *c, struct arena *arena, resource *r, char *reason)
 	q.n_resources = 1;
 	q.reason = reason;
 	q.dry_run = c->args.given[OPT_DRY_RUN];
-	m = admin_ask(c, RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	m = admin_ask(c, ADMIN_RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
 	return m ? tell(c, m) : code;
 }
 
@@ -434,7 +424,7 @@ int cmd_agent_retire(struct cli *c)
 		ref.name = r->agent->name;
 		q.ref = &ref;
 		q.version = r->version;
-		m = admin_ask(c, RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+		m = admin_ask(c, ADMIN_RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
 	}
 	if (m)
 		code = tell(c, m);
