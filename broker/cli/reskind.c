@@ -1,0 +1,214 @@
+/* What can stand in a file of resources? The tables, and how a field of a row is got at. See reskind.h. */
+#include "config.h"
+
+#include "cli/reskind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/words.h"
+#include "identity/spiffe.h"
+
+/* ---- agents ---- */
+
+typedef Baton__V1__AgentSpec agent;
+
+#define AT(field) offsetof(agent, field)
+
+static const char *name_wrong(const char *text)
+{
+	return name_valid(slice_str(text)) ? NULL : "this is no name";
+}
+
+static const char *id_wrong(const char *text)
+{
+	struct spiffe_id id;
+
+	return spiffe_parse(slice_str(text), &id);
+}
+
+#define NAME_FORM "[a-z0-9][a-z0-9._-]{0,62}"
+#define NAME_TODO "write a name: " NAME_FORM
+#define ROUTE_TODO "write the name of a route: " NAME_FORM
+
+static const struct res_word agent_status[] = {
+	{"active", BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE}, {"quarantined", BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED}, {NULL, 0},
+};
+
+static const struct res_field agent_fields[] = {
+	{.name = "tenant", .type = RES_TEXT, .at = AT(tenant), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
+	{.name = "name", .type = RES_TEXT, .at = AT(name), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
+	{.name = "spiffe_id", .type = RES_TEXT, .at = AT(spiffe_id), .required = true, .unique = true, .wrong = id_wrong,
+	 .todo = "write the URI of the agent's certificate, as spiffe://acme.example/planner"},
+	{.name = "owner", .type = RES_TEXT, .at = AT(owner), .required = true, .todo = "write whose agent it is: an e-mail address or a team"},
+	{.name = "client", .type = RES_TEXT, .at = AT(client)},
+	{.name = "may_call", .type = RES_WORDS, .at = AT(may_call), .count = AT(n_may_call), .wrong = name_wrong, .todo = ROUTE_TODO},
+	{.name = "may_serve", .type = RES_WORDS, .at = AT(may_serve), .count = AT(n_may_serve), .wrong = name_wrong, .todo = ROUTE_TODO},
+	{.name = "may_originate", .type = RES_BOOL, .at = AT(may_originate), .shown = true},
+	{.name = "max_in_flight", .type = RES_NUMBER, .at = AT(max_in_flight), .min = 1, .max = 1000000},
+	{.name = "rate_per_s", .type = RES_NUMBER, .at = AT(rate_per_s), .max = 1000000},
+	{.name = "status", .type = RES_CHOICE, .at = AT(status), .shown = true, .words = agent_status, .todo = "an agent is retired by `baton agent retire`"},
+	{.name = "expires_at", .type = RES_TIME, .at = AT(expires_at_ms), .sent = "expires_at_ms"},
+	{.name = "labels", .type = RES_PAIRS, .at = AT(labels), .count = AT(n_labels), .entry = &baton__v1__agent_spec__labels_entry__descriptor, .wrong = name_wrong,
+	 .todo = "write a name as the key: " NAME_FORM},
+};
+#define AGENT_FIELDS (sizeof agent_fields / sizeof agent_fields[0])
+_Static_assert(AGENT_FIELDS <= RES_FIELDS_MAX, "given[] has room for each");
+
+static const struct res_refused agent_refused[] = {
+	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
+	{"scope_ceiling", "this version does not keep to a ceiling", NULL}, {"expires_at_ms", "a time is written as RFC 3339 has it", "expires_at"},
+	{"id", "it has another name here", "spiffe_id"}, {"call", "it has another name here", "may_call"}, {"serve", "it has another name here", "may_serve"},
+	{"rate", "it has another name here", "rate_per_s"}, {NULL, NULL, NULL},
+};
+
+/* Who may call a route may begin, when nothing is said: as `baton agent register` has it. */
+static void agent_finish(ProtobufCMessage *spec, const bool *given)
+{
+	agent *a = (agent *)spec;
+
+	for (size_t i = 0; i < AGENT_FIELDS; i++) {
+		if (given[i])
+			continue;
+		if (agent_fields[i].at == AT(may_originate))
+			a->may_originate = a->n_may_call > 0;
+		else if (agent_fields[i].at == AT(status))
+			a->status = BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE;
+	}
+}
+
+static bool agent_gone(const ProtobufCMessage *spec)
+{
+	return ((const agent *)spec)->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
+}
+
+/* ---- all kinds ---- */
+
+const struct res_kind res_kinds[] = {
+	{"agent", BATON__V1__RESOURCE__SPEC_AGENT, &baton__v1__agent_spec__descriptor, agent_fields, AGENT_FIELDS, agent_refused, AT(tenant), AT(name), agent_finish,
+	 agent_gone},
+};
+const size_t n_res_kinds = sizeof res_kinds / sizeof res_kinds[0];
+
+const struct res_refused res_refused_everywhere[] = {
+	{"version", "what is there is looked up", NULL}, {"updated_by", "the broker writes it", NULL}, {"updated_at_ms", "the broker writes it", NULL},
+	{"is_static", "the broker says it", NULL}, {"reason", "it is given with --reason", NULL}, {NULL, NULL, NULL},
+};
+
+const struct res_kind *res_kind_find(const char *name)
+{
+	for (size_t i = 0; i < n_res_kinds; i++)
+		if (strcmp(res_kinds[i].name, name) == 0)
+			return &res_kinds[i];
+	return NULL;
+}
+
+/* All kinds' messages are pointers in one union. */
+ProtobufCMessage *res_spec(const struct res_kind *k, const Baton__V1__Resource *r)
+{
+	return r && (int)r->spec_case == k->spec_case ? (ProtobufCMessage *)r->agent : NULL;
+}
+
+void res_set_spec(const struct res_kind *k, Baton__V1__Resource *r, ProtobufCMessage *spec)
+{
+	r->spec_case = (Baton__V1__Resource__SpecCase)k->spec_case;
+	r->agent = (agent *)spec;
+}
+
+const char *res_tenant(const struct res_kind *k, const ProtobufCMessage *spec)
+{
+	return k->tenant == RES_NO_TENANT ? "" : *(char **)res_at(spec, k->tenant);
+}
+
+const char *res_id(const struct res_kind *k, const ProtobufCMessage *spec)
+{
+	return *(char **)res_at(spec, k->id);
+}
+
+char *res_name(const struct res_kind *k, const char *tenant, const char *id, struct arena *a)
+{
+	return arena_printf(a, "%s/%s%s%s", k->name, tenant, *tenant ? "/" : "", id);
+}
+
+int res_field_find(const struct res_kind *k, const char *name)
+{
+	for (size_t i = 0; i < k->n_fields; i++)
+		if (strcmp(k->fields[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* ---- numbers ---- */
+
+int64_t res_number(const ProtobufCMessage *spec, const struct res_field *f)
+{
+	const void *at = res_at(spec, f->at);
+	int64_t ms;
+
+	switch (f->type) {
+	case RES_BOOL:
+		return *(const protobuf_c_boolean *)at != 0;
+	case RES_TIME:
+		ms = *(const int64_t *)at;
+		return ms > CLOCK_LAST_MS ? 0 : ms;
+	case RES_CHOICE:
+		return *(const int *)at;
+	default:
+		return *(const uint32_t *)at;
+	}
+}
+
+void res_set_number(ProtobufCMessage *spec, const struct res_field *f, int64_t v)
+{
+	void *at = res_at(spec, f->at);
+
+	switch (f->type) {
+	case RES_BOOL:
+		*(protobuf_c_boolean *)at = v != 0;
+		break;
+	case RES_TIME:
+		*(int64_t *)at = v;
+		break;
+	case RES_CHOICE:
+		*(int *)at = (int)v;
+		break;
+	default:
+		*(uint32_t *)at = (uint32_t)v;
+		break;
+	}
+}
+
+/* Whole seconds are written without a fraction. */
+static void time_text(int64_t ms, char out[RES_NUMBER_MAX])
+{
+	clock_format_utc(ms, out);
+	if (ms % 1000 == 0)
+		memcpy(out + 19, "Z", 2);
+}
+
+const char *res_number_text(const ProtobufCMessage *spec, const struct res_field *f, char out[RES_NUMBER_MAX])
+{
+	int64_t v = res_number(spec, f);
+
+	snprintf(out, RES_NUMBER_MAX, "%lld", (long long)v);
+	if (f->type == RES_BOOL)
+		return v ? "true" : "false";
+	if (f->type == RES_TIME)
+		time_text(v, out);
+	for (const struct res_word *w = f->type == RES_CHOICE ? f->words : NULL; w && w->text; w++)
+		if (w->value == v)
+			return w->text;
+	return out;
+}
+
+bool res_is_default(const ProtobufCMessage *spec, const struct res_field *f)
+{
+	if (f->shown)
+		return false;
+	if (f->type == RES_TEXT)
+		return !**res_text(spec, f);
+	if (f->type == RES_WORDS || f->type == RES_PAIRS)
+		return !*res_count(spec, f);
+	return !res_number(spec, f);
+}

@@ -1,0 +1,191 @@
+/* Is a file of resources read as it is meant, or refused where it is wrong? And are resources compared field by field, whatever order they stand in? */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "cli/resdiff.h"
+#include "cli/resfile.h"
+
+#define HEAD "kind: agent\ntenant: acme\nname: a\nspiffe_id: spiffe://acme.example/a\nowner: o\n"
+#define OTHER "kind: agent\ntenant: acme\nname: b\nspiffe_id: spiffe://acme.example/b\nowner: o\n"
+
+static struct arena *arena;
+static struct resfile file;
+static struct problem why;
+
+static int reads(const char *yaml)
+{
+	why.text[0] = '\0';
+	return resfile_read(slice_str(yaml), "f", arena, &file, &why);
+}
+
+static const Baton__V1__AgentSpec *one(const char *yaml)
+{
+	if (reads(yaml) != 0)
+		fail_msg("%s: %s", yaml, why.text);
+	assert_int_equal(file.n, 1);
+	return file.v[0].resource->agent;
+}
+
+static void every_field_is_read(void **state)
+{
+	const Baton__V1__AgentSpec *s = one(HEAD "client: c\nmay_call: [x, y]\nmay_serve:\n- z\nmay_originate: false\nmax_in_flight: 7\nrate_per_s: 0\n"
+						 "status: quarantined\nexpires_at: 1970-01-01T00:00:01.5Z\nlabels: {k: yes, l: ''}\n");
+
+	assert_string_equal(s->tenant, "acme");
+	assert_string_equal(s->name, "a");
+	assert_string_equal(s->spiffe_id, "spiffe://acme.example/a");
+	assert_string_equal(s->owner, "o");
+	assert_string_equal(s->client, "c");
+	assert_int_equal(s->n_may_call, 2);
+	assert_string_equal(s->may_call[1], "y");
+	assert_string_equal(s->may_serve[0], "z");
+	assert_false(s->may_originate);
+	assert_int_equal(s->max_in_flight, 7);
+	assert_int_equal(s->status, BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED);
+	assert_int_equal(s->expires_at_ms, 1500);
+	assert_int_equal(s->n_labels, 2);
+	assert_string_equal(s->labels[0]->value, "yes");
+	assert_string_equal(s->labels[1]->value, "");
+	assert_string_equal(file.v[0].name, "agent/acme/a");
+	assert_int_equal(file.v[0].field[res_field_find(file.v[0].kind, "may_serve")].line, 8);
+}
+
+static void what_is_left_out_has_its_default(void **state)
+{
+	const Baton__V1__AgentSpec *s = one(HEAD);
+
+	assert_false(s->may_originate);
+	assert_int_equal(s->status, BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE);
+	assert_int_equal(s->max_in_flight + s->rate_per_s + s->n_labels + s->n_may_serve, 0);
+	assert_true(one(HEAD "may_call: [x]\n")->may_originate);
+	assert_false(one(HEAD "may_call: []\n")->may_originate);
+}
+
+static void documents_of_nothing_count_as_none(void **state)
+{
+	assert_int_equal(reads("---\n"), 0);
+	assert_int_equal(file.n, 0);
+	assert_int_equal(reads("---\n" HEAD "---\n---\n" OTHER "...\n"), 0);
+	assert_int_equal(file.n, 2);
+	assert_int_equal(file.v[1].at.line, 9);
+	assert_int_equal(reads("\xef\xbb\xbf" HEAD), 0); /* a byte order mark */
+}
+
+static void what_is_wrong_is_refused_where_it_stands(void **state)
+{
+	static const struct { const char *yaml, *error; } rows[] = {
+		{"", "f:1:1: nothing stands in the file; "}, {"# x\n", "f:1:1: nothing stands"}, {"x", "f:1:1: a resource is a mapping"}, {"[]", "f:1:1: a resource is a mapping"},
+		{"kind: [agent]\n", "f:1:7: kind: \"\" is not known"}, {"kind: Agent\n", "f:1:7: kind: \"Agent\" is not known; write agent"},
+		{"resources:\n- kind: agent\n", "f:1:1: `resources` is not taken; "}, {"kind: agent\n", "f:1:1: `tenant` is missing; write a name"},
+		{HEAD "KIND: agent\n", "f:6:1: unknown key `KIND`; known are kind, tenant, "}, {HEAD "labels: {a: [b]}\n", "f:6:13: labels: `a` has no text; "},
+		{HEAD "may_call: [[x]]\n", "f:6:12: may_call: each entry is a text; "}, {HEAD "may_call: [~]\n", "f:6:12: may_call: each entry is a text; "},
+		{HEAD "may_call: [x, x]\n", "f:6:15: may_call: \"x\" stands there twice; "}, {HEAD "may_call: ['*']\n", "f:6:12: may_call: \"*\": this is no name; "},
+		{HEAD "max_in_flight: -1\n", "f:6:16: max_in_flight: \"-1\" is no whole number"}, {HEAD "max_in_flight: 010\n", "f:6:16: max_in_flight: \"010\" is no whole number"},
+		{HEAD "max_in_flight: 99999999999\n", "f:6:16: max_in_flight: \"99999999999\" is no"}, {HEAD "rate_per_s: 4294967297\n", "f:6:13: rate_per_s: 4294967297 is not within 0"},
+		{HEAD "may_originate: True\n", "f:6:16: may_originate: \"True\" is neither"}, {HEAD "expires_at: 1970-01-01T00:00:00Z\n", "f:6:13: expires_at: "},
+		{HEAD "status: ACTIVE\n", "f:6:9: status: \"ACTIVE\" is not known; write active or quarantined"}, {HEAD "owner: null\n", "f:6:1: key `owner` stands here twice; "},
+		{HEAD "client: null\n", "f:6:1: client has no value; "}, {HEAD "client: \"\\0\"\n", "f:6:9: a control character or a line break inside a value; "},
+		{HEAD "client: \"\\x85\"\n", "f:6:9: a control character or a line break inside a value; "}, {HEAD "client: \x01\n", "f:6:9: a control character; "},
+		{HEAD "client: \xed\xa0\x80\n", "f:6:9: a byte that is not UTF-8; "}, {HEAD "client: \xc2\x9f\n", "f:6:9: a control character; "},
+		{HEAD "<<: {owner: x}\n", "f:6:1: unknown key `<<`; "}, {HEAD "? [a]\n: b\n", "f:6:3: a key is a plain word; "}, {HEAD "is_static: true\n", "f:6:1: `is_static` may not be set"},
+		{HEAD "---\n" HEAD, "f:7:1: agent/acme/a stands here again, it was at line 1; "}, {HEAD "---\n" OTHER "---\n" OTHER "---\n" HEAD, "f:13:1: agent/acme/b stands here again, it was at line 7"},
+		{HEAD "---\nkind: agent\ntenant: t\nname: a\nspiffe_id: spiffe://acme.example/a\nowner: o\n", "f:10:1: spiffe_id: \"spiffe://acme.example/a\" is that of agent/acme/a too, at line 1"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (reads(rows[i].yaml) == 0 || strncmp(why.text, rows[i].error, strlen(rows[i].error)) != 0 || !strchr(why.text, ';'))
+			fail_msg("row %zu: %s\n%s\nwhere this was expected: %s", i, rows[i].yaml, why.text, rows[i].error);
+}
+
+static void a_file_that_is_too_much_is_refused(void **state)
+{
+	char *huge = calloc(1, RESFILE_BYTES_MAX + 2);
+	struct arena *small = arena_new(32768);
+
+	memset(huge, '#', RESFILE_BYTES_MAX + 1);
+	assert_int_equal(resfile_read(slice_of(huge, RESFILE_BYTES_MAX + 1), "f", arena, &file, &why), -1);
+	assert_string_equal(why.text, "f:1:1: the file is over 16 MiB; split it");
+	memset(huge, '[', RESFILE_BYTES_MAX);
+	assert_int_equal(resfile_read(slice_of(huge, RESFILE_BYTES_MAX), "f", arena, &file, &why), -1);
+	assert_non_null(strstr(why.text, "f:1:9: nested too deeply; "));
+	memset(huge, 'x', 65536);
+	memcpy(huge, HEAD "client: ", sizeof HEAD "client: " - 1);
+	assert_int_equal(resfile_read(slice_of(huge, 65536), "f", small, &file, &why), -1);
+	assert_string_equal(why.text, "f:6:9: the file is too large; split it");
+	free(huge);
+	arena_free(small);
+}
+
+static void the_order_of_a_list_is_no_difference(void **state)
+{
+	const struct res_kind *k = &res_kinds[0];
+	const Baton__V1__AgentSpec *a = one(HEAD "may_call: [x, y, z]\nlabels: {k: v, l: w}\n");
+	const struct resfile first = file;
+	const Baton__V1__AgentSpec *b = one(HEAD "may_call: [z, x, y]\nlabels: {l: w, k: v}\n");
+
+	assert_true(resdiff_none(k, &a->base, &b->base));
+	resdiff_arrange(k, &a->base, file.v[0].spec);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(a->may_call[i], b->may_call[i]);
+	assert_string_equal(b->labels[0]->key, "k");
+	assert_int_equal(first.n, 1);
+	assert_false(resdiff_none(k, &a->base, &one(HEAD "may_call: [x, y]\nlabels: {k: v, l: w}\n")->base));
+	assert_false(resdiff_none(k, &a->base, &one(HEAD "may_call: [x, y, z]\nlabels: {k: v, l: v}\n")->base));
+}
+
+static void a_difference_is_told_field_by_field(void **state)
+{
+	const struct res_kind *k = &res_kinds[0];
+	const Baton__V1__AgentSpec *a = one(HEAD "may_call: [x, y]\nlabels: {k: v}\nmax_in_flight: 3\n");
+	const Baton__V1__AgentSpec *b = one(HEAD "may_call: [y, z]\nrate_per_s: 2\nexpires_at: 2027-01-31T00:00:00Z\n");
+	Baton__V1__AgentSpec never = *b;
+	struct buf line;
+	char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+
+	resdiff_print(out, k, &a->base, &b->base);
+	fclose(out);
+	assert_string_equal(text, " may_call:\n-  - x\n   - y\n+  - z\n-max_in_flight: 3\n+rate_per_s: 2\n+expires_at: 2027-01-31T00:00:00Z\n-labels:\n-  k: v\n");
+	free(text);
+	buf_init(&line, 4096);
+	resdiff_line(&line, k, &a->base, &b->base);
+	buf_put_u8(&line, 0);
+	assert_string_equal((char *)line.p, "may_call: x, y -> y, z; max_in_flight: 3 -> -; rate_per_s: - -> 2; expires_at: - -> 2027-01-31T00:00:00Z; labels: k=v -> -");
+	buf_clear(&line);
+	never.expires_at_ms = CLOCK_LAST_MS + 1; /* no file can say that */
+	assert_int_equal(res_number(&never.base, &k->fields[res_field_find(k, "expires_at")]), 0);
+}
+
+static int setup(void **state)
+{
+	arena = arena_new(64 << 20);
+	return arena == NULL;
+}
+
+static int teardown(void **state)
+{
+	arena_free(arena);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_field_is_read), cmocka_unit_test(what_is_left_out_has_its_default),
+		cmocka_unit_test(documents_of_nothing_count_as_none), cmocka_unit_test(what_is_wrong_is_refused_where_it_stands),
+		cmocka_unit_test(a_file_that_is_too_much_is_refused), cmocka_unit_test(the_order_of_a_list_is_no_difference),
+		cmocka_unit_test(a_difference_is_told_field_by_field),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
