@@ -125,6 +125,9 @@ int cmd_revoke(struct cli *c); /* all kinds */
 int cmd_revocation_list(struct cli *c);
 int cmd_revocation_show(struct cli *c);
 int cmd_revocation_lift(struct cli *c);
+int cmd_apply(struct cli *c);
+int cmd_diff(struct cli *c);
+int cmd_export(struct cli *c);
 int cmd_dlq_list(struct cli *c);
 int cmd_dlq_show(struct cli *c);
 int cmd_dlq_replay(struct cli *c);

@@ -26,7 +26,10 @@ static void print_values(FILE *out)
 			print_words(out, r->arg);
 			fputs("\" -- \"$cur\")); return ;;\n", out);
 		} else if (option_is_path(r)) {
-			fprintf(out, "\t--%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", r->name);
+			fprintf(out, "\t--%s", r->name);
+			if (r->letter)
+				fprintf(out, "|-%c", r->letter);
+			fputs(") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", out);
 		}
 	}
 	fputs("\tesac\n", out);

@@ -14,6 +14,7 @@
 
 #define SWITCH(o, name, letter, help) {o, name, letter, KIND_SWITCH, NULL, NULL, 0, 0, NULL, help}
 #define TEXT(o, name, arg, env, fallback, help) {o, name, 0, KIND_TEXT, arg, env, 0, 0, fallback, help}
+#define SHORT(o, name, letter, arg, help) {o, name, letter, KIND_TEXT, arg, NULL, 0, 0, NULL, help}
 #define LIST(o, name, arg, help) {o, name, 0, KIND_LIST, arg, NULL, 0, 0, NULL, help}
 #define NUMBER(o, name, min, max, fallback, help) {o, name, 0, KIND_NUMBER, "N", NULL, min, max, fallback, help}
 #define SPAN(o, name, env, min, max, fallback, help) {o, name, 0, KIND_DURATION, "TIME", env, min, max, fallback, help}
@@ -90,6 +91,7 @@ static const struct option_row rows[] = {
 	SWITCH(OPT_RELEASE, "release", 0, "queue again what was put aside for it, as far as today's policy lets it in"),
 	SWITCH(OPT_LOCAL, "local", 0, "on this node at once, also while Redis is away; the others hear of it when it is back"),
 	SWITCH(OPT_LIFTED, "lifted", 0, "those too that were lifted, or are over"),
+	SHORT(OPT_FILE, "file", 'f', "FILE", "resources as YAML, a document each; -: standard input"),
 
 	TEXT(OPT_AGENT_ID, "id", "URI", NULL, NULL, "the SPIFFE id in the agent's certificate"),
 	TEXT(OPT_OWNER, "owner", "TEXT", NULL, NULL, "whose agent it is: an e-mail address or a team"),
@@ -307,10 +309,10 @@ static const struct option_row *find(const enum opt *opts, const char *name, siz
 }
 
 /* Any option of that name, of whatever verb: only to know whether it takes a value. */
-static const struct option_row *find_anywhere(const char *name, size_t n)
+static const struct option_row *find_anywhere(const char *name, size_t n, char letter)
 {
 	for (size_t i = 0; i < OPT_COUNT - 1; i++)
-		if (strlen(rows[i].name) == n && strncmp(rows[i].name, name, n) == 0)
+		if (letter ? rows[i].letter == letter : strlen(rows[i].name) == n && strncmp(rows[i].name, name, n) == 0)
 			return &rows[i];
 	return NULL;
 }
@@ -360,7 +362,7 @@ static const char *next_value(char *const *argv, size_t i)
 /* The verb is not known yet: only step over an option that may be its own. */
 static int step_over(struct args *a, char *const *argv, size_t *i, const char *name, size_t n, bool has_value)
 {
-	const struct option_row *r = n ? find_anywhere(name, n) : NULL;
+	const struct option_row *r = find_anywhere(name, n, n ? 0 : *name);
 
 	if (!r && !a->unknown)
 		a->unknown = argv[*i];

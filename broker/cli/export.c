@@ -1,0 +1,122 @@
+/* What is registered, as a file that `baton apply` takes back? YAML, a document a resource; libyaml writes it, and every text stands in quotes. */
+#include "config.h"
+
+#include "cli/export.h"
+
+#include "cli/admin.h"
+#include "cli/listing.h"
+
+#define PAGE 200
+#define PAGE_BYTES_MAX (64 * 1024 * 1024)
+
+struct exporting {
+	struct cli *c;
+	struct arena *arena; /* of a page */
+	struct buf text;
+	struct yaml_writer *yaml;
+	size_t written, left_static, left_gone;
+};
+
+static void put_many(struct yaml_writer *y, const struct res_field *f, const ProtobufCMessage *m)
+{
+	if (f->type == RES_WORDS)
+		yaml_writer_list(y, f->name);
+	else
+		yaml_writer_map(y, f->name);
+	for (size_t i = 0; i < *res_count(m, f); i++) {
+		if (f->type == RES_WORDS)
+			yaml_writer_text(y, NULL, (*res_words(m, f))[i]);
+		else
+			yaml_writer_entry(y, *res_side((*res_pairs(m, f))[i], 0), *res_side((*res_pairs(m, f))[i], 1));
+	}
+	if (f->type == RES_WORDS)
+		yaml_writer_end_list(y);
+	else
+		yaml_writer_end_map(y);
+}
+
+static void put_field(struct yaml_writer *y, const struct res_field *f, const ProtobufCMessage *m)
+{
+	char number[RES_NUMBER_MAX];
+
+	if (res_is_default(m, f))
+		return;
+	if (f->type == RES_TEXT)
+		yaml_writer_text(y, f->name, *res_text(m, f));
+	else if (f->type == RES_WORDS || f->type == RES_PAIRS)
+		put_many(y, f, m);
+	else
+		yaml_writer_word(y, f->name, res_number_text(m, f, number));
+}
+
+bool export_put(struct yaml_writer *y, const struct res_kind *k, const ProtobufCMessage *spec)
+{
+	yaml_writer_document(y);
+	yaml_writer_word(y, "kind", k->name);
+	for (size_t i = 0; i < k->n_fields; i++)
+		put_field(y, &k->fields[i], spec);
+	return yaml_writer_end_document(y);
+}
+
+static int put(struct exporting *x, const struct res_kind *k, const Baton__V1__Resource *r)
+{
+	const ProtobufCMessage *m = res_spec(k, r);
+
+	if (!m)
+		return complain(x->c, EXIT_PROTOCOL, "the broker's answer is of another kind", k->name, "Use a baton of the broker's version.");
+	if (r->is_static || k->gone(m)) {
+		x->left_static += r->is_static;
+		x->left_gone += !r->is_static;
+		return 0;
+	}
+	if (!export_put(x->yaml, k, m))
+		return complain(x->c, EXIT_BUG, "a resource could not be written as YAML", res_id(k, m), NULL);
+	fwrite(x->text.p, 1, x->text.n, x->c->out);
+	buf_reset(&x->text);
+	x->written++;
+	return 0;
+}
+
+static int put_kind(struct exporting *x, const struct res_kind *k)
+{
+	Baton__V1__ListResourcesRequest q = BATON__V1__LIST_RESOURCES_REQUEST__INIT;
+	char token[512] = "";
+	int code = 0;
+
+	q.kind = (char *)(uintptr_t)k->name;
+	q.tenant = admin_text(x->c, OPT_TENANT);
+	q.page_token = token;
+	q.page_size = PAGE;
+	for (;;) {
+		Baton__V1__ListResourcesResponse *page;
+
+		arena_reset(x->arena);
+		page = admin_ask(x->c, ADMIN_RESOURCE "List", &q.base, &baton__v1__list_resources_response__descriptor, x->arena, &code);
+		for (size_t i = 0; page && !code && i < page->n_resources; i++)
+			code = put(x, k, page->resources[i]);
+		if (!page || code || !listing_next(page->next_page_token, token, sizeof token))
+			return code;
+	}
+}
+
+int cmd_export(struct cli *c)
+{
+	struct exporting x = {.c = c, .arena = arena_new(ADMIN_ARENA)};
+	int code;
+
+	buf_init(&x.text, PAGE_BYTES_MAX);
+	x.yaml = yaml_writer_new(&x.text);
+	code = x.arena && x.yaml ? admin_connect(c) : EXIT_BUG;
+	for (size_t i = 0; !code && i < n_res_kinds; i++)
+		code = put_kind(&x, &res_kinds[i]);
+	if (!code && !x.written)
+		fputs("---\n", c->out); /* a document in which nothing stands: apply takes it, and refuses a file that is empty */
+	if (!code && x.left_static)
+		cli_note(c, "%zu of the broker's configuration file left out: they change there alone", x.left_static);
+	if (!code && x.left_gone)
+		cli_note(c, "%zu retired left out", x.left_gone);
+	yaml_writer_free(x.yaml);
+	buf_clear(&x.text);
+	arena_free(x.arena);
+	return code;
+}
