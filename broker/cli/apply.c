@@ -158,7 +158,7 @@ static int get(struct work *w, const struct res_item *item, resource **r)
 		return status.reason == REASON_NOT_FOUND ? 0 : complain_status(w->c, &status);
 	if (!res_spec(item->kind, *r))
 		return complain(w->c, EXIT_PROTOCOL, "the broker's answer is of another kind", item->name, "Use a baton of the broker's version.");
-	if (!(*r)->is_static && item->kind->gone(res_spec(item->kind, *r)))
+	if (!(*r)->is_static && res_gone(item->kind, res_spec(item->kind, *r)))
 		*r = NULL;
 	return 0;
 }
@@ -430,7 +430,7 @@ static int carry_out(struct work *w, char *reason)
 
 static int look_at_all(struct work *w)
 {
-	const ProtobufCMessage *was;
+	const ProtobufCMessage *was = NULL;
 	int code = 0;
 
 	for (size_t i = 0; !code && i < w->file.n; i++) {
@@ -497,7 +497,7 @@ static int print_difference(struct work *w, struct step *s, const ProtobufCMessa
 
 int cmd_diff(struct cli *c)
 {
-	const ProtobufCMessage *was;
+	const ProtobufCMessage *was = NULL;
 	struct work w;
 	size_t differ = 0;
 	int code = begin(&w, c);

@@ -64,7 +64,7 @@ static int put(struct exporting *x, const struct res_kind *k, const Baton__V1__R
 
 	if (!m)
 		return complain(x->c, EXIT_PROTOCOL, "the broker's answer is of another kind", k->name, "Use a baton of the broker's version.");
-	if (r->is_static || k->gone(m)) {
+	if (r->is_static || res_gone(k, m)) {
 		x->left_static += r->is_static;
 		x->left_gone += !r->is_static;
 		return 0;

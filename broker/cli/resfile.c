@@ -174,7 +174,7 @@ static int read_pairs(const struct reader *r, const struct res_field *f, const s
 
 		if (e->kind != YAML_TEXT || e->nothing)
 			return error_at(r, e, "%s: `%s` has no text; write one, \"\" when it is empty", f->name, near_show(slice_str(e->key->text), shown));
-		if (f->wrong(e->key->text))
+		if (f->wrong && f->wrong(e->key->text))
 			return wrong_value(r, f, e->key, f->wrong(e->key->text));
 		v[n] = arena_alloc(r->arena, f->entry->sizeof_message);
 		if (!v[n])
@@ -307,7 +307,8 @@ static int read_fields(const struct reader *r, const struct yaml_node *root)
 	for (size_t i = 0; i < item->kind->n_fields; i++)
 		if (item->kind->fields[i].required && !given[i])
 			return error_at(r, root, "`%s` is missing; %s", item->kind->fields[i].name, item->kind->fields[i].todo);
-	item->kind->finish(item->spec, given);
+	if (item->kind->finish)
+		item->kind->finish(item->spec, given);
 	return 0;
 }
 

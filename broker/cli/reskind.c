@@ -116,6 +116,11 @@ void res_set_spec(const struct res_kind *k, Baton__V1__Resource *r, ProtobufCMes
 	r->agent = (agent *)spec;
 }
 
+bool res_gone(const struct res_kind *k, const ProtobufCMessage *spec)
+{
+	return k->gone && k->gone(spec);
+}
+
 const char *res_tenant(const struct res_kind *k, const ProtobufCMessage *spec)
 {
 	return k->tenant == RES_NO_TENANT ? "" : *(char **)res_at(spec, k->tenant);

@@ -30,7 +30,7 @@ struct res_field {
 	const struct res_word *words;            /* of RES_CHOICE */
 	const ProtobufCMessageDescriptor *entry; /* of RES_PAIRS: map<string, string> */
 	const char *(*wrong)(const char *text);  /* of a text, and of each of RES_WORDS: what is wrong; NULL = nothing */
-	const char *todo;                        /* what to write instead */
+	const char *todo;                        /* what to write instead; needed with `required` */
 	const char *sent;                        /* what the broker calls it; NULL: the same */
 };
 
@@ -50,9 +50,9 @@ struct res_kind {
 	size_t n_fields;
 	const struct res_refused *refused;
 	size_t tenant, id;                       /* where the message has its tenant (or RES_NO_TENANT) and its name */
-	/* Defaults that depend on other fields. given: by field. */
+	/* Defaults that depend on other fields; NULL: there are none. given: by field. */
 	void (*finish)(ProtobufCMessage *spec, const bool *given);
-	/* It is there for its history alone: the name is free. */
+	/* It is there for its history alone, and the name is free; NULL: never. */
 	bool (*gone)(const ProtobufCMessage *spec);
 };
 
@@ -65,6 +65,7 @@ const struct res_kind *res_kind_find(const char *name);
 /* The kind's message in r, or NULL when it holds another. */
 ProtobufCMessage *res_spec(const struct res_kind *k, const Baton__V1__Resource *r);
 void res_set_spec(const struct res_kind *k, Baton__V1__Resource *r, ProtobufCMessage *spec);
+bool res_gone(const struct res_kind *k, const ProtobufCMessage *spec);
 /* "" for a kind without tenants. */
 const char *res_tenant(const struct res_kind *k, const ProtobufCMessage *spec);
 const char *res_id(const struct res_kind *k, const ProtobufCMessage *spec);

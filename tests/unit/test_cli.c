@@ -182,6 +182,9 @@ static void commands_are_found_or_explained(void **state)
 	expect(RUN((char *)"node", (char *)"list"), EXIT_USAGE, NULL, "not in this version");
 	expect(RUN((char *)"handoff", (char *)"tree", (char *)"x"), EXIT_USAGE, NULL, "not in this version");
 	expect(RUN((char *)"--utc"), EXIT_USAGE, NULL, "no command");
+	expect(RUN((char *)"-f", (char *)"/nonexistent", (char *)"diff"), EXIT_MISSING, NULL, "cannot read /nonexistent");
+	expect(RUN((char *)"diff"), EXIT_USAGE, NULL, "`diff` needs -f FILE");
+	expect(RUN((char *)"apply", (char *)"-f", (char *)"/nonexistent"), EXIT_USAGE, NULL, "`apply` needs --reason");
 	expect(RUN((char *)"--version"), EXIT_YES, "baton " PACKAGE_VERSION, NULL);
 	expect(RUN((char *)"-V"), EXIT_YES, "baton " PACKAGE_VERSION, NULL);
 	expect(RUN((char *)"whoami", (char *)"--version"), EXIT_YES, "baton " PACKAGE_VERSION, NULL);
