@@ -23,7 +23,7 @@ function run (args, { input = '', socket = b.adminSocket } = {}) {
   return new Promise((done) => {
     const p = spawn(BATON, args, { cwd: b.dir, env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${socket}`, ASAN_OPTIONS: 'exitcode=99' } })
     const r = { stdout: '', stderr: '' }
-    for (const k of ['stdout', 'stderr']) p[k].on('data', (d) => { r[k] += d })
+    for (const k of ['stdout', 'stderr']) p[k].setEncoding('utf8').on('data', (d) => { r[k] += d })
     p.on('close', (status) => done({ ...r, status }))
     p.stdin.on('error', () => {})
     p.stdin.end(input)
@@ -289,6 +289,9 @@ test('40 agents from one file: all are asked for before any is done / one that c
   assert.equal((await apply(0, many(40, '', 0))).stdout.match(/unchanged/g).length, 40)
   assert.equal((await apply(0, many(40, 'rate_per_s: 2\n'), ['--dry-run'])).stdout.match(/updated \(dry run\)$/gm).length, 40)
   await diff(0, many(40))
+  const large = Array.from({ length: 33 }, (_, i) => agent(`large-${i}`, `labels: {${Array.from({ length: 16 }, (_, k) => `k${k}: ${'é'.repeat(128)}`).join(', ')}}\n`).replace(`example/large-${i}`, `example/${'x'.repeat(2000)}-${i}`)).join('---\n')
+  assert.equal((await apply(0, large)).stdout.match(/registered/g).length, 33, 'as large as they may be')
+  await diff(0, (await gives(0, ['export'])).stdout)
 })
 
 test('A race in the second call of 32 leaves the first done, and says which and what was not / applied again, the rest is done', async () => {
