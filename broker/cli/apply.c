@@ -163,6 +163,17 @@ static int get(struct work *w, const struct res_item *item, resource **r)
 	return 0;
 }
 
+/* A quarantine is an incident's: no file ends it that does not say so. */
+static void keep_what_stays(const struct res_item *item, const ProtobufCMessage *was)
+{
+	for (size_t i = 0; i < item->kind->n_fields; i++) {
+		const struct res_field *f = &item->kind->fields[i];
+
+		if (f->stays && !item->field[i].line)
+			res_set_number(item->spec, f, res_number(was, f));
+	}
+}
+
 /* *was: what it is, until the next call; NULL: it is not there. */
 static int look(struct work *w, struct step *s, const ProtobufCMessage **was)
 {
@@ -179,6 +190,8 @@ static int look(struct work *w, struct step *s, const ProtobufCMessage **was)
 	s->version = arena_strdup(w->keep, r ? r->version : "");
 	if (!s->version)
 		return out_of_memory(w);
+	if (*was)
+		keep_what_stays(item, *was);
 	s->send = !*was || !resdiff_none(item->kind, *was, item->spec);
 	if (*was && s->send)
 		resdiff_arrange(item->kind, *was, item->spec);
@@ -328,6 +341,12 @@ static int complain_race(const struct work *w, const struct step *s, const char 
 	return EXIT_AGAIN;
 }
 
+/* Certainly not carried out: the broker says why. What its store may have done without telling it, or a call that ran out of time, is not known. */
+static bool was_refused(const struct client_status *s)
+{
+	return s->refused || (!s->local && s->reason != REASON_UNSPECIFIED && s->reason != REASON_STORE_UNAVAILABLE);
+}
+
 /* A call of a change that was refused, or did not come back. The exit code. */
 static int refused(struct work *w, const struct call *call, const struct client_status *status)
 {
@@ -347,21 +366,11 @@ static int refused(struct work *w, const struct call *call, const struct client_
 	if (s && (race || status->reason == REASON_MALFORMED_ENVELOPE))
 		return complain_at(w, s->item, at, what, done);
 	code = complain_status(w->c, status);
-	remark(w, call->dry || !status->local || status->refused ? done : "Whether this call was carried out is not known: apply the file again, and what was done is unchanged.");
+	remark(w, call->dry || was_refused(status) ? done : "Whether this call was carried out is not known: apply the file again, and what was done is unchanged.");
 	return code == EXIT_NO ? EXIT_MALFORMED : code;
 }
 
 /* ---- changes ---- */
-
-/* Without a word about status an agent is active: nobody shall be released unseen. */
-static void warn_released(const struct work *w, const struct step *s)
-{
-	int field = res_field_find(s->item->kind, "status");
-
-	if (strcmp(s->action, "released") == 0 && field >= 0 && !s->item->field[field].line)
-		cli_note(w->c, "%s:%u:%u: %s was in quarantine, and the file says nothing of its status: so it is active. Write `status: quarantined` to keep it there", w->file.name,
-			 s->item->at.line, s->item->at.column, s->item->name);
-}
 
 /* The answer's changes stand in the order of the question's resources. */
 static int take_answer(struct work *w, const struct call *call, const Baton__V1__ApplyResponse *m)
@@ -455,11 +464,9 @@ int cmd_apply(struct cli *c)
 		code = look_at_all(&w);
 	if (!code)
 		code = carry_out(&w, reason);
-	for (size_t i = 0; !code && i < w.file.n; i++) {
+	for (size_t i = 0; !code && i < w.file.n; i++)
 		if (!w.v[i].send)
 			w.v[i].action = "unchanged";
-		warn_released(&w, &w.v[i]);
-	}
 	if (!code) {
 		print_actions(&w);
 		code = admin_tell_nodes(c, w.nodes, w.n_nodes);

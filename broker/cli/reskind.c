@@ -48,7 +48,7 @@ static const struct res_field agent_fields[] = {
 	{.name = "may_originate", .type = RES_BOOL, .at = AT(may_originate), .shown = true},
 	{.name = "max_in_flight", .type = RES_NUMBER, .at = AT(max_in_flight), .min = 1, .max = 1000000},
 	{.name = "rate_per_s", .type = RES_NUMBER, .at = AT(rate_per_s), .max = 1000000},
-	{.name = "status", .type = RES_CHOICE, .at = AT(status), .shown = true, .words = agent_status, .todo = "an agent is retired by `baton agent retire`"},
+	{.name = "status", .type = RES_CHOICE, .at = AT(status), .stays = true, .shown = true, .words = agent_status, .todo = "an agent is retired by `baton agent retire`"},
 	{.name = "expires_at", .type = RES_TIME, .at = AT(expires_at_ms), .sent = "expires_at_ms"},
 	{.name = "labels", .type = RES_PAIRS, .at = AT(labels), .count = AT(n_labels), .entry = &baton__v1__agent_spec__labels_entry__descriptor, .wrong = name_wrong,
 	 .todo = "write a name as the key: " NAME_FORM},

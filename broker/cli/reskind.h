@@ -25,6 +25,7 @@ struct res_field {
 	size_t count;                            /* of the length of RES_WORDS or RES_PAIRS: the place of a size_t */
 	bool required;
 	bool unique;                             /* no two resources of a kind have the same */
+	bool stays;                              /* left out, it is as it is: a number */
 	bool shown;                              /* written and shown also when it is 0, for its default is not always that */
 	uint32_t min, max;                       /* of RES_NUMBER */
 	const struct res_word *words;            /* of RES_CHOICE */
