@@ -413,8 +413,8 @@ static void op_lease(struct store *st, const struct store_lease *r, store_done *
 
 /* ---- reports ---- */
 
-static void report_done(struct memory *m, const struct mem_slot *s, const struct mem_handoff *h, enum store_status status,
-			store_done *done, void *user, uint64_t op)
+void mem_report_done(struct memory *m, const struct mem_slot *s, const struct mem_handoff *h, enum store_status status, store_done *done, void *user,
+		     uint64_t op)
 {
 	struct mem_answer *x = mem_answer(m, done, user, op, status);
 
@@ -429,7 +429,7 @@ static void op_extend(struct store *st, const struct store_extend *r, store_done
 	struct mem_handoff *h = NULL;
 	enum store_status status = s ? mem_extend(m, s, r, &h) : STORE_UNAVAILABLE;
 
-	report_done(m, s, h, status, done, user, op);
+	mem_report_done(m, s, h, status, done, user, op);
 }
 
 static void op_event(struct store *st, const struct store_event_put *r, store_done *done, void *user, uint64_t op)
@@ -439,7 +439,7 @@ static void op_event(struct store *st, const struct store_event_put *r, store_do
 	struct mem_handoff *h = NULL;
 	enum store_status status = s ? mem_event(m, s, r, &h) : STORE_UNAVAILABLE;
 
-	report_done(m, s, h, status, done, user, op);
+	mem_report_done(m, s, h, status, done, user, op);
 }
 
 static void op_finish(struct store *st, const struct store_finish *r, store_done *done, void *user, uint64_t op)
@@ -449,7 +449,7 @@ static void op_finish(struct store *st, const struct store_finish *r, store_done
 	struct mem_handoff *h = NULL;
 	enum store_status status = s ? mem_finish(m, s, r, &h) : STORE_UNAVAILABLE;
 
-	report_done(m, s, h, status, done, user, op);
+	mem_report_done(m, s, h, status, done, user, op);
 }
 
 static void op_cancel(struct store *st, struct store_slot at, const struct handoff_id *id, struct slice outcome, store_done *done,
@@ -460,7 +460,7 @@ static void op_cancel(struct store *st, struct store_slot at, const struct hando
 	struct mem_handoff *h = NULL;
 	enum store_status status = s ? mem_cancel(m, s, id->b, outcome, &h) : STORE_UNAVAILABLE;
 
-	report_done(m, s, h, status, done, user, op);
+	mem_report_done(m, s, h, status, done, user, op);
 }
 
 /* ---- reading ---- */
@@ -587,7 +587,7 @@ static void op_drop(struct store *st, struct store_slot at, const struct handoff
 	struct mem_handoff *h = s ? mem_find_exact(s, id->b) : NULL;
 	enum store_status status = !s ? STORE_UNAVAILABLE : mem_drop(s, h, mem_now(m, s));
 
-	report_done(m, s, h, status, done, user, op);
+	mem_report_done(m, s, h, status, done, user, op);
 }
 
 /* The key now names what stands in the dead one's place. */
@@ -634,7 +634,7 @@ static void op_replay(struct store *st, const struct store_accept *r, const stru
 	struct mem_handoff *h = NULL;
 	enum store_status status = s ? replay(m, s, *r, dead->b, &h) : STORE_UNAVAILABLE;
 
-	report_done(m, s, h, status, done, user, op);
+	mem_report_done(m, s, h, status, done, user, op);
 }
 
 /* ---- what belongs nowhere: nothing, here a handoff stands where its state says by being in that state ---- */
@@ -652,32 +652,6 @@ static void op_mend(struct store *st, const struct store_mend *r, const struct s
 		    uint64_t op)
 {
 	mem_answer((struct memory *)st, done, user, op, STORE_NOT_FOUND);
-}
-
-static void op_barrier(struct store *st, struct store_slot at, uint64_t generation, store_done *done, void *user, uint64_t op)
-{
-	struct memory *m = (struct memory *)st;
-	struct mem_slot *s = mem_slot_get(m, at, true);
-
-	if (s && s->barrier < generation)
-		s->barrier = generation;
-	mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
-}
-
-static void op_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
-		     uint64_t op)
-{
-	struct memory *m = (struct memory *)st;
-	struct mem_slot *s = mem_slot_get(m, at, true);
-	struct mem_handoff *h = NULL;
-	enum store_status status = s ? mem_aside(m, s, id->b, back, note, &h) : STORE_UNAVAILABLE;
-
-	report_done(m, s, h, status, done, user, op);
-}
-
-static void op_live_by(struct store *st, uint64_t generation)
-{
-	((struct memory *)st)->lives_by = generation;
 }
 
 struct ticked {
@@ -794,9 +768,9 @@ static const struct store_ops memory_ops = {
 	.change = mem_change,
 	.feed = mem_feed,
 	.versions = mem_versions,
-	.barrier = op_barrier,
-	.aside = op_aside,
-	.live_by = op_live_by,
+	.barrier = mem_barrier,
+	.aside = mem_aside,
+	.live_by = mem_live_by,
 	.set_replicas = op_set_replicas,
 	.flush = op_flush,
 	.available = op_available,

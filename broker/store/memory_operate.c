@@ -56,7 +56,7 @@ enum store_status mem_drop(struct mem_slot *s, struct mem_handoff *h, int64_t no
 	return STORE_OK;
 }
 
-enum store_status mem_aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out)
+static enum store_status aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out)
 {
 	struct mem_handoff *h = *out = mem_find_exact(s, id);
 	enum handoff_state to = back ? STATE_QUEUED : STATE_QUARANTINED;
@@ -82,4 +82,30 @@ enum store_status mem_aside(struct memory *m, struct mem_slot *s, const uint8_t 
 		mem_queue(s, h);
 	}
 	return STORE_OK;
+}
+
+void mem_barrier(struct store *st, struct store_slot at, uint64_t generation, store_done *done, void *user, uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+
+	if (s && s->barrier < generation)
+		s->barrier = generation;
+	mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
+}
+
+void mem_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+		     uint64_t op)
+{
+	struct memory *m = (struct memory *)st;
+	struct mem_slot *s = mem_slot_get(m, at, true);
+	struct mem_handoff *h = NULL;
+	enum store_status status = s ? aside(m, s, id->b, back, note, &h) : STORE_UNAVAILABLE;
+
+	mem_report_done(m, s, h, status, done, user, op);
+}
+
+void mem_live_by(struct store *st, uint64_t generation)
+{
+	((struct memory *)st)->lives_by = generation;
 }

@@ -151,6 +151,9 @@ void mem_tick(struct memory *m, struct mem_slot *s, const struct store_slot_limi
 
 /* memory.c */
 struct mem_answer *mem_answer(struct memory *m, store_done *done, void *user, uint64_t op, enum store_status status);
+/* About this handoff, as it is now, when there is one. */
+void mem_report_done(struct memory *m, const struct mem_slot *s, const struct mem_handoff *h, enum store_status status, store_done *done, void *user,
+		     uint64_t op);
 /* What it says; lists are borrowed until it was said. */
 struct store_answer *mem_answer_of(struct mem_answer *x);
 void *mem_answer_keep(struct mem_answer *x, size_t n); /* memory that lives as long as it; never NULL */
@@ -170,7 +173,9 @@ void mem_set_aside(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 bool mem_confirm(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 
 /* memory_operate.c */
-enum store_status mem_aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out);
+void mem_barrier(struct store *st, struct store_slot at, uint64_t generation, store_done *done, void *user, uint64_t op);
+void mem_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user, uint64_t op);
+void mem_live_by(struct store *st, uint64_t generation);
 void mem_view(struct mem_slot *s, struct store_route *out);
 /* The dead-lettered one that comes after this id, the last one first; NULL: the first, or no more. after_ms: when that one died, should it be gone. */
 struct mem_handoff *mem_next_dead(struct mem_slot *s, const uint8_t *after, int64_t after_ms);

@@ -159,6 +159,23 @@ static void arg_generation(struct call *c)
 	arg_number(c, least);
 }
 
+/* inboxes: of a broadcast; NULL: it is none. */
+static void arg_accept(struct call *c, struct slice requests, const char *inboxes)
+{
+	struct redis *s = c->s;
+
+	arg(c, slice_str(c->b->primary->replid));
+	arg(c, slice_str(s->config.run));
+	arg_caps(c);
+	arg(c, slice_str(s->skew));
+	arg(c, requests);
+	arg_generation(c);
+	if (inboxes) {
+		arg(c, slice_str(inboxes));
+		arg(c, slice_str(s->asker));
+	}
+}
+
 static void arg_own(struct call *c)
 {
 	struct redis *s = c->s;
@@ -169,16 +186,7 @@ static void arg_own(struct call *c)
 	switch (c->b->kind) {
 	case KIND_ACCEPT:
 	case KIND_PUBLISH:
-		arg(c, slice_str(c->b->primary->replid));
-		arg(c, slice_str(s->config.run));
-		arg_caps(c);
-		arg(c, slice_str(s->skew));
-		arg(c, requests);
-		arg_generation(c);
-		if (first->inboxes) {
-			arg(c, slice_str(first->inboxes));
-			arg(c, slice_str(s->asker));
-		}
+		arg_accept(c, requests, first->inboxes);
 		break;
 	case KIND_LEASE:
 		arg(c, slice_str(c->b->primary->replid));

@@ -1,12 +1,14 @@
 // Who is stopped in an incident, and when is that true? Agents, certificates, tokens, subjects, keys, issuers, tenants, routes and tools are revoked while
 // work is under way: what asks is refused, connections close, what waits is put aside.
 import fs from 'node:fs'
+import path from 'node:path'
 import { createHash } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
+import { ROOT } from './lib/wire.js'
 
 const rows = [
   { name: 'planner', tenant: 'acme', call: true }, { name: 'helper', tenant: 'acme', call: true },
@@ -338,4 +340,15 @@ test('attack 17 attack 30 What is revoked stands in a file of mode 0600; a damag
   await anew()
   await denied(planner.submit(read(ROUTE)), 'revoked')
   await lifted(r)
+})
+
+test('The commands of the README for incidents do what it says', async () => {
+  for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
+  const block = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8').match(/```sh\n(baton revoke [^`]*)```/)[1].replaceAll('planner2', 'planner')
+  await planner.submit(read(ROUTE))
+  const r = spawnSync('bash', ['-euc', block], { encoding: 'utf8', env: { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+  assert.equal(r.status, 0, r.stdout + r.stderr)
+  assert.match(r.stderr, /put 1 handoff that waits aside[^]*: 1 handoff put aside[^]*: 1 handoff released/)
+  await planner.submit(read(ROUTE))
+  await drain()
 })
