@@ -181,7 +181,7 @@ void conn_new(struct worker *w, struct listener *l, int fd, const struct sockadd
 		close(fd);
 		sources_shaken(w->server->sources, source);
 		sources_leave(w->server->sources, source, clock_mono_ms());
-		atomic_fetch_sub(&w->server->connections, 1);
+		atomic_fetch_sub(listener_connections(l), 1);
 		return;
 	}
 	c->worker = w;
@@ -408,6 +408,6 @@ void conn_free(struct conn *c)
 	close(c->fd);
 	buf_clear(&c->pending);
 	sources_leave(s->sources, &c->source, clock_mono_ms());
-	atomic_fetch_sub(&s->connections, 1);
+	atomic_fetch_sub(listener_connections(c->listener), 1);
 	free(c);
 }

@@ -82,11 +82,11 @@ static void return_handshake(const struct acceptor *a)
 /* Counts the connection in any case. NULL, or why it is closed. */
 static const char *refused(const struct acceptor *a, int fd)
 {
-	unsigned n = atomic_fetch_add(&a->worker->server->connections, 1);
+	unsigned n = atomic_fetch_add(listener_connections(a->listener), 1);
 
 	if (a->listener->local)
 		return local_peer_allowed(fd) ? NULL : "local_user";
-	return n >= a->worker->limits.connections ? "connection_limit" : NULL;
+	return n >= (a->listener->reserved ? a->listener->reserved : a->worker->limits.connections) ? "connection_limit" : NULL;
 }
 
 /* Under the caps, or closed. One that no handshake is begun with takes none of the others'. */
@@ -103,7 +103,7 @@ static void let_in(struct acceptor *a, int fd, const struct sockaddr *sa)
 	if (!why)
 		why = sources_enter(s->sources, &k, &caps, clock_mono_ms());
 	if (why) {
-		atomic_fetch_sub(&s->connections, 1);
+		atomic_fetch_sub(listener_connections(a->listener), 1);
 		return_handshake(a);
 		refuse(a, fd, why);
 		return;

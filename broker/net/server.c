@@ -157,6 +157,19 @@ int server_listen_local(struct server *s, const char *listener, int fd, const vo
 	return 0;
 }
 
+void server_reserve(struct server *s, const char *listener, unsigned connections)
+{
+	struct listener *l = find_listener(s, listener);
+
+	if (l)
+		l->reserved = connections;
+}
+
+atomic_uint *listener_connections(struct listener *l)
+{
+	return l->reserved ? &l->connections : &l->server->connections;
+}
+
 int server_port(const struct server *s, const char *listener)
 {
 	const struct listener *l = find_listener(s, listener);

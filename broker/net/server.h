@@ -63,6 +63,9 @@ int server_listen(struct server *s, const char *listener, const char *address, s
 /* A unix socket that listens (net/local.h), without TLS, served by the first worker. Owns fd from here on, also when it fails. identity: what each
  * connection's call_peer has; borrowed. */
 int server_listen_local(struct server *s, const char *listener, int fd, const void *identity, struct problem *why);
+/* The listener's connections are counted by themselves, up to this many, and not among limits.connections: whatever comes in by the other ones keeps
+ * nobody out here, nor the other way round. Before server_start. */
+void server_reserve(struct server *s, const char *listener, unsigned connections);
 int server_port(const struct server *s, const char *listener);
 int server_start(struct server *s, struct problem *why);
 /* New connections use it from now on; from any thread. */

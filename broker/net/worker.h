@@ -225,6 +225,8 @@ struct listener {
 	socklen_t sa_n;
 	int port;
 	const void *local;      /* a unix socket: the identity of all who come in; NULL: TLS */
+	unsigned reserved;      /* connections of its own; 0 = it shares limits.connections */
+	atomic_uint connections; /* of those */
 	pthread_mutex_t lock;   /* guards tls */
 	struct tls_server *tls;
 };
@@ -243,13 +245,14 @@ struct server {
 	struct sources *sources;
 	pthread_mutex_t handshakes_lock;
 	struct bucket handshakes;
-	atomic_uint connections; /* HANDSHAKE to LINGER, all workers */
+	atomic_uint connections; /* HANDSHAKE to LINGER, all workers, but for those of listeners that have their own */
 	atomic_ullong next_connection;
 	char *labels[64];        /* "certificate:<why>", made once each */
 	unsigned n_labels;
 };
 
 struct tls_server *listener_tls(struct listener *l); /* a new reference */
+atomic_uint *listener_connections(struct listener *l); /* HANDSHAKE to LINGER, of all that share its cap */
 /* May one more handshake begin? 0, or milliseconds to wait. */
 int64_t server_take_handshake(struct server *s, uint32_t per_s);
 void server_return_handshake(struct server *s);
