@@ -15,6 +15,7 @@
 #include "base/encode.h"
 #include "base/secret.h"
 #include "identity/issuer.h"
+#include "identity/members.h"
 #include "identity/token.h"
 #include "test_identity_jwt.h"
 
@@ -1222,6 +1223,29 @@ static void failures_are_not_remembered(void **state)
 	token_verifier_free(v);
 }
 
+static void members_are_read_by_name(void **state)
+{
+	const char *p = payload("groups", "[\"staff\",7,null,{\"on\":\"call\"},[\"deep\"],\"on-call\"]", "role", "\"sre\"", "n", "7", "empty", "\"\"", NULL);
+	struct token_members *m = token_members_open(slice_str(jwt_sign(es, "ES256", HEADER, p)));
+
+	assert_non_null(m);
+	assert_true(token_members_have(m, "groups", "staff"));
+	assert_true(token_members_have(m, "groups", "on-call"));
+	assert_true(token_members_have(m, "role", "sre"));
+	assert_true(token_members_have(m, "sub", "alice"));
+	assert_true(token_members_have(m, "empty", ""));
+	assert_false(token_members_have(m, "groups", "deep"));
+	assert_false(token_members_have(m, "groups", "call"));
+	assert_false(token_members_have(m, "groups", "staf"));
+	assert_false(token_members_have(m, "role", "sr"));
+	assert_false(token_members_have(m, "n", "7"));
+	assert_false(token_members_have(m, "cnf", X5T));
+	assert_false(token_members_have(m, "absent", ""));
+	token_members_free(m);
+	token_members_free(NULL);
+	assert_null(token_members_open(slice_str("no.token.this")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1270,6 +1294,7 @@ int main(void)
 		cmocka_unit_test(cache_ends_with_the_keys),
 		cmocka_unit_test(cache_is_bounded_and_forgets_the_oldest),
 		cmocka_unit_test(failures_are_not_remembered),
+		cmocka_unit_test(members_are_read_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, world_up, world_down);
