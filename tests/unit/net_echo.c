@@ -267,7 +267,7 @@ static void on_handshake(void *arg, const char *listener, const char *result, co
 {
 	struct echo *e = arg;
 
-	if (strncmp(remote, "127.0.0.1:", 10) != 0 || strcmp(listener, "test") != 0)
+	if (strncmp(remote, "127.0.0.1:", 10) != 0 || (strcmp(listener, "test") != 0 && strcmp(listener, "own") != 0))
 		abort();
 	remember(e, e->handshakes, &e->n_handshakes, result);
 }
@@ -354,12 +354,18 @@ void echo_start(struct echo *e, struct pki *pki, const struct pki_cert *cert, un
 		.arg = e,
 	};
 	e->server = e->tls ? server_new(&e->config, &why) : NULL;
-	if (!e->server || server_listen(e->server, "test", "127.0.0.1:0", e->tls, &why) < 0 || server_start(e->server,
-			&why) < 0) {
+	if (!e->server || server_listen(e->server, "test", "127.0.0.1:0", e->tls, &why) < 0 ||
+	    server_listen(e->server, "own", "127.0.0.1:0", e->tls, &why) < 0) {
+		fprintf(stderr, "echo_start: %s\n", why.text);
+		abort();
+	}
+	server_reserve(e->server, "own", 1);
+	if (server_start(e->server, &why) < 0) {
 		fprintf(stderr, "echo_start: %s\n", why.text);
 		abort();
 	}
 	e->port = server_port(e->server, "test");
+	e->own_port = server_port(e->server, "own");
 }
 
 void echo_stop(struct echo *e)

@@ -29,7 +29,7 @@ struct echo {
 	struct tls_hook hook;
 	struct tls_server *tls;
 	struct server_config config;
-	int port;
+	int port, own_port;          /* own: a listener with room for one connection, of its own */
 	pthread_mutex_t lock; /* guards the strings */
 	pthread_cond_t cond;
 	char handshakes[ECHO_EVENTS][64], closes[ECHO_EVENTS][64];

@@ -525,6 +525,29 @@ static void test_connection_limit(void **state)
 	client_close(&c);
 }
 
+/* Where one listener is full, the other lets in. */
+static void test_reserved_connections(void **state)
+{
+	struct client own, more;
+
+	limits.connections = 1;
+	enter();
+	assert_int_equal(client_open_as(&own, e.own_port, &pki, &agent), 0);
+	assert_int_equal(client_open_as(&more, e.own_port, &pki, &agent), -1);
+	assert_true(echo_saw_close(&e, "connection_limit"));
+	client_close(&more);
+	client_close(&c);
+	assert_true(echo_wait(&e, &e.peers_gone, 1));
+	for (int i = 0; i < 100 && client_open_as(&c, e.port, &pki, &agent) != 0; i++) { /* until the old one is reaped */
+		client_close(&c);
+		usleep(20000);
+	}
+	assert_int_equal(client_unary(&c, "/test/Echo", "x"), GRPC_OK);
+	assert_int_equal(client_unary(&own, "/test/Echo", "x"), GRPC_OK);
+	client_close(&own);
+	client_close(&c);
+}
+
 static void test_source_limit(void **state)
 {
 	struct client more;
@@ -735,7 +758,7 @@ int main(void)
 		T(test_headers_timeout),
 		T(test_whole_headers_have_no_timeout), T(test_message_timeout),
 		T(test_first_message_timeout), T(test_partial_messages), T(test_key_updates), T(test_idle), T(test_keepalive),
-		T(test_stalled_stream), T(test_stalled_socket), T(test_connection_limit), T(test_source_limit),
+		T(test_stalled_stream), T(test_stalled_socket), T(test_connection_limit), T(test_reserved_connections), T(test_source_limit),
 		T(test_handshake_rate), T(test_certificate_expires), T(test_limits_change_while_it_runs),
 		T(test_rapid_reset),
 		T(test_too_many_streams), T(test_out_of_descriptors), T(test_listen_refusals),
