@@ -75,7 +75,7 @@ bool census_enter(struct census *c, const char *spiffe_id)
 	return ok;
 }
 
-uint32_t census_of(struct census *c, const char *spiffe_id)
+uint32_t census_count(struct census *c, const char *spiffe_id)
 {
 	struct counted *a = NULL;
 	uint32_t n;

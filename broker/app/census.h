@@ -12,7 +12,7 @@ void census_free(struct census *c);
 void census_set_max(struct census *c, uint32_t max_per_agent); /* holds for new connections */
 /* false when the agent has as many as it may, or memory is out. */
 bool census_enter(struct census *c, const char *spiffe_id);
-uint32_t census_of(struct census *c, const char *spiffe_id);
+uint32_t census_count(struct census *c, const char *spiffe_id);
 void census_leave(struct census *c, const char *spiffe_id);
 
 #endif

@@ -35,6 +35,8 @@ struct config {
 	const char *listen_admin_socket;     /* "" = off */
 	const char *listen_metrics;          /* "" = off */
 
+	const char *admin_audience;          /* of operators' tokens; "" = none is taken */
+
 	const char *tls_cert, *tls_key;
 	const struct trust_domain_config *trust;
 	size_t n_trust;                      /* at least 1 */

@@ -7,6 +7,7 @@
 #include "base/near.h"
 #include "base/words.h"
 #include "identity/spiffe.h"
+#include "rpc/world.h"
 
 /* ---- checks of texts. Where a text could hold a secret, the answer does not quote it ---- */
 
@@ -67,6 +68,11 @@ static const char *check_claim(const char *text)
 static const char *check_client(const char *text)
 {
 	return graphic(text) ? NULL : "a client id has no space or control character";
+}
+
+static const char *check_audience(const char *text)
+{
+	return graphic(text) && strlen(text) <= ADMIN_AUDIENCE_MAX ? NULL : "an audience has at most 255 characters, no space and no control character";
 }
 
 static const char *check_spiffe(const char *text)
@@ -227,6 +233,9 @@ const struct config_row config_rows[] = {
 	{"listen.admin", KIND_LISTEN, C(listen_admin), .def = "127.0.0.1:7444"},
 	{"listen.admin_socket", KIND_PATH, C(listen_admin_socket), .def = "/run/baton/admin.sock"},
 	{"listen.metrics", KIND_LISTEN, C(listen_metrics), .def = "127.0.0.1:9464"},
+
+	{.path = "admin", .kind = KIND_SECTION},
+	{"admin.audience", KIND_TEXT, C(admin_audience), .def = "", .check = check_audience},
 
 	{.path = "tls", .kind = KIND_SECTION},
 	{"tls.cert", KIND_FILE, C(tls_cert), .required = true,

@@ -19,6 +19,7 @@
 #define CONTROL_MS 1000
 #define DESCRIPTORS_KEPT 64 /* for the store, the audit, the files of a reload, keys that are fetched, pages */
 #define DESCRIPTORS_A_WORKER 8
+#define OPERATORS_MAX 128 /* connections of listen.admin, beside those of agents */
 
 static unsigned worker_count(const struct config *c)
 {
@@ -99,7 +100,7 @@ static void on_closed(void *arg, const char *listener, const char *why)
 struct server_limits node_limits(const struct node *n, const struct config *c)
 {
 	rlim_t a_worker = DESCRIPTORS_A_WORKER + (c->store_cluster[0] ? STORE_PRIMARIES_MAX : 0);
-	rlim_t kept = DESCRIPTORS_KEPT + a_worker * n->n_workers, most;
+	rlim_t kept = DESCRIPTORS_KEPT + a_worker * n->n_workers + (c->listen_admin[0] ? OPERATORS_MAX : 0), most;
 	struct server_limits l = c->server;
 	struct rlimit r;
 
@@ -136,6 +137,19 @@ static int serve_admin(struct node *n, struct problem *why)
 	return fd < 0 ? 0 : server_listen_local(n->server, RPC_LISTENER_ADMIN, fd, &local_operator, why);
 }
 
+/* Agents are many: what they may have of connections is not operators', who have their own. */
+static int serve_operators(struct node *n, struct problem *why)
+{
+	const char *address = n->config->listen_admin;
+
+	if (!address[0])
+		return 0;
+	if (server_listen(n->server, RPC_LISTENER_ADMIN_TLS, address, n->tls, why) < 0)
+		return problem_prefix(why, "listen.admin");
+	server_reserve(n->server, RPC_LISTENER_ADMIN_TLS, OPERATORS_MAX);
+	return 0;
+}
+
 static int open_server(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
@@ -146,7 +160,9 @@ static int open_server(struct node *n, struct problem *why)
 	n->server = server_new(&s, why);
 	if (!n->server)
 		return -1;
-	return server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why) < 0 ? -1 : serve_admin(n, why);
+	if (server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why) < 0 || serve_operators(n, why) < 0)
+		return -1;
+	return serve_admin(n, why);
 }
 
 static int open_parts(struct node *n, struct problem *why)
@@ -202,8 +218,9 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->tenants = tenants_new();
 	n->fleet = fleet_new();
 	n->census = census_new(c->connections_per_agent);
+	n->operators = census_new(c->connections_per_agent);
 	refusals_init(&n->refusals);
-	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->fleet || !n->census) {
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->fleet || !n->census || !n->operators) {
 		problem_set(why, "out of memory");
 		node_free(n);
 		return NULL;
@@ -328,7 +345,7 @@ int node_run(struct node *n)
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),
 		  F_STR("certificate", tls_server_fingerprint(n->tls)));
 	if (n->config->listen_admin[0])
-		log_event(LOG_INFO, "admin.not_served", F_STR("why", "this version serves operators on listen.admin_socket alone: listen.admin is not opened"));
+		log_event(LOG_INFO, "admin.served", F_INT("admin_port", server_port(n->server, RPC_LISTENER_ADMIN_TLS)));
 	loop_run(n->loop);
 	if (n->conflict)
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "the configuration has an agent that is registered"));
@@ -370,6 +387,7 @@ void node_free(struct node *n)
 	assertion_key_free(n->assertion);
 	seal_keys_free(n->seal);
 	census_free(n->census);
+	census_free(n->operators);
 	refusals_clear(&n->refusals);
 	shared_free(n->shared);
 	rates_free(n->rates);

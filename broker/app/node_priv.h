@@ -110,11 +110,13 @@ struct node {
 	struct rpc_worker *rpc[SHARED_WORKERS_MAX];
 	unsigned n_workers;
 	struct census *census;           /* connections by agent */
+	struct census *operators;        /* of listen.admin, by SPIFFE id */
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
+	bool init_marked, init_warned;   /* the mark of the first role binding is there; that it cannot be made was said */
 	bool owed;                       /* the marker has what earlier runs owe to the audit */
 	atomic_bool owing;               /* some of what the store was asked for last may have been done, and is not written down */
 };
@@ -134,6 +136,12 @@ int bounds_check(const struct node *n, const struct config *fresh, struct proble
 int marker_open(struct node *n, struct problem *why);
 /* Each second: what was compared to the end is no longer to be. */
 void marker_look(struct node *n);
+
+/* ---- initmark.c ---- */
+/* See rpc_env.initialised. From any thread. */
+int initmark(const struct node *n, bool make, struct problem *why);
+/* On the control thread, each second and before what came is confirmed: who hears that a first role binding was made leaves the mark too. */
+void initmark_follow(struct node *n);
 
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */

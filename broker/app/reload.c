@@ -38,7 +38,9 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 		return NULL;
 	}
 	w = world_new(r, issuers, resources_ref(n->resources), n->world ? n->world->generation : 0, &limits, &quotas, c->audit_payload_hash);
-	if (!w)
+	if (w)
+		world_set_audience(w, c->admin_audience);
+	else
 		problem_set(why, "out of memory, or two routes of a tenant share a tag: rename one");
 	return w;
 }
@@ -170,6 +172,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"state_dir", strcmp(a->state_dir, b->state_dir) == 0},
 		{"workers", a->workers == b->workers},
 		{"listen.agents", strcmp(a->listen_agents, b->listen_agents) == 0},
+		{"listen.admin", strcmp(a->listen_admin, b->listen_admin) == 0},
 		{"listen.admin_socket", strcmp(a->listen_admin_socket, b->listen_admin_socket) == 0},
 		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
 		{"store.url", strcmp(a->store_url, b->store_url) == 0},
@@ -285,9 +288,11 @@ void reload_run(struct node *n)
 	n->tls = f.tls;
 	n->config = f.config;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
+	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
 	limits = node_limits(n, n->config);
 	server_set_limits(n->server, &limits);
 	census_set_max(n->census, n->config->connections_per_agent);
+	census_set_max(n->operators, n->config->connections_per_agent);
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
 	keyfeed_begin(n->feed);

@@ -310,6 +310,7 @@ static void lives_by(struct node *n, uint64_t generation)
 	s->revoked = false;
 	if ((s->changed || expired) && !apply(n, generation))
 		return;
+	initmark_follow(n);
 	s->rest_ms = clock_mono_ms() + REST * (clock_mono_us() - begun) / 1000;
 	s->changed = false;
 	s->installed = generation;
@@ -444,6 +445,7 @@ void sharing_look(struct node *n)
 
 	health_set(n->health, HEALTH_REGISTRY, fresh, "this node has not heard of changes to agents for 10 s, and takes and hands out nothing until it has: see what is wrong with the store",
 		   clock_unix_ms());
+	initmark_follow(n);
 	if (!n->sharing.asking && now - n->sharing.asked_ms >= ASK_MS - 100)
 		ask(n);
 }

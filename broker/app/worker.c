@@ -80,6 +80,12 @@ static void tick(void *arg)
 	loop_timer_set(w->timer, TICK_MS);
 }
 
+/* A look at the disk, and once in a deployment's life a write: who asks is root, and nobody waits for him elsewhere on this worker for long. */
+static int initialised(void *arg, bool make, struct problem *why)
+{
+	return initmark(((struct node_worker *)arg)->node, make, why);
+}
+
 static bool want_keys(void *arg, const struct key_want *want)
 {
 	struct node_worker *w = arg;
@@ -102,18 +108,22 @@ static void audit_peer(struct node_worker *w, const char *event, const struct ca
 	loop_defer(w->loop, &w->tail);
 }
 
-static bool is_agent(const struct call_peer *p)
+/* NULL: nobody counts. */
+static struct census *census_of(const struct node *n, const struct call_peer *p)
 {
-	return strcmp(p->listener, NODE_LISTENER) == 0;
+	if (strcmp(p->listener, NODE_LISTENER) == 0)
+		return n->census;
+	return strcmp(p->listener, RPC_LISTENER_ADMIN_TLS) == 0 ? n->operators : NULL;
 }
 
 static void peer_gone(void *arg, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node_worker *w = arg;
+	struct census *c = census_of(w->node, p);
 
-	if (is_agent(p))
-		census_leave(w->node->census, peer->spiffe_id);
+	if (c)
+		census_leave(c, peer->spiffe_id);
 	audit_peer(w, "peer.closed", p, NULL);
 }
 
@@ -276,7 +286,7 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 
 static unsigned connections(void *arg, const char *spiffe_id)
 {
-	return census_of(((struct node_worker *)arg)->node->census, spiffe_id);
+	return census_count(((struct node_worker *)arg)->node->census, spiffe_id);
 }
 
 static bool parts(struct node_worker *w, struct problem *why)
@@ -285,8 +295,9 @@ static bool parts(struct node_worker *w, struct problem *why)
 	struct rpc_env env = {
 		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
-		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections, .fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
+		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
+		.ask_tail = ask_tail, .want_keys = want_keys, .initialised = initialised, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};
@@ -346,7 +357,8 @@ const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 	const struct identity_peer *peer = p->identity;
 	struct node *n = arg;
 	struct node_worker *w = &n->workers[i];
-	const char *why = !is_agent(p) || census_enter(n->census, peer->spiffe_id) ? NULL : "too_many_for_agent";
+	struct census *c = census_of(n, p);
+	const char *why = !c || census_enter(c, peer->spiffe_id) ? NULL : "too_many_for_agent";
 
 	w->admitted = p->connection > w->admitted ? p->connection : w->admitted;
 	audit_peer(w, why ? "peer.refused" : "peer.connected", p, why);

@@ -33,6 +33,7 @@ static const struct reason_info reasons[REASON_MAX] = {
 	ROW(TOOL_DENIED, "tool_denied", PERMISSION_DENIED, 403, false),
 	ROW(MISSING_SCOPE, "missing_scope", PERMISSION_DENIED, 403, false),
 	ROW(SIDE_EFFECT_DENIED, "side_effect_denied", PERMISSION_DENIED, 403, false),
+	ROW(ROLE_DENIED, "role_denied", PERMISSION_DENIED, 403, false),
 	ROW(MISSING_IDEMPOTENCY_KEY, "missing_idempotency_key", INVALID_ARGUMENT, 400, false),
 	ROW(EGRESS_DENIED, "egress_denied", PERMISSION_DENIED, 403, false),
 	ROW(DELEGATION_WIDENED, "delegation_widened", PERMISSION_DENIED, 403, false),

@@ -75,6 +75,7 @@ static const struct { enum reason reason; int code; const char *todo; } by_reaso
 	{REASON_TOOL_DENIED, EXIT_DENIED, "baton whoami shows what you may call; a route's tools stand in its profile (tools.allowed)."},
 	{REASON_MISSING_SCOPE, EXIT_DENIED, NULL}, /* explain_here() names the issuer */
 	{REASON_SIDE_EFFECT_DENIED, EXIT_DENIED, "Say --side-effect read, draft, write or external_send, as the route has it for the tool."},
+	{REASON_ROLE_DENIED, EXIT_DENIED, "An auditor sees who has which role, and who can give it: baton role list."},
 	{REASON_MISSING_IDEMPOTENCY_KEY, EXIT_DENIED,
 		"Name one with --idempotency-key: the same work under the same key is done once."},
 	{REASON_EGRESS_DENIED, EXIT_DENIED, "Name another --destination, or have this one allowed (sandbox.network of the profile)."},

@@ -37,6 +37,7 @@ static const char *const events[] = {
 	"revocation.confirmed", /* which nodes live by it, what was closed and put aside */
 	"revocation.lifted",
 	"agents.changed",   /* registered, updated, quarantined, released, retired by an operator: from what to what, and why */
+	"roles.changed",    /* role bindings made, changed, removed: from what to what, and why */
 	"route.state",      /* paused, closed, opened again by an operator */
 	"assertion.issued",
 	"peer.connected",
@@ -94,6 +95,7 @@ static const struct {
 	FIELD(FIELD_TEXT, jti),
 	FIELD(FIELD_TEXT, scopes),
 	FIELD(FIELD_TEXT, audience),
+	FIELD(FIELD_OURS, roles),
 	FIELD(FIELD_OURS, rpc),
 	FIELD(FIELD_TEXT, route),
 	FIELD(FIELD_TEXT, tool),

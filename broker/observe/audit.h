@@ -29,6 +29,7 @@ struct audit_record {
 	struct slice tenant, agent, spiffe_id, certificate_sha256, remote;
 	struct slice issuer, subject, client_id, token_tenant, jti, scopes; /* scopes: separated by spaces */
 	struct slice audience;
+	struct slice roles;           /* of an operator, by which he may make the call: "platform,sre" */
 	struct slice rpc, route, tool, destination, handoff_id, parent_handoff_id, approval_id;
 	enum side_effect side_effect;
 	struct slice idempotency_key;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "rpc/caller.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
@@ -17,7 +18,7 @@ bool agents_kind(struct op *op, const char *kind)
 {
 	if (strcmp(kind, "agent") == 0)
 		return true;
-	operator_deny(op, REASON_MALFORMED_ENVELOPE, "kind", "kind: in this version there is `agent` alone");
+	operator_deny(op, REASON_MALFORMED_ENVELOPE, "kind", "kind: in this version there are `agent` and `role`");
 	return false;
 }
 
@@ -99,11 +100,11 @@ static void gather_configured(void *arg, const struct agent *a)
 	char text[REGISTERED_NAME_MAX];
 	struct slice name = registered_name(a->tenant, a->name, text);
 
-	if (g->v && !a->registered && is_of(name, g->tenant))
+	if (g->v && !a->registered && is_of(name, g->tenant) && caller_sees(g->op, a->tenant))
 		g->v[g->n++] = (struct found){op_keep(g->op, name), NULL, a};
 }
 
-/* A name that was retired here may stand in the configuration since. */
+/* A name that was retired here may stand in the configuration since; and of other tenants than his an operator is shown nothing. */
 static bool is_hidden(const struct gathering *g, struct slice name)
 {
 	struct slice rest = slice_of(name.p + sizeof REGISTERED_PREFIX - 1, name.n - (sizeof REGISTERED_PREFIX - 1));
@@ -111,8 +112,9 @@ static bool is_hidden(const struct gathering *g, struct slice name)
 	const struct agent *a = NULL;
 	char tenant[64];
 
-	if (slash && slice_copy_str(slice_of(rest.p, (size_t)(slash - rest.p)), tenant, sizeof tenant))
-		a = registry_by_name(g->op->world->registry, tenant, slice_of(slash + 1, (size_t)(rest.p + rest.n - slash - 1)));
+	if (!slash || !slice_copy_str(slice_of(rest.p, (size_t)(slash - rest.p)), tenant, sizeof tenant) || !caller_sees(g->op, tenant))
+		return true;
+	a = registry_by_name(g->op->world->registry, tenant, slice_of(slash + 1, (size_t)(rest.p + rest.n - slash - 1)));
 	return a && !a->registered;
 }
 
@@ -193,12 +195,16 @@ void agents_on_list(struct rpc_call *rc, struct op *op)
 	struct gathering g;
 
 	(void)rc;
-	if (!agents_kind(op, m->kind))
-		return;
 	if (page > PAGE_MAX) {
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_size", "page_size: at most 200");
 		return;
 	}
+	if (strcmp(m->kind, "role") == 0) {
+		roles_list(op, m, page);
+		return;
+	}
+	if (!agents_kind(op, m->kind))
+		return;
 	answer = arena_alloc(op->arena, sizeof *answer);
 	g = gather(op, m->tenant);
 	if (!answer || !g.v) {
@@ -235,7 +241,7 @@ static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found 
 	if (!agents_kind(op, ref->kind))
 		return false;
 	if (*ref->tenant) {
-		if (name_valid(slice_str(ref->tenant)) && name_valid(slice_str(ref->name)) && find_of(op, ref, out))
+		if (name_valid(slice_str(ref->tenant)) && name_valid(slice_str(ref->name)) && caller_sees(op, ref->tenant) && find_of(op, ref, out))
 			return true;
 		operator_deny(op, REASON_NOT_FOUND, "name", "no such agent");
 		return false;
@@ -265,6 +271,10 @@ void agents_on_get(struct rpc_call *rc, struct op *op)
 	struct found f;
 
 	(void)rc;
+	if (strcmp(ref->kind, "role") == 0) {
+		roles_get(op, ref);
+		return;
+	}
 	if (!find(op, ref, &f))
 		return;
 	m = shown(op, &f);
@@ -295,25 +305,38 @@ static void on_versions(struct op *op, const struct store_answer *a)
 		const struct resource r = {.version = s->version, .changed_at_ms = s->changed_at_ms, .value = s->value};
 		Baton__V1__Resource *m = s->status == STORE_OK ? agents_resource(op, &r) : NULL;
 
+		if (s->status == STORE_OK && !m)
+			m = roles_resource(op, &r);
+		if (m)
+			m->removed = s->removed;
 		if (m)
 			answer->resources[answer->n_resources++] = m;
 	}
 	pipeline_answer(op, &answer->base);
 }
 
+void agents_versions(struct op *op, struct slice name)
+{
+	struct store *s = op->w->env.store;
+
+	op->on_answer = on_versions;
+	s->ops->versions(s, name, 0, HISTORY_MAX, op_store_done, op->w, op->id);
+}
+
 void agents_on_history(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
-	struct store *s = op->w->env.store;
 	struct found f;
 
 	(void)rc;
-	if (!find(op, ref, &f))
-		return;
-	if (!f.resource) {
-		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
+	if (strcmp(ref->kind, "role") == 0) {
+		roles_history(op, ref);
 		return;
 	}
-	op->on_answer = on_versions;
-	s->ops->versions(s, f.resource->name, 0, HISTORY_MAX, op_store_done, op->w, op->id);
+	if (!find(op, ref, &f))
+		return;
+	if (f.resource)
+		agents_versions(op, f.resource->name);
+	else
+		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rpc/caller.h"
 #include "rpc/idset.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
@@ -446,7 +447,12 @@ static void go_on(struct op *op)
 static void begin(struct op *op, bool repair)
 {
 	struct checking *s = arena_zalloc(op->arena, sizeof *s);
+	const struct verdict elsewhere = caller_elsewhere(op, "without a tenant all of the store is looked at");
 
+	if (!*((const Baton__V1__CheckStoreRequest *)op->msg)->tenant && !caller_sees_all(op)) {
+		pipeline_deny(op, &elsewhere);
+		return;
+	}
 	if (s) {
 		s->m = (const Baton__V1__CheckStoreRequest *)op->msg;
 		s->repair = repair;

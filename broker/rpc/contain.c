@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "policy/profile.h"
 #include "rpc/await.h"
+#include "rpc/caller.h"
 #include "rpc/fleet.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
@@ -294,23 +295,30 @@ static void write_down(struct op *op, struct contain *x)
 	s->ops->change(s, &c, 1, op_store_done, op->w, op->id);
 }
 
+/* Whose it is; "": no tenant's. */
+static const char *tenant_of(const struct revocation *v)
+{
+	bool within = v->kind == REVOKED_AGENT || v->kind == REVOKED_ROUTE || v->kind == REVOKED_TOOL;
+
+	return within ? v->within : v->kind == REVOKED_TENANT ? v->what : "";
+}
+
 /* Which queues it is about, and how what waits there is known to be meant. false: memory is out. */
 static bool prepare(struct op *op, struct contain *x)
 {
 	const struct world_route **inboxes;
 	struct revocation v;
 	bool whatever;
-	const char *tenant, *route;
+	const char *route;
 
 	revoked_entry(x->m, &v);
 	whatever = v.issued_before_ms == INT64_MAX;
-	tenant = v.kind == REVOKED_AGENT || v.kind == REVOKED_ROUTE || v.kind == REVOKED_TOOL ? v.within : v.kind == REVOKED_TENANT ? v.what : "";
 	route = v.kind == REVOKED_ROUTE ? v.what : "";
 	v.until_ms = INT64_MAX;
 	x->about = revocations_new();
 	x->text = revoked_text(op->arena, x->m);
 	x->sweep = (struct sweep){.kind = x->dry ? SWEEP_COUNT : x->lifts ? SWEEP_BACK : SWEEP_ASIDE, .about = x->about, .id = x->m->id, .since_ms = clock_unix_ms()};
-	inboxes = operator_routes(op, tenant, route, &x->sweep.n_routes);
+	inboxes = operator_routes(op, tenant_of(&v), route, &x->sweep.n_routes);
 	x->sweep.routes = inboxes;
 	x->sweep.sender = v.kind == REVOKED_AGENT ? store_agent_key(v.within, v.what) : 0;
 	x->sweep.by_record = !x->lifts && whatever && (v.kind == REVOKED_AGENT || v.kind == REVOKED_TENANT || v.kind == REVOKED_ROUTE);
@@ -349,6 +357,17 @@ static bool has_tenant(struct op *op, const char *tenant)
 	return operator_routes(op, tenant, "", &n) && n;
 }
 
+/* Who is in charge of one tenant revokes inside it alone. */
+static bool sees(const struct op *op, const pb_revocation *m)
+{
+	const char *tenant;
+	struct revocation v;
+
+	revoked_entry(m, &v);
+	tenant = tenant_of(&v);
+	return *tenant ? caller_sees(op, tenant) : caller_sees_all(op);
+}
+
 /* A slip of the pen must not pass for containment. What is only known by tokens and certificates cannot be looked for. */
 static const char *not_there(struct op *op, const pb_revocation *m)
 {
@@ -371,8 +390,20 @@ static const char *not_there(struct op *op, const pb_revocation *m)
 	}
 }
 
+/* Another tenant's looks like none; what is no tenant's, he may know of. */
+static void refuse_elsewhere(struct op *op, const struct revocation *v)
+{
+	struct verdict denied = caller_elsewhere(op, "this is revoked for all tenants");
+
+	if (*tenant_of(v))
+		operator_deny(op, REASON_NOT_FOUND, "target", "there is none of this name");
+	else
+		pipeline_deny(op, &denied);
+}
+
 static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeRequest *asked)
 {
+	struct revocation v;
 	const char *field = "", *wrong = revoked_wrong(asked, &field), *text;
 	uint8_t id[ID_BYTES];
 	char *hex = arena_alloc(op->arena, REVOKED_ID_TEXT + 1);
@@ -393,6 +424,11 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, field, text ? text : wrong);
 		return false;
 	}
+	if (!sees(op, x->m)) {
+		revoked_entry(x->m, &v);
+		refuse_elsewhere(op, &v);
+		return false;
+	}
 	wrong = not_there(op, x->m);
 	if (wrong) {
 		operator_deny(op, REASON_NOT_FOUND, "target", wrong);
@@ -401,7 +437,7 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 	random_bytes(id, sizeof id);
 	hex_encode(id, sizeof id, hex);
 	x->m->id = hex;
-	x->m->by = (char *)op_str(op, op->audit.remote);
+	x->m->by = (char *)op->caller->name;
 	x->m->at_ms = clock_unix_ms();
 	x->m->lifted_by = x->m->lift_reason = (char *)"";
 	x->m->lifted_at_ms = 0;
@@ -435,7 +471,7 @@ void contain_on_revoke(struct rpc_call *rc, struct op *op)
 	op->state = x;
 	x->dry = asked->dry_run;
 	x->local = asked->local;
-	if (x->local && rc->peer->spiffe_id[0]) {
+	if (x->local && !caller_is_local(rc)) {
 		operator_deny(op, REASON_WRONG_STATE, "local", "local: this is asked for on the node's own unix socket");
 		return;
 	}
@@ -474,6 +510,8 @@ void contain_on_lift(struct rpc_call *rc, struct op *op)
 	}
 	op->state = x;
 	x->m = r && !r->removed ? revoked_unpack(op->arena, r) : NULL;
+	if (x->m && !sees(op, x->m))
+		x->m = NULL;
 	if (!x->m || x->m->lifted_at_ms) {
 		operator_deny(op, x->m ? REASON_WRONG_STATE : REASON_NOT_FOUND, "revocation_id",
 			      x->m ? "it was lifted already" : "no such revocation: see `baton revocation list`");
@@ -483,7 +521,7 @@ void contain_on_lift(struct rpc_call *rc, struct op *op)
 	x->release = asked->release_handoffs;
 	x->version = r->version;
 	x->m->lifted_at_ms = clock_unix_ms();
-	x->m->lifted_by = (char *)op_str(op, op->audit.remote);
+	x->m->lifted_by = (char *)op->caller->name;
 	x->m->lift_reason = (char *)asked->reason;
 	if (prepare(op, x)) {
 		write_down(op, x);
@@ -525,7 +563,7 @@ void contain_on_list(struct rpc_call *rc, struct op *op)
 
 		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
 			break;
-		if (!v || r->removed || !is_shown(v, asked->with_lifted))
+		if (!v || r->removed || !sees(op, v) || !is_shown(v, asked->with_lifted))
 			continue;
 		if (m->n_revocations == LIST_PAGE) {
 			m->next_page_token = v->id;

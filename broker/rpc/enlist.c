@@ -1,5 +1,5 @@
 /* How does an agent come into the registry, change there and leave? Apply and Delete of ResourceService: everything is judged first, then written in one
- * call of the store, all or none; the answer says which nodes live by it. */
+ * call of the store, all or none; the answer says which nodes live by it. What is said of role bindings in such a call, roles.c judges. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,37 +9,20 @@
 #include "base/words.h"
 #include "policy/profile.h"
 #include "rpc/await.h"
+#include "rpc/caller.h"
+#include "rpc/enlist.h"
 #include "rpc/fleet.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
 #include "rpc/specdiff.h"
 
-#define APPLY_MAX 32          /* a new agent takes two changes, one that has another id three */
 #define PATIENCE_MS 5000      /* then the answer says who is missing */
 #define DIFF_MAX 16384
 #define AUDIT_TEXT_MAX 4096
+#define TAKEN "it is that of another agent" /* whose it is, an operator of one tenant is not told */
 
-/* One agent of a call. */
-struct entry {
-	Baton__V1__AgentSpec *spec;       /* as it shall be */
-	Baton__V1__Resource *before;      /* as it is; NULL: there is none, or it was retired and this is another */
-	uint64_t version;                 /* of what the store has now; 0 = nothing */
-	const char *action;               /* NULL: nothing changes */
-	const char *diff;
-};
-
-struct enlist {
-	const char *reason;
-	bool dry;
-	struct entry v[APPLY_MAX];
-	size_t n;
-	struct store_change changes[STORE_CHANGES_MAX];
-	size_t n_changes;
-	uint64_t generation;
-};
-
-static bool deny(struct op *op, enum reason r, size_t i, const char *field, const char *what)
+bool enlist_deny(struct op *op, enum reason r, size_t i, const char *field, const char *what)
 {
 	const char *text = arena_printf(op->arena, "resources[%zu].%s: %s", i, field, what);
 
@@ -54,25 +37,34 @@ static bool look_up(struct op *op, const Baton__V1__AgentSpec *s, struct entry *
 	char text[REGISTERED_NAME_MAX];
 	const struct resource *r = resources_find(op->world->resources, registered_name(s->tenant, s->name, text));
 
-	*e = (struct entry){.version = r ? r->version : 0, .before = r && !r->removed ? agents_resource(op, r) : NULL};
+	*e = (struct entry){.kind = "agent", .tenant = s->tenant, .name = s->name, .version = r ? r->version : 0, .before = r && !r->removed ? agents_resource(op, r) : NULL};
 	if (e->before && anew && e->before->agent->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED)
 		e->before = NULL;
 	if (!e->before && registry_by_name(op->world->registry, s->tenant, slice_str(s->name)))
-		return deny(op, REASON_WRONG_STATE, i, "agent.name", "the agent stands in the configuration file: it is static, and changes there alone");
+		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.name", "the agent stands in the configuration file: it is static, and changes there alone");
 	return true;
 }
 
-static bool check_version(struct op *op, const Baton__V1__Resource *m, const struct entry *e, size_t i)
+bool enlist_check_version(struct op *op, const char *version, const struct entry *e, size_t i)
 {
-	if (!e->before && *m->version)
-		return deny(op, REASON_NOT_FOUND, i, "version", "there is no such agent: leave version out to register it");
-	if (e->before && !*m->version)
-		return deny(op, REASON_WRONG_STATE, i, "agent.name", "the agent is registered already: give its version to change it");
-	if (e->before && strcmp(m->version, e->before->version) != 0)
-		return deny(op, REASON_WRONG_STATE, i, "version",
-			    arena_printf(op->arena, "it is %s by now, not %.40s: somebody else changed it; look at it again", e->before->version, m->version));
+	bool role = e->role;
+
+	if (!e->before && *version)
+		return enlist_deny(op, REASON_NOT_FOUND, i, "version", role ? "there is no such role binding: leave version out to make it"
+					: "there is no such agent: leave version out to register it");
+	if (e->before && !*version)
+		return enlist_deny(op, REASON_WRONG_STATE, i, role ? "role.name" : "agent.name", role ? "the role binding is there already: give its version to change it"
+					: "the agent is registered already: give its version to change it");
+	if (e->before && strcmp(version, e->before->version) != 0)
+		return enlist_deny(op, REASON_WRONG_STATE, i, "version",
+			    arena_printf(op->arena, "it is %s by now, not %.40s: somebody else changed it; look at it again", e->before->version, version));
+	return true;
+}
+
+static bool check_retired(struct op *op, const struct entry *e, size_t i)
+{
 	if (e->before && e->before->agent->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED)
-		return deny(op, REASON_WRONG_STATE, i, "agent.status", "the agent was retired, which cannot be undone: register it anew, without a version");
+		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.status", "the agent was retired, which cannot be undone: register it anew, without a version");
 	return true;
 }
 
@@ -87,10 +79,10 @@ static bool check_queue(struct op *op, size_t i, const char *field, const char *
 	handoff_route_tag(tenant, queue, id.tag);
 	there = world_route_of(op->world, tenant, &id);
 	if (!there && HASH_COUNT(op->world->routes) >= QUEUES_MAX)
-		return deny(op, REASON_QUOTA_EXCEEDED, i, field, "there are as many queues as a store keeps apart: 16384 routes and inboxes of broadcasts");
+		return enlist_deny(op, REASON_QUOTA_EXCEEDED, i, field, "there are as many queues as a store keeps apart: 16384 routes and inboxes of broadcasts");
 	if (!there || strcmp(there->queue, queue) == 0)
 		return true;
-	return deny(op, REASON_WRONG_STATE, i, field, arena_printf(op->arena, "the inbox %s has the tag of %s: give the agent another name", queue, there->queue));
+	return enlist_deny(op, REASON_WRONG_STATE, i, field, arena_printf(op->arena, "the inbox %s has the tag of %s: give the agent another name", queue, there->queue));
 }
 
 /* It had this route before: nobody is kept from taking other rights away because one of the routes is gone. */
@@ -113,12 +105,12 @@ static bool check_route(struct op *op, const struct entry *e, size_t i, const ch
 	char queue[QUEUE_MAX_BYTES + 1];
 
 	if (!p)
-		return deny(op, REASON_NOT_FOUND, i, field, arena_printf(op->arena, "tenant %s has no route %s: add its profile first", tenant, route));
+		return enlist_deny(op, REASON_NOT_FOUND, i, field, arena_printf(op->arena, "tenant %s has no route %s: add its profile first", tenant, route));
 	if (!serves || !p->broadcast)
 		return true;
 	world_queue(p, e->spec->name, queue);
 	if (r && r->n_inboxes + i >= INBOXES_MAX && !world_route(op->world, tenant, queue)) /* i: those before it in this call */
-		return deny(op, REASON_QUOTA_EXCEEDED, i, field, arena_printf(op->arena, "%s is a broadcast, and %d agents may serve it already", route, INBOXES_MAX));
+		return enlist_deny(op, REASON_QUOTA_EXCEEDED, i, field, arena_printf(op->arena, "%s is a broadcast, and %d agents may serve it already", route, INBOXES_MAX));
 	return check_queue(op, i, field, tenant, queue);
 }
 
@@ -146,11 +138,12 @@ static bool check_id(struct op *op, const struct entry *e, size_t i)
 	if (same && !active)
 		return true;
 	if (other && (strcmp(other->name, e->spec->name) != 0 || strcmp(other->tenant, e->spec->tenant) != 0))
-		return deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", arena_printf(op->arena, "it is that of agent %s of tenant %s", other->name, other->tenant));
+		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", !caller_sees(op, other->tenant) ? TAKEN :
+				   arena_printf(op->arena, "it is that of agent %s of tenant %s", other->name, other->tenant));
 	claim = resources_find(op->world->resources, registered_id_name(e->spec->spiffe_id, text));
 	if (claim && !claim->removed && !slice_eq(claim->value, registered_name(e->spec->tenant, e->spec->name, own)))
-		return deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id",
-			    arena_printf(op->arena, "it is that of %.*s", (int)claim->value.n, (const char *)claim->value.p));
+		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", !caller_sees_all(op) ? TAKEN :
+				   arena_printf(op->arena, "it is that of %.*s", (int)claim->value.n, (const char *)claim->value.p));
 	return true;
 }
 
@@ -203,24 +196,42 @@ static bool same(struct op *op, const ProtobufCMessage *a, const ProtobufCMessag
 	return memcmp(x, y, n) == 0;
 }
 
-/* false: memory is out. */
-static bool compare(struct op *op, struct entry *e)
+bool enlist_compare(struct op *op, struct entry *e, const ProtobufCMessage *was, const ProtobufCMessage *is, const char *action)
 {
 	struct buf b;
 
 	buf_init(&b, DIFF_MAX);
-	specdiff(e->before ? &e->before->agent->base : NULL, &e->spec->base, &b);
+	specdiff(was, is, &b);
 	e->diff = arena_strndup(op->arena, b.p, b.n);
-	e->action = e->before && same(op, &e->before->agent->base, &e->spec->base) ? NULL : action_of(e);
+	e->action = was && same(op, was, is) ? NULL : action;
 	buf_clear(&b);
 	return e->diff;
 }
 
+static bool compare(struct op *op, struct entry *e)
+{
+	return enlist_compare(op, e, e->before ? &e->before->agent->base : NULL, &e->spec->base, action_of(e));
+}
+
 /* ---- what is written ---- */
 
-static void add(struct enlist *x, struct slice name, uint64_t version, bool removed, struct slice value)
+void enlist_add(struct enlist *x, struct slice name, uint64_t version, bool removed, struct slice value)
 {
 	x->changes[x->n_changes++] = (struct store_change){.name = name, .version = version, .removed = removed, .value = value};
+}
+
+bool enlist_pack(struct op *op, const struct enlist *x, Baton__V1__Resource *m, struct slice *out)
+{
+	size_t n;
+	uint8_t *bytes;
+
+	m->reason = (char *)x->reason;
+	m->updated_by = (char *)op->caller->name;
+	n = baton__v1__resource__get_packed_size(m);
+	bytes = arena_alloc(op->arena, n);
+	if (bytes)
+		*out = slice_of(bytes, baton__v1__resource__pack(m, bytes));
+	return bytes;
 }
 
 static void add_claim(struct op *op, struct enlist *x, const char *spiffe_id, struct slice whose, bool removed)
@@ -230,7 +241,7 @@ static void add_claim(struct op *op, struct enlist *x, const char *spiffe_id, st
 	const struct resource *r = resources_find(op->world->resources, name);
 
 	if (!r || r->removed != removed)
-		add(x, op_keep(op, name), r ? r->version + 1 : 1, removed, whose);
+		enlist_add(x, op_keep(op, name), r ? r->version + 1 : 1, removed, whose);
 }
 
 /* false: memory is out. */
@@ -239,20 +250,13 @@ static bool write_down(struct op *op, struct enlist *x, struct entry *e)
 	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
 	bool stays = e->spec->status != BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
 	char text[REGISTERED_NAME_MAX];
-	struct slice name = op_keep(op, registered_name(e->spec->tenant, e->spec->name, text));
-	uint8_t *bytes;
-	size_t n;
+	struct slice name = op_keep(op, registered_name(e->spec->tenant, e->spec->name, text)), bytes;
 
 	m.spec_case = BATON__V1__RESOURCE__SPEC_AGENT;
 	m.agent = e->spec;
-	m.reason = (char *)x->reason;
-	m.updated_by = (char *)op_str(op, op->audit.remote);
-	n = baton__v1__resource__get_packed_size(&m);
-	bytes = arena_alloc(op->arena, n);
-	if (!bytes || !name.n)
+	if (!name.n || !enlist_pack(op, x, &m, &bytes))
 		return false;
-	baton__v1__resource__pack(&m, bytes);
-	add(x, name, e->version + 1, false, slice_of(bytes, n));
+	enlist_add(x, name, e->version + 1, false, bytes);
 	if (e->before && (!stays || strcmp(e->before->agent->spiffe_id, e->spec->spiffe_id) != 0))
 		add_claim(op, x, e->before->agent->spiffe_id, name, true);
 	if (stays)
@@ -266,7 +270,7 @@ static bool check_twice(struct op *op, const struct enlist *x)
 	for (size_t i = 0; i < x->n_changes; i++)
 		for (size_t j = 0; j < i; j++)
 			if (slice_eq(x->changes[i].name, x->changes[j].name)) {
-				operator_deny(op, REASON_MALFORMED_ENVELOPE, "resources", "resources: two of them are for the same agent, or the same SPIFFE id");
+				operator_deny(op, REASON_MALFORMED_ENVELOPE, "resources", "resources: two of them are for the same agent, role binding or SPIFFE id");
 				return false;
 			}
 	return true;
@@ -286,9 +290,9 @@ static bool put_changes(struct op *op, const struct enlist *x, Baton__V1__ApplyR
 			return false;
 		baton__v1__change__init(c);
 		baton__v1__resource_ref__init(ref);
-		ref->kind = "agent";
-		ref->tenant = e->spec->tenant;
-		ref->name = e->spec->name;
+		ref->kind = (char *)e->kind;
+		ref->tenant = (char *)e->tenant;
+		ref->name = (char *)e->name;
 		c->ref = ref;
 		c->action = (char *)(e->action ? e->action : "unchanged");
 		c->diff = (char *)e->diff;
@@ -327,11 +331,11 @@ static void tell_audit(struct op *op, const struct enlist *x)
 	buf_init(&b, AUDIT_TEXT_MAX);
 	for (size_t i = 0; i < x->n; i++)
 		if (x->v[i].action)
-			buf_printf(&b, "%s%s %s/%s (%s)", b.n ? "; " : "", x->v[i].action, x->v[i].spec->tenant, x->v[i].spec->name, x->v[i].diff);
+			buf_printf(&b, "%s%s %s/%s (%s)", b.n ? "; " : "", x->v[i].action, x->v[i].role ? x->v[i].kind : x->v[i].tenant, x->v[i].name, x->v[i].diff);
 	if (b.failed) /* too long: the history has it all */
 		buf_reset(&b);
 	if (!b.n)
-		buf_printf(&b, "%zu agents", x->n);
+		buf_printf(&b, "%zu resources", x->n);
 	buf_printf(&b, "%s: %s", x->dry ? " (dry run)" : "", x->reason);
 	text = arena_strndup(op->arena, b.p, b.n);
 	buf_clear(&b);
@@ -359,6 +363,8 @@ static void on_changed(struct op *op, const struct store_answer *a)
 	if (a->status == STORE_OK) {
 		x->generation = a->generation;
 		await_nodes(op, a->generation, PATIENCE_MS, answer);
+	} else if (x->on_failed && x->on_failed(op, a)) {
+		return;
 	} else if (a->status == STORE_CONFLICT) {
 		operator_deny(op, REASON_WRONG_STATE, "version", "somebody else changed one of these at the same time, so this was not done, or was before that: look at them again");
 	} else if (a->status == STORE_QUOTA) {
@@ -368,15 +374,20 @@ static void on_changed(struct op *op, const struct store_answer *a)
 	}
 }
 
-static void carry_out(struct op *op, struct enlist *x)
+void enlist_carry_out(struct op *op, struct enlist *x)
 {
 	struct store *s = op->w->env.store;
 
-	for (size_t i = 0; i < x->n; i++)
-		if (x->v[i].action && !write_down(op, x, &x->v[i])) {
+	for (size_t i = 0; i < x->n; i++) {
+		struct entry *e = &x->v[i];
+
+		if (e->role)
+			op->event = "roles.changed";
+		if (e->action && !(e->role ? roles_write : write_down)(op, x, e)) {
 			operator_no_memory(op);
 			return;
 		}
+	}
 	if (!check_twice(op, x))
 		return;
 	op->state = x;
@@ -392,14 +403,22 @@ static void carry_out(struct op *op, struct enlist *x)
 
 static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, size_t i)
 {
-	const char *field = "spec", *wrong = m->spec_case == BATON__V1__RESOURCE__SPEC_AGENT ? NULL : "in this version there are agents alone";
+	const char *field = "spec", *wrong = m->spec_case == BATON__V1__RESOURCE__SPEC_AGENT ? NULL : "in this version there are agents and role bindings";
 
+	if (m->spec_case == BATON__V1__RESOURCE__SPEC_ROLE && m->role)
+		return roles_judge(op, m, e, i);
 	wrong = wrong ? wrong : registered_wrong(m->agent, &field);
 	if (wrong)
-		return deny(op, REASON_MALFORMED_ENVELOPE, i, field, wrong);
+		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, field, wrong);
 	if (m->agent->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED)
-		return deny(op, REASON_MALFORMED_ENVELOPE, i, "agent.status", "an agent is retired by Delete");
-	if (!look_up(op, m->agent, e, i, !*m->version) || !check_version(op, m, e, i))
+		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, "agent.status", "an agent is retired by Delete");
+	if (!caller_sees(op, m->agent->tenant)) {
+		const struct verdict elsewhere = caller_elsewhere(op, "this is an agent of another tenant");
+
+		pipeline_deny(op, &elsewhere);
+		return false;
+	}
+	if (!look_up(op, m->agent, e, i, !*m->version) || !enlist_check_version(op, m->version, e, i) || !check_retired(op, e, i))
 		return false;
 	e->spec = m->agent;
 	if (!complete(op, e)) {
@@ -415,8 +434,7 @@ static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, 
 	return false;
 }
 
-/* NULL: the op has ended. */
-static struct enlist *enlist_new(struct op *op, const char *reason)
+struct enlist *enlist_new(struct op *op, const char *reason)
 {
 	struct enlist *x;
 
@@ -447,22 +465,21 @@ void enlist_on_apply(struct rpc_call *rc, struct op *op)
 	for (; x->n < m->n_resources; x->n++)
 		if (!judge(op, m->resources[x->n], &x->v[x->n], x->n))
 			return;
-	carry_out(op, x);
+	enlist_carry_out(op, x);
 }
 
 /* The same agent, retired. false: the op has ended. */
 static bool retire(struct op *op, const Baton__V1__DeleteRequest *m, struct entry *e)
 {
 	const Baton__V1__AgentSpec name = {.tenant = m->ref->tenant, .name = m->ref->name};
-	const Baton__V1__Resource asked = {.version = m->version};
 
-	if (!look_up(op, &name, e, 0, false))
+	if (caller_sees(op, name.tenant) && !look_up(op, &name, e, 0, false))
 		return false;
-	if (!e->before) {
+	if (!e->before) { /* also what he is not to see */
 		operator_deny(op, REASON_NOT_FOUND, "ref", "no such agent");
 		return false;
 	}
-	if (!check_version(op, &asked, e, 0))
+	if (!enlist_check_version(op, m->version, e, 0) || !check_retired(op, e, 0))
 		return false;
 	e->spec = arena_alloc(op->arena, sizeof *e->spec);
 	if (e->spec) {
@@ -478,21 +495,22 @@ static bool retire(struct op *op, const Baton__V1__DeleteRequest *m, struct entr
 void enlist_on_delete(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__DeleteRequest *m = (const Baton__V1__DeleteRequest *)op->msg;
+	bool role = m->ref && strcmp(m->ref->kind, "role") == 0;
 	struct enlist *x;
 
 	(void)rc;
-	if (!m->ref || !name_valid(slice_str(m->ref->name)) || !name_valid(slice_str(m->ref->tenant))) {
-		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind, tenant and name of the agent");
+	if (!m->ref || !name_valid(slice_str(m->ref->name)) || (!role && !name_valid(slice_str(m->ref->tenant)))) {
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind, tenant and name of the agent; of a role binding, kind and name");
 		return;
 	}
 	if (!*m->version) {
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "version", "version: the one that you saw");
 		return;
 	}
-	x = agents_kind(op, m->ref->kind) ? enlist_new(op, m->reason) : NULL;
+	x = role || agents_kind(op, m->ref->kind) ? enlist_new(op, m->reason) : NULL;
 	if (!x)
 		return;
 	x->n = 1;
-	if (retire(op, m, &x->v[0]))
-		carry_out(op, x);
+	if (role ? roles_judge_removal(op, m, &x->v[0]) : retire(op, m, &x->v[0]))
+		enlist_carry_out(op, x);
 }

@@ -197,7 +197,7 @@ void letters_on_get(struct rpc_call *rc, struct op *op)
 
 	(void)rc;
 	if (handoff_id_parse(slice_str(m->handoff_id), &id))
-		r = world_route_by_tag(op->world, "", &id);
+		r = operator_route_by_tag(op, "", &id);
 	if (m->with_envelope)
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "with_envelope", "with_envelope: operators are not shown payloads");
 	else if (!r)
@@ -385,7 +385,7 @@ static void sort_on(struct op *op)
 		return;
 	}
 	text = s->m->handoff_ids[s->at];
-	s->route = handoff_id_parse(slice_str(text), &s->id) ? world_route_by_tag(op->world, s->m->tenant, &s->id) : NULL;
+	s->route = handoff_id_parse(slice_str(text), &s->id) ? operator_route_by_tag(op, s->m->tenant, &s->id) : NULL;
 	if (s->at && arena_used(op->arena) > PAGE_BYTES)
 		told(op, REASON_QUOTA_EXCEEDED, "not begun: ask again for the rest");
 	else if (s->route)

@@ -167,7 +167,7 @@ static struct parked_sum parked_by(const struct rpc_worker *w, uint64_t agent)
 	struct parked_sum sum = {0, 0};
 
 	for (const struct op *op = w->parked; op; op = op->next_parked) {
-		if (op->agent->key != agent)
+		if (op->asker != agent)
 			continue;
 		sum.n++;
 		sum.bytes += op->raw.n;
@@ -184,7 +184,7 @@ bool op_may_park(const struct op *op, int64_t now_ms)
 {
 	if (op->parks && (op->parks == PARKS_MAX || now_ms - op->parked_ms >= PARK_MS))
 		return false;
-	return fits(op->w->parked_sum, op->raw.n, 1) && fits(parked_by(op->w, op->agent->key), op->raw.n, AGENT_SHARE);
+	return fits(op->w->parked_sum, op->raw.n, 1) && fits(parked_by(op->w, op->asker), op->raw.n, AGENT_SHARE);
 }
 
 bool op_park(struct op *op, size_t issuer, int64_t now_ms)

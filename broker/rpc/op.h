@@ -26,6 +26,7 @@
 struct rpc_row;
 struct sweep;
 struct rpc_call;
+struct caller; /* rpc/caller.h */
 struct op;
 
 #define MESSAGE_MAX (17u << 20) /* that we read: the hard cap of a payload is 16 MiB */
@@ -101,7 +102,10 @@ struct op {
 	uint64_t id;                     /* in w->ops; also the store's op number */
 	uint64_t call;                   /* rpc_call's id; 0 = none (housekeeping) */
 	const struct rpc_row *row;
-	const struct agent *agent;       /* borrowed from `world`, which the op holds */
+	const char *event;               /* the audit's, in the place of the row's; NULL: that */
+	const struct agent *agent;       /* borrowed from `world`, which the op holds; NULL: none, or an operator's call */
+	struct caller *caller;           /* an operator's call: whose, in the arena */
+	uint64_t asker;                  /* who waits for keys: agent.key, or an operator's */
 	struct world *world;
 	const char *spiffe_id, *x5t_s256; /* the peer's, in the arena */
 	int64_t certificate_issued_at_ms;

@@ -1,4 +1,4 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, agents.c, enlist.c, contain.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, agents.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
@@ -22,6 +22,7 @@ void agents_on_history(struct rpc_call *rc, struct op *op);
 void contain_on_revoke(struct rpc_call *rc, struct op *op);
 void contain_on_lift(struct rpc_call *rc, struct op *op);
 void contain_on_list(struct rpc_call *rc, struct op *op);
+void init_on_message(struct rpc_call *rc, struct op *op);
 void enlist_on_apply(struct rpc_call *rc, struct op *op);
 void enlist_on_delete(struct rpc_call *rc, struct op *op);
 
@@ -31,10 +32,22 @@ bool agents_kind(struct op *op, const char *kind);
 /* As it is shown. NULL: it is no agent, or memory is out. */
 Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r);
 
+/* What the name was in each version that is kept, the last one first: the call's answer. */
+void agents_versions(struct op *op, struct slice name);
+
+/* ---- roles.c ---- */
+void roles_get(struct op *op, const Baton__V1__ResourceRef *ref);
+void roles_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page);
+void roles_history(struct op *op, const Baton__V1__ResourceRef *ref);
+/* As it is shown. NULL: it is no role binding, or memory is out. */
+Baton__V1__Resource *roles_resource(struct op *op, const struct resource *r);
+
 /* ---- what they share: routes.c ---- */
-/* The world's queues by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for
+/* The world's queues that the caller may see, by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for
  * its inboxes too. */
 const struct world_route **operator_routes(struct op *op, const char *tenant, const char *route, size_t *n);
+/* The queue that an id's tag names among them, or among those of a tenant; NULL: none, or more than one. */
+const struct world_route *operator_route_by_tag(const struct op *op, const char *tenant, const struct handoff_id *id);
 /* Ends the op with a denial; the store's silence carries a time to wait. */
 void operator_deny(struct op *op, enum reason r, const char *field, const char *message);
 void operator_no_memory(struct op *op);

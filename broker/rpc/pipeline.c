@@ -1,4 +1,4 @@
-/* Through which gates does every message go, whatever it asks? Peer, form, draining, in this order, for every row of the table; then
+/* Through which gates does every message go, whatever it asks? Peer, role, form, draining, in this order, for every row of the table; then
  * the row's handler. Also the glue between net/'s calls and rpc_call. */
 #include "rpc/pipeline.h"
 
@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "rpc/caller.h"
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/quota.h"
@@ -27,13 +28,15 @@ static void free_secret(char *s)
 }
 
 /* What a message of the call may have, before anything of it is held: little from a stranger, for an envelope what is configured. */
-static size_t message_max(const struct rpc_worker *w, const struct rpc_row *row, const struct identity_peer *peer)
+static size_t message_max(const struct rpc_call *rc)
 {
-	size_t envelope = w->world->envelope.max_payload + BESIDE_PAYLOAD;
+	const struct rpc_row *row = rc->row;
+	const struct world *w = rc->w->world;
+	size_t envelope = w->envelope.max_payload + BESIDE_PAYLOAD, max = row->max_message;
 
-	if (row->peer == PEER_REGISTERED && !registry_by_spiffe(w->world->registry, peer->spiffe_id))
-		return STRANGER_MAX;
-	return row->replay_checked && envelope < row->max_message ? envelope : row->max_message;
+	if ((row->peer == PEER_REGISTERED && !registry_by_spiffe(w->registry, rc->peer->spiffe_id)) || (row->peer == PEER_OPERATOR && !caller_may_have_roles(rc)))
+		max = max < STRANGER_MAX ? max : STRANGER_MAX;
+	return row->replay_checked && envelope < max ? envelope : max;
 }
 
 size_t pipeline_on_open(void *user, struct call *c, struct slice path)
@@ -59,7 +62,7 @@ size_t pipeline_on_open(void *user, struct call *c, struct slice path)
 	rc->c = c;
 	rc->peer = call_peer(c)->identity;
 	call_set_data(c, rc);
-	return message_max(w, row, rc->peer);
+	return message_max(rc);
 }
 
 void pipeline_on_gone(void *user, struct call *c, enum grpc_status why)
@@ -98,13 +101,28 @@ static void audit_begin(struct op *op, const struct rpc_call *rc)
 	}
 }
 
-/* Who asks, under which trace. */
+/* An agent has one budget of keys to be fetched, whichever port it comes by. */
+static uint64_t asker_of(const struct op *op, const struct agent *a)
+{
+	uint8_t print[SHA256_BYTES];
+	uint64_t key;
+
+	if (a)
+		return a->key;
+	sha256(slice_str(op->spiffe_id), print);
+	memcpy(&key, print, sizeof key);
+	return key;
+}
+
+/* Who asks, under which trace. An operator is one by his roles, be he an agent too or not. */
 static void identify(struct op *op, const struct rpc_call *rc)
 {
 	size_t n = 0, m = 0;
 	struct slice parent = call_metadata(rc->c, "traceparent", &n), state = call_metadata(rc->c, "tracestate", &m);
+	const struct agent *a = registry_by_spiffe(op->world->registry, op->spiffe_id);
 
-	op->agent = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	op->agent = rc->row->peer == PEER_OPERATOR ? NULL : a;
+	op->asker = asker_of(op, a);
 	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
 	audit_begin(op, rc);
 }
@@ -243,7 +261,20 @@ void pipeline_answer(struct op *op, ProtobufCMessage *m)
 	}
 	op->msg = m;
 	op->audit.outcome = OUTCOME_ALLOW;
-	op_after_audit(op, op_audit(op, op->row->event), answer_release);
+	op_after_audit(op, op_audit(op, op->event ? op->event : op->row->event), answer_release);
+}
+
+/* An operator's call, once it is known whose it is: what a stranger sent is not looked at. */
+static struct verdict may_ask(struct op *op, const struct rpc_row *row)
+{
+	return row->peer == PEER_OPERATOR ? caller_judge(op, row->roles | row->dry_roles, row->roles) : verdict_allow();
+}
+
+static struct verdict may_do(struct op *op, const struct rpc_row *row)
+{
+	unsigned roles = row->is_dry && row->is_dry(op->msg) ? row->dry_roles : row->roles;
+
+	return row->peer == PEER_OPERATOR ? caller_judge(op, roles, roles) : verdict_allow();
 }
 
 /* Of whoever asks: his certificate, his name, his tenant. */
@@ -251,8 +282,8 @@ static struct verdict not_revoked(const struct op *op, const struct rpc_call *rc
 {
 	struct revocable peer;
 
-	if (rc->row->peer == PEER_OPERATOR || !revocations_of_peers(op->world->revocations))
-		return verdict_allow();
+	if (!rc->peer->spiffe_id[0] || !revocations_of_peers(op->world->revocations))
+		return verdict_allow(); /* it came in by the local socket, or nobody is revoked */
 	peer = revoked_peer(op->world, rc->peer);
 	return revoked_judge(op->world, &peer);
 }
@@ -260,12 +291,13 @@ static struct verdict not_revoked(const struct op *op, const struct rpc_call *rc
 /* Design step 1 and the first half of step 2. */
 static struct verdict gates(struct op *op, struct rpc_call *rc)
 {
-	struct verdict revoked = not_revoked(op, rc);
 	struct prescan_fault fault = {0};
+	struct verdict v = not_revoked(op, rc);
 
-	if (!verdict_ok(&revoked))
-		return revoked;
-
+	if (verdict_ok(&v))
+		v = may_ask(op, rc->row);
+	if (!verdict_ok(&v))
+		return v;
 	if (!op->agent && rc->row->peer == PEER_REGISTERED && !worker_is_fresh(op->w))
 		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node does not know who is registered now: try another, or again");
 	if (!op->agent && rc->row->peer == PEER_REGISTERED)
@@ -279,7 +311,7 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node has not heard of changes to agents for too long, and serves nobody until it has: try another");
 	if (rc->row->replay_checked && op->w->draining)
 		return verdict_deny(REASON_DRAINING, "", "this node is going away: connect again");
-	return verdict_allow();
+	return may_do(op, rc->row);
 }
 
 static void run(struct op *op)
@@ -298,6 +330,8 @@ static void run(struct op *op)
 		op_end(op);
 		return;
 	}
+	if (verdict_ok(&v) && rc->row->peer == PEER_OPERATOR && caller_identify(rc, op, &v) == PRINCIPAL_PARKED)
+		return;
 	if (verdict_ok(&v))
 		v = gates(op, rc);
 	if (!verdict_ok(&v)) {
@@ -315,6 +349,7 @@ void pipeline_again(struct op *op)
 {
 	memset(&op->audit, 0, sizeof op->audit);
 	op->state = NULL;
+	op->caller = NULL;
 	world_unref(op->world); /* by what holds now, not when it came */
 	op->world = world_ref(op->w->world);
 	op->w->acting += op->rests;

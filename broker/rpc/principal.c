@@ -65,7 +65,7 @@ static void audit_claims(struct op *op, const struct claims *c)
 /* Waits for keys while that may help. */
 static bool wait_for_keys(struct op *op, const struct token_answer *a)
 {
-	const struct key_want want = {.issuer = (size_t)a->want_keys, .agent = op->agent->key, .kid = a->want_kid,
+	const struct key_want want = {.issuer = (size_t)a->want_keys, .agent = op->asker, .kid = a->want_kid,
 		.since_ms = op->parked_ms};
 	int64_t now = clock_mono_ms();
 
@@ -76,7 +76,7 @@ static bool wait_for_keys(struct op *op, const struct token_answer *a)
 /* What is said on a stream later, and what it is sent, is on the same authority: that is kept, to be judged again when something is revoked. */
 static void judge_revoked(struct op *op, struct token_answer *out)
 {
-	const struct revocable whose = revoked_claims(op->agent->tenant, &out->claims);
+	const struct revocable whose = revoked_claims(op->agent ? op->agent->tenant : NULL, &out->claims); /* an operator is of no tenant */
 	struct rpc_call *rc = op_call(op);
 	struct revocable *kept;
 
@@ -108,9 +108,14 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 		cx.allowed_issuers = p->allowed_issuers;
 		cx.n_allowed_issuers = p->n_allowed_issuers;
 	}
+	return principal_judge(op, token, &cx, out);
+}
+
+enum principal_result principal_judge(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *out)
+{
 	memset(out, 0, sizeof *out);
 	out->want_keys = -1;
-	token_verify(op->w->verifier, token, &cx, op->arena, out);
+	token_verify(op->w->verifier, token, cx, op->arena, out);
 	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out))
 		return PRINCIPAL_PARKED;
 	if (out->have_claims)

@@ -15,6 +15,9 @@ enum principal_result { PRINCIPAL_JUDGED, PRINCIPAL_PARKED /* the op waits for k
  * was, also when it is refused. */
 enum principal_result principal_verify(struct op *op, struct slice token, const struct profile *p, struct token_answer *out);
 
+/* The same for what the caller says that the token must be. */
+enum principal_result principal_judge(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *out);
+
 /* A Credential frame: its token is the stream's from now on, if it verifies and names the same issuer, subject and client as the one before it; else the
  * stream ends with the denial. Owns the op. */
 void principal_credential(struct rpc_call *rc, struct op *op, struct slice token);

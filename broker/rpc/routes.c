@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/profile.h"
+#include "rpc/caller.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
 
@@ -53,11 +54,27 @@ const struct world_route **operator_routes(struct op *op, const char *tenant, co
 
 	*n = 0;
 	for (const struct world_route *r = op->world->routes; v && r; r = r->hh.next)
-		if ((!*tenant || strcmp(r->tenant, tenant) == 0) && (!*route || strcmp(r->route, route) == 0 || strcmp(r->queue, route) == 0))
+		if (caller_sees(op, r->tenant) && (!*tenant || strcmp(r->tenant, tenant) == 0) && (!*route || strcmp(r->route, route) == 0 || strcmp(r->queue, route) == 0))
 			v[(*n)++] = r;
 	if (v)
 		qsort(v, *n, sizeof *v, by_name);
 	return v;
+}
+
+const struct world_route *operator_route_by_tag(const struct op *op, const char *tenant, const struct handoff_id *id)
+{
+	const struct world_route *found = NULL;
+
+	if (caller_sees_all(op))
+		return world_route_by_tag(op->world, tenant, id);
+	for (const struct world_route *r = op->world->routes; r; r = r->hh.next) {
+		if (memcmp(r->key, id->tag, sizeof id->tag) != 0 || (*tenant && strcmp(r->tenant, tenant) != 0) || !caller_sees(op, r->tenant))
+			continue;
+		if (found)
+			return NULL;
+		found = r;
+	}
+	return found;
 }
 
 /* What a route does, by PAUSED (it gives no work) and CLOSED (it takes none). */

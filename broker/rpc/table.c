@@ -9,6 +9,7 @@
 #include "rpc/get.h"
 #include "rpc/follow.h"
 #include "rpc/operator.h"
+#include "rpc/rolebind.h"
 #include "rpc/submit.h"
 #include "rpc/subscribe.h"
 #include "rpc/whoami.h"
@@ -17,6 +18,12 @@
 #define OPERATE(method) "/baton.v1.OperateService/" method, method
 #define RESOURCE(method) "/baton.v1.ResourceService/" method, method
 #define CONTAIN(method) "/baton.v1.ContainmentService/" method, method
+/* The letters of proto/baton/v1/admin.proto. */
+#define P ROLE_PLATFORM
+#define S ROLE_SRE
+#define U ROLE_AUDITOR
+#define BY(roles) roles, 0, NULL, false
+#define NO_OPERATOR 0, 0, NULL, false
 #define KIB 1024u
 #define SMALL (64 * KIB)
 
@@ -31,73 +38,83 @@ static const struct prescan_rules envelope_rules = {.max_depth = 16, .max_fields
 static const struct prescan_rule applied[] = {
 	{.message = &baton__v1__resource__descriptor, .known_below = 1u << 20},
 	{.message = &baton__v1__agent_spec__descriptor, .known_below = 1u << 20, .max_fields = 512},
+	{.message = &baton__v1__role_binding__descriptor, .known_below = 1u << 20, .max_fields = 64},
 };
-static const struct prescan_rules apply_rules = {.max_depth = 6, .max_fields = 16384, .rules = applied, .n_rules = 2};
+static const struct prescan_rules apply_rules = {.max_depth = 6, .max_fields = 16384, .rules = applied, .n_rules = sizeof applied / sizeof applied[0]};
+
+static bool is_dry_apply(const ProtobufCMessage *m)
+{
+	return ((const Baton__V1__ApplyRequest *)m)->dry_run;
+}
 
 static const struct rpc_row rows[] = {
 	{HANDOFF("Submit"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
-	 MESSAGE_MAX, submit_on_message, NULL, NULL, NULL, NULL, submit_always, false},
+	 MESSAGE_MAX, submit_on_message, NULL, NULL, NULL, NULL, submit_always, false, NO_OPERATOR},
 	{HANDOFF("Run"), &baton__v1__submit_request__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_UNARY, true, NULL,
-	 MESSAGE_MAX, run_on_message, NULL, watch_writable, watch_end, NULL, submit_always, false},
+	 MESSAGE_MAX, run_on_message, NULL, watch_writable, watch_end, NULL, submit_always, false, NO_OPERATOR},
 	{HANDOFF("Pipe"), &baton__v1__pipe_frame__descriptor, &envelope_rules, PEER_REGISTERED, STREAM_IN, true, NULL,
-	 MESSAGE_MAX, pipe_on_message, pipe_on_half_close, NULL, NULL, pipe_on_refused, pipe_is_submit, false},
+	 MESSAGE_MAX, pipe_on_message, pipe_on_half_close, NULL, NULL, pipe_on_refused, pipe_is_submit, false, NO_OPERATOR},
 	{HANDOFF("Subscribe"), &baton__v1__subscriber_frame__descriptor, NULL, PEER_REGISTERED, STREAM_IN, false, "rpc",
-	 MESSAGE_MAX, subscribe_on_message, subscribe_on_half_close, subscribe_on_writable, subscribe_on_gone, NULL, NULL, true},
+	 MESSAGE_MAX, subscribe_on_message, subscribe_on_half_close, subscribe_on_writable, subscribe_on_gone, NULL, NULL, true, NO_OPERATOR},
 	{HANDOFF("Report"), &baton__v1__report_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, NULL,
-	 MESSAGE_MAX, report_on_message, NULL, NULL, NULL, NULL, NULL, true},
+	 MESSAGE_MAX, report_on_message, NULL, NULL, NULL, NULL, NULL, true, NO_OPERATOR},
 	{HANDOFF("Watch"), &baton__v1__watch_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
-	 SMALL, watch_on_message, NULL, watch_writable, watch_end, NULL, NULL, false},
+	 SMALL, watch_on_message, NULL, watch_writable, watch_end, NULL, NULL, false, NO_OPERATOR},
 	{HANDOFF("Get"), &baton__v1__get_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
-	 SMALL, get_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, get_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{HANDOFF("List"), &baton__v1__list_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
-	 SMALL, list_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, list_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{HANDOFF("Cancel"), &baton__v1__cancel_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
-	 SMALL, cancel_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, cancel_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{HANDOFF("WhoAmI"), &baton__v1__who_am_irequest__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
-	 SMALL, whoami_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, whoami_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{OPERATE("ListRoutes"), &baton__v1__list_routes_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, routes_on_list, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, routes_on_list, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{CONTAIN("SetRouteState"), &baton__v1__set_route_state_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "route.state",
-	 SMALL, routes_on_set, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, routes_on_set, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{CONTAIN("Revoke"), &baton__v1__revoke_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, contain_on_revoke, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, contain_on_revoke, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{CONTAIN("Lift"), &baton__v1__lift_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, contain_on_lift, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, contain_on_lift, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{CONTAIN("ListRevocations"), &baton__v1__list_revocations_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, contain_on_list, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, contain_on_list, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{OPERATE("ListHandoffs"), &baton__v1__admin_list_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, list_all_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, list_all_on_message, NULL, NULL, NULL, NULL, NULL, false, BY(S | U)},
 	{OPERATE("GetHandoff"), &baton__v1__get_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, letters_on_get, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, letters_on_get, NULL, NULL, NULL, NULL, NULL, false, BY(S | U)},
 	{OPERATE("ListDeadLetters"), &baton__v1__list_dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, letters_on_list, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, letters_on_list, NULL, NULL, NULL, NULL, NULL, false, BY(S | U)},
 	{OPERATE("ReplayDeadLetters"), &baton__v1__dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, letters_on_replay, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, letters_on_replay, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{OPERATE("PurgeDeadLetters"), &baton__v1__dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, letters_on_purge, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, letters_on_purge, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{OPERATE("CheckStore"), &baton__v1__check_store_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, check_on_check, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, check_on_check, NULL, NULL, NULL, NULL, NULL, false, BY(S | U)},
 	{OPERATE("RepairStore"), &baton__v1__check_store_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, check_on_repair, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, check_on_repair, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{RESOURCE("Get"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, agents_on_get, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, agents_on_get, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{RESOURCE("List"), &baton__v1__list_resources_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, agents_on_list, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, agents_on_list, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{RESOURCE("History"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
-	 SMALL, agents_on_history, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, agents_on_history, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{RESOURCE("Apply"), &baton__v1__apply_request__descriptor, &apply_rules, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
-	 4 * KIB * KIB, enlist_on_apply, NULL, NULL, NULL, NULL, NULL, false},
+	 4 * KIB * KIB, enlist_on_apply, NULL, NULL, NULL, NULL, NULL, false, P, P | S | U, is_dry_apply, false},
 	{RESOURCE("Delete"), &baton__v1__delete_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
-	 SMALL, enlist_on_delete, NULL, NULL, NULL, NULL, NULL, false},
+	 SMALL, enlist_on_delete, NULL, NULL, NULL, NULL, NULL, false, BY(P)},
+	{RESOURCE("InitAdmin"), &baton__v1__init_admin_request__descriptor, &apply_rules, PEER_OPERATOR, STREAM_UNARY, false, "roles.changed",
+	 SMALL, init_on_message, NULL, NULL, NULL, NULL, NULL, false, P, 0, NULL, true},
 	{"/grpc.health.v1.Health/Check", "HealthCheck", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
-	 STREAM_UNARY, false, NULL, SMALL, health_check_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 STREAM_UNARY, false, NULL, SMALL, health_check_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{"/grpc.health.v1.Health/Watch", "HealthWatch", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
-	 STREAM_UNARY, false, NULL, SMALL, health_watch_on_message, NULL, NULL, NULL, NULL, NULL, false},
+	 STREAM_UNARY, false, NULL, SMALL, health_watch_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 };
 
 static bool served(const struct rpc_row *r, const char *listener)
 {
-	return r->peer == PEER_ANY || (r->peer == PEER_OPERATOR) == (strcmp(listener, RPC_LISTENER_ADMIN) == 0);
+	bool local = strcmp(listener, RPC_LISTENER_ADMIN) == 0, operators = local || strcmp(listener, RPC_LISTENER_ADMIN_TLS) == 0;
+
+	return r->peer == PEER_ANY || ((r->peer == PEER_OPERATOR) == operators && (local || !r->local));
 }
 
 const struct rpc_row *rpc_row_find(struct slice path, const char *listener)

@@ -9,7 +9,7 @@
 enum row_peer {
 	PEER_ANY,        /* any valid certificate */
 	PEER_REGISTERED, /* a registered, active agent: else unknown_peer */
-	PEER_OPERATOR,   /* whoever reaches the admin listener; nobody else finds the call */
+	PEER_OPERATOR,   /* who has a role for it, on the operators' listeners; nobody else finds the call */
 };
 
 enum row_stream { STREAM_UNARY, STREAM_IN /* many messages from the client */ };
@@ -34,6 +34,11 @@ struct rpc_row {
 	/* Does the message in op->raw count towards its agent's rate? NULL: never. */
 	bool (*is_submit)(const struct op *op);
 	bool when_stale;                           /* served though this node may not have heard of rights that were taken away: who has work may report it */
+	/* Of an operator's call: who may make it has one of these roles (rpc/rolebind.h); 0 = nobody may. */
+	unsigned roles;
+	unsigned dry_roles;                        /* or one of these, when the message only asks what would happen */
+	bool (*is_dry)(const ProtobufCMessage *m);
+	bool local;                                /* on the admin socket alone: elsewhere it is not there */
 };
 
 /* Many messages, one way or the other, so that the call may outlive the configuration that it began with. */

@@ -53,6 +53,9 @@ struct rpc_env {
 	/* These keys should be fetched. True: a fetch is under way or will be, and rpc_worker_keys_settled() will follow. False: it was looked
 	 * for already, or the agent has asked too often. */
 	bool (*want_keys)(void *arg, const struct key_want *want);
+	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
+	 * NULL: this node keeps none. */
+	int (*initialised)(void *arg, bool make, struct problem *why);
 	void (*peer_gone)(void *arg, const struct call_peer *p); /* a connection is over */
 	void *arg;
 	const char *node, *version;
@@ -62,8 +65,9 @@ struct rpc_env {
 
 struct rpc_worker;
 
-/* The listener whose peers are operators: the name that app/ opens it under. */
+/* The listeners whose peers are operators, by the names that app/ opens them under: the unix socket, and listen.admin. */
 #define RPC_LISTENER_ADMIN "admin"
+#define RPC_LISTENER_ADMIN_TLS "admin_tls"
 
 struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world);
 void rpc_worker_free(struct rpc_worker *w);

@@ -166,22 +166,37 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 	w->envelope = *limits;
 	w->quotas = *quotas;
 	w->audit_payload_hash = audit_payload_hash;
+	w->grants = grants_new(s);
 	registry_each_route(r, index_route, &x);
-	if (!w->revocations || !count_tenants(w) || x.failed) {
+	if (!w->revocations || !w->grants || !count_tenants(w) || x.failed) {
 		world_unref(w);
 		return NULL;
 	}
 	return w;
 }
 
+void world_set_audience(struct world *w, const char *audience)
+{
+	slice_copy_str(slice_str(audience), w->admin_audience, sizeof w->admin_audience);
+}
+
+static struct world *world_like(const struct world *w, struct registry *r, struct issuers *i, struct resources *s, uint64_t generation)
+{
+	struct world *now = world_new(r, i, s, generation, &w->envelope, &w->quotas, w->audit_payload_hash);
+
+	if (now)
+		world_set_audience(now, w->admin_audience);
+	return now;
+}
+
 struct world *world_with_issuers(const struct world *w, struct issuers *i)
 {
-	return world_new(registry_ref(w->registry), i, resources_ref(w->resources), w->generation, &w->envelope, &w->quotas, w->audit_payload_hash);
+	return world_like(w, registry_ref(w->registry), i, resources_ref(w->resources), w->generation);
 }
 
 struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s, uint64_t generation)
 {
-	return world_new(r, issuers_ref(w->issuers), s, generation, &w->envelope, &w->quotas, w->audit_payload_hash);
+	return world_like(w, r, issuers_ref(w->issuers), s, generation);
 }
 
 struct world *world_ref(struct world *w)
@@ -200,6 +215,7 @@ void world_unref(struct world *w)
 		HASH_DEL(w->routes, r);
 		route_free(r);
 	}
+	grants_free(w->grants);
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
 	resources_unref(w->resources);

@@ -13,7 +13,10 @@
 #include "registry/registry.h"
 #include "registry/resources.h"
 #include "registry/revocations.h"
+#include "rpc/grants.h"
 #include "store/store.h"
+
+#define ADMIN_AUDIENCE_MAX 255
 
 /* What agents and tenants may use up; 0 = no cap. */
 struct world_quotas {
@@ -28,6 +31,8 @@ struct world {
 	struct resources *resources; /* what all nodes share; those agents of it that are active stand in the registry too */
 	struct revocations *revocations; /* of them, those in force */
 	uint64_t generation;       /* of the latest change to what all nodes share that is in here */
+	struct grants *grants;     /* of the resources: who has which roles */
+	char admin_audience[ADMIN_AUDIENCE_MAX + 1]; /* of operators' tokens; "" = none is taken */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
 	size_t tenants;            /* that have agents */
@@ -49,6 +54,8 @@ struct world_route {
  * in four thousand million a pair: rename one). */
 struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, uint64_t generation, const struct envelope_limits *limits,
 			const struct world_quotas *quotas, bool audit_payload_hash);
+/* admin.audience, which worlds that are made of this one have too. Before it is shared. */
+void world_set_audience(struct world *w, const char *audience);
 /* The same world with other keys; takes over the issuers' ref. NULL as above. */
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
 /* The same world with other agents and revocations, as of this generation; takes over both refs. */
