@@ -1,4 +1,5 @@
-/* How does an operator's command reach the broker? Through its admin socket: who may open it is who he is by the kernel's word. */
+/* How does an operator's command reach the broker? Through its admin socket, where the kernel says who he is, or through listen.admin by mutual TLS, where
+ * his certificate and his token do. What the commands that change resources have in common is here too. */
 #include "config.h"
 
 #include "cli/admin.h"
@@ -6,10 +7,19 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/pbjson.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 #include "client/addr.h"
 #include "client/conn.h"
 #include "client/stream.h"
+
+/* As an agent connects to his port. */
+static int connect_tls(struct cli *c)
+{
+	snprintf(c->set.addr, sizeof c->set.addr, "%s", c->set.admin_addr);
+	return cli_connect_as_set(c);
+}
 
 int admin_connect(struct cli *c)
 {
@@ -19,8 +29,7 @@ int admin_connect(struct cli *c)
 	if (code)
 		return code;
 	if (strncmp(c->set.admin_addr, ADDR_LOCAL, sizeof ADDR_LOCAL - 1) != 0)
-		return complain(c, EXIT_USAGE, "--admin-addr must begin with unix: in this version", NULL,
-				"Name the broker's listen.admin_socket, e.g. unix:/run/baton/admin.sock.");
+		return connect_tls(c);
 	cli_verbose(c, "broker %s", c->set.admin_addr);
 	c->conn = client_new_local(c->set.admin_addr + sizeof ADDR_LOCAL - 1, &why);
 	if (!c->conn || client_connect(c->conn, clock_mono_ms() + c->args.number[OPT_TIMEOUT], &why))
@@ -31,7 +40,7 @@ int admin_connect(struct cli *c)
 void *admin_try(struct cli *c, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *answer, struct arena *arena,
 		struct client_status *status)
 {
-	return client_unary(c->conn, method, NULL, q, answer, c->args.number[OPT_TIMEOUT], arena, status);
+	return client_unary(c->conn, method, c->token, q, answer, c->args.number[OPT_TIMEOUT], arena, status);
 }
 
 void *admin_ask(struct cli *c, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *answer, struct arena *arena,
@@ -72,4 +81,51 @@ int admin_reason(struct cli *c, char **out)
 	if (**out)
 		return 0;
 	return complain_usage(c, "`%s%s%s` needs --reason: it is written into the audit", c->verb->noun, c->verb->verb ? " " : "", c->verb->verb ? c->verb->verb : "");
+}
+
+/* ---- changes ---- */
+
+/* A line for each field. */
+static void print_diff(const struct cli *c, const char *diff)
+{
+	while (*diff) {
+		const char *end = strstr(diff, "; ");
+		size_t n = end ? (size_t)(end - diff) : strlen(diff);
+
+		fputs("  ", c->out);
+		text_print(c->out, slice_of(diff, n), false);
+		fputc('\n', c->out);
+		diff += n + (end ? 2 : 0);
+	}
+}
+
+int admin_tell(struct cli *c, const Baton__V1__ApplyResponse *m)
+{
+	if (cli_json(c))
+		pbjson_print(c->out, &m->base);
+	for (size_t i = 0; i < m->n_changes && !cli_json(c); i++) {
+		const Baton__V1__Change *ch = m->changes[i];
+
+		if (cli_output(c) == OUTPUT_NAME) {
+			fprintf(c->out, "%s\n", ch->ref->name);
+			continue;
+		}
+		if (*ch->ref->tenant)
+			fprintf(c->out, "%s of %s %s\n", ch->ref->name, ch->ref->tenant, ch->action);
+		else
+			fprintf(c->out, "%s %s\n", ch->ref->name, ch->action);
+		print_diff(c, ch->diff);
+	}
+	return admin_tell_nodes(c, m->nodes, m->n_nodes);
+}
+
+void admin_list(const struct cli *c, enum opt o, struct arena *arena, char ***v, size_t *n)
+{
+	if (!c->args.given[o])
+		return;
+	*v = arena_alloc(arena, ARGS_MANY * sizeof **v);
+	*n = 0;
+	for (size_t i = 0; *v && i < c->args.n_many; i++)
+		if (c->args.many[i].opt == o && *c->args.many[i].value)
+			(*v)[(*n)++] = (char *)(uintptr_t)c->args.many[i].value;
 }

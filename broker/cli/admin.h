@@ -1,5 +1,4 @@
-/* How does an operator's command reach the broker? Through its admin socket; shared by the commands for
- * operators. */
+/* How does an operator's command reach the broker? Through its admin socket or listen.admin; shared by all commands for operators. */
 #ifndef BATON_CLI_ADMIN_H
 #define BATON_CLI_ADMIN_H
 
@@ -11,8 +10,8 @@
 
 #define ADMIN_ARENA (64 * 1024 * 1024)
 #define ADMIN_OPERATE "/baton.v1.OperateService/"
-#define ADMIN_CONTAIN "/baton.v1.ContainmentService/"
 #define ADMIN_RESOURCE "/baton.v1.ResourceService/"
+#define ADMIN_CONTAIN "/baton.v1.ContainmentService/"
 
 /* A connection that is ready, to --admin-addr. 0, or an exit code, complained about. */
 int admin_connect(struct cli *c);
@@ -28,5 +27,9 @@ int admin_tell_nodes(const struct cli *c, Baton__V1__NodeState *const *v, size_t
 char *admin_text(const struct cli *c, enum opt o);
 /* --reason is demanded: 0, or the exit code. */
 int admin_reason(struct cli *c, char **out);
+/* The words that were given for a list: in place of what there was; one that is empty leaves none. */
+void admin_list(const struct cli *c, enum opt o, struct arena *arena, char ***v, size_t *n);
+/* What was done, and on which nodes it holds. The exit code. */
+int admin_tell(struct cli *c, const Baton__V1__ApplyResponse *m);
 
 #endif

@@ -225,50 +225,6 @@ int cmd_agent_history(struct cli *c)
 
 /* ---- changes ---- */
 
-/* A line for each field. */
-static void print_diff(const struct cli *c, const char *diff)
-{
-	while (*diff) {
-		const char *end = strstr(diff, "; ");
-		size_t n = end ? (size_t)(end - diff) : strlen(diff);
-
-		fputs("  ", c->out);
-		text_print(c->out, slice_of(diff, n), false);
-		fputc('\n', c->out);
-		diff += n + (end ? 2 : 0);
-	}
-}
-
-/* What was done, and on which nodes it holds. The exit code. */
-static int tell(struct cli *c, const Baton__V1__ApplyResponse *m)
-{
-	if (cli_json(c))
-		pbjson_print(c->out, &m->base);
-	for (size_t i = 0; i < m->n_changes && !cli_json(c); i++) {
-		const Baton__V1__Change *ch = m->changes[i];
-
-		if (cli_output(c) == OUTPUT_NAME) {
-			fprintf(c->out, "%s\n", ch->ref->name);
-			continue;
-		}
-		fprintf(c->out, "%s of %s %s\n", ch->ref->name, ch->ref->tenant, ch->action);
-		print_diff(c, ch->diff);
-	}
-	return admin_tell_nodes(c, m->nodes, m->n_nodes);
-}
-
-/* The words that were given for a list: in place of what there was; one that is empty leaves none. */
-static void put_list(const struct cli *c, enum opt o, struct arena *arena, char ***v, size_t *n)
-{
-	if (!c->args.given[o])
-		return;
-	*v = arena_alloc(arena, ARGS_MANY * sizeof **v);
-	*n = 0;
-	for (size_t i = 0; *v && i < c->args.n_many; i++)
-		if (c->args.many[i].opt == o && *c->args.many[i].value)
-			(*v)[(*n)++] = (char *)(uintptr_t)c->args.many[i].value;
-}
-
 static int put_labels(struct cli *c, struct arena *arena, spec *s)
 {
 	Baton__V1__AgentSpec__LabelsEntry *e = arena_alloc(arena, ARGS_MANY * sizeof *e);
@@ -300,8 +256,8 @@ static int put_flags(struct cli *c, struct arena *arena, spec *s)
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (c->args.given[texts[i].o])
 			*texts[i].to = admin_text(c, texts[i].o);
-	put_list(c, OPT_MAY_CALL, arena, &s->may_call, &s->n_may_call);
-	put_list(c, OPT_MAY_SERVE, arena, &s->may_serve, &s->n_may_serve);
+	admin_list(c, OPT_MAY_CALL, arena, &s->may_call, &s->n_may_call);
+	admin_list(c, OPT_MAY_SERVE, arena, &s->may_serve, &s->n_may_serve);
 	if (c->args.given[OPT_IN_FLIGHT])
 		s->max_in_flight = (uint32_t)c->args.number[OPT_IN_FLIGHT];
 	if (c->args.given[OPT_AGENT_RATE])
@@ -324,7 +280,7 @@ static int apply(struct cli *c, struct arena *arena, resource *r, char *reason)
 	q.reason = reason;
 	q.dry_run = c->args.given[OPT_DRY_RUN];
 	m = admin_ask(c, ADMIN_RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
-	return m ? tell(c, m) : code;
+	return m ? admin_tell(c, m) : code;
 }
 
 int cmd_agent_register(struct cli *c)
@@ -427,7 +383,7 @@ int cmd_agent_retire(struct cli *c)
 		m = admin_ask(c, ADMIN_RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
 	}
 	if (m)
-		code = tell(c, m);
+		code = admin_tell(c, m);
 	arena_free(arena);
 	return code;
 }

@@ -76,6 +76,8 @@ int settings_token(struct cli *c);
 
 /* Settings, credentials, token, a connection that is ready: c->conn. 0, or an exit code, complained about. */
 int cli_connect(struct cli *c);
+/* The same for settings that were resolved before. */
+int cli_connect_as_set(struct cli *c);
 /* The same without waiting until it is ready. */
 int cli_dial(struct cli *c);
 void cli_close(struct cli *c);
@@ -128,6 +130,12 @@ int cmd_revocation_lift(struct cli *c);
 int cmd_apply(struct cli *c);
 int cmd_diff(struct cli *c);
 int cmd_export(struct cli *c);
+int cmd_role_grant(struct cli *c);
+int cmd_role_list(struct cli *c);
+int cmd_role_show(struct cli *c);
+int cmd_role_revoke(struct cli *c);
+int cmd_role_history(struct cli *c);
+int cmd_admin_init(struct cli *c);
 int cmd_dlq_list(struct cli *c);
 int cmd_dlq_show(struct cli *c);
 int cmd_dlq_replay(struct cli *c);

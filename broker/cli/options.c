@@ -22,7 +22,8 @@
 
 static const struct option_row rows[] = {
 	TEXT(OPT_ADDR, "addr", "HOST:PORT", "BATON_ADDR", NULL, "the broker's port for agents"),
-	TEXT(OPT_ADMIN_ADDR, "admin-addr", "unix:PATH", "BATON_ADMIN_ADDR", NULL, "the broker's admin socket (unix:/run/baton/admin.sock)"),
+	TEXT(OPT_ADMIN_ADDR, "admin-addr", "ADDR", "BATON_ADMIN_ADDR", NULL,
+	     "unix:PATH, the broker's admin socket (unix:/run/baton/admin.sock), or HOST:PORT, its listen.admin"),
 	TEXT(OPT_CA, "ca", "FILE", "BATON_CA", NULL, "CA certificates that vouch for the broker, PEM"),
 	TEXT(OPT_CERT, "cert", "FILE", "BATON_CERT", NULL, "this agent's certificate, PEM, leaf first"),
 	TEXT(OPT_KEY, "key", "FILE", "BATON_KEY", NULL, "its private key, PEM, mode 0600"),
@@ -102,6 +103,13 @@ static const struct option_row rows[] = {
 	NUMBER(OPT_AGENT_RATE, "rate", 0, 1000000, NULL, "submits a second, on a node; 0: as limits.rate_per_agent says"),
 	CHOICE(OPT_ORIGINATE, "may-originate", 0, "yes|no", NULL, NULL, "may it start a tree of handoffs (yes, if it may call a route)"),
 	SPAN(OPT_EXPIRES, "expires", NULL, 0, 3660 * MS_DAY, NULL, "when, from now, its rights end; 0: never"),
+
+	TEXT(OPT_BINDING, "name", "NAME", NULL, "first", "the role binding's name"),
+	LIST(OPT_ROLE, "role", "ROLE", "platform, sre, auditor or approver:TENANT/ROUTE; may be repeated"),
+	TEXT(OPT_SPIFFE_ID, "spiffe-id", "URI", NULL, NULL, "whoever has a certificate of this SPIFFE id"),
+	TEXT(OPT_ROLE_ISSUER, "issuer", "NAME", NULL, NULL, "or a token of this issuer, as the broker's configuration names it,"),
+	TEXT(OPT_CLAIM, "claim", "NAME", NULL, NULL, "with this claim,"),
+	TEXT(OPT_VALUE, "value", "TEXT", NULL, NULL, "that is this text, or a list with it"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
 	TEXT(OPT_RESULT_TYPE, "content-type", "TYPE", NULL, NULL,

@@ -139,7 +139,7 @@ static int run(struct cli *c, const char *method, const ProtobufCMessage *q, boo
 
 	listing_init(&k.nodes, c, columns, 4, 4);
 	if (!code) {
-		s = client_stream_open(c->conn, method, NULL, 0);
+		s = client_stream_open(c->conn, method, c->token, 0);
 		code = s ? 0 : EXIT_UNREACHABLE;
 	}
 	if (s) {

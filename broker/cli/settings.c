@@ -158,6 +158,8 @@ int settings_resolve(struct cli *c)
 	if (!c->set.admin_addr[0])
 		snprintf(c->set.admin_addr, sizeof c->set.admin_addr, "%s", ADMIN_ADDR_DEFAULT);
 	code = check_addr(c, c->set.addr);
+	if (!code && strncmp(c->set.admin_addr, ADDR_LOCAL, sizeof ADDR_LOCAL - 1) != 0)
+		code = check_addr(c, c->set.admin_addr);
 	return !code && c->args.given[OPT_METRICS] ? check_addr(c, c->set.metrics) : code;
 }
 
@@ -189,13 +191,12 @@ int settings_token(struct cli *c)
 	return 0;
 }
 
-int cli_dial(struct cli *c)
+/* To where and as whom is settled. */
+static int dial(struct cli *c)
 {
 	struct client_error why = {.fault = CLIENT_FINE};
-	int code = settings_resolve(c);
+	int code;
 
-	if (code)
-		return code;
 	if (!c->set.addr[0])
 		return complain(c, EXIT_UNREACHABLE, "no broker was named", NULL,
 				"Use --addr or BATON_ADDR, or start one for trying out: baton dev up");
@@ -209,10 +210,24 @@ int cli_dial(struct cli *c)
 	return c->conn ? 0 : complain_client(c, &why);
 }
 
+int cli_dial(struct cli *c)
+{
+	int code = settings_resolve(c);
+
+	return code ? code : dial(c);
+}
+
 int cli_connect(struct cli *c)
 {
+	int code = settings_resolve(c);
+
+	return code ? code : cli_connect_as_set(c);
+}
+
+int cli_connect_as_set(struct cli *c)
+{
 	struct client_error why = {.fault = CLIENT_FINE};
-	int code = cli_dial(c);
+	int code = dial(c);
 
 	if (code)
 		return code;

@@ -14,6 +14,7 @@
 	OPT_ROUTE, OPT_TOOL, OPT_SIDE_EFFECT, OPT_PAYLOAD, OPT_CONTENT_TYPE, OPT_IDEMPOTENCY_KEY, OPT_DESTINATION, OPT_NONCE,        \
 		OPT_DEADLINE, OPT_SCOPE, OPT_LABEL, OPT_PRIORITY, OPT_TRUST, OPT_ENVELOPE_FILE, OPT_REPLAY
 
+#define HOLDER_OPTS OPT_ROLE, OPT_SPIFFE_ID, OPT_ROLE_ISSUER, OPT_CLAIM, OPT_VALUE
 #define AGENT_OPTS \
 	OPT_TENANT, OPT_AGENT_ID, OPT_OWNER, OPT_CLIENT, OPT_MAY_CALL, OPT_MAY_SERVE, OPT_IN_FLIGHT, OPT_AGENT_RATE, OPT_ORIGINATE, OPT_EXPIRES, OPT_LABEL, \
 		OPT_DRY_RUN, OPT_REASON
@@ -62,6 +63,13 @@ const struct verb verbs[] = {
 	{"apply", NULL, "-f FILE", "make the registry what a file says; what it does not name stays", OPTS(OPT_FILE, OPT_DRY_RUN, OPT_REASON), 0, 0, false, cmd_apply},
 	{"diff", NULL, "-f FILE", "what apply would change: exit 0 nothing, 1 something, more an error", OPTS(OPT_FILE), 0, 0, false, cmd_diff},
 	{"export", NULL, "", "what is registered, as YAML that apply takes back", OPTS(OPT_TENANT), 0, 0, false, cmd_export},
+	{"admin", "init", "", "make the first role binding, once, on the broker's machine", OPTS(OPT_BINDING, HOLDER_OPTS, OPT_REASON), 0, 0, false, cmd_admin_init},
+	{"role", "grant", "NAME", "give roles to a certificate, or to whoever's token has a claim", OPTS(HOLDER_OPTS, OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false,
+		cmd_role_grant},
+	{"role", "list", "", "who has which roles", OPTS(OPT_TENANT), 0, 0, false, cmd_role_list},
+	{"role", "show", "NAME", "one of them", OPTS(), 1, 1, false, cmd_role_show},
+	{"role", "revoke", "NAME", "take the roles away; the next call finds none", OPTS(OPT_REASON), 1, 1, false, cmd_role_revoke},
+	{"role", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_role_history},
 	{"dlq", "list", "", "dead-lettered work, the last first", OPTS(OPT_ROUTE, OPT_TENANT, OPT_LIMIT), 0, 0, false, cmd_dlq_list},
 	{"dlq", "show", "ID", "one of it: its last failure, its attempts", OPTS(), 1, 1, false, cmd_dlq_show},
 	{"dlq", "replay", "[ID...]", "put new work in its place; or all of a route's", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
@@ -107,7 +115,7 @@ static const struct { const char *noun, *words; } later[] = {
 		"search tail verify export"},
 	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"top", NULL}, {"check",
 		NULL},
-	{"admin", "init"}, {"context", "use list add show remove"},
+	{"context", "use list add show remove"},
 };
 
 bool verb_is_noun(const char *word)

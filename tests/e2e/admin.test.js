@@ -286,7 +286,8 @@ test('baton route and baton dlq do all this from the command line, with the exit
   assert.equal(baton(0, 'handoff', 'list', '--tenant', 'acme', '--route', 'cli', '--sender', 'planner', '--state', 'dead_lettered', '-o', 'name').stdout.split('\n').length, 4)
   assert.match(baton(64, 'dlq', 'replay', '--all', '--reason', 'x').stderr, /name it with --route/)
   assert.match(baton(69, 'route', 'list', '--admin-addr', 'unix:/nonexistent/admin.sock').stderr, /cannot connect to unix:\/nonexistent/)
-  assert.match(baton(64, 'route', 'list', '--admin-addr', '127.0.0.1:7444').stderr, /must begin with unix:/)
+  assert.match(baton(78, 'route', 'list', '--admin-addr', '127.0.0.1:7444').stderr, /no ca was named/)
+  baton(64, 'route', 'list', '--admin-addr', 'nonsense')
 })
 
 test('A broker whose socket\'s folder is missing, or on whose socket another listens, says so and does not start / a dead one\'s is replaced', async () => {

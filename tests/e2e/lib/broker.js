@@ -55,11 +55,11 @@ export const AGENTS = [
 
 export class Broker {
   // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml;
-  // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as
-  constructor ({ profiles, fsync = 'always', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as } = {}) {
+  // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as; admin: with listen.admin
+  constructor ({ profiles, fsync = 'always', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as, admin = false } = {}) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bt-'))
     for (const d of ['state', 'profiles', 'pki']) fs.mkdirSync(this.path(d), { mode: 0o700 })
-    Object.assign(this, { fsync, asan, wrap, env, as, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
+    Object.assign(this, { fsync, asan, wrap, env, as, admin, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
     this.profiles = profiles || { [ROUTE]: profile(ROUTE) }
     this.agents = {}
     this.node = 'test-node'
@@ -84,7 +84,7 @@ export class Broker {
 
   // Another node of the same deployment: the same peers, issuer and profiles, a folder and ports of its own.
   async twin (node, opts = {}) {
-    const t = new Broker({ profiles: this.profiles, fsync: this.fsync, agents: this.agentRows, workers: this.workers, ...opts })
+    const t = new Broker({ profiles: this.profiles, fsync: this.fsync, agents: this.agentRows, workers: this.workers, admin: this.admin, ...opts })
     for (const k of ['acme', 'globex', 'serverCa', 'server', 'leaves', 'issuer']) t[k] = this[k]
     t.node = node
     return t.settle()
@@ -93,10 +93,16 @@ export class Broker {
   async settle () {
     this.port = await freePort()
     this.metricsPort = await freePort()
+    await this.chooseAdmin()
     this.addr = `127.0.0.1:${this.port}`
     this.writeProfiles()
     this.writeConfig()
     return this
+  }
+
+  async chooseAdmin () {
+    if (this.admin) this.adminPort = await freePort()
+    this.adminAddr = this.admin ? `127.0.0.1:${this.adminPort}` : 'off'
   }
 
   writeProfiles (profiles = this.profiles) {
@@ -124,7 +130,7 @@ workers: ${this.workers}
 listen:
   agents: ${this.addr}
   http1: "off"
-  admin: "off"
+  admin: ${q(this.adminAddr)}
   admin_socket: ${q(this.adminSocket)}
   metrics: 127.0.0.1:${this.metricsPort}
 tls:
@@ -212,6 +218,12 @@ ${agents.join('\n')}
     this.made ||= []
     this.made.push(a)
     return a
+  }
+
+  // Who may operate it if a role says so: a certificate that no agent has.
+  person (name, tenant = 'acme') {
+    const spiffe = `spiffe://${tenant}.example/ops/${name}`
+    return { ...this[tenant].leaf(`ops-${name}`, { sans: [`URI:${spiffe}`] }), name, tenant, spiffe, trust: this.serverCa.cert }
   }
 
   // Brings it up, and these agents with honest tokens to it.

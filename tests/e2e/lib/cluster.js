@@ -60,6 +60,7 @@ class Node extends Broker {
       const { acme, globex, serverCa, server, leaves, issuer } = this.cluster.nodes[0]
       Object.assign(this, { acme, globex, serverCa, server, leaves, issuer, port: await freePort(), metricsPort: await freePort() })
       this.addr = `127.0.0.1:${this.port}`
+      await this.chooseAdmin()
       this.writeProfiles()
     }
     this.toStore = await new Proxy({ path: this.cluster.redis.socket }).listen()

@@ -1,16 +1,31 @@
-// Who is in charge of the machine that the broker runs on? A real grpc-js client on the admin socket, without a certificate.
+// Who is in charge of the broker? A real grpc-js client: on the admin socket without a certificate, on listen.admin with one and, maybe, a token.
+import fs from 'node:fs'
 import { api, grpc } from './wire.js'
 
+const SERVICES = ['OperateService', 'ContainmentService', 'ResourceService', 'HandoffService', 'EnrolService', 'ApprovalService', 'AuditService']
+
 export class Operator {
-  constructor (socket) {
-    const creds = grpc.credentials.createInsecure()
-    const opts = { 'grpc.use_local_subchannel_pool': 1 }
-    this.clients = ['OperateService', 'ContainmentService', 'ResourceService', 'HandoffService'].map((s) => new api.baton.v1[s](`unix:${socket}`, creds, opts))
+  constructor (at, leaf, { token, options = {} } = {}) {
+    const read = (f) => (f ? fs.readFileSync(f) : null)
+    const creds = leaf ? grpc.credentials.createSsl(read(leaf.trust), read(leaf.key), read(leaf.cert)) : grpc.credentials.createInsecure()
+    const opts = { 'grpc.use_local_subchannel_pool': 1, 'grpc.max_receive_message_length': -1, 'grpc.initial_reconnect_backoff_ms': 50, 'grpc.max_reconnect_backoff_ms': 200, ...options }
+    const where = leaf ? at : `unix:${at}`
+    Object.assign(this, leaf, { token })
+    this.clients = SERVICES.map((s) => new api.baton.v1[s](where, creds, opts))
+    this.health = new api.grpc.health.v1.Health(where, creds, opts)
   }
 
-  call (method, request = {}, timeout = 10000) {
-    const client = this.clients.find((c) => c[method])
-    return new Promise((yes, no) => client[method](request, new grpc.Metadata(), { deadline: Date.now() + timeout }, (e, r) => (e ? no(e) : yes(r))))
+  meta ({ token = this.token, metadata = {} } = {}) {
+    const m = new grpc.Metadata()
+    if (token) m.set('authorization', `Bearer ${token}`)
+    for (const [k, v] of Object.entries(metadata)) for (const one of [v].flat()) m.add(k, one)
+    return m
+  }
+
+  // service: where two of them have a method of this name.
+  call (method, request = {}, { timeout = 10000, service, ...opts } = {}) {
+    const client = service ? this.clients[SERVICES.indexOf(service)] : this.clients.find((c) => c[method])
+    return new Promise((yes, no) => client[method](request, this.meta(opts), { deadline: Date.now() + timeout }, (e, r) => (e ? no(e) : yes(r))))
   }
 
   // Everything that a call which answers one by one has to say.
@@ -32,5 +47,18 @@ export class Operator {
 
   set (route, state, more = {}) { return this.call('SetRouteState', { route: { name: route, ...more }, state: `ROUTE_STATE_${state}`, reason: 'a test' }) }
   async route (name) { return (await this.call('ListRoutes', { route: name })).routes[0] }
-  close () { for (const c of this.clients) c.close() }
+
+  // ---- roles ----
+  grant (name, roles, holder, more = {}, version = '') {
+    const role = { name, roles: [roles].flat(), ...(typeof holder === 'string' ? { spiffe_id: holder } : holder), ...more }
+    return this.call('Apply', { resources: [{ version, role }], reason: 'a test' })
+  }
+
+  role (name) { return this.call('Get', { kind: 'role', name }, { service: 'ResourceService' }) }
+  async revoke (name) {
+    const { version } = await this.role(name)
+    return this.call('Delete', { ref: { kind: 'role', name }, version, reason: 'a test' })
+  }
+
+  close () { for (const c of [...this.clients, this.health]) c.close() }
 }
