@@ -5,13 +5,22 @@ import { randomUUID } from 'node:crypto'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, ROUTE } from './lib/broker.js'
 import { denied, read, refused } from './lib/agent.js'
+import { Operator } from './lib/operator.js'
 import { bytesField, encode, grpc } from './lib/wire.js'
 import { CODE, F, Raw, T, frame, headers, identity, literal, message, u32 } from './lib/rawh2.js'
 
-const b = new Broker({ workers: 1 })
-let planner, worker
+const b = new Broker({ workers: 1, admin: true })
+let planner, worker, root, eve // an operator with all roles, and one with none
 
-before(async () => { [planner, worker] = await b.startWith('planner', 'worker') })
+before(async () => {
+  [planner, worker] = await b.startWith('planner', 'worker')
+  const local = new Operator(b.adminSocket)
+  const [first, last] = ['root', 'eve'].map((name) => b.person(name))
+  await local.init(first.spiffe)
+  local.close();
+  [root, eve] = [first, last].map((p) => new Operator(b.adminAddr, p))
+  b.made.push(root, eve)
+})
 after(() => b.remove())
 
 const rss = () => Number(fs.readFileSync(`/proc/${b.process.pid}/statm`, 'utf8').split(' ')[1]) * 4096
@@ -31,6 +40,11 @@ test('attack 19: headers that claim to come from inside decide nothing: agent, t
   assert.ok(!JSON.stringify(line).includes('globex'))
   await denied(planner.submit({}, { token: '', metadata: { ...metadata, 'x-access-token': planner.token } }), 'missing_token')
   await planner.cancel(handoff_id)
+  const inside = { ...metadata, 'x-forwarded-client-cert': `URI=${root.spiffe}`, 'x-spiffe-id': root.spiffe, 'baton-role': 'platform', 'baton-roles': 'platform,sre,auditor', 'baton-operator': 'root', 'x-remote-user': 'root' }
+  await denied(eve.call('ListRoutes', {}, { metadata: inside }), 'role_denied')
+  await root.call('ListRoutes', {}, { metadata: inside })
+  const denial = await b.audited({ event: 'decision', reason: 'role_denied' })
+  assert.deepEqual([denial.spiffe_id, denial.roles], [eve.spiffe, undefined])
 })
 
 test('attack 24: CR, LF, NUL and other controls in names reach no log, no header and no key: refused / the same names without them are taken', async () => {
@@ -44,23 +58,37 @@ test('attack 24: CR, LF, NUL and other controls in names reach no log, no header
   }
   const { handoff_id } = await planner.submit({ nonce: randomUUID(), idempotency_key: 'plain' })
   await planner.cancel(handoff_id)
+  for (const odd of ['\r\n', '\n', '\0', '\x1b[2J', '\u2028', '\u0085']) {
+    const value = `x${odd}baton-reason: allowed`
+    const asked = [['ListRoutes', { route: value, tenant: value, page_token: value }], ['SetRouteState', { route: { name: value }, state: 'ROUTE_STATE_PAUSED', reason: 'x' }], ['ListHandoffs', { tenant: value }],
+      ['SetRouteState', { route: { name: ROUTE, tenant: 'acme' }, state: 'ROUTE_STATE_RUNNING', reason: value }], ['ReplayDeadLetters', { handoff_ids: [value], reason: value }], ['CheckStore', { tenant: value }],
+      ['Get', { kind: 'agent', tenant: value, name: value }], ['Get', { kind: 'role', name: value }], ['List', { kind: value }], ['Delete', { ref: { kind: 'role', name: value }, version: '1', reason: 'x' }],
+      ['Apply', { resources: [{ role: { name: 'x', roles: ['sre'], spiffe_id: 'spiffe://acme.example/x' } }], reason: value }], ['Apply', { resources: [{ role: { name: 'x', roles: ['sre'], issuer: 'static', claim: 'x', value } }], reason: 'x' }]]
+    for (const [method, request] of asked) {
+      const said = await root.call(method, request, { service: ['Get', 'List', 'Delete', 'Apply'].includes(method) ? 'ResourceService' : undefined }).then(() => '', (e) => e.details + JSON.stringify(e.metadata.getMap()))
+      assert.ok(!said.includes(odd) && !said.includes(JSON.stringify(odd).slice(1, -1)), `${method}: ${JSON.stringify(said)}`)
+    }
+  }
+  await root.set(ROUTE, 'RUNNING', { tenant: 'acme' })
   for (const line of [...b.auditLines(), ...b.log().trim().split('\n')]) JSON.parse(line) // each line is whole, and one
   await b.redis(async (r) => { for (const k of await r.keys()) assert.ok(!/[\r\n]/.test(k.toString('latin1').split(/:[be]:/)[0]), k.toString('latin1')) })
 })
 
 test('attack 24: a header with CR, LF or NUL resets its stream (RFC 9113 §8.2.1) / without, it is served', async () => {
-  const c = new Raw(identity(b, b.leaves.planner))
-  await c.greet()
-  const ask = (stream, more) => c.write(frame(T.HEADERS, F.END_HEADERS, stream, Buffer.concat([headers(), ...more])), frame(T.DATA, F.END_STREAM, stream, message(Buffer.alloc(0))))
-  for (const [i, bad] of ['a\r\nb', 'a\nb', 'a\0b'].entries()) {
-    ask(1 + 4 * i, [literal('x-note', bad)])
-    assert.equal(await c.reset(1 + 4 * i), CODE.PROTOCOL_ERROR)
-    ask(3 + 4 * i, [literal('x-note', 'plain')])
-    assert.equal((await c.answer(3 + 4 * i))['grpc-status'], '0')
+  for (const [leaf, port, method] of [[b.leaves.planner, b.port, undefined], [root, b.adminPort, '/baton.v1.OperateService/ListRoutes']]) {
+    const c = new Raw(identity(b, leaf, undefined, port))
+    await c.greet()
+    const ask = (stream, more) => c.write(frame(T.HEADERS, F.END_HEADERS, stream, Buffer.concat([headers({}, method), ...more])), frame(T.DATA, F.END_STREAM, stream, message(Buffer.alloc(0))))
+    for (const [i, bad] of ['a\r\nb', 'a\nb', 'a\0b'].entries()) {
+      ask(1 + 4 * i, [literal('x-note', bad)])
+      assert.equal(await c.reset(1 + 4 * i), CODE.PROTOCOL_ERROR)
+      ask(3 + 4 * i, [literal('x-note', 'plain')])
+      assert.equal((await c.answer(3 + 4 * i))['grpc-status'], '0')
+    }
+    ask(21, [literal('X-Upper', 'case')])
+    assert.equal(await c.reset(21), CODE.PROTOCOL_ERROR)
+    c.close()
   }
-  ask(21, [literal('X-Upper', 'case')])
-  assert.equal(await c.reset(21), CODE.PROTOCOL_ERROR)
-  c.close()
 })
 
 test('attack 26: the same message again and again is refused each time and costs no memory', async () => {

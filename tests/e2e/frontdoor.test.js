@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker } from './lib/broker.js'
 import { encode } from './lib/wire.js'
+import { Operator } from './lib/operator.js'
 import { CODE, F, Plain, PREFACE, Raw, T, frame, headers, identity, indexed, literal, message, settings, u32 } from './lib/rawh2.js'
 
 // A tenth of the defaults or less, so that the tests reach them soon.
@@ -11,7 +12,7 @@ const LIMITS = `limits: {connections: 200, connections_per_source: 60, connectio
   handshakes_open_per_source: 20, handshake_timeout: 1500ms, preface_timeout: 1s, headers_timeout: 1s, message_timeout: 1500ms, idle_timeout: 3s,
   stalled_timeout: 1500ms, keepalive: 1s, keepalive_timeout: 1s, resets_per_s: 5, control_frames_per_s: 5, pings_per_s: 1, streams_per_connection: 20,
   buffered_per_connection: 4MiB}\n`
-const b = new Broker({ config: (t) => t + LIMITS, workers: 1 })
+const b = new Broker({ admin: true, config: (t) => t.replace('tls:\n', 'admin:\n  audience: support-agent-runtime\ntls:\n') + LIMITS, workers: 1 })
 const FLAT = 24 << 20 // bytes of memory that one attack may leave behind: what malloc keeps, mostly
 let planner, auditor, steady, quiet
 
@@ -20,6 +21,9 @@ let unending // of the metrics port: begun first, looked at last
 before(async () => {
   [planner, auditor] = await b.startWith('planner', 'auditor')
   await planner.submit()
+  const root = new Operator(b.adminSocket)
+  await root.init(auditor.spiffe)
+  root.close()
   steady = honest()
   quiet = rss()
   unending = new Plain({ port: b.metricsPort }).write(Buffer.from('GET /metrics HTTP/1.1\r\nhost: x\r\nx: '))
@@ -50,7 +54,9 @@ function honest () {
 
 async function counts (metric, label) {
   const rows = (await b.http('/metrics')).body.matchAll(new RegExp(`^${metric}\\{.*${label}="([^"]+)".*\\} (\\d+)$`, 'gm'))
-  return Object.fromEntries([...rows].map((m) => [m[1], Number(m[2])]))
+  const all = {} // of all listeners
+  for (const [, name, n] of rows) all[name] = (all[name] || 0) + Number(n)
+  return all
 }
 const closes = () => counts('baton_connections_closed_total', 'why')
 const handshakes = () => counts('baton_handshakes_total', 'result')
@@ -95,14 +101,16 @@ test('A handshake that does not begin, or stops in the middle, ends with its tim
 }))
 
 test('attack 5 attack 25: A first frame that is no ClientHello, or announces a huge one, is closed at once', () => held(async () => {
-  const before = await handshakes()
-  const http = new Plain(b).write(Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n'))
-  const h2c = new Plain(b).write(PREFACE)
-  const huge = new Plain(b).write(Buffer.from([22, 3, 1, 64, 0, 1, 1, 255, 255]))
-  await Promise.all([http.ended(1000), h2c.ended(1000), huge.ended(1000)])
-  const now = await handshakes()
-  assert.equal(risen(now, before, 'not_tls'), 2)
-  assert.equal(risen(now, before, 'hello_too_large'), 1)
+  for (const port of [b.port, b.adminPort]) {
+    const before = await handshakes()
+    const http = new Plain({ port }).write(Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n'))
+    const h2c = new Plain({ port }).write(PREFACE)
+    const huge = new Plain({ port }).write(Buffer.from([22, 3, 1, 64, 0, 1, 1, 255, 255]))
+    await Promise.all([http.ended(1000), h2c.ended(1000), huge.ended(1000)])
+    const now = await handshakes()
+    assert.equal(risen(now, before, 'not_tls'), 2)
+    assert.equal(risen(now, before, 'hello_too_large'), 1)
+  }
 }))
 
 test('attack 25: Half handshakes of one source have a cap / another source is served', () => held(async () => {
@@ -376,22 +384,25 @@ test('attack 25: A length of 4 GiB, and a compressed message, are refused before
 }))
 
 test('attack 20: a header that decides comes once: te, content-type, grpc-timeout, authorization, twice, are refused', () => held(async () => {
-  const c = await connected()
-  const token = { authorization: `Bearer ${auditor.token}` }
-  const twice = [['te', 'trailers'], ['content-type', 'application/grpc'], ['grpc-timeout', '1S'], ...Object.entries(token)]
-  for (const [i, [name, value]] of twice.entries()) {
-    const more = { ...token, ...(name === 'grpc-timeout' && { [name]: value }) }
-    const end = (stream, block) => {
-      c.write(frame(T.HEADERS, F.END_HEADERS, stream, block), frame(T.DATA, F.END_STREAM, stream, message(Buffer.alloc(0))))
-      return until('an answer', () => c.frames.find((f) => f.stream === stream && (f.type === T.RST_STREAM || (f.type === T.HEADERS && f.flags & F.END_STREAM))))
+  for (const [port, method] of [[b.port, LIST], [b.adminPort, '/baton.v1.OperateService/ListRoutes']]) {
+    const c = new Raw(identity(b, b.leaves.auditor, undefined, port))
+    await c.greet()
+    const token = { authorization: `Bearer ${auditor.token}` }
+    const twice = [['te', 'trailers'], ['content-type', 'application/grpc'], ['grpc-timeout', '1S'], ...Object.entries(token)]
+    for (const [i, [name, value]] of twice.entries()) {
+      const more = { ...token, ...(name === 'grpc-timeout' && { [name]: value }) }
+      const end = (stream, block) => {
+        c.write(frame(T.HEADERS, F.END_HEADERS, stream, block), frame(T.DATA, F.END_STREAM, stream, message(Buffer.alloc(0))))
+        return until('an answer', () => c.frames.find((f) => f.stream === stream && (f.type === T.RST_STREAM || (f.type === T.HEADERS && f.flags & F.END_STREAM))))
+      }
+      const bad = await end(odd(2 * i), Buffer.concat([headers(more, method), literal(name, value)]))
+      const answers = (f) => c.frames.some((g) => g.stream === f.stream && g.type === T.DATA)
+      assert.equal(answers(bad), false, `${name} twice was answered`)
+      const good = await end(odd(2 * i + 1), headers({ ...token, ...more }, method))
+      assert.equal(answers(good), true, `${name} once was not answered`)
     }
-    const bad = await end(odd(2 * i), Buffer.concat([headers(more, LIST), literal(name, value)]))
-    const answers = (f) => c.frames.some((g) => g.stream === f.stream && g.type === T.DATA)
-    assert.equal(answers(bad), false, `${name} twice was answered`)
-    const good = await end(odd(2 * i + 1), headers({ ...token, ...more }, LIST))
-    assert.equal(answers(good), true, `${name} once was not answered`)
+    c.close()
   }
-  c.close()
 }))
 
 test('A request to the metrics port that does not end is closed with its time', async () => {

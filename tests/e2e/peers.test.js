@@ -5,11 +5,13 @@ import http2 from 'node:http2'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { Broker } from './lib/broker.js'
 import { Agent, denied, refused } from './lib/agent.js'
+import { Operator } from './lib/operator.js'
 import { Ca } from './lib/pki.js'
 
 const LONG = 'spiffe://acme.example/'.padEnd(2048, 'x')
 const b = new Broker({
-  config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}, crl: ${JSON.stringify(crl())}}`) +
+  admin: true,
+  config: (t) => t.replace('tls:\n', 'admin:\n  audience: support-agent-runtime\ntls:\n').replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}, crl: ${JSON.stringify(crl())}}`) +
     `  - {name: longid, tenant: acme, id: "${LONG}"}\n`
 })
 const crl = () => b.path('pki', 'acme.crl')
@@ -23,6 +25,12 @@ const as = async (leaf) => {
   b.made.push(a)
   return a
 }
+// The same on the operators' port: the planner has a role there.
+const operate = (leaf) => {
+  const o = new Operator(b.adminAddr, { ...leaf, trust: b.serverCa.cert }, { options: { 'grpc.initial_reconnect_backoff_ms': 60000, 'grpc.max_reconnect_backoff_ms': 60000 } })
+  b.made.push(o)
+  return o
+}
 const ANA = { sans: ['URI:spiffe://acme.example/planner'] }
 
 before(async () => {
@@ -30,6 +38,9 @@ before(async () => {
   b.acme.crl(crl(), [])
   await b.start()
   planner = await b.agent('planner')
+  const root = new Operator(b.adminSocket)
+  await root.init(planner.spiffe)
+  root.close()
   foreign = new Ca(b.path('pki'), 'foreign', { uri: 'spiffe://acme.example' })
 })
 after(() => b.remove())
@@ -37,22 +48,33 @@ after(() => b.remove())
 // Results of handshakes so far, without the good ones.
 async function handshakes () {
   const rows = (await b.http('/metrics')).body.matchAll(/^baton_handshakes_total\{.*result="([^"]+)".*\} (\d+)$/gm)
-  return Object.fromEntries([...rows].map((m) => [m[1], Number(m[2])]).filter(([result]) => result !== 'ok'))
+  const all = {} // on both ports
+  for (const [, result, n] of rows) if (result !== 'ok') all[result] = (all[result] || 0) + Number(n)
+  return all
 }
 
-// The handshake is refused (gRPC clients see UNAVAILABLE) for this reason and no other, an honest certificate beside it is served.
+// How one is asked for something on each of the two ports.
+const doors = [
+  { open: as, ask: (a) => a.submit({}, { timeout: 3000 }) },
+  { open: async (leaf) => operate(leaf), ask: (o) => o.call('ListRoutes', {}, { timeout: 3000 }) }
+]
+
+// On either port the handshake is refused (gRPC clients see UNAVAILABLE) for this reason and no other, an honest certificate beside it is served.
 async function notServed (leaf, why) {
-  const stranger = await as(leaf)
-  const twin = await as(b.acme.leaf(`twin-${twins++}`, ANA))
-  const before = await handshakes()
-  const r = await refused(stranger.submit({}, { timeout: 3000 }))
-  assert.equal(r.code, 'UNAVAILABLE', r.message)
-  stranger.close()
-  await twin.submit()
-  twin.close()
-  const now = await handshakes()
-  for (const k of Object.keys(now)) if ((now[k] -= before[k] || 0) === 0) delete now[k]
-  assert.deepEqual(now, { [why]: 1 })
+  const honest = b.acme.leaf(`twin-${twins++}`, ANA)
+  for (const { open, ask } of doors) {
+    const stranger = await open(leaf)
+    const twin = await open(honest)
+    const before = await handshakes()
+    const r = await refused(ask(stranger))
+    assert.equal(r.code, 'UNAVAILABLE', r.message)
+    stranger.close()
+    await ask(twin)
+    twin.close()
+    const now = await handshakes()
+    for (const k of Object.keys(now)) if ((now[k] -= before[k] || 0) === 0) delete now[k]
+    assert.deepEqual(now, { [why]: 1 })
+  }
 }
 
 test('I-5 B4 no client certificate: no connection / a registered agent\'s is served', () => notServed({ cert: null, key: null }, 'no_certificate'))
@@ -76,7 +98,8 @@ const uri = (text) => der(0x86, text)
 test('I-5 attack 1: a URI SAN with a NUL in it is refused / without it is served', async () => {
   const bad = ['spiffe://acme.example/planner\0', 'spiffe://acme.example/planner\0.evil.example', 'spiffe://acme.example\0.evil.example/planner', '\0spiffe://acme.example/planner']
   for (const [i, id] of bad.entries()) await notServed(b.acme.leaf(`nul${i}`, san(uri(id))), 'certificate:bad_spiffe_id')
-  await (await as(b.acme.leaf('no-nul', san(uri('spiffe://acme.example/planner'))))).submit()
+  const good = b.acme.leaf('no-nul', san(uri('spiffe://acme.example/planner')))
+  for (const { open, ask } of doors) await ask(await open(good))
 })
 
 test('I-5 attack 2: no URI SAN, or one of another type that reads the same, is refused / beside the URI it does not count', async () => {
@@ -101,6 +124,9 @@ test('I-5 attack 3: the subject names nobody, reordered, multi-valued or claimin
     if (i < 3) await notServed(b.acme.leaf(`rdn-only${i}`, { subject }), 'certificate:no_uri_san')
     const a = await as(b.acme.leaf(`rdn${i}`, { ...ANA, subject }))
     assert.equal((await a.whoami()).agent.name, 'planner', subject)
+    const o = operate(b.acme.leaf(`rdn-op${i}`, { sans: ['URI:spiffe://acme.example/auditor'], subject: subject.replaceAll('auditor', 'planner') }))
+    await denied(o.call('ListRoutes'), 'role_denied')
+    o.close()
     await a.submit()
     await denied(a.submit({}, { token: await b.issuer.mint({ ...a, name: 'auditor' }) }), 'identity_mismatch', 'UNAUTHENTICATED')
     a.close()
@@ -196,6 +222,10 @@ test('O-1 an agent that is not registered is unknown_peer / a registered one is 
 test('I-5 I-7 attack 4: agent A\'s certificate with agent B\'s id in the token is identity_mismatch', async () => {
   await denied(planner.submit({}, { token: await b.issuer.mint(planner, { client_id: 'auditor' }) }), 'identity_mismatch', 'UNAUTHENTICATED')
   await planner.submit()
+  const o = operate(b.leaves.auditor) // nor does the planner's token, or his name in one, lend the planner's role to another certificate
+  await denied(o.call('ListRoutes', {}, { token: planner.token }), 'token_binding', 'UNAUTHENTICATED')
+  await denied(o.call('ListRoutes', {}, { token: await b.issuer.mint(b.leaves.auditor, { client_id: 'planner', sub: planner.spiffe }) }), 'role_denied')
+  await operate(b.leaves.planner).call('ListRoutes', {}, { token: planner.token })
 })
 
 const handshake = (options) => new Promise((done) => {

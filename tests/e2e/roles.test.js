@@ -22,7 +22,7 @@ let young, there // a node on which nobody has a role yet, and its admin socket
 const person = (name) => (people[name] ||= b.person(name))
 const operator = (name, opts, at = b) => { const o = new Operator(at.adminAddr, person(name), opts); made.push(o); return o }
 const all = ['platform', 'sre', 'auditor']
-const init = (by, spiffe_id, more = {}) => by.call('InitAdmin', { role: { name: 'first', roles: all, spiffe_id, ...more }, reason: 'a test' })
+const init = (by, spiffe_id, more) => by.init(spiffe_id, all, more)
 const env = (extra = {}) => ({ PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99', ...extra })
 const mark = (x) => x.path('state', 'admin-initialised')
 

@@ -49,6 +49,11 @@ export class Operator {
   async route (name) { return (await this.call('ListRoutes', { route: name })).routes[0] }
 
   // ---- roles ----
+  // The first one, on the admin socket.
+  init (spiffe_id, roles = ['platform', 'sre', 'auditor'], more = {}) {
+    return this.call('InitAdmin', { role: { name: 'first', roles, spiffe_id, ...more }, reason: 'a test' })
+  }
+
   grant (name, roles, holder, more = {}, version = '') {
     const role = { name, roles: [roles].flat(), ...(typeof holder === 'string' ? { spiffe_id: holder } : holder), ...more }
     return this.call('Apply', { resources: [{ version, role }], reason: 'a test' })

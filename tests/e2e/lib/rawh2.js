@@ -37,9 +37,9 @@ export const headers = (more = {}, path = '/baton.v1.HandoffService/WhoAmI') => 
 }).map(([k, v]) => literal(k, v)))
 export const message = (bytes) => Buffer.concat([Buffer.from([0]), u32(bytes.length), bytes])
 
-// What node's TLS needs to be this agent; `from`: the address to come from.
-export const identity = (b, leaf, from) => ({
-  host: '127.0.0.1', port: b.port, servername: 'localhost', ALPNProtocols: ['h2'], ca: fs.readFileSync(b.serverCa.cert),
+// What node's TLS needs to be this agent; `from`: the address to come from; port: another than the agents'.
+export const identity = (b, leaf, from, port = b.port) => ({
+  host: '127.0.0.1', port, servername: 'localhost', ALPNProtocols: ['h2'], ca: fs.readFileSync(b.serverCa.cert),
   cert: fs.readFileSync(leaf.cert), key: fs.readFileSync(leaf.key), ...(from && { localAddress: from })
 })
 
