@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "identity/members.h"
 #include "rpc/pipeline.h"
 #include "rpc/table.h"
 
+#define SUBJECT_SHOWN 128 /* bytes: with the issuer's name it fits into a denial whole */
 #define LOCAL_ROLES (ROLE_PLATFORM | ROLE_SRE | ROLE_AUDITOR)
 
 static const Baton__V1__RoleBinding here = BATON__V1__ROLE_BINDING__INIT;
@@ -68,7 +70,7 @@ static void by_token(struct op *op, struct slice token, const struct claims *cla
 {
 	struct token_members *said = token_members_open(token);
 
-	op->caller->name = arena_printf(op->arena, "%.256s of %s", claims->subject, claims->issuer_name);
+	op->caller->name = arena_printf(op->arena, "%.*s of %s", (int)utf8_cut(slice_str(claims->subject), SUBJECT_SHOWN), claims->subject, claims->issuer_name);
 	if (!said || !op->caller->name || !find(op, claims->issuer_name, said))
 		*v = pipeline_no_memory();
 	token_members_free(said);

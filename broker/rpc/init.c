@@ -10,7 +10,7 @@
 
 #define DONE "a first role binding was made before: who has platform gives others by baton role grant. Where nobody has it any more, see LOST ADMINISTRATORS in batond(8)"
 
-/* Whatever becomes of it, the mark stays, unless nothing can have been done. */
+/* Whatever becomes of it, the mark stays: it may have been done, or somebody else was first. */
 static bool on_failed(struct op *op, const struct store_answer *a)
 {
 	if (a->status == STORE_CONFLICT)
@@ -61,6 +61,10 @@ void init_on_message(struct rpc_call *rc, struct op *op)
 	(void)rc;
 	if (!m->role) {
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "role", "role: which binding?");
+		return;
+	}
+	if (!worker_is_fresh(op->w)) { /* who else was first, the store alone knows */
+		operator_no_store(op);
 		return;
 	}
 	if (!is_first(op, false) || !roles_well_formed(op, m->role, 0) || !(x = enlist_new(op, m->reason)) || !look_up(op, m->role, &x->v[0]))

@@ -492,6 +492,7 @@ test('A node that has not heard of changes for too long serves no operator on li
     const r = await denied(op.call('List', { kind: 'agent' }), 'store_unavailable', 'UNAVAILABLE')
     assert.ok(r.retry_after_ms)
     assert.ok((await root.call('List', { kind: 'agent' })).resources.length)
+    await denied(init(root, me.spiffe), 'store_unavailable')
     cluster.redis.signal('SIGCONT')
     await until('it to be served again', () => op.call('List', { kind: 'agent' }), 20000)
     op.close()

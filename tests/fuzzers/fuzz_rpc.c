@@ -363,6 +363,7 @@ static const struct method operators[] = { /* the same */
 	{&baton__v1__operate_service__descriptor, "ListHandoffs"}, {&baton__v1__resource_service__descriptor, "Apply"},
 	{&baton__v1__resource_service__descriptor, "Get"}, {&baton__v1__resource_service__descriptor, "List"},
 	{&baton__v1__resource_service__descriptor, "Delete"}, {&baton__v1__resource_service__descriptor, "History"},
+	{&baton__v1__resource_service__descriptor, "InitAdmin"},
 };
 
 struct reader {
@@ -379,7 +380,7 @@ static uint8_t take_byte(struct reader *r)
 }
 
 /* o method who: by the low bits of `who` the sender, the worker or a stranger; with 4 the sender's token comes along, with 8 it is the other
- * worker's connection, with 16 an operator's. */
+ * worker's connection, with 16 an operator's, on the admin socket, or with 32 too one of the three on listen.admin. */
 static void step_open(struct script *x, struct reader *r)
 {
 	static const struct identity_peer nobody;
@@ -394,13 +395,13 @@ static void step_open(struct script *x, struct reader *r)
 		c++;
 	if (c == x->calls + CALLS_MAX)
 		return;
-	*c = (struct call){.peer = {.identity = who & 16 ? &nobody : peers[who & 3], .remote = "192.0.2.1:1", .connection = 1,
-				    .listener = who & 16 ? RPC_LISTENER_ADMIN : "agents"},
+	*c = (struct call){.peer = {.identity = (who & 48) == 16 ? &nobody : peers[who & 3], .remote = "192.0.2.1:1", .connection = 1,
+				    .listener = !(who & 16) ? "agents" : who & 32 ? RPC_LISTENER_ADMIN_TLS : RPC_LISTENER_ADMIN},
 			   .worker = who & 8 ? 1 : 0, .open = true, .token = who & 4, .id = (uint64_t)(c - x->calls) + 1};
 	c->answer = protobuf_c_service_descriptor_get_method_by_name(called->service, called->name)->output;
 	snprintf(path, sizeof path, "/%s/%s", called->service->name, called->name);
 	c->max = h->on_open(h->user, c, slice_str(path));
-	NEED(c->max || c->ended);
+	NEED(c->max || c->ended); /* on listen.admin InitAdmin is not there */
 	c->open = c->max;
 }
 

@@ -114,13 +114,31 @@ static struct registry *make_registry(size_t sender_routes, size_t worker_routes
 	return r;
 }
 
-/* One agent that was registered, and one name whose value is no agent. */
+static struct slice pack_role(const char *name, char *role, const char *spiffe_id, const char *claim, uint8_t *bytes)
+{
+	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
+	Baton__V1__RoleBinding b = BATON__V1__ROLE_BINDING__INIT;
+
+	b.name = (char *)name;
+	b.roles = &role;
+	b.n_roles = 1;
+	b.tenant = *claim ? KIT_TENANT : "";
+	b.spiffe_id = (char *)spiffe_id;
+	b.issuer = *claim ? "corp" : "";
+	b.claim = (char *)claim;
+	b.value = *claim ? KIT_SENDER : "";
+	m.spec_case = BATON__V1__RESOURCE__SPEC_ROLE;
+	m.role = &b;
+	return slice_of(bytes, baton__v1__resource__pack(&m, bytes));
+}
+
+/* One agent that was registered, and one name whose value is no agent; the worker is an operator, the sender is one of its tenant by its token. */
 static struct resources *make_resources(void)
 {
 	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
 	Baton__V1__AgentSpec a = BATON__V1__AGENT_SPEC__INIT;
 	struct resources *none = resources_new(), *r;
-	uint8_t bytes[512];
+	uint8_t bytes[512], worker[512], sender[512];
 	size_t behind;
 
 	a.tenant = KIT_TENANT;
@@ -132,7 +150,9 @@ static struct resources *make_resources(void)
 	m.agent = &a;
 	r = resources_with(none, (const struct resource[]){
 		{.name = SLICE_LIT("agent/" KIT_TENANT "/member"), .version = 1, .value = slice_of(bytes, baton__v1__resource__pack(&m, bytes))},
-		{.name = SLICE_LIT("agent/" KIT_TENANT "/none"), .version = 1, .value = SLICE_LIT("?")}}, 2, &behind);
+		{.name = SLICE_LIT("agent/" KIT_TENANT "/none"), .version = 1, .value = SLICE_LIT("?")},
+		{.name = SLICE_LIT("role/one"), .version = 1, .value = pack_role("one", "platform", KIT_SPIFFE(KIT_WORKER), "", worker)},
+		{.name = SLICE_LIT("role/two"), .version = 1, .value = pack_role("two", "sre", "", "sub", sender)}}, 4, &behind);
 	NEED(r);
 	resources_unref(none);
 	return r;
@@ -150,6 +170,7 @@ static struct world *make_world(size_t sender_routes, size_t worker_routes, stru
 	memcpy(e.rule.tenants[0], KIT_TENANT, sizeof KIT_TENANT);
 	w = world_new(make_registry(sender_routes, worker_routes), issuers_new(&e, 1), make_resources(), 0, &limits, &quotas, true);
 	NEED(w);
+	world_set_audience(w, "baton");
 	return w;
 }
 

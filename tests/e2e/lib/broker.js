@@ -130,7 +130,7 @@ workers: ${this.workers}
 listen:
   agents: ${this.addr}
   http1: "off"
-  admin: ${q(this.adminAddr)}
+  admin: ${q(this.adminAddr || 'off')}
   admin_socket: ${q(this.adminSocket)}
   metrics: 127.0.0.1:${this.metricsPort}
 tls:
