@@ -115,6 +115,23 @@ test('An emptied Redis does not open it again: the mark refuses / root who remov
   } finally { await x.remove() }
 }, 90000)
 
+test('An approver is one of a route: the role is kept and shown, is given by who has it, and makes no call', async () => {
+  const x = await b.twin('approving')
+  const op = new Operator(x.adminSocket)
+  made.push(op)
+  await x.start()
+  try {
+    await init(op, person('root').spiffe, { roles: ['platform', 'approver:acme/shared'] })
+    const root = operator('root', {}, x)
+    await root.grant('app', 'approver:acme/shared', person('app').spiffe, { tenant: 'acme' })
+    await denied(root.grant('other', 'approver:acme/other', person('app').spiffe), 'role_denied')
+    await denied(root.grant('other', 'approver:globex/shared', person('app').spiffe), 'role_denied')
+    assert.deepEqual((await root.role('app')).role.roles, ['approver:acme/shared'])
+    for (const row of rows) assert.match((await denied(operator('app', {}, x).call(row[1], row[3], { service: row[0] }), 'role_denied')).message, /ops\/app has approver: /)
+    await root.revoke('app')
+  } finally { await x.remove() }
+}, 60000)
+
 test('A mark that cannot be made or looked for refuses, and nothing is done / once it can, the first one is made', async () => {
   const x = await b.twin('unwritable', { as: 65534 })
   const op = new Operator(x.adminSocket)
@@ -141,6 +158,15 @@ async function share (x) {
   for (const name of ['server.key']) fs.chmodSync(x.path('pki', name), 0o600)
   x.writeConfig((t) => copies.reduce((text, [from, name]) => text.replaceAll(JSON.stringify(from), JSON.stringify(x.path('pki', name))), t))
 }
+
+// baton by mutual TLS, as this person: its exit code and what it printed.
+const as = (name, more = {}, at = b, p = person(name)) => (...args) => new Promise((done) => {
+  const child = spawn(BATON, args, { env: env({ BATON_ADMIN_ADDR: `localhost:${at.adminPort}`, BATON_CA: at.serverCa.cert, BATON_CERT: p.cert, BATON_KEY: p.key, ...more }) })
+  let out = ''
+  for (const x of [child.stdout, child.stderr]) x.on('data', (d) => { out += d })
+  child.on('close', (code) => done({ code, out }))
+})
+const expect = async (code, by, ...args) => { const r = await by(...args); assert.equal(r.code, code, `${args.join(' ')}: ${r.out}`); return r.out }
 
 // ---- each call, each role ----
 
@@ -493,6 +519,7 @@ test('A node that has not heard of changes for too long serves no operator on li
     assert.ok(r.retry_after_ms)
     assert.ok((await root.call('List', { kind: 'agent' })).resources.length)
     await denied(init(root, me.spiffe), 'store_unavailable')
+    assert.match(await expect(75, as('', {}, n, me), 'agent', 'list'), /^try again: store_unavailable\n/)
     cluster.redis.signal('SIGCONT')
     await until('it to be served again', () => op.call('List', { kind: 'agent' }), 20000)
     op.close()
@@ -537,15 +564,7 @@ test('All connections that agents may have keep no operator out, nor do one cert
 // ---- the command line ----
 
 test('baton role and every command of an operator reach listen.admin by mutual TLS, with the exit codes that they promise', async () => {
-  const as = (name, more = {}) => async (...args) => {
-    const p = person(name)
-    const child = spawn(BATON, args, { env: env({ BATON_ADMIN_ADDR: `localhost:${b.adminPort}`, BATON_CA: b.serverCa.cert, BATON_CERT: p.cert, BATON_KEY: p.key, ...more }) })
-    let out = ''
-    for (const s of [child.stdout, child.stderr]) s.on('data', (d) => { out += d })
-    return { out: await new Promise((done) => child.on('close', (code) => done([code, out]))).then(([code]) => { args.code = code; return out }), code: args.code }
-  }
   const root = as('root')
-  const expect = async (code, by, ...args) => { const r = await by(...args); assert.equal(r.code, code, `${args.join(' ')}: ${r.out}`); return r.out }
   assert.match(await expect(0, root, 'role', 'grant', 'cli', '--role', 'sre', '--spiffe-id', person('cli').spiffe, '--reason', 'a try', '--dry-run'), /^cli granted\n {2}name: cli\n {2}roles: sre\n/)
   await expect(1, root, 'role', 'show', 'cli')
   assert.match(await expect(0, root, 'role', 'grant', 'cli', '--role', 'sre', '--spiffe-id', person('cli').spiffe, '--reason', 'second shift'), /^cli granted\n[^]*true on 1\/1 nodes/)
