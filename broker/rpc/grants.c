@@ -12,19 +12,12 @@ struct grants {
 	struct grant v[];
 };
 
-static bool is_binding(const struct resource *r)
-{
-	const struct slice prefix = SLICE_LIT(ROLEBIND_PREFIX);
-
-	return r->name.n > prefix.n && memcmp(r->name.p, prefix.p, prefix.n) == 0;
-}
-
 /* As many as there may be, removed ones too. */
 static size_t count(const struct resources *s, size_t from)
 {
 	size_t i = from;
 
-	while (i < resources_count(s) && is_binding(resources_at(s, i)))
+	while (i < resources_count(s) && rolebind_is(resources_at(s, i)))
 		i++;
 	return i - from;
 }

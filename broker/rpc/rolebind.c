@@ -55,6 +55,13 @@ struct slice rolebind_name(const char *name, char out[ROLEBIND_NAME_MAX])
 	return slice_of(out, (size_t)n);
 }
 
+bool rolebind_is(const struct resource *r)
+{
+	const struct slice prefix = SLICE_LIT(ROLEBIND_PREFIX);
+
+	return r->name.n > prefix.n && memcmp(r->name.p, prefix.p, prefix.n) == 0;
+}
+
 Baton__V1__Resource *rolebind_unpack(struct arena *a, const struct resource *r)
 {
 	struct prescan_fault fault;

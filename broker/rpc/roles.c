@@ -144,7 +144,7 @@ bool roles_write(struct op *op, struct enlist *x, struct entry *e)
 	if (!name.n || !enlist_pack(op, x, &m, &bytes))
 		return false;
 	enlist_add(x, name, e->version + 1, e->removed, bytes);
-	return true;
+	return !arena_failed(op->arena); /* what is there may have been left out for want of memory, and not been judged */
 }
 
 /* ---- what there is ---- */
@@ -185,13 +185,6 @@ void roles_history(struct op *op, const Baton__V1__ResourceRef *ref)
 		agents_versions(op, r->name);
 }
 
-static bool is_binding(const struct resource *r)
-{
-	const struct slice prefix = SLICE_LIT(ROLEBIND_PREFIX);
-
-	return r->name.n > prefix.n && memcmp(r->name.p, prefix.p, prefix.n) == 0;
-}
-
 static bool is_asked_for(const Baton__V1__Resource *m, const char *tenant)
 {
 	return m && (!*tenant || strcmp(m->role->tenant, tenant) == 0);
@@ -204,14 +197,14 @@ static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t
 	const struct slice token = slice_str(m->page_token);
 	size_t i = resources_place(s, token.n ? token : SLICE_LIT(ROLEBIND_PREFIX));
 
-	for (; i < resources_count(s) && is_binding(resources_at(s, i)) && answer->n_resources < page; i++) {
+	for (; i < resources_count(s) && rolebind_is(resources_at(s, i)) && answer->n_resources < page; i++) {
 		const struct resource *r = resources_at(s, i);
 		Baton__V1__Resource *one = r->removed || slice_eq(r->name, token) ? NULL : roles_resource(op, r);
 
 		if (is_asked_for(one, m->tenant))
 			answer->resources[answer->n_resources++] = one;
 	}
-	if (answer->n_resources == page && i < resources_count(s) && is_binding(resources_at(s, i)))
+	if (answer->n_resources == page && i < resources_count(s) && rolebind_is(resources_at(s, i)))
 		answer->next_page_token = arena_strndup(op->arena, resources_at(s, i - 1)->name.p, resources_at(s, i - 1)->name.n);
 	return answer->next_page_token && !arena_failed(op->arena);
 }

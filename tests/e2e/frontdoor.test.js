@@ -114,10 +114,12 @@ test('attack 5 attack 25: A first frame that is no ClientHello, or announces a h
 }))
 
 test('attack 25: Half handshakes of one source have a cap / another source is served', () => held(async () => {
-  const before = await closes()
-  const all = Array.from({ length: 30 }, () => new Plain(b, '127.0.0.2'))
-  await until('those over the cap', async () => risen(await closes(), before, 'source_handshakes') === 10)
-  all.forEach((c) => c.close())
+  for (const [port, from] of [[b.port, '127.0.0.2'], [b.adminPort, '127.0.0.4']]) {
+    const before = await closes()
+    const all = Array.from({ length: 30 }, () => new Plain({ port }, from))
+    await until('those over the cap', async () => risen(await closes(), before, 'source_handshakes') === 10)
+    all.forEach((c) => c.close())
+  }
 }))
 
 test('attack 25: Half handshakes of all sources have a cap: the oldest give way, and agents get in', () => held(async () => {
