@@ -127,8 +127,9 @@ test('An approver is one of a route: the role is kept and shown, is given by who
     await denied(root.grant('other', 'approver:acme/other', person('app').spiffe), 'role_denied')
     await denied(root.grant('other', 'approver:globex/shared', person('app').spiffe), 'role_denied')
     assert.deepEqual((await root.role('app')).role.roles, ['approver:acme/shared'])
-    for (const row of rows) assert.match((await denied(operator('app', {}, x).call(row[1], row[3], { service: row[0] }), 'role_denied')).message, /ops\/app has approver: /)
-    await root.revoke('app')
+    const app = operator('app', {}, x)
+    for (const row of rows) assert.match((await denied(app.call(row[1], row[3], { service: row[0] }), 'role_denied')).message, /ops\/app has approver: /)
+    await root.ungrant('app')
   } finally { await x.remove() }
 }, 60000)
 
@@ -175,6 +176,9 @@ const agent = (name) => ({ tenant: 'acme', name, spiffe_id: `spiffe://acme.examp
 const rows = [ // service, method, who may, a request that does no harm
   ['OperateService', 'ListRoutes', 'P S U', {}],
   ['ContainmentService', 'SetRouteState', 'S', { route: { name: 'shared', tenant: 'acme' }, state: 'ROUTE_STATE_RUNNING', reason: 'x' }],
+  ['ContainmentService', 'Revoke', 'S', { agent: missing, reason: 'x' }],
+  ['ContainmentService', 'Lift', 'S', { revocation_id: '0'.repeat(16), reason: 'x' }],
+  ['ContainmentService', 'ListRevocations', 'P S U', {}],
   ['OperateService', 'ListHandoffs', 'S U', { tenant: 'acme' }],
   ['OperateService', 'GetHandoff', 'S U', { handoff_id: 'x' }],
   ['OperateService', 'ListDeadLetters', 'S U', {}],
@@ -268,10 +272,10 @@ test('A-1 Nobody gives or takes away a role that he has not, for as much; with p
   await denied(both.grant('everything', ['sre'], person('everything').spiffe, {}, everything.version), 'role_denied') // those that it had count too
   await denied(both.call('Delete', { ref: { kind: 'role', name: 'everything' }, version: everything.version, reason: 'x' }), 'role_denied')
   await denied(both.call('Apply', { resources: [{ version: everything.version, role: { ...everything.role, roles: ['sre'] } }], reason: 'x', dry_run: true }), 'role_denied')
-  assert.equal((await both.revoke('x')).changes[0].action, 'removed')
-  await both.revoke('y')
+  assert.equal((await both.ungrant('x')).changes[0].action, 'removed')
+  await both.ungrant('y')
   await denied(local.call('Delete', { ref: { kind: 'role', name: 'both' }, version: '1', reason: 'x' }), 'role_denied')
-  await first.revoke('both')
+  await first.ungrant('both')
 })
 
 test('A binding is changed by who has seen its version, has a history, also after its end, and may be made anew', async () => {
@@ -281,17 +285,17 @@ test('A binding is changed by who has seen its version, has a history, also afte
   const m = await first.grant('story', ['auditor'], person('story').spiffe, { tenant: 'acme' }, '1')
   assert.deepEqual([m.changes[0].action, m.changes[0].diff, m.changes[0].version], ['updated', 'roles: sre -> auditor; tenant: - -> acme', '2'])
   assert.equal((await first.grant('story', ['auditor'], person('story').spiffe, { tenant: 'acme' }, '2')).changes[0].action, 'unchanged')
-  await first.revoke('story')
+  await first.ungrant('story')
   await denied(first.role('story'), 'not_found')
   const { resources } = await first.call('History', { kind: 'role', name: 'story' })
   assert.deepEqual(resources.map((r) => [r.version, r.removed, r.role.roles.join()]), [['3', true, 'auditor'], ['2', false, 'auditor'], ['1', false, 'sre']])
   assert.ok(resources.every((r) => r.updated_by === person('root').spiffe && r.reason === 'a test'))
   assert.equal((await first.grant('story', ['sre'], person('story').spiffe)).changes[0].version, '4')
-  await first.revoke('story')
+  await first.ungrant('story')
   await b.audited({ event: 'roles.changed', rpc: 'Apply', spiffe_id: person('root').spiffe, roles: 'platform', message: 'updated role/story (roles: sre -> auditor; tenant: - -> acme): a test' })
   const mixed = await first.call('Apply', { resources: [{ role: { name: 'mixed', roles: ['sre'], spiffe_id: person('mixed').spiffe } }, { agent: { ...agent('mixed') } }], reason: 'both kinds' })
   assert.deepEqual(mixed.changes.map((c) => [c.ref.kind, c.ref.name, c.action]), [['role', 'mixed', 'granted'], ['agent', 'mixed', 'registered']])
-  await first.revoke('mixed')
+  await first.ungrant('mixed')
 })
 
 test('attack 16 attack 24 What stands in a role binding is a name and no pattern: each bad field is refused by name / good ones are taken', async () => {
@@ -317,7 +321,7 @@ test('attack 16 attack 24 What stands in a role binding is a name and no pattern
   }
   for (const [i, change] of [{}, { spiffe_id: 'spiffe://acme.example/'.padEnd(2048, 'x') }, { spiffe_id: '', ...claim, claim: 'https://acme.example/groups', value: 'On call, 2nd line' }, { tenant: 'acme' }].entries()) {
     await first.grant(`good${i}`, ['sre'], id, change)
-    await first.revoke(`good${i}`)
+    await first.ungrant(`good${i}`)
   }
   for (const line of [...b.auditLines(), ...b.log().trim().split('\n')]) JSON.parse(line)
 })
@@ -328,13 +332,13 @@ test('I-7 What is revoked ends at once: the next call on a connection that stand
   await brief.call('ListHandoffs', { tenant: 'acme' })
   const connected = () => b.audit().filter((r) => r.event === 'peer.connected' && r.spiffe_id === person('brief').spiffe).length
   const before = connected()
-  await first.revoke('brief')
+  await first.ungrant('brief')
   await denied(brief.call('ListHandoffs', { tenant: 'acme' }), 'role_denied')
   await first.grant('brief', ['auditor'], person('brief').spiffe)
   await brief.call('ListHandoffs', { tenant: 'acme' })
   await denied(brief.call('ReplayDeadLetters', { handoff_ids: ['x'], reason: 'x' }), 'role_denied')
   assert.equal(connected(), before)
-  await first.revoke('brief')
+  await first.ungrant('brief')
   await operator('sre').call('ListHandoffs', { tenant: 'acme' })
 })
 
@@ -373,6 +377,7 @@ test('B1 T5 An operator of one tenant sees and does what names it; another tenan
     ['ListHandoffs', (tenant) => ({ tenant })], ['ListDeadLetters', (tenant) => ({ tenant })], ['ListDeadLetters', (tenant) => ({ tenant, route: 'shared' })],
     ['CheckStore', (tenant) => ({ tenant })], ['RepairStore', (tenant) => ({ tenant, reason: 'x' })],
     ['ReplayDeadLetters', (tenant) => ({ tenant, handoff_ids: [theirs], reason: 'x' })], ['PurgeDeadLetters', (tenant) => ({ tenant, handoff_ids: [theirs], reason: 'x' })],
+    ['Revoke', (tenant) => ({ agent: { kind: 'agent', tenant, name: 'gplanner' }, reason: 'x' })], ['Revoke', (tenant) => ({ tenant, reason: 'x', dry_run: true })],
     ['Get', (tenant) => ({ kind: 'agent', tenant, name: 'gplanner' })], ['History', (tenant) => ({ kind: 'agent', tenant, name: 'gplanner' })], ['List', (tenant) => ({ kind: 'agent', tenant })],
     ['Delete', (tenant) => ({ ref: { kind: 'agent', tenant, name: 'gplanner' }, version: '1', reason: 'x' })],
     ['Apply', (tenant) => ({ resources: [{ agent: { ...agent('gplanner'), tenant } }], reason: 'x' })], ['Apply', (tenant) => ({ resources: [{ agent: { ...agent('fresh'), tenant } }], reason: 'x', dry_run: true })]
@@ -386,7 +391,7 @@ test('B1 T5 An operator of one tenant sees and does what names it; another tenan
   const taken = await refused(op.call('Apply', { resources: [{ agent: { ...agent('fresh'), spiffe_id: 'spiffe://globex.example/gplanner' } }], reason: 'x' }))
   assert.match(taken.message, /agent\.spiffe_id: it is that of another agent$/)
   // what is for all tenants
-  for (const [method, request] of [['CheckStore', {}], ['RepairStore', { reason: 'x' }], ['List', { kind: 'role' }], ['Get', { kind: 'role', name: 'first' }], ['History', { kind: 'role', name: 'first' }],
+  for (const [method, request] of [['Revoke', { subject: 'x', reason: 'x' }], ['Revoke', { issuer: { name: 'static' }, reason: 'x' }], ['CheckStore', {}], ['RepairStore', { reason: 'x' }], ['List', { kind: 'role' }], ['Get', { kind: 'role', name: 'first' }], ['History', { kind: 'role', name: 'first' }],
     ['Apply', { resources: [{ role: { name: 'x', roles: ['sre'], spiffe_id: person('x').spiffe, tenant: 'acme' } }], reason: 'x' }], ['Delete', { ref: { kind: 'role', name: 'first' }, version: '1', reason: 'x' }]]) {
     assert.match(await seen(method, request), /^7 role_denied: .* of single tenants alone: a binding without a tenant is needed/, method)
   }
@@ -406,7 +411,7 @@ test('B1 Roles of one tenant and of all add up, each for what it is: the tenant 
   assert.equal((await op.set('shared', 'RUNNING')).route.tenant, 'globex')
   await denied(op.set('shared', 'RUNNING', { tenant: 'acme' }), 'not_found')
   assert.ok((await op.call('List', { kind: 'role' })).resources.length)
-  for (const n of ['eyes', 'hands', 'acme-all']) await first.revoke(n)
+  for (const n of ['eyes', 'hands', 'acme-all']) await first.ungrant(n)
   await denied(op.call('ListRoutes'), 'role_denied')
 })
 
@@ -456,7 +461,7 @@ test('Roles of the certificate and of the token add up, and a claim\'s may be fo
   const owner = operator('ana', { token: await mint('ana', { sub: 'owner@acme.example' }) })
   await owner.grant('given', ['sre'], person('given').spiffe)
   assert.equal((await first.role('given')).updated_by, 'owner@acme.example of static')
-  for (const n of ['people', 'owner', 'given', 'oncall']) await first.revoke(n)
+  for (const n of ['people', 'owner', 'given', 'oncall']) await first.ungrant(n)
   await denied(owner.call('ListRoutes'), 'role_denied')
 })
 
@@ -632,3 +637,24 @@ test('The commands of the README for operators do what it says', async () => {
     assert.match(r.stdout, /^first granted\n[^]*^on-call granted\n[^]*^first +platform,sre,auditor +all +spiffe:.*\non-call +sre +all +static: groups=on-call\n[^]*^on-call removed$/m)
   } finally { await x.remove() }
 }, 60000)
+
+test('I-7 R-3 A revoked certificate of an operator opens listen.admin no more / others do; what an SRE of one tenant revoked he alone of those sees', async () => {
+  await first.grant('gone', ['auditor'], person('gone').spiffe)
+  const gone = operator('gone'), sre = operator('tenant-sre')
+  await gone.call('ListRoutes')
+  const r = await first.revoke({ certificate_sha256: person('gone').thumbprint })
+  assert.ok(r.nodes[0].closed >= 1)
+  await until('it hears why', async () => (await refused(gone.call('ListRoutes'))).reason === 'revoked')
+  await first.call('ListRoutes')
+  await first.lift(r.revocation_id)
+  await until('it is back', () => gone.call('ListRoutes').then(() => true, () => false))
+  await first.grant('tenant-sre', ['sre'], person('tenant-sre').spiffe, { tenant: 'acme' })
+  const mine = await sre.revoke({ agent: { kind: 'agent', tenant: 'acme', name: 'planner' } })
+  const other = await first.revoke({ subject: 'somebody' })
+  assert.deepEqual((await sre.call('ListRevocations')).revocations.map((v) => [v.id, v.by]), [[mine.revocation_id, person('tenant-sre').spiffe]])
+  await denied(sre.lift(other.revocation_id), 'not_found')
+  assert.match((await refused(sre.revoke({ agent: { tenant: 'acme', name: 'planner' }, local: true }))).message, /unix socket/)
+  await sre.lift(mine.revocation_id)
+  await first.lift(other.revocation_id)
+  for (const n of ['gone', 'tenant-sre']) await first.ungrant(n)
+})

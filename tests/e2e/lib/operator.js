@@ -25,14 +25,15 @@ export class Operator {
   // service: where two of them have a method of this name.
   call (method, request = {}, { timeout = 10000, service, ...opts } = {}) {
     const client = service ? this.clients[SERVICES.indexOf(service)] : this.clients.find((c) => c[method])
+    if (client[method].responseStream) return this.stream(method, request, { timeout, ...opts })
     return new Promise((yes, no) => client[method](request, this.meta(opts), { deadline: Date.now() + timeout }, (e, r) => (e ? no(e) : yes(r))))
   }
 
   // Everything that a call which answers one by one has to say.
-  stream (method, request = {}, timeout = 30000) {
+  stream (method, request = {}, { timeout = 30000, ...opts } = {}) {
     const client = this.clients.find((c) => c[method])
     return new Promise((yes, no) => {
-      const all = [], call = client[method](request, new grpc.Metadata(), { deadline: Date.now() + timeout })
+      const all = [], call = client[method](request, this.meta(opts), { deadline: Date.now() + timeout })
       call.on('data', (m) => all.push(m)).on('error', no).on('end', () => yes(all))
     })
   }
@@ -60,7 +61,7 @@ export class Operator {
   }
 
   role (name) { return this.call('Get', { kind: 'role', name }, { service: 'ResourceService' }) }
-  async revoke (name) {
+  async ungrant (name) {
     const { version } = await this.role(name)
     return this.call('Delete', { ref: { kind: 'role', name }, version, reason: 'a test' })
   }
