@@ -137,6 +137,7 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "owner:", s->owner);
 	text_line_words(c->out, WIDTH, "calls:", s->may_call, s->n_may_call);
 	text_line_words(c->out, WIDTH, "serves:", s->may_serve, s->n_may_serve);
+	text_line_words(c->out, WIDTH, "ceiling:", s->scope_ceiling, s->n_scope_ceiling);
 	text_line(c->out, WIDTH, "originates:", s->may_originate ? "yes" : "no");
 	snprintf(text, sizeof text, "%u", s->max_in_flight);
 	text_line(c->out, WIDTH, "in flight:", s->max_in_flight ? text : "1000");
@@ -258,6 +259,7 @@ static int put_flags(struct cli *c, struct arena *arena, spec *s)
 			*texts[i].to = admin_text(c, texts[i].o);
 	admin_list(c, OPT_MAY_CALL, arena, &s->may_call, &s->n_may_call);
 	admin_list(c, OPT_MAY_SERVE, arena, &s->may_serve, &s->n_may_serve);
+	admin_list(c, OPT_CEILING, arena, &s->scope_ceiling, &s->n_scope_ceiling);
 	if (c->args.given[OPT_IN_FLIGHT])
 		s->max_in_flight = (uint32_t)c->args.number[OPT_IN_FLIGHT];
 	if (c->args.given[OPT_AGENT_RATE])

@@ -99,6 +99,7 @@ static const struct option_row rows[] = {
 	TEXT(OPT_CLIENT, "client", "ID", NULL, NULL, "what the client_id of its tokens must be (its name)"),
 	LIST(OPT_MAY_CALL, "call", "R", "a route that it may send to; may be repeated; empty: none"),
 	LIST(OPT_MAY_SERVE, "serve", "R", "a route that it may serve; may be repeated; empty: none"),
+	LIST(OPT_CEILING, "ceiling", "SCOPE", "of the scopes of its tokens it may use these alone; may be repeated; empty: all"),
 	NUMBER(OPT_IN_FLIGHT, "max-in-flight", 1, 1000000, NULL, "deliveries that it may hold at once, on a node (1000)"),
 	NUMBER(OPT_AGENT_RATE, "rate", 0, 1000000, NULL, "submits a second, on a node; 0: as limits.rate_per_agent says"),
 	CHOICE(OPT_ORIGINATE, "may-originate", 0, "yes|no", NULL, NULL, "may it start a tree of handoffs (yes, if it may call a route)"),

@@ -45,6 +45,7 @@ static const struct res_field agent_fields[] = {
 	{.name = "client", .type = RES_TEXT, .at = AT(client)},
 	{.name = "may_call", .type = RES_WORDS, .at = AT(may_call), .count = AT(n_may_call), .wrong = name_wrong, .todo = ROUTE_TODO},
 	{.name = "may_serve", .type = RES_WORDS, .at = AT(may_serve), .count = AT(n_may_serve), .wrong = name_wrong, .todo = ROUTE_TODO},
+	{.name = "scope_ceiling", .type = RES_WORDS, .at = AT(scope_ceiling), .count = AT(n_scope_ceiling)},
 	{.name = "may_originate", .type = RES_BOOL, .at = AT(may_originate), .shown = true},
 	{.name = "max_in_flight", .type = RES_NUMBER, .at = AT(max_in_flight), .min = 1, .max = 1000000},
 	{.name = "rate_per_s", .type = RES_NUMBER, .at = AT(rate_per_s), .max = 1000000},
@@ -58,7 +59,7 @@ _Static_assert(AGENT_FIELDS <= RES_FIELDS_MAX, "given[] has room for each");
 
 static const struct res_refused agent_refused[] = {
 	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
-	{"scope_ceiling", "this version does not keep to a ceiling", NULL}, {"expires_at_ms", "a time is written as RFC 3339 has it", "expires_at"},
+	{"expires_at_ms", "a time is written as RFC 3339 has it", "expires_at"},
 	{"id", "it has another name here", "spiffe_id"}, {"call", "it has another name here", "may_call"}, {"serve", "it has another name here", "may_serve"},
 	{"rate", "it has another name here", "rate_per_s"}, {NULL, NULL, NULL},
 };

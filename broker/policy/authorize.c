@@ -145,6 +145,22 @@ static bool asked(const struct access_request *rq, const char *scope)
 	return rq->n_scopes == 0;
 }
 
+/* What user and agent both may: the token's scopes, and the agent's ceiling over them. */
+static struct verdict scopes_above(const struct access *a, const char *const *needed, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct verdict v;
+
+		if (agent_may_use(a->agent, slice_str(needed[i])))
+			continue;
+		v = verdict_deny(REASON_MISSING_SCOPE, "scope_ceiling", "%s on %s needs %s, which is above the scope ceiling of agent %s", a->tool->name, a->profile->route, needed[i],
+				 a->agent->name);
+		slice_copy_str(slice_str(needed[i]), v.missing_scopes[0], sizeof v.missing_scopes[0]);
+		return v;
+	}
+	return verdict_allow();
+}
+
 static struct verdict check_scopes(struct access *a)
 {
 	struct scope_list missing = {.n = 0};
@@ -154,7 +170,11 @@ static struct verdict check_scopes(struct access *a)
 	lacking(a->claims, a->tool->scopes, a->tool->n_scopes, &missing);
 	if (missing.n)
 		return scopes_missing(a, &missing);
-	v = scopes_asked(a);
+	v = scopes_above(a, a->profile->required_scopes, a->profile->n_required_scopes);
+	if (verdict_ok(&v))
+		v = scopes_above(a, a->tool->scopes, a->tool->n_scopes);
+	if (verdict_ok(&v))
+		v = scopes_asked(a);
 	if (!verdict_ok(&v))
 		return v;
 	for (size_t i = 0; i < a->tool->n_scopes && a->grant->n_scopes < GRANT_SCOPES_MAX; i++)

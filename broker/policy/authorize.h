@@ -34,7 +34,7 @@ struct access_grant {
  *   tenant_boundary         request's tenant, claims' tenant, profile's tenants
  *   route_denied            agent may not call it; the profile does not take such a subject
  *   tool_denied             not one of the route's tools
- *   missing_scope           the claims lack what the tool needs, or what is asked for is not inside claims ∩ route
+ *   missing_scope           the claims lack what the tool needs, it is above the agent's ceiling, or what is asked for is not inside claims ∩ route
  *   side_effect_denied      declared lower than pinned, or above the route's maximum
  *   missing_idempotency_key anything but READ without a key
  *   egress_denied           EXTERNAL_SEND without a destination; not allowed, unknown class, not well formed, not one

@@ -1,4 +1,4 @@
-/* What may this agent call and serve? What its lists name, exactly; an empty list means nothing. */
+/* What may this agent call, serve and use? What its lists name, exactly; an empty list means nothing, but that an agent without a ceiling has none. */
 #include "registry/registry.h"
 
 static bool names(const char list[][64], size_t n, struct slice route)
@@ -17,4 +17,12 @@ bool agent_may_call(const struct agent *a, struct slice route)
 bool agent_may_serve(const struct agent *a, struct slice route)
 {
 	return names(a->serve, a->n_serve, route);
+}
+
+bool agent_may_use(const struct agent *a, struct slice scope)
+{
+	for (size_t i = 0; i < a->n_ceiling; i++)
+		if (slice_is(scope, a->ceiling[i]))
+			return true;
+	return !a->n_ceiling;
 }

@@ -102,6 +102,13 @@ static int check_routes(const struct agent *a, const char *what, const char list
 	return 0;
 }
 
+static int check_ceiling(const struct agent *a, struct problem *why)
+{
+	if (a->n_ceiling > AGENT_SCOPES_MAX)
+		return problem_set(why, "agent %s: its ceiling has more than %d scopes", a->name, AGENT_SCOPES_MAX);
+	return 0;
+}
+
 static int check_agent(const struct registry *r, const struct agent *a, struct problem *why)
 {
 	const struct agent *other;
@@ -110,7 +117,7 @@ static int check_agent(const struct registry *r, const struct agent *a, struct p
 		return problem_set(why, "an agent's name and tenant are [a-z0-9][a-z0-9._-]{0,62}");
 	if (strncmp(a->spiffe_id, "spiffe://", 9))
 		return problem_set(why, "agent %s: the id is no SPIFFE id", a->name);
-	if (check_routes(a, "call", a->call, a->n_call, why) || check_routes(a, "serve", a->serve, a->n_serve, why))
+	if (check_routes(a, "call", a->call, a->n_call, why) || check_routes(a, "serve", a->serve, a->n_serve, why) || check_ceiling(a, why))
 		return -1;
 	if (strlen(a->spiffe_id) > AGENT_ID_MAX || strlen(a->client) > AGENT_CLIENT_MAX)
 		return problem_set(why, "agent %s: its id has at most %d bytes, its client at most %d", a->name, AGENT_ID_MAX, AGENT_CLIENT_MAX);
@@ -192,8 +199,8 @@ static void *put(char **room, const void *p, size_t n)
 
 static struct agent_entry *copy(const struct agent *a)
 {
-	size_t id = strlen(a->spiffe_id) + 1, client = strlen(a->client) + 1, call = a->n_call * sizeof *a->call, serve = a->n_serve * sizeof *a->serve;
-	struct agent_entry *e = calloc(1, sizeof *e + id + client + call + serve);
+	size_t id = strlen(a->spiffe_id) + 1, client = strlen(a->client) + 1, call = a->n_call * sizeof *a->call, serve = a->n_serve * sizeof *a->serve, ceiling = a->n_ceiling * sizeof *a->ceiling;
+	struct agent_entry *e = calloc(1, sizeof *e + id + client + call + serve + ceiling);
 	char *room;
 
 	if (!e)
@@ -202,6 +209,7 @@ static struct agent_entry *copy(const struct agent *a)
 	e->agent = *a;
 	e->agent.call = put(&room, a->call, call);
 	e->agent.serve = put(&room, a->serve, serve);
+	e->agent.ceiling = put(&room, a->ceiling, ceiling);
 	e->agent.spiffe_id = put(&room, a->spiffe_id, id);
 	e->agent.client = put(&room, a->client, client);
 	make_key(a->tenant, slice_str(a->name), e->name_key);

@@ -14,6 +14,8 @@
 
 #define AGENT_ID_MAX 2048      /* bytes of a SPIFFE id (SPIFFE-ID, 2.3) */
 #define AGENT_CLIENT_MAX 255
+#define AGENT_SCOPES_MAX 64
+#define AGENT_SCOPE_MAX 64     /* characters (RFC 6749, 3.3) */
 
 struct agent {
 	char tenant[64], name[64];
@@ -23,6 +25,8 @@ struct agent {
 	size_t n_call;
 	const char (*serve)[64];
 	size_t n_serve;
+	const char (*ceiling)[AGENT_SCOPE_MAX + 1]; /* what it may use of the scopes that tokens carry; n 0: all of them */
+	size_t n_ceiling;
 	uint32_t max_in_flight;        /* over all its subscriptions on this node; default 1000 */
 	uint32_t rate_per_s;           /* submits on this node; 0 = the node's default */
 	bool may_originate;            /* may start a tree of handoffs; in the file: true if it has a `call` list */
@@ -56,6 +60,8 @@ const struct profile *registry_route(const struct registry *r, const char *tenan
 const struct profile *registry_route_of_any(const struct registry *r, const char *tenant, struct slice route);
 bool agent_may_call(const struct agent *a, struct slice route);
 bool agent_may_serve(const struct agent *a, struct slice route);
+/* May it use a scope that its token carries? */
+bool agent_may_use(const struct agent *a, struct slice scope);
 /* Every (tenant, route) that exists, for housekeeping. */
 void registry_each_route(const struct registry *r, void (*fn)(void *arg, const char *tenant, const struct profile *p),
 	void *arg);

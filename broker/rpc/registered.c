@@ -68,6 +68,31 @@ static const char *routes_wrong(char *const *v, size_t n)
 	return NULL;
 }
 
+/* RFC 6749, 3.3: scope-token. */
+static bool is_scope(const char *text)
+{
+	size_t n = strlen(text);
+
+	for (const char *p = text; *p; p++)
+		if (*p < 0x21 || *p > 0x7e || *p == '"' || *p == '\\')
+			return false;
+	return n && n <= AGENT_SCOPE_MAX;
+}
+
+static const char *scopes_wrong(char *const *v, size_t n)
+{
+	if (n > AGENT_SCOPES_MAX)
+		return "at most 64 scopes";
+	for (size_t i = 0; i < n; i++) {
+		if (!is_scope(v[i]))
+			return "a scope has 1 to 64 printable characters, none of them a space, \" or \\";
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(v[i], v[j]) == 0)
+				return "a scope stands there twice";
+	}
+	return NULL;
+}
+
 static const char *labels_wrong(const Baton__V1__AgentSpec *m)
 {
 	if (m->n_labels > REGISTERED_LABELS_MAX)
@@ -101,7 +126,7 @@ const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field)
 		{"agent.client", client_wrong(m->client)},
 		{"agent.may_call", routes_wrong(m->may_call, m->n_may_call)},
 		{"agent.may_serve", routes_wrong(m->may_serve, m->n_may_serve)},
-		{"agent.scope_ceiling", m->n_scope_ceiling ? "this version does not keep to a ceiling: leave it out, and let the profiles say what is needed" : NULL},
+		{"agent.scope_ceiling", scopes_wrong(m->scope_ceiling, m->n_scope_ceiling)},
 		{"agent.max_in_flight", m->max_in_flight <= IN_FLIGHT_MAX ? NULL : "at most 1000000"},
 		{"agent.rate_per_s", m->rate_per_s <= RATE_MAX ? NULL : "at most 1000000"},
 		{"agent.expires_at_ms", m->expires_at_ms >= 0 ? NULL : "a time after 1970, or 0 for never"},
@@ -128,17 +153,27 @@ static const char (*list(struct arena *a, char *const *v, size_t n))[64]
 	return (const char(*)[64])out;
 }
 
+static const char (*scopes(struct arena *a, char *const *v, size_t n))[AGENT_SCOPE_MAX + 1]
+{
+	char(*out)[AGENT_SCOPE_MAX + 1] = arena_zalloc(a, (n + 1) * sizeof *out);
+
+	for (size_t i = 0; out && i < n; i++)
+		slice_copy_str(slice_str(v[i]), out[i], sizeof out[i]);
+	return (const char(*)[AGENT_SCOPE_MAX + 1])out;
+}
+
 bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct agent *out)
 {
 	*out = (struct agent){
 		.spiffe_id = m->spiffe_id, .client = *m->client ? m->client : m->name, .n_call = m->n_may_call, .n_serve = m->n_may_serve,
 		.call = list(a, m->may_call, m->n_may_call), .serve = list(a, m->may_serve, m->n_may_serve),
+		.ceiling = scopes(a, m->scope_ceiling, m->n_scope_ceiling), .n_ceiling = m->n_scope_ceiling,
 		.max_in_flight = m->max_in_flight ? m->max_in_flight : IN_FLIGHT_DEFAULT, .rate_per_s = m->rate_per_s,
 		.may_originate = m->may_originate, .registered = true, .key = store_agent_key(m->tenant, m->name),
 	};
 	slice_copy_str(slice_str(m->tenant), out->tenant, sizeof out->tenant);
 	slice_copy_str(slice_str(m->name), out->name, sizeof out->name);
-	return out->call && out->serve;
+	return out->call && out->serve && out->ceiling;
 }
 
 bool registered_active(const Baton__V1__AgentSpec *m, int64_t now_ms)

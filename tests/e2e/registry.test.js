@@ -9,7 +9,7 @@ import { Agent, denied, read, refusalOf, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 import { ROOT } from './lib/wire.js'
 
-const names = ['first', 'second', 'third', 'fourth', 'leaving', 'expiring', 'again', 'other']
+const names = ['first', 'second', 'third', 'fourth', 'leaving', 'expiring', 'again', 'other', 'capped']
 const rows = [
   { name: 'planner', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true },
   ...names.map((name) => ({ name, tenant: 'acme', absent: true })) // they have certificates, and stand nowhere
@@ -150,7 +150,7 @@ test('attack 16 attack 24 What stands in an entry is a name and no pattern: each
     ['agent.spiffe_id', { spiffe_id: 'spiffe://acme.example/*/..' }], ['agent.spiffe_id', { spiffe_id: 'https://acme.example/x' }], ['agent.spiffe_id', { spiffe_id: `spiffe://acme.example/${'x'.repeat(2048)}` }],
     ['agent.spiffe_id', { spiffe_id: 'spiffe://acme.example/pl%61nner' }], ['agent.owner', { owner: '' }], ['agent.client', { client: 'a b' }],
     ['agent.may_call', { may_call: ['*'] }], ['agent.may_call', { may_call: [ROUTE, ROUTE] }], ['agent.may_call', { may_call: ['nowhere'] }], ['agent.may_serve', { may_serve: [`${ROUTE}/first`] }],
-    ['agent.scope_ceiling', { scope_ceiling: ['orders:read'] }], ['agent.labels', { labels: { 'a b': 'x' } }], ['agent.labels', { labels: { a: 'x'.repeat(257) } }],
+    ['agent.scope_ceiling', { scope_ceiling: ['a b'] }], ['agent.scope_ceiling', { scope_ceiling: ['x'.repeat(65)] }], ['agent.scope_ceiling', { scope_ceiling: ['a', 'a'] }], ['agent.scope_ceiling', { scope_ceiling: Array.from({ length: 65 }, (_, i) => `s${i}`) }], ['agent.labels', { labels: { 'a b': 'x' } }], ['agent.labels', { labels: { a: 'x'.repeat(257) } }],
     ['agent.max_in_flight', { max_in_flight: 1000001 }], ['agent.expires_at_ms', { expires_at_ms: -1 }], ['agent.status', { status: 'AGENT_STATUS_RETIRED' }],
     ['agent.name', { name: 'planner' }], ['agent.spiffe_id', { spiffe_id: 'spiffe://acme.example/planner' }], ['agent.spiffe_id', { spiffe_id: 'spiffe://acme.example/first' }]
   ]
@@ -168,6 +168,27 @@ test('attack 16 attack 24 What stands in an entry is a name and no pattern: each
   const id = `spiffe://acme.example/${'x'.repeat(2048 - 22)}`
   await apply([spec('longest', { spiffe_id: id })])
   assert.equal((await get('longest')).agent.spiffe_id, id)
+})
+
+test('A-1 I-4 What its token carries above an agent\'s scope ceiling it may not use, also when the work was sent before / inside it, it may', async () => {
+  await apply([spec('capped', { may_call: ['second'], scope_ceiling: ['orders:read', 'refunds:draft'] })])
+  const capped = await b.agent('capped')
+  const { handoff_id } = await capped.submit({ route: 'second' })
+  assert.match(says('agent', 'update', 'capped', '--ceiling', 'orders:read', '--reason', 'less'), /scope_ceiling: orders:read, refunds:draft -> orders:read/)
+  const r = await denied(capped.submit({ route: 'second' }), 'missing_scope', 'PERMISSION_DENIED')
+  assert.match(r.message, /needs refunds:draft, which is above the scope ceiling of agent capped/)
+  const s = await worker.subscribe({ routes: ['second'] })
+  await b.audited({ event: 'handoff.quarantined', handoff_id, reason: 'missing_scope' })
+  says('agent', 'update', 'capped', '--ceiling', 'orders:read', '--ceiling', 'refunds:draft', '--reason', 'as before')
+  await capped.submit({ route: 'second' })
+  const d = await s.delivery()
+  assert.notEqual(d.lease.handoff_id, handoff_id)
+  await s.complete(d)
+  await s.leave()
+  says('agent', 'update', 'capped', '--ceiling=', '--reason', 'none')
+  assert.deepEqual((await get('capped')).agent.scope_ceiling, [])
+  await capped.submit({ route: 'second' })
+  await retire('capped')
 })
 
 test('An agent that expires loses its rights then, without a reload / until then it has them', async () => {

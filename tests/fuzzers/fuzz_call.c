@@ -58,6 +58,14 @@ void conn_touch(struct conn *c)
 {
 }
 
+void conn_flush(struct conn *c)
+{
+}
+
+void conn_abort(struct conn *c, const char *why)
+{
+}
+
 void conn_check_by(struct conn *c, int64_t due_ms)
 {
 	NEED(due_ms > 0);
@@ -219,7 +227,7 @@ static void play(struct conn *c, struct slice in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct worker w = {.now_ms = 1, .limits = {.message_ms = 60000, .stalled_ms = 60000, .partial_bytes = 2 * MESSAGE_MAX}};
-	struct call_handler handler = {on_open, on_message, on_half_close, on_writable, NULL, on_gone, NULL, &w.face};
+	struct call_handler handler = {on_open, on_message, on_half_close, on_writable, NULL, on_gone, NULL, NULL, &w.face};
 	struct conn c = {.state = CONN_OPEN, .worker = &w};
 
 	if (!size)

@@ -47,6 +47,7 @@ struct call {
 	uint64_t id;
 	unsigned worker;
 	bool open, token, full, ended, half_closed;
+	const struct call_handler *handler;
 	size_t max, messages, consumed;
 };
 
@@ -180,6 +181,25 @@ void call_end(struct call *c, enum grpc_status status, const char *message, cons
 void call_end_exhausted(struct call *c, const char *message)
 {
 	call_end(c, GRPC_RESOURCE_EXHAUSTED, message, NULL, 0);
+}
+
+/* Whose peer takes nothing has what it was given still to come. */
+bool call_is_sent(const struct call *c)
+{
+	return !c->full;
+}
+
+bool call_push(struct call *c)
+{
+	return !c->full;
+}
+
+void call_forget(struct call *c)
+{
+	NEED(c->open);
+	c->ended = true;
+	c->handler->on_gone(c->handler->user, c, GRPC_PERMISSION_DENIED);
+	c->open = false;
 }
 
 void call_end_connection(struct call *c, const char *why)
@@ -363,7 +383,8 @@ static const struct method operators[] = { /* the same */
 	{&baton__v1__operate_service__descriptor, "ListHandoffs"}, {&baton__v1__resource_service__descriptor, "Apply"},
 	{&baton__v1__resource_service__descriptor, "Get"}, {&baton__v1__resource_service__descriptor, "List"},
 	{&baton__v1__resource_service__descriptor, "Delete"}, {&baton__v1__resource_service__descriptor, "History"},
-	{&baton__v1__resource_service__descriptor, "InitAdmin"},
+	{&baton__v1__resource_service__descriptor, "InitAdmin"}, {&baton__v1__containment_service__descriptor, "Revoke"},
+	{&baton__v1__containment_service__descriptor, "Lift"}, {&baton__v1__containment_service__descriptor, "ListRevocations"},
 };
 
 struct reader {
@@ -397,7 +418,7 @@ static void step_open(struct script *x, struct reader *r)
 		return;
 	*c = (struct call){.peer = {.identity = (who & 48) == 16 ? &nobody : peers[who & 3], .remote = "192.0.2.1:1", .connection = 1,
 				    .listener = !(who & 16) ? "agents" : who & 32 ? RPC_LISTENER_ADMIN_TLS : RPC_LISTENER_ADMIN},
-			   .worker = who & 8 ? 1 : 0, .open = true, .token = who & 4, .id = (uint64_t)(c - x->calls) + 1};
+			   .worker = who & 8 ? 1 : 0, .open = true, .token = who & 4, .id = (uint64_t)(c - x->calls) + 1, .handler = h};
 	c->answer = protobuf_c_service_descriptor_get_method_by_name(called->service, called->name)->output;
 	snprintf(path, sizeof path, "/%s/%s", called->service->name, called->name);
 	c->max = h->on_open(h->user, c, slice_str(path));

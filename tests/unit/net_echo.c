@@ -223,7 +223,7 @@ static const struct call_handler *worker_start(void *arg, unsigned i, struct loo
 
 	workers[i] = (struct echo_worker){.echo = e};
 	workers[i].handler = (struct call_handler){on_open, on_message, on_half_close, on_writable,
-		NULL, on_gone, on_peer_gone, &workers[i]};
+		NULL, on_gone, NULL, on_peer_gone, &workers[i]};
 	e->loops[i] = l;
 	e->call_workers[i] = w;
 	atomic_fetch_add(&e->started, 1);
