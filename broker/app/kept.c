@@ -50,13 +50,14 @@ static void put_line(struct buf *b, const struct resource *r)
 	free(value);
 }
 
-void kept_save(struct node *n)
+bool kept_save(struct node *n)
 {
 	const struct resources *s = n->resources;
 	struct problem why = {"out of memory"};
 	uint8_t digest[SHA256_BYTES];
 	char path[1200], hex[2 * SHA256_BYTES + 1];
 	struct buf b;
+	bool ok;
 
 	path_of(n, path);
 	buf_init(&b, FILE_MAX);
@@ -67,10 +68,12 @@ void kept_save(struct node *n)
 	hex_encode(digest, sizeof digest, hex);
 	buf_put_str(&b, hex);
 	buf_put_u8(&b, '\n');
-	if (b.failed || file_write_atomic(path, buf_slice(&b), 0600, &why) < 0)
+	ok = !b.failed && file_write_atomic(path, buf_slice(&b), 0600, &why) == 0;
+	if (!ok)
 		log_event(LOG_ERROR, "revocation.not_kept", F_STR("why", why.text),
 			  F_STR("remedy", "what is revoked holds, but this node would not know of it if Redis were emptied and it began anew: make room in state_dir"));
 	buf_clear(&b);
+	return ok;
 }
 
 /* ---- in ---- */

@@ -62,6 +62,7 @@ struct sharing {
 	struct seen *seen;               /* revocations, by name: of those the store has; while `whole` */
 	uint64_t whole_at;               /* the generation at which that was done last */
 	uint32_t incarnation;            /* of the store, when it was asked last */
+	bool unreadable;                 /* a revocation that was not known does not open */
 	bool revoked;                    /* a revocation came, or changed, and is to be kept */
 	bool part;                       /* more of the same changes are to come before they are applied */
 };
@@ -150,8 +151,8 @@ void expiry_look(struct node *n);
 /* ---- kept.c ---- */
 /* Those of an earlier run, into n->resources. */
 int kept_open(struct node *n, struct problem *why);
-/* Those that n->resources has, into the file. */
-void kept_save(struct node *n);
+/* Those that n->resources has, into the file. false: they are not in it. */
+bool kept_save(struct node *n);
 /* Is it a revocation's name? */
 bool kept_is(struct slice name);
 

@@ -116,8 +116,9 @@ static struct resource shown(const struct store_resource *r)
 		.value = r->value};
 }
 
-/* What does not open is nobody, in that version: an agent of whom nothing can be read has no rights. A revocation that was known stays in force. */
-static size_t pick(const struct node *n, const struct store_answer *a, struct resource v[FEED_MAX])
+/* What does not open is nobody, in that version: an agent of whom nothing can be read has no rights. A revocation that was known stays in force; of one that
+ * was not, nobody knows whom it is about. */
+static size_t pick(struct node *n, const struct store_answer *a, struct resource v[FEED_MAX])
 {
 	size_t k = 0;
 
@@ -128,8 +129,10 @@ static size_t pick(const struct node *n, const struct store_answer *a, struct re
 		if (r->status != STORE_OK)
 			log_event(LOG_ERROR, "registry.unsealable", F_SLICE("resource", r->name), F_INT("version", (long long)r->version),
 				  F_STR("remedy", "somebody wrote into Redis, or the key that sealed it is gone: it has no rights now; register it anew"));
-		if (r->status != STORE_OK && known && (kept_is(r->name) || r->version <= known->version))
+		if (r->status != STORE_OK && (kept_is(r->name) || (known && r->version <= known->version))) {
+			n->sharing.unreadable |= !known;
 			continue;
+		}
 		v[k++] = shown(r);
 	}
 	return k;
@@ -246,6 +249,7 @@ static bool put_missing(struct node *n)
 static void look_at_whole(struct sharing *s)
 {
 	forget_seen(s);
+	s->unreadable = false;
 	s->after = 0;
 	s->whole = true;
 }
@@ -262,11 +266,14 @@ static void watch_whole(struct node *n, const struct store_answer *a)
 		note_seen(s, a);
 	if (!s->wanted || a->more || s->behind)
 		return;
-	if (s->whole && !put_missing(n)) {
+	if (s->whole && s->unreadable) { /* until it can be read, or is gone, this node serves nobody */
+		log_event(LOG_ERROR, "revocation.unreadable", F_STR("remedy", "a revocation in Redis does not open, so that nobody knows whom it is about: see registry.unsealable; take it out of Redis (HDEL {/}:s, ZREM {/}:z), and revoke anew"));
+		look_at_whole(s);
+	} else if (s->whole && !put_missing(n)) {
 		s->whole = false;
 		s->whole_at = a->generation;
 		forget_seen(s);
-	} else if (!s->whole && another) {
+	} else if (!s->whole && (another || s->unreadable)) {
 		look_at_whole(s);
 		s->again = true;
 	}
@@ -276,7 +283,7 @@ static void watch_whole(struct node *n, const struct store_answer *a)
 static void confirm(struct node *n)
 {
 	for (unsigned i = 0; i < n->n_workers; i++)
-		if (n->rpc[i] && rpc_worker_settled(n->rpc[i]) < n->world->generation)
+		if (n->rpc[i] && !rpc_worker_settled(n->rpc[i]))
 			return;
 	n->sharing.confirmed = n->sharing.installed;
 }
@@ -305,11 +312,10 @@ static void lives_by(struct node *n, uint64_t generation)
 	bool expired = s->next_expiry_ms <= clock_unix_ms();
 	int64_t begun = clock_mono_us();
 
-	if (s->revoked)
-		kept_save(n);
-	s->revoked = false;
 	if ((s->changed || expired) && !apply(n, generation))
 		return;
+	if (s->revoked && kept_save(n)) /* else at the next answer again */
+		s->revoked = false;
 	initmark_follow(n);
 	s->rest_ms = clock_mono_ms() + REST * (clock_mono_us() - begun) / 1000;
 	s->changed = false;
@@ -404,7 +410,7 @@ static void revoke_here(void *arg)
 	if (now) {
 		resources_unref(n->resources);
 		n->resources = now;
-		kept_save(n);
+		n->sharing.revoked = !kept_save(n);
 		apply(n, n->world->generation);
 		fleet_closed(n->fleet, n->boot->node, atomic_load(&n->closed));
 		look_at_whole(&n->sharing);

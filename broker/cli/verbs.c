@@ -48,7 +48,7 @@ const struct verb verbs[] = {
 	{"agent", "history", "NAME", "what it was before, who changed it, and why", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_history},
 	{"revoke", "agent", "NAME", "refuse it everywhere, close its connections, put aside what it sent", OPTS(OPT_TENANT, OPT_OLDER_THAN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
 	{"revoke", "cert", "SHA256", "a certificate, by its digest: hex, or as the audit has it", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
-	{"revoke", "token", "SHA256", "an access token, by the digest of its text", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
+	{"revoke", "token", "SHA256", "an access token, by the digest of its header.payload", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
 	{"revoke", "jti", "ID", "an access token, by its jti", OPTS(OPT_WITHIN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
 	{"revoke", "subject", "SUB", "whose authority tokens carry; those issued from now on are good again", OPTS(OPT_WITHIN, OPT_OLDER_THAN, OPT_WHENEVER, REVOKE_OPTS), 1, 1, false,
 		cmd_revoke},

@@ -289,6 +289,7 @@ bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, stru
 		.expires_at_ms = f->expires_at_ms,
 		.subject_is_user = f->user,
 	};
+	memcpy(out->token_sha256, f->signed_sha256, SHA256_BYTES);
 	return true;
 }
 

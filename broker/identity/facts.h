@@ -16,6 +16,7 @@ enum confirmation { CNF_NONE, CNF_CERTIFICATE, CNF_OTHER /* DPoP's jkt, or a pro
 struct facts {
 	int64_t issued_at_ms, not_before_ms, expires_at_ms;
 	enum confirmation confirmation;
+	uint8_t signed_sha256[SHA256_BYTES]; /* of header.payload; the verifier's */
 	bool user; /* it has the rule's user claim, or speaks for somebody else than its client */
 	uint16_t n_audiences, n_scopes;
 	/* where in text; lists: one string after the other */
@@ -32,7 +33,7 @@ static inline const char *facts_text(const struct facts *f, uint16_t at)
 }
 /* The audience as the token holds it, or NULL when it does not name it. */
 const char *facts_find_audience(const struct facts *f, const char *audience);
-/* Copies all into the arena; false when that is full. `audience` and `bound` are the judge's, the digest the verifier's. */
+/* Copies all into the arena; false when that is full. `audience` and `bound` are the judge's, and the digest of what was signed is in f. */
 bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, struct arena *arena, struct claims *out);
 
 #endif

@@ -3,6 +3,8 @@
  * no order of RDNs. */
 #include "identity/peer.h"
 
+#include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -162,6 +164,65 @@ static int on_chain_error(int ok, X509_STORE_CTX *ctx)
 	return now_ms <= next + d->crl_grace_ms;
 }
 
+/* The other value that s may have: n - s, of the signer's curve. NULL: it is not known. */
+static BIGNUM *other_s(const EVP_PKEY *signer, const ECDSA_SIG *sig)
+{
+	BIGNUM *order = NULL, *other = BN_new();
+
+	if (!other || EVP_PKEY_get_bn_param(signer, OSSL_PKEY_PARAM_EC_ORDER, &order) != 1 || BN_sub(other, order, ECDSA_SIG_get0_s(sig)) != 1) {
+		BN_free(other);
+		other = NULL;
+	}
+	BN_free(order);
+	return other;
+}
+
+/* Owned by the caller (OPENSSL_free). Its length; 0 or less: it could not be made. */
+static int other_signature(const EVP_PKEY *signer, const ASN1_BIT_STRING *bits, unsigned char **der)
+{
+	const unsigned char *p = ASN1_STRING_get0_data(bits);
+	ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &p, ASN1_STRING_length(bits));
+	BIGNUM *s = sig ? other_s(signer, sig) : NULL, *r = s ? BN_dup(ECDSA_SIG_get0_r(sig)) : NULL;
+	int n = 0;
+
+	if (r && ECDSA_SIG_set0(sig, r, s) == 1) {
+		n = i2d_ECDSA_SIG(sig, der);
+	} else {
+		BN_free(r);
+		BN_free(s);
+	}
+	ECDSA_SIG_free(sig);
+	return n;
+}
+
+/* A certificate that is revoked by its digest must not come back by being written in another way. */
+static const struct fault *find_twin(X509 *leaf, X509 *issuer, struct identity_peer *p)
+{
+	const EVP_PKEY *signer = X509_get0_pubkey(issuer);
+	const ASN1_BIT_STRING *bits;
+	unsigned char *der = NULL;
+	uint8_t digest[SHA256_BYTES];
+	X509 *twin;
+	unsigned n;
+	int size;
+	bool ok = false;
+
+	if (!signer || EVP_PKEY_get_base_id(signer) != EVP_PKEY_EC)
+		return NULL;
+	X509_get0_signature(&bits, NULL, leaf);
+	size = other_signature(signer, bits, &der);
+	twin = size > 0 ? X509_dup(leaf) : NULL;
+	if (twin) {
+		X509_get0_signature(&bits, NULL, twin);
+		ok = ASN1_STRING_set((ASN1_STRING *)(uintptr_t)bits, der, size) == 1 && X509_digest(twin, EVP_sha256(), digest, &n) == 1;
+	}
+	if (ok)
+		b64url_encode(digest, sizeof digest, p->x5t_twin);
+	X509_free(twin);
+	OPENSSL_free(der);
+	return ok ? NULL : &out_of_memory;
+}
+
 /* What OpenSSL lets pass: old-style CAs, curves and digests that we do not take. Finds the end of the chain's validity
  * on the way. */
 static const struct fault *check_chain(STACK_OF(X509) *chain, struct identity_peer *p)
@@ -184,7 +245,7 @@ static const struct fault *check_chain(STACK_OF(X509) *chain, struct identity_pe
 		if (i == 0 || end < p->not_after_ms)
 			p->not_after_ms = end;
 	}
-	return n > 1 ? NULL : &untrusted_chain;
+	return n > 1 ? find_twin(sk_X509_value(chain, 0), sk_X509_value(chain, 1), p) : &untrusted_chain;
 }
 
 static const struct fault *verify_chain(const struct trust_domain *d, X509 *leaf, STACK_OF(X509) *untrusted,

@@ -16,6 +16,8 @@ struct identity_peer {
 	char spiffe_id[SPIFFE_ID_MAX + 1];
 	uint8_t cert_sha256[SHA256_BYTES];
 	char x5t_s256[B64URL_LEN(SHA256_BYTES) + 1]; /* what a token's cnf.x5t#S256 must be (RFC 8705 §3.1) */
+	char x5t_twin[B64URL_LEN(SHA256_BYTES) + 1]; /* of the same certificate with the other signature that its ECDSA signature (r, s) makes, (r, n - s), as whoever has it
+	                                                can; "": there is none */
 	int64_t not_before_ms; /* of the leaf */
 	int64_t not_after_ms;  /* the earliest of the chain: from then on it would no longer verify */
 };

@@ -242,8 +242,10 @@ static struct facts *read_verified(struct check *k, const json_t *payload)
 		return NULL;
 	key = keyset_at(k->entry->keys, k->key);
 	f = facts_read(payload, &k->entry->rule, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
-	if (f)
+	if (f) {
+		sha256(k->v->jws.signed_part, f->signed_sha256);
 		return f;
+	}
 	if (fault)
 		refuse(k, REASON_INVALID_TOKEN, field, fault);
 	else
@@ -272,7 +274,7 @@ static struct facts *verify(struct check *k, struct slice token)
 	return f;
 }
 
-static void judge(struct check *k, const struct facts *f, const uint8_t digest[SHA256_BYTES], struct arena *arena)
+static void judge(struct check *k, const struct facts *f, struct arena *arena)
 {
 	struct token_answer *out = k->out;
 
@@ -280,7 +282,6 @@ static void judge(struct check *k, const struct facts *f, const uint8_t digest[S
 		out_of_memory(k);
 		return;
 	}
-	memcpy(out->claims.token_sha256, digest, SHA256_BYTES);
 	out->have_claims = true;
 	out->verdict = token_judge(f, &k->entry->rule, k->cx, &out->claims);
 }
@@ -333,7 +334,7 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 	if (known) {
 		v->hits++;
 		if (use_issuer(&k, issuer))
-			judge(&k, known, digest, arena);
+			judge(&k, known, arena);
 		return;
 	}
 	v->misses++;
@@ -343,6 +344,6 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 		out_of_memory(&k);
 	if (!f)
 		return;
-	judge(&k, f, digest, arena);
+	judge(&k, f, arena);
 	token_cache_put(v->cache, digest, v->live[k.issuer].epoch, f);
 }

@@ -154,6 +154,7 @@ const struct revocation *revocations_find(const struct revocations *r, const str
 	const struct { enum revoked_kind kind; const char *within, *what; bool also_anywhere; int64_t issued_at_ms; } rows[] = {
 		{REVOKED_AGENT, of->tenant, of->agent, false, of->certificate_issued_at_ms},
 		{REVOKED_CERTIFICATE, "", of->certificate, false, 0},
+		{REVOKED_CERTIFICATE, "", of->certificate_twin, false, 0},
 		{REVOKED_KEY, of->issuer, of->key_id, true, of->token_issued_at_ms},
 		{REVOKED_ISSUER, "", of->issuer, false, of->token_issued_at_ms},
 		{REVOKED_SUBJECT, of->issuer, of->subject, true, of->token_issued_at_ms},
@@ -187,11 +188,11 @@ struct copied {
 	char room[];
 };
 
-#define TEXTS 9
+#define TEXTS 10
 
 static void texts_of(struct revocable *r, const char **out[TEXTS])
 {
-	const char **const all[TEXTS] = {&r->tenant, &r->agent, &r->certificate, &r->issuer, &r->subject, &r->jti, &r->key_id, &r->route, &r->tool};
+	const char **const all[TEXTS] = {&r->tenant, &r->agent, &r->certificate, &r->certificate_twin, &r->issuer, &r->subject, &r->jti, &r->key_id, &r->route, &r->tool};
 
 	memcpy(out, all, sizeof all);
 }

@@ -16,7 +16,7 @@ enum revoked_kind {
 	REVOKED_ISSUER,      /* its URL */
 	REVOKED_SUBJECT,     /* within an issuer, or of any */
 	REVOKED_JTI,         /* within an issuer, or of any */
-	REVOKED_TOKEN,       /* base64url of the SHA-256 of its bytes */
+	REVOKED_TOKEN,       /* base64url of the SHA-256 of what is signed of it: its signature may be written in other ways */
 	REVOKED_TENANT,
 	REVOKED_ROUTE,       /* within its tenant */
 	REVOKED_TOOL,        /* within a tenant, or of any */
@@ -34,7 +34,7 @@ struct revocation {
 
 /* Who asks, on whose authority, for what. NULL: there is none, or it is not known. */
 struct revocable {
-	const char *tenant, *agent, *certificate;
+	const char *tenant, *agent, *certificate, *certificate_twin; /* the same certificate, written in another way */
 	int64_t certificate_issued_at_ms;
 	const char *issuer, *subject, *jti, *key_id;
 	const uint8_t *token_sha256;

@@ -465,6 +465,7 @@ static void begin(struct op *op, bool repair)
 	}
 	baton__v1__check_store_response__init(s->answer);
 	op->state = s;
+	op_rest(op); /* lets nobody in and hands nothing out: a revocation need not wait for it */
 	if (!s->n && (*s->m->route || *s->m->tenant)) {
 		operator_deny(op, REASON_NOT_FOUND, "route", "no such route, or no such tenant");
 	} else if (!token_take(s, s->m->page_token)) {

@@ -30,7 +30,8 @@ struct contain {
 	uint64_t version, generation;
 	int64_t begun_ms;
 	uint64_t closed;
-	unsigned confirmed, fenced, missing;
+	unsigned confirmed, fenced, missing, looks;
+	bool bar_failed;          /* not every queue has its barrier */
 	struct fleet_node before[FLEET_MAX]; /* as they were when it began */
 	size_t n_before;
 	bool said[FLEET_MAX];     /* of fleet[]: it has been told of */
@@ -126,6 +127,7 @@ static void look_for_missing(struct op *op)
 		}
 		say_node(op, x, &now[i], false, text);
 	}
+	x->missing += fleet_rest_lags(op->w->env.fleet, x->generation);
 }
 
 /* ---- its end ---- */
@@ -153,13 +155,13 @@ static void end_release(struct op *op, bool durable)
 		p.connections_closed = x->closed;
 	revocations_unref(x->about);
 	x->about = NULL;
-	if (rc && durable && !x->sweep.failed) {
+	if (rc && durable && !x->sweep.failed && !x->bar_failed) {
 		reply_send(rc, &p.base);
 		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 	} else if (rc) {
 		reply_error(rc, REASON_STORE_UNAVAILABLE, "", x->dry ? "the store did not answer: ask again"
 			    : !durable ? "it is in force, but the audit file cannot be written"
-			    : "it is in force on the nodes that were named, but the store did not answer everywhere: ask again, so that what waits is put aside");
+			    : "it is in force on the nodes that were named, but the store did not answer for every queue: see its log, and ask again");
 	}
 	op_end(op);
 }
@@ -178,10 +180,7 @@ static void barred(struct op *op)
 {
 	struct contain *x = op->state;
 
-	if (x->sweep.failed) {
-		conclude(op);
-		return;
-	}
+	x->bar_failed = x->sweep.failed;
 	x->sweep.then = conclude;
 	sweep_run(op);
 }
@@ -231,12 +230,18 @@ static void on_written(struct op *op, const struct store_answer *a)
 
 /* ---- this node alone ---- */
 
+/* In this worker's world, which the others have by the next look, and nothing is under way that began before. */
 static bool is_here(struct op *op)
 {
-	const struct contain *x = op->state;
+	struct contain *x = op->state;
 	char name[REVOKED_NAME_MAX];
 
-	return resources_find(op->w->world->resources, revoked_name(x->m->id, name));
+	if (!resources_find(op->w->world->resources, revoked_name(x->m->id, name)))
+		return false;
+	for (unsigned i = 0; i < op->w->env.workers; i++)
+		if (!rpc_worker_settled(op->w->env.rpc[i]))
+			return false;
+	return ++x->looks > 1;
 }
 
 static void lives_here(struct op *op)
@@ -244,7 +249,7 @@ static void lives_here(struct op *op)
 	struct contain *x = op->state;
 	struct fleet_node now[FLEET_MAX];
 	size_t n = fleet_get(op->w->env.fleet, now);
-	bool here = is_here(op);
+	bool here = x->looks > 1;
 
 	x->confirmed = here;
 	x->missing = !here;
@@ -414,7 +419,7 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 		return false;
 	}
 	*x->m = *asked;
-	wrong = wrong ? wrong : revoked_settle(op->arena, x->m, op->world->issuers, clock_unix_ms(), &field);
+	wrong = wrong ? wrong : revoked_settle(op->arena, x->m, op->world->issuers, clock_unix_ms(), op->world->envelope.clock_skew_ms, &field);
 	if (!wrong && x->m->until_ms && x->m->until_ms <= clock_unix_ms()) {
 		field = "until_ms";
 		wrong = "this time is over";
@@ -441,6 +446,7 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 	x->m->at_ms = clock_unix_ms();
 	x->m->lifted_by = x->m->lift_reason = (char *)"";
 	x->m->lifted_at_ms = 0;
+	x->m->lifted_with_release = false;
 	x->m->dry_run = x->m->local = false;
 	return true;
 }
@@ -523,6 +529,7 @@ void contain_on_lift(struct rpc_call *rc, struct op *op)
 	x->m->lifted_at_ms = clock_unix_ms();
 	x->m->lifted_by = (char *)op->caller->name;
 	x->m->lift_reason = (char *)asked->reason;
+	x->m->lifted_with_release = asked->release_handoffs;
 	if (prepare(op, x)) {
 		write_down(op, x);
 		return;

@@ -8,7 +8,8 @@
 struct fleet {
 	pthread_mutex_t lock;
 	struct fleet_node v[FLEET_MAX];
-	size_t n;
+	size_t n, rest;           /* rest: more than there is room for */
+	uint64_t rest_confirmed;  /* by each of those, if it is not silent */
 };
 
 struct fleet *fleet_new(void)
@@ -28,12 +29,22 @@ void fleet_free(struct fleet *f)
 	free(f);
 }
 
+/* Of those that are not told of it is known by what all of them live. */
+static void put_rest(struct fleet *f, uint64_t confirmed, int64_t silent_ms)
+{
+	if (silent_ms < STORE_NODE_LEASE_MS && (!f->rest || confirmed < f->rest_confirmed))
+		f->rest_confirmed = confirmed;
+	f->rest += silent_ms < STORE_NODE_LEASE_MS;
+}
+
 static void put(struct fleet *f, struct slice name, uint64_t confirmed, uint32_t closed, int64_t silent_ms)
 {
 	struct fleet_node *to = &f->v[f->n];
 
-	if (f->n == FLEET_MAX || !slice_copy_str(name, to->name, sizeof to->name))
+	if (f->n == FLEET_MAX || !slice_copy_str(name, to->name, sizeof to->name)) {
+		put_rest(f, confirmed, silent_ms);
 		return;
+	}
 	to->confirmed = confirmed;
 	to->closed = closed;
 	to->silent_ms = silent_ms;
@@ -43,7 +54,7 @@ static void put(struct fleet *f, struct slice name, uint64_t confirmed, uint32_t
 void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, uint32_t closed, const struct store_node *others, size_t n)
 {
 	pthread_mutex_lock(&f->lock);
-	f->n = 0;
+	f->n = f->rest = 0;
 	put(f, slice_str(self), confirmed, closed, 0);
 	for (size_t i = 0; i < n; i++)
 		put(f, others[i].name, others[i].confirmed, others[i].closed, others[i].silent_ms);
@@ -77,11 +88,22 @@ static bool lags(const struct fleet_node *v, uint64_t generation)
 
 bool fleet_lags(struct fleet *f, uint64_t generation)
 {
-	bool any = false;
+	bool any;
 
 	pthread_mutex_lock(&f->lock);
+	any = f->rest && f->rest_confirmed < generation;
 	for (size_t i = 0; i < f->n; i++)
 		any = any || lags(&f->v[i], generation);
 	pthread_mutex_unlock(&f->lock);
 	return any;
+}
+
+bool fleet_rest_lags(struct fleet *f, uint64_t generation)
+{
+	bool lags;
+
+	pthread_mutex_lock(&f->lock);
+	lags = f->rest && f->rest_confirmed < generation;
+	pthread_mutex_unlock(&f->lock);
+	return lags;
 }

@@ -8,7 +8,7 @@
 
 #include "store/store.h"
 
-#define FLEET_MAX 64 /* nodes that are told of; more are not waited for */
+#define FLEET_MAX 64 /* nodes that are told of by name; more are waited for too */
 
 struct fleet_node {
 	char name[256];
@@ -26,6 +26,8 @@ void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, uint32_t c
 void fleet_closed(struct fleet *f, const char *self, uint32_t closed);
 /* This one first. Returns how many. */
 size_t fleet_get(struct fleet *f, struct fleet_node out[FLEET_MAX]);
+/* Does one of those that are not told of by name? */
+bool fleet_rest_lags(struct fleet *f, uint64_t generation);
 /* Does any live node not live by this generation yet? */
 bool fleet_lags(struct fleet *f, uint64_t generation);
 

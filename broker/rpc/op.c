@@ -35,7 +35,7 @@ static void act_over(struct op *op)
 	w->acting--;
 	if (op->world == w->world || --w->older)
 		return;
-	atomic_store(&w->settled, w->world->generation);
+	atomic_store(&w->settled, true);
 	if (w->env.settled)
 		w->env.settled(w->env.arg);
 }
@@ -73,8 +73,9 @@ struct op *op_new(struct rpc_worker *w, struct rpc_call *rc)
 		op->row = rc->row;
 		op->spiffe_id = arena_strdup(a, rc->peer->spiffe_id);
 		op->x5t_s256 = arena_strdup(a, rc->peer->x5t_s256);
+		op->x5t_twin = arena_strdup(a, rc->peer->x5t_twin);
 		op->certificate_issued_at_ms = rc->peer->not_before_ms;
-		if (!op->spiffe_id || !op->x5t_s256) {
+		if (!op->spiffe_id || !op->x5t_s256 || !op->x5t_twin) {
 			op_end(op);
 			return NULL;
 		}

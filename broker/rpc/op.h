@@ -59,7 +59,7 @@ struct rpc_worker {
 	struct parked_sum { size_t n, bytes; } parked_sum;
 	size_t n_out;                    /* ops in the outboxes of all calls */
 	size_t acting, older;            /* ops that may still change something; those of them that began in an older world */
-	atomic_ullong settled;           /* none is left that began before this generation */
+	atomic_bool settled;             /* none of the latter is left */
 	int64_t ticked_ms;               /* monotonic */
 	struct waiting *waiting;         /* for other nodes: rpc/await.h */
 	struct buf scratch;              /* for packing one message */
@@ -85,7 +85,7 @@ struct rpc_call {
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
 	uint8_t principal[SHA256_BYTES]; /* of the token that the stream began with, which a Credential must match */
 	bool has_principal;
-	struct revocable *whose;         /* Watch, Run, Subscribe: on whose authority, as last verified; owned; NULL: nobody's */
+	struct revocable *whose;         /* Watch, Run, Subscribe: on whose authority, as last verified (Subscribe: a certificate's alone); owned; NULL: nobody's */
 	struct watch *watch;             /* Watch and Run */
 	struct subscriber *subscriber;   /* Subscribe */
 	unsigned pipe_open;              /* Pipe: submits whose receipts are owed */
@@ -107,7 +107,7 @@ struct op {
 	struct caller *caller;           /* an operator's call: whose, in the arena */
 	uint64_t asker;                  /* who waits for keys: agent.key, or an operator's */
 	struct world *world;
-	const char *spiffe_id, *x5t_s256; /* the peer's, in the arena */
+	const char *spiffe_id, *x5t_s256, *x5t_twin; /* the peer's, in the arena */
 	int64_t certificate_issued_at_ms;
 	ProtobufCMessage *msg;
 	struct slice raw;                /* the message's bytes; borrowed until the handler returns, then a copy when parked */

@@ -147,7 +147,7 @@ static const char *issuer_url(const struct issuers *issuers, const char *name)
 	return NULL;
 }
 
-const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issuers *issuers, int64_t now_ms, const char **field)
+const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issuers *issuers, int64_t now_ms, int64_t skew_ms, const char **field)
 {
 	const struct kind *k = kind_of(m);
 	char **text = text_of(m, k);
@@ -170,8 +170,8 @@ const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issue
 			return "no issuer of this name, or with this URL, is configured";
 		m->within = arena_strdup(a, url);
 	}
-	if (k->dated && !m->issued_before_ms)
-		m->issued_before_ms = k->kind == REVOKED_SUBJECT ? now_ms : WHATEVER;
+	if (k->dated && !m->issued_before_ms) /* an issuer's clock may be ahead by the skew that is allowed */
+		m->issued_before_ms = k->kind == REVOKED_SUBJECT ? now_ms + skew_ms : WHATEVER;
 	return m->within ? NULL : "out of memory";
 }
 
@@ -259,7 +259,7 @@ struct revocable revoked_peer(const struct world *w, const struct identity_peer 
 {
 	const struct agent *a = registry_by_spiffe(w->registry, p->spiffe_id);
 
-	return (struct revocable){.tenant = a ? a->tenant : NULL, .agent = a ? a->name : NULL, .certificate = p->x5t_s256, .certificate_issued_at_ms = p->not_before_ms};
+	return (struct revocable){.tenant = a ? a->tenant : NULL, .agent = a ? a->name : NULL, .certificate = p->x5t_s256, .certificate_twin = p->x5t_twin, .certificate_issued_at_ms = p->not_before_ms};
 }
 
 struct revocable revoked_claims(const char *tenant, const struct claims *c)
@@ -270,7 +270,7 @@ struct revocable revoked_claims(const char *tenant, const struct claims *c)
 
 struct revocable revoked_task(const pb_task *t, const char *tool)
 {
-	return (struct revocable){.tenant = t->tenant, .agent = t->sender, .certificate = t->certificate_sha256,
+	return (struct revocable){.tenant = t->tenant, .agent = t->sender, .certificate = t->certificate_sha256, .certificate_twin = t->certificate_twin,
 		.certificate_issued_at_ms = t->certificate_issued_at_ms, .issuer = t->issuer, .subject = t->subject, .jti = t->jti, .key_id = t->token_key_id,
 		.token_sha256 = t->token_sha256.len == SHA256_BYTES ? t->token_sha256.data : NULL, .token_issued_at_ms = t->token_issued_at_ms,
 		.route = t->route, .tool = tool};

@@ -19,7 +19,7 @@ struct slice revoked_name(const char *id, char out[REVOKED_NAME_MAX]);
 /* What is wrong with a request, with `field`; NULL = nothing. Whether what it names exists is not looked for. */
 const char *revoked_wrong(const pb_revocation *m, const char **field);
 /* The form that is kept: digests as base64url, an issuer by its URL, from when on credentials are good again. NULL, or what is wrong. */
-const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issuers *issuers, int64_t now_ms, const char **field);
+const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issuers *issuers, int64_t now_ms, int64_t skew_ms, const char **field);
 /* As the index has it; *out points into m. */
 void revoked_entry(const pb_revocation *m, struct revocation *out);
 /* "agent acme/planner", for people. In the arena; NULL: out of memory. */

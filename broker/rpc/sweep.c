@@ -55,11 +55,13 @@ static void told(struct op *op, const struct store_record *r)
 {
 	const struct world_route *route = op->sweep->routes[op->sweep->at];
 
-	line_write(op->w, slot_of(route), r, r->state == STATE_QUEUED ? "handoff.released" : life_event(r->state), LINE_NOW);
+	line_write(op->w, slot_of(route), r, op->sweep->kind == SWEEP_BACK ? "handoff.released" : life_event(r->state), LINE_NOW);
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, route->route, state_text(r->state), 1);
 	change_publish(op->w, &r->id);
 	if (r->state == STATE_QUEUED)
 		desk_announce(op->w, route->tenant, route->queue);
+	else if (op->sweep->kind == SWEEP_BACK)
+		desk_stir(op->w, route->tenant, route->queue);
 }
 
 static void page_over(struct op *op)
@@ -111,7 +113,7 @@ static bool is_meant(struct op *op, struct arena *a, const struct store_item *it
 	if (s->kind != SWEEP_BACK)
 		return true;
 	v = task_judge(a, op->w->world, t, e, clock_unix_ms());
-	return verdict_ok(&v) && !arena_failed(a);
+	return v.outcome != OUTCOME_DENY && !arena_failed(a); /* what waits for an approval waits on */
 }
 
 static void look_at(struct op *op, struct arena *a, const struct store_item *item)
@@ -152,6 +154,28 @@ static void on_back(struct op *op, const struct store_answer *a)
 	next_back(op);
 }
 
+/* It was put aside for another revocation, which has been lifted with release while this one held it back. */
+static bool was_let_go(struct op *op, const char *note)
+{
+	const struct resources *all = op->w->world->resources;
+	const struct slice prefix = SLICE_LIT(REVOKED_PREFIX);
+	char id[REVOKED_ID_TEXT + 1];
+
+	for (size_t i = resources_place(all, prefix); i < resources_count(all); i++) {
+		const struct resource *r = resources_at(all, i);
+		pb_revocation *m;
+
+		if (r->name.n != prefix.n + REVOKED_ID_TEXT || memcmp(r->name.p, prefix.p, prefix.n) != 0)
+			break;
+		slice_copy_str(slice_of(r->name.p + prefix.n, REVOKED_ID_TEXT), id, sizeof id);
+		if (!strstr(note, id))
+			continue;
+		m = revoked_unpack(op->arena, r);
+		return m && m->lifted_with_release;
+	}
+	return false;
+}
+
 /* Its last event says why it is in quarantine: for another reason, or for another revocation, it stays. */
 static bool is_why(struct op *op, const struct store_answer *a)
 {
@@ -160,7 +184,7 @@ static bool is_why(struct op *op, const struct store_answer *a)
 
 	if (a->n_events && a->events[a->n_events - 1].state == STATE_QUARANTINED)
 		r = (void *)prescan_unpack(&baton__internal__v1__report__descriptor, a->events[a->n_events - 1].body, NULL, op->arena, &fault);
-	return r && r->reason == REASON_REVOKED && strstr(r->note, op->sweep->id);
+	return r && r->reason == REASON_REVOKED && (strstr(r->note, op->sweep->id) || was_let_go(op, r->note));
 }
 
 static void on_why(struct op *op, const struct store_answer *a)

@@ -87,6 +87,7 @@ pb_task *task_make(struct op *op, struct slice envelope_bytes, const struct deci
 	t->authority_until_ms = d->deadline_ms;
 	t->max_attempts = d->profile->max_attempts;
 	t->certificate_sha256 = (char *)op->x5t_s256;
+	t->certificate_twin = (char *)op->x5t_twin;
 	t->certificate_issued_at_ms = op->certificate_issued_at_ms;
 	t->token_issued_at_ms = c->issued_at_ms;
 	t->token_key_id = (char *)c->key_id;

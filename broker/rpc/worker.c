@@ -28,7 +28,7 @@
 #define POLL_MS 1000
 
 /* Nothing is kept by peer here: every call is gone already. */
-uint64_t rpc_worker_settled(const struct rpc_worker *w)
+bool rpc_worker_settled(const struct rpc_worker *w)
 {
 	return atomic_load(&w->settled);
 }
@@ -126,10 +126,11 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	demand_replicas(w);
 	w->env.store->ops->live_by(w->env.store, world->generation);
 	w->older = old ? w->acting : 0;
-	if (!w->older)
-		atomic_store(&w->settled, world->generation);
+	atomic_store(&w->settled, false);
 	if (!old || old->registry != world->registry) /* other keys alone take no right away from a stream */
 		revoke_streams(w);
+	if (!w->older)
+		atomic_store(&w->settled, true);
 	world_unref(old);
 }
 

@@ -75,8 +75,8 @@ const struct call_handler *rpc_worker_handler(struct rpc_worker *w);
 /* Takes a ref. Requests under way finish with what they began with; deliveries are judged by the new one, and leases and streams that it
  * no longer allows end. */
 void rpc_worker_set_world(struct rpc_worker *w, struct world *world);
-/* No request that began before this generation is under way any more. From any thread. */
-uint64_t rpc_worker_settled(const struct rpc_worker *w);
+/* Is no request under way any more that began in an older world than the present one? From any thread. */
+bool rpc_worker_settled(const struct rpc_worker *w);
 /* Is this peer, its agent or its tenant revoked? On the worker's thread. */
 bool rpc_worker_revokes_peers(const struct rpc_worker *w); /* any at all */
 bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_peer *p);

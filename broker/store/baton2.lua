@@ -20,7 +20,7 @@
 --   30-37 token of the submission, part of the task blob's name  38-53 idempotency  54 flags (1: has it)
 --   55-60 accepted_at  61-66 position
 --   67 state  68-73 updated_at  74-77 cursor  78 marks (1 stop requested, 2 given back, 4 dead-lettered and let go of, 8 held since a
---   fail-over, 16 its sender has confirmed it since)
+--   fail-over, 16 its sender has confirmed it since, 32 64 in quarantine: it waited for a time, or was held)
 --   79-86 token of the last report, part of the outcome blob's name; of the submission when that leased it at once  87-90 size of the sealed outcome, 0 = none
 --   91 attempt  92-99 fence  100-107 owner  108-113 lease_until, or when it was let go of or confirmed
 --   114-119 first_leased_at

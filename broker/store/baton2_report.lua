@@ -18,6 +18,11 @@ local function load_items(ks, items, width)
 	return ids, by, number(recs[1])
 end
 
+-- The node is behind: it may report for somebody who is revoked by now (baton2_aside.lua). The last argument of these is the generation that it lives by.
+local function behind(a, rev)
+	return number(a[#a]) < number(rev)
+end
+
 local function save(ks, dirty, by, kept)
 	local new = kept and {'#', kept} or {}
 	for id in pairs(dirty) do new[#new + 1], new[#new + 2] = id, by[id] end
@@ -32,7 +37,8 @@ end
 -- m s l · items. Item, 42 bytes: 1 id 17 fence 25 owner 33 lease ms 37 until (not 0: only what ends then, and never later).
 local function extend(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'wb')
+	local m = call('HMGET', k[1], 't', 'w', 'wb', 'rev')
+	if behind(a, m[4]) then return 'R' end
 	local ids, by = load_items(k[2], a[1], 42)
 	local now, out, dirty, hints = clock(m[1]), {}, {}, {}
 	for j = 1, #ids do
@@ -75,7 +81,8 @@ end
 -- the lease lasts so long from now, if it would end sooner; what is one event too many renews it too).
 local function event(k, a)
 	init()
-	local m = call('HMGET', k[1], 't', 'w', 'wb')
+	local m = call('HMGET', k[1], 't', 'w', 'wb', 'rev')
+	if behind(a, m[4]) then return 'R' end
 	local ids, by = load_items(k[2], a[1], 50)
 	local now, out, dirty = clock(m[1]), {}, {}
 	local base = sub(k[1], 1, -2)
@@ -111,13 +118,25 @@ local function event(k, a)
 	return head(now, m[2], m[3], 0) .. concat(out)
 end
 
+-- Nothing of these is taken; what was MSET beside the call nobody would remove. One that a record names was taken before.
+local function refuse_reports(base, ks, items)
+	local ids, by = load_items(ks, items, 50)
+	for j = 1, #ids do
+		local token, _, where = unpk('>c8I4B', items, (j - 1) * 50 + 38)
+		local rec = by[ids[j]]
+		if where == 1 and not (rec and sub(rec, 79, 86) == token) then call('UNLINK', base .. 'b:' .. ids[j] .. token) end
+	end
+	return 'R'
+end
+
 -- m s z q0 q1 q2 f d x h · node, items, bodies. Item, 50 bytes: 1 id 17 fence 25 owner 33 kind 34 delay 38 token 46 size
 -- 50 where the body is (0 none, 1 MSET beside the call, 2 the next argument). What is held since a fail-over, because its lease had lapsed, ends
 -- by what its worker says late.
 local function finish(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[2]
-	local m = call('HMGET', km, 't', 'w', 'wb', 'arm')
+	local m = call('HMGET', km, 't', 'w', 'wb', 'arm', 'rev')
+	if behind(a, m[5]) then return refuse_reports(sub(km, 1, -2), ks, items) end
 	local ids, by, kept = load_items(ks, items, 50)
 	local now, t = clock(m[1]), tally(m[2], m[3])
 	local base, next_body = sub(km, 1, -2), 3

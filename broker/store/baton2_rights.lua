@@ -2,7 +2,7 @@
 -- the first of them, because one that is refused in the middle of a Function leaves half a change. Part of the library that begins in
 -- baton2.lua.
 
-local ON_KEYS = {'exists', 'get', 'hdel', 'hexists', 'hget', 'hkeys', 'hlen', 'hmget', 'hscan', 'hset', 'lindex', 'llen', 'lpos', 'lpush', 'lrange', 'ltrim',
+local ON_KEYS = {'exists', 'get', 'hdel', 'hexists', 'hget', 'hkeys', 'hlen', 'hmget', 'hscan', 'hset', 'lindex', 'llen', 'lpos', 'lpush', 'lrange', 'lrem', 'ltrim',
 	'mget', 'rpush', 'unlink', 'zadd', 'zcard', 'zcount', 'zmscore', 'zrange', 'zrangebyscore', 'zrem', 'zrevrange', 'zrevrangebyscore', 'zrevrank',
 	'zscan', 'zscore'}
 local OTHERS = {'config get *', 'copy KEY KEY', 'exec', 'fcall f 0', 'function list', 'function load x', 'info', 'lmpop 1 KEY left', 'mset KEY x', 'multi',

@@ -12,12 +12,12 @@ do
 local RESOURCES, VERSIONS, SILENT, FORGOTTEN = 65536, 64, 10000, 3600000 -- ms
 local FEED_BYTES = 1048576
 
--- The shared m. After another incarnation changes may be gone that a node has seen: what comes from now on is later than all of them.
+-- The shared m. Its epoch is another one after each loss, also of all that was here. After another incarnation changes may be gone that a node has seen: what comes from now on is later than all of them.
 local function shared(km)
 	local inc, m = match(call('INFO', 'replication'), 'master_replid:(%x+)'), call('HMGET', km, 't', 'inc', 'ep', 'g')
 	local t = {now = clock(m[1]), inc = inc, ep = number(m[3]), g = number(m[4])}
 	if m[2] ~= inc then
-		t.anew, t.ep, t.g = true, t.ep + 1, max(t.g, (t.now - FENCE_EPOCH) * 64)
+		t.anew, t.ep, t.g = true, max(t.ep + 1, floor((t.now - FENCE_EPOCH) / 1000)), max(t.g, (t.now - FENCE_EPOCH) * 64)
 	end
 	return t
 end

@@ -56,10 +56,51 @@ enum store_status mem_drop(struct mem_slot *s, struct mem_handoff *h, int64_t no
 	return STORE_OK;
 }
 
+/* Where it stood before. */
+static void unqueue(struct mem_slot *s, const uint8_t *id)
+{
+	for (int c = 0; c < 3; c++) {
+		struct mem_ids *q = &s->queue[c];
+
+		for (size_t i = q->head; i < q->n; i++) {
+			if (memcmp(q->v[i], id, HANDOFF_ID_BYTES) != 0)
+				continue;
+			memmove(q->v[i], q->v[i + 1], (q->n - i - 1) * sizeof q->v[0]);
+			q->n--;
+			return;
+		}
+	}
+}
+
+static void put_aside(struct mem_slot *s, struct mem_handoff *h, int64_t now)
+{
+	h->was = h->r.r.state;
+	h->was_due_ms = h->confirmed_ms ? 0 : h->due_ms;
+	h->due_ms = 0;
+	mem_waiting(s, h, -1);
+	mem_move(s, h, STATE_QUARANTINED, now);
+}
+
+/* As it waited before. */
+static void put_back(struct mem_slot *s, struct mem_handoff *h, int64_t now)
+{
+	bool later = h->was_due_ms > now, never = !h->r.r.fence;
+
+	if (h->was == STATE_HELD) {
+		mem_move(s, h, STATE_HELD, now);
+	} else {
+		mem_move(s, h, later && never ? STATE_SCHEDULED : STATE_QUEUED, now);
+		h->given_back = !never;
+		h->due_ms = later ? h->was_due_ms : 0;
+	}
+	h->was = STATE_UNSPECIFIED;
+	h->was_due_ms = 0;
+	mem_waiting(s, h, 1);
+}
+
 static enum store_status aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out)
 {
 	struct mem_handoff *h = *out = mem_find_exact(s, id);
-	enum handoff_state to = back ? STATE_QUEUED : STATE_QUARANTINED;
 	uint8_t token[TOKEN_BYTES];
 	struct mem_bytes body;
 
@@ -68,18 +109,18 @@ static enum store_status aside(struct memory *m, struct mem_slot *s, const uint8
 	if (back ? h->r.r.state != STATE_QUARANTINED : h->r.r.state >= STATE_LEASED)
 		return STORE_WRONG_STATE;
 	mem_token(m, token);
-	if (!mem_seal_report(m, s, seal_kind_of(to), h->id, token, note, &body))
+	if (!mem_seal_report(m, s, seal_kind_of(back ? STATE_QUEUED : STATE_QUARANTINED), h->id, token, note, &body))
 		return STORE_UNAVAILABLE;
-	if (!back)
-		mem_waiting(s, h, -1);
-	mem_move(s, h, to, mem_now(m, s));
+	if (back)
+		put_back(s, h, mem_now(m, s));
+	else
+		put_aside(s, h, mem_now(m, s));
 	mem_log(h, token, body);
-	h->due_ms = 0;
-	if (back) {
+	if (h->r.r.state == STATE_QUEUED) {
 		h->r.r.owner = 0;
-		h->given_back = true;
-		mem_waiting(s, h, 1);
-		mem_queue(s, h);
+		unqueue(s, h->id);
+		if (!h->due_ms)
+			mem_queue(s, h);
 	}
 	return STORE_OK;
 }

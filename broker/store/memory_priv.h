@@ -30,6 +30,8 @@ struct mem_handoff {
 	bool let_go;                     /* dead-lettered, and kept no longer than what has finished */
 	uint8_t idempotency[16];
 	int64_t confirmed_ms;            /* since a fail-over, by its sender; 0 = not */
+	enum handoff_state was;          /* before it was put aside, */
+	int64_t was_due_ms;              /* and until when it waited then */
 	int64_t due_ms;                  /* start, or end of backing off; 0 = none */
 	struct mem_bytes task, outcome;
 	struct mem_event *events;

@@ -11,6 +11,8 @@ enum store_status mem_extend(struct memory *m, struct mem_slot *s, const struct 
 	struct mem_handoff *h = *out = mem_find_exact(s, r->id.b);
 	int64_t until;
 
+	if (m->lives_by < s->barrier)
+		return STORE_UNAVAILABLE;
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
 	if (!mem_is_leased(h, r->fence, r->owner))
@@ -38,6 +40,8 @@ enum store_status mem_event(struct memory *m, struct mem_slot *s, const struct s
 	struct mem_bytes body;
 	int64_t until;
 
+	if (m->lives_by < s->barrier)
+		return STORE_UNAVAILABLE;
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
 	if (!mem_is_leased(h, r->fence, r->owner))
@@ -88,6 +92,8 @@ enum store_status mem_finish(struct memory *m, struct mem_slot *s, const struct 
 	int64_t now;
 	bool late;
 
+	if (m->lives_by < s->barrier)
+		return STORE_UNAVAILABLE;
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
 	late = (h->r.r.state == STATE_QUEUED || (h->r.r.unconfirmed && finish_is_last(r->kind))) && !h->given_back && r->fence &&

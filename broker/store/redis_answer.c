@@ -133,11 +133,13 @@ static void on_closed_slot(struct redis *s, struct batch *b)
 	redis_open_slot(s, b->slot);
 }
 
-/* Nothing was done, and asking again would not help until this node lives by more. */
+/* Nothing was done, and asking again would not help until this node lives by more: it does soon, and whoever reports may do it again. */
 static void on_behind(struct redis *s, struct batch *b)
 {
+	bool reports = b->kind == KIND_EXTEND || b->kind == KIND_EVENT || b->kind == KIND_FINISH;
+
 	redis_counted(s, b, "behind");
-	fail_all(s, b, STORE_BEHIND, 0);
+	fail_all(s, b, reports ? STORE_UNAVAILABLE : STORE_BEHIND, reports ? RETRY_MS : 0);
 }
 
 static void note_waiting(struct redis *s, struct slot *slot, const struct record_head *h)

@@ -10,9 +10,9 @@
 const struct kind_row kind_rows[KINDS] = {
 	[KIND_ACCEPT] = {"baton2_accept", "msiz012nfhl", ACCEPT_BYTES, BATCH_ITEMS, true, true, true, true},
 	[KIND_PUBLISH] = {"baton2_publish", "msiz012nfhld", ACCEPT_BYTES, 1, true, true, true, true},
-	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, false, false, false},
-	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, false, false, false},
-	[KIND_FINISH] = {"baton2_finish", "msz012fdxh", FINISH_BYTES, BATCH_ITEMS, false, false, false, true},
+	[KIND_EXTEND] = {"baton2_extend", "msl", EXTEND_BYTES, BATCH_ITEMS, false, true, false, false},
+	[KIND_EVENT] = {"baton2_event", "ms", EVENT_BYTES, BATCH_ITEMS, false, true, false, false},
+	[KIND_FINISH] = {"baton2_finish", "msz012fdxh", FINISH_BYTES, BATCH_ITEMS, false, true, false, true},
 	[KIND_CANCEL] = {"baton2_cancel", "mszfhx", CANCEL_BYTES, BATCH_ITEMS, false, false, false, true},
 	[KIND_LEASE] = {"baton2_lease", "msl210fzh", LEASE_BYTES, 64, true, true, false, false},
 	[KIND_GET] = {"baton2_get", "ms", HANDOFF_ID_BYTES, 64, false, false, false, false},
@@ -200,13 +200,18 @@ static void arg_own(struct call *c)
 		arg(c, slice_str(s->config.run));
 		arg(c, requests);
 		arg_bodies(c);
+		arg_generation(c);
 		break;
 	case KIND_EVENT:
 	case KIND_CANCEL:
 		arg(c, requests);
 		arg_bodies(c);
+		arg_generation(c);
 		break;
 	case KIND_EXTEND:
+		arg(c, requests);
+		arg_generation(c);
+		break;
 	case KIND_GET:
 	case KIND_DROP:
 		arg(c, requests);

@@ -48,7 +48,8 @@ enum store_status {
 	STORE_WRONG_STATE,  /* cancel of a terminal one, ... : `state` says which */
 	STORE_CLOSED,       /* accept: an operator closed the route to new work */
 	STORE_UNSEALABLE,   /* what is stored does not open: quarantined */
-	STORE_BEHIND,       /* accept, publish, replay, lease: the slot has a barrier, and this node does not live by what it demands: nothing was done */
+	STORE_BEHIND,       /* accept, publish, replay, lease: the slot has a barrier, and this node does not live by what it demands: nothing was done
+	                       (extend, event, finish: UNAVAILABLE) */
 	STORE_UNAVAILABLE,  /* no connection, time-out, read-only, loading, out of memory: the outcome may be unknown */
 };
 const char *store_status_text(enum store_status s);
@@ -399,10 +400,10 @@ struct store_ops {
 	void (*feed)(struct store *s, const struct store_feed *r, store_done *done, void *user, uint64_t op);
 	/* A resource as it is, and was; before: versions lower than that, 0 = all. At most max (≤ STORE_VERSIONS_KEPT). NOT_FOUND: it never was. */
 	void (*versions)(struct store *s, struct slice name, uint64_t before, uint32_t max, store_done *done, void *user, uint64_t op);
-	/* From now on the slot takes nothing in and hands nothing out by a node that does not live by this generation (live_by): STORE_BEHIND. It never goes
+	/* From now on the slot takes nothing in, no reports either, and hands nothing out by a node that does not live by this generation (live_by): STORE_BEHIND. It never goes
 	 * back. Allowed when memory is full, and before the slot was opened. */
 	void (*barrier)(struct store *s, struct store_slot slot, uint64_t generation, store_done *done, void *user, uint64_t op);
-	/* What waits becomes QUARANTINED; with `back` what is QUARANTINED becomes QUEUED, over any cap. note: sealed, the event's body. OK, also when it was
+	/* What waits becomes QUARANTINED; with `back` what is QUARANTINED waits again as it did: QUEUED, SCHEDULED, HELD or backing off, over any cap. note: sealed, the event's body. OK, also when it was
 	 * done by this very call before; NOT_FOUND; WRONG_STATE. */
 	void (*aside)(struct store *s, struct store_slot slot, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
 		      uint64_t op);

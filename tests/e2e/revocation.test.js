@@ -30,6 +30,7 @@ const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', env: { PAT
 const says = (...args) => { const r = baton(...args); assert.equal(r.status, 0, r.stdout + r.stderr); return r.stdout + r.stderr }
 const mint = (a, change, opts) => b.issuer.mint({ ...b.leaves[a.name], name: a.name }, change, opts)
 const sha256 = (text) => createHash('sha256').update(text)
+const signed = (token) => token.split('.').slice(0, 2).join('.') // what its signature is over
 const lifted = async (r, more) => op.lift(r.revocation_id, more)
 
 test('I-7 R-3 attack 12 A revoked agent is refused, its connections close, its streams hear why, what it sent is put aside / the others go on, and lifted it is back', async () => {
@@ -86,7 +87,7 @@ async function check (target, bad, good) {
 
 test('R-3 A token that is revoked by its digest or its jti is refused, another of the same subject is not', async () => {
   const [token, jti, other] = [await mint(planner), 'the-one', await mint(planner)]
-  await check({ token_sha256: sha256(token).digest('hex') }, [read(ROUTE), { token }], [read(ROUTE), { token: other }])
+  await check({ token_sha256: sha256(signed(token)).digest('hex') }, [read(ROUTE), { token }], [read(ROUTE), { token: other }])
   await check({ jti }, [read(ROUTE), { token: await mint(planner, { jti }) }], [read(ROUTE), { token: other }])
 })
 
@@ -104,8 +105,7 @@ test('R-3 attack 12 A revoked subject: what was issued until then is refused, on
   await denied(again.submit(read(ROUTE), { token }), 'revoked')
   await denied(eve.get(handoff_id), 'revoked')
   await planner.submit(read(ROUTE)) // another subject's
-  await until('the next second', () => Date.now() % 1000 < 200)
-  await sleep(1000)
+  await sleep(2500) // past the clock skew that is allowed for, and the second
   const later = await mint(planner, { sub: 'user-eve' })
   await planner.submit(read(ROUTE), { token: later })
   await lifted(r)

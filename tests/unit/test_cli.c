@@ -245,6 +245,16 @@ static void must_name(const char *text, const struct option_row *r, const char *
 		fail_msg("docs/man/baton.1, %s: no word of --%s", where, r->name);
 }
 
+/* Commands that differ by a word share a part of the page. */
+static const char *chapter_of(const struct verb *v)
+{
+	if (!v->verb)
+		return "";
+	if (strcmp(v->noun, "revoke") == 0)
+		return "agent";
+	return strcmp(v->verb, "run") == 0 ? "send" : v->verb;
+}
+
 static void the_manual_names_every_option(void **state)
 {
 	const char *src = getenv("BATON_SRCDIR");
@@ -266,11 +276,11 @@ static void the_manual_names_every_option(void **state)
 	free(part);
 	for (size_t i = 0; i < n_verbs; i++) {
 		const struct verb *v = &verbs[i];
-		bool run_verb = v->verb && strcmp(v->verb, "run") == 0; /* refers to send */
 
-		snprintf(title, sizeof title, ".SS baton %s%s%s", v->noun, v->verb ? " " : "", run_verb ? "send" : v->verb ? v->verb :
-			"");
+		snprintf(title, sizeof title, ".SS baton %s%s%s", v->noun, v->verb ? " " : "", chapter_of(v));
 		section((char *)page, title, &part);
+		if (v->verb)
+			assert_non_null(strstr(part, v->verb));
 		for (const enum opt *o = v->opts; *o != OPT_END; o++)
 			must_name(part, option_row(*o), title);
 		free(part);

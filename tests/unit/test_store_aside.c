@@ -35,7 +35,12 @@ static void behind(struct kit *k)
 	kit_accepted(k, &refused); /* the nonce was not used up */
 	l = kit_leased(k, LONG_MS);
 	assert_memory_equal(l.id.b, before.id.b, HANDOFF_ID_BYTES);
-	live_by(k, 6); /* what is worked on may be ended */
+	live_by(k, 6); /* it may report for somebody who is revoked */
+	assert_int_equal(kit_extend(k, &l, LONG_MS)->status, STORE_UNAVAILABLE);
+	assert_int_equal(kit_event(k, &l, STATE_WORKING, 100, "half")->status, STORE_UNAVAILABLE);
+	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_UNAVAILABLE);
+	assert_int_equal(kit_get(k, &l.id, false)->record.state, STATE_LEASED);
+	live_by(k, 7);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
 }
 

@@ -380,8 +380,8 @@ static void nodes(void **state)
 static void runs(void **state)
 {
 	const char *argv[] = {"HSET", "{/}:n", "older-run", NULL};
-	const size_t len[] = {4, 5, 9, 12 + 4};
-	char value[16] = "\0\0\0\0\0\1\0\0\0\0\0\2runs";
+	const size_t len[] = {4, 5, 9, 16 + 4};
+	char value[16 + 4 + 1] = "\0\0\0\0\0\1" "\0\0\0\0\0\2" "\0\0\0\0" "runs"; /* time, generation, closed, name */
 	struct kit k;
 
 	open_kit(&k, "runs");

@@ -55,11 +55,12 @@ export class Containment {
       const s = await agent.subscribe({ routes: [ROUTE], max_in_flight: 8 })
       s.each((f) => { if (f.delivery?.sender.name === 'planner') this.note(this.delivered) }) // as it comes
       while (this.going && !s.ended) {
-        const d = await s.delivery(1000).catch(() => null)
+        const d = await s.delivery(1000).catch(() => sleep(5))
         if (d) await s.complete(d).catch(() => {})
       }
       if (s.ended) this.streams++
       s.cut()
+      await sleep(5)
     }
   }
 
