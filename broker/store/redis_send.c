@@ -176,6 +176,20 @@ static void arg_accept(struct call *c, struct slice requests, const char *inboxe
 	}
 }
 
+/* What a worker says of its work stands behind the barrier; that something ends, whoever says it, does not. */
+static void arg_report(struct call *c, struct slice requests)
+{
+	enum kind kind = c->b->kind;
+
+	if (kind == KIND_FINISH || kind == KIND_ASIDE)
+		arg(c, slice_str(c->s->config.run));
+	arg(c, requests);
+	if (kind != KIND_EXTEND)
+		arg_bodies(c);
+	if (kind == KIND_FINISH || kind == KIND_EVENT || kind == KIND_EXTEND)
+		arg_generation(c);
+}
+
 static void arg_own(struct call *c)
 {
 	struct redis *s = c->s;
@@ -197,20 +211,10 @@ static void arg_own(struct call *c)
 		break;
 	case KIND_FINISH:
 	case KIND_ASIDE:
-		arg(c, slice_str(s->config.run));
-		arg(c, requests);
-		arg_bodies(c);
-		arg_generation(c);
-		break;
 	case KIND_EVENT:
 	case KIND_CANCEL:
-		arg(c, requests);
-		arg_bodies(c);
-		arg_generation(c);
-		break;
 	case KIND_EXTEND:
-		arg(c, requests);
-		arg_generation(c);
+		arg_report(c, requests);
 		break;
 	case KIND_GET:
 	case KIND_DROP:

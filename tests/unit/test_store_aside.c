@@ -110,7 +110,7 @@ static void aside_and_back(struct kit *k)
 	assert_int_equal(kit_aside(k, &r.id, true, "again")->status, STORE_WRONG_STATE);
 	l = kit_leased(k, LONG_MS);
 	assert_memory_equal(l.id.b, r.id.b, HANDOFF_ID_BYTES);
-	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 0); /* it stands in the queue twice, and goes out once */
+	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 0); /* once */
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
 	check_waiting(k, 0, 0);
 }
@@ -133,6 +133,51 @@ static void whatever_waits(struct kit *k)
 	check_waiting(k, 0, 2);
 	assert_int_equal(kit_cancel(k, &held.id, "")->status, STORE_OK);
 	check_waiting(k, 0, 1);
+}
+
+/* Let go, it is what it was: not due before its time, not without its approval, not tried again before its back-off is over. */
+static void as_it_was(struct kit *k)
+{
+	struct store_accept later = kit_request(k, "later"), held = kit_request(k, "held"), task = kit_request(k, "task");
+	struct store_record l;
+
+	task.max_attempts = 5;
+	kit_accepted(k, &task);
+	l = kit_leased(k, LONG_MS);
+	assert_int_equal(kit_finish(k, &l, FINISH_RETRY, 300, "not now")->status, STORE_OK);
+	later.state = STATE_SCHEDULED;
+	later.start_at_ms = kit_now() + 300;
+	held.state = STATE_HELD;
+	kit_accepted(k, &later);
+	kit_accepted(k, &held);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(kit_aside(k, &later.id, false, "")->status, STORE_OK);
+		assert_int_equal(kit_aside(k, &held.id, false, "")->status, STORE_OK);
+		assert_int_equal(kit_aside(k, &task.id, false, "")->status, STORE_OK);
+		assert_int_equal(kit_aside(k, &later.id, true, "")->record.state, STATE_SCHEDULED);
+		assert_int_equal(kit_aside(k, &held.id, true, "")->record.state, STATE_HELD);
+		assert_int_equal(kit_aside(k, &task.id, true, "")->record.state, STATE_QUEUED);
+		assert_int_equal(kit_tick(k)->n_items, 0);
+		assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 0);
+	}
+	kit_sleep(k, 350);
+	kit_tick_until(k, 2);
+	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 2); /* once each; the third is held still */
+	assert_int_equal(kit_get(k, &held.id, false)->record.state, STATE_HELD);
+}
+
+/* Time that passes in quarantine counts: what became due there goes at once. */
+static void due_meanwhile(struct kit *k)
+{
+	struct store_accept later = kit_request(k, "later");
+
+	later.state = STATE_SCHEDULED;
+	later.start_at_ms = kit_now() + 30;
+	kit_accepted(k, &later);
+	assert_int_equal(kit_aside(k, &later.id, false, "")->status, STORE_OK);
+	kit_sleep(k, 80);
+	assert_int_equal(kit_aside(k, &later.id, true, "")->record.state, STATE_QUEUED);
+	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 1);
 }
 
 static void not_others(struct kit *k)
@@ -172,7 +217,8 @@ static void late_report(struct kit *k)
 
 static const struct kit_scenario scenarios[] = {
 	{"behind", behind}, {"never-back", never_back}, {"of-replays", of_replays},
-	{"aside-and-back", aside_and_back}, {"whatever-waits", whatever_waits}, {"not-others", not_others}, {"late-report", late_report},
+	{"aside-and-back", aside_and_back}, {"whatever-waits", whatever_waits},
+	{"as-it-was", as_it_was}, {"due-meanwhile", due_meanwhile}, {"not-others", not_others}, {"late-report", late_report},
 };
 
 /* ---- Redis alone ---- */
