@@ -141,20 +141,25 @@ test('I3 I4 A node that is cut off from the store takes nothing from anybody onc
 
 test('I4 A node that dies with work whose sender is revoked then: who is next gets none of it / another sender\'s they get', async () => {
   const [planner, helper, old, next] = [await agentOf(here, 'planner'), await agentOf(here, 'helper'), await agentOf(there, 'worker'), await agentOf(here, 'worker')]
+  const second = await next.subscribe({ routes: [ROUTE] })
+  for (let d; (d = await second.delivery(500).catch(() => null));) await second.complete(d) // of the tests before
+  await second.leave()
   const first = await old.subscribe({ routes: [ROUTE], max_in_flight: 2 })
   const its = await planner.submit(read(ROUTE))
   await first.delivery()
   const others = await helper.submit(read(ROUTE))
   await first.delivery()
-  const second = await next.subscribe({ routes: [ROUTE] })
-  await there.kill()
+  const third = await next.subscribe({ routes: [ROUTE] })
+  there.signal('SIGKILL')
+  await there.exited
   await op.revoke(target)
-  const d = await second.delivery(30000)
+  const d = await third.delivery(30000)
   assert.equal(d.lease.handoff_id, others.handoff_id)
-  await second.complete(d)
+  await third.complete(d)
   await until('it is in quarantine', async () => (await all()).find((h) => h.handoff_id === its.handoff_id).state === 'HANDOFF_STATE_QUARANTINED', 30000)
-  assert.equal(second.deliveries().length, 0)
-  second.cut()
+  assert.equal(third.deliveries().length, 0)
+  third.cut()
   there.launch()
+  await there.ready()
   await quiet()
 }, 120000)
