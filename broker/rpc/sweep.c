@@ -157,20 +157,18 @@ static void on_back(struct op *op, const struct store_answer *a)
 /* It was put aside for another revocation, which has been lifted with release while this one held it back. */
 static bool was_let_go(struct op *op, const char *note)
 {
-	const struct resources *all = op->w->world->resources;
-	const struct slice prefix = SLICE_LIT(REVOKED_PREFIX);
-	char id[REVOKED_ID_TEXT + 1];
+	char id[REVOKED_ID_TEXT + 1], name[REVOKED_NAME_MAX];
 
-	for (size_t i = resources_place(all, prefix); i < resources_count(all); i++) {
-		const struct resource *r = resources_at(all, i);
-		pb_revocation *m;
+	for (size_t n; *note; note += n ? n : 1) { /* the first word of hex digits that is as long is its id */
+		const struct resource *r;
+		const pb_revocation *m;
 
-		if (r->name.n != prefix.n + REVOKED_ID_TEXT || memcmp(r->name.p, prefix.p, prefix.n) != 0)
-			break;
-		slice_copy_str(slice_of(r->name.p + prefix.n, REVOKED_ID_TEXT), id, sizeof id);
-		if (!strstr(note, id))
+		n = strspn(note, "0123456789abcdef");
+		if (n != REVOKED_ID_TEXT)
 			continue;
-		m = revoked_unpack(op->arena, r);
+		slice_copy_str(slice_of(note, n), id, sizeof id);
+		r = resources_find(op->w->world->resources, revoked_name(id, name));
+		m = r ? revoked_unpack(op->arena, r) : NULL;
 		return m && m->lifted_with_release;
 	}
 	return false;
