@@ -6,17 +6,13 @@
 #include "base/clock.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
-#include "cli/listing.h"
-#include "cli/pbjson.h"
+#include "cli/resource.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
-#define LISTS "baton agent list shows all."
 #define WIDTH 14
-#define PAGE 200
 
 typedef Baton__V1__AgentSpec spec;
-typedef Baton__V1__Resource resource;
 
 static const char *const columns[] = {"NAME", "TENANT", "STATUS", "CALLS", "SERVES", "OWNER", "SPIFFE-ID", "VERSION"};
 
@@ -31,17 +27,7 @@ static const char *status_of(const spec *s, char out[48])
 	return out;
 }
 
-static void cell_list(struct table *t, char *const *v, size_t n)
-{
-	char text[256] = "";
-	size_t at = 0;
-
-	for (size_t i = 0; i < n && at < sizeof text; i++)
-		at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", i ? "," : "", v[i]);
-	table_cell(t, text);
-}
-
-static void add_row(struct table *t, const resource *r)
+static void add_row(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
 {
 	const spec *s = r->agent;
 	char status[48];
@@ -49,78 +35,13 @@ static void add_row(struct table *t, const resource *r)
 	table_cell(t, s->name);
 	table_cell(t, s->tenant);
 	table_cell(t, status_of(s, status));
-	cell_list(t, s->may_call, s->n_may_call);
-	cell_list(t, s->may_serve, s->n_may_serve);
+	resource_cell_words(t, s->may_call, s->n_may_call);
+	resource_cell_words(t, s->may_serve, s->n_may_serve);
 	if (t->n <= 5)
 		return;
 	table_cell(t, s->owner);
 	table_cell(t, s->spiffe_id);
 	table_cell(t, r->is_static ? "static" : r->version);
-}
-
-static bool is_agent(const resource *r)
-{
-	return r && r->spec_case == BATON__V1__RESOURCE__SPEC_AGENT && r->agent;
-}
-
-static int pages(struct cli *c, struct listing *l, struct arena *arena)
-{
-	Baton__V1__ListResourcesRequest q = BATON__V1__LIST_RESOURCES_REQUEST__INIT;
-	char token[512] = "";
-	int code = 0;
-
-	q.kind = "agent";
-	q.tenant = admin_text(c, OPT_TENANT);
-	q.page_token = token;
-	q.page_size = PAGE;
-	for (;;) {
-		Baton__V1__ListResourcesResponse *page;
-
-		arena_reset(arena);
-		page = admin_ask(c, ADMIN_RESOURCE "List", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
-		if (!page)
-			return code;
-		for (size_t i = 0; i < page->n_resources; i++)
-			if (is_agent(page->resources[i]) && !listing_put(l, &page->resources[i]->base, page->resources[i]->agent->name))
-				add_row(&l->table, page->resources[i]);
-		if (!listing_next(page->next_page_token, token, sizeof token))
-			return 0;
-	}
-}
-
-int cmd_agent_list(struct cli *c)
-{
-	struct arena *arena = arena_new(ADMIN_ARENA);
-	struct listing l;
-	int code = arena ? admin_connect(c) : EXIT_BUG;
-
-	listing_init(&l, c, columns, 5, 8);
-	if (!code)
-		code = pages(c, &l, arena);
-	if (!code)
-		listing_print(&l);
-	listing_clear(&l);
-	arena_free(arena);
-	return code;
-}
-
-/* ---- one of them ---- */
-
-/* In the arena; NULL with *code. */
-static resource *get(struct cli *c, struct arena *arena, int *code)
-{
-	Baton__V1__ResourceRef q = BATON__V1__RESOURCE_REF__INIT;
-	resource *r;
-
-	c->lists = LISTS;
-	q.kind = "agent";
-	q.tenant = admin_text(c, OPT_TENANT);
-	q.name = (char *)(uintptr_t)c->words[0];
-	r = admin_ask(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, code);
-	if (!r || is_agent(r))
-		return r;
-	*code = complain(c, EXIT_PROTOCOL, "the broker's answer is no agent", NULL, "Use a baton of the broker's version.");
-	return NULL;
 }
 
 static void print_one(const struct cli *c, const resource *r)
@@ -165,25 +86,9 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "reason:", r->reason);
 }
 
-int cmd_agent_show(struct cli *c)
-{
-	struct arena *arena = arena_new(ADMIN_ARENA);
-	int code = arena ? admin_connect(c) : EXIT_BUG;
-	resource *r = code ? NULL : get(c, arena, &code);
-
-	if (r && cli_json(c))
-		pbjson_print(c->out, &r->base);
-	else if (r && cli_output(c) == OUTPUT_NAME)
-		fprintf(c->out, "%s\n", r->agent->name);
-	else if (r)
-		print_one(c, r);
-	arena_free(arena);
-	return code;
-}
-
 static const char *const history_columns[] = {"VERSION", "CHANGED", "STATUS", "BY", "REASON", "CALLS", "SERVES"};
 
-static void add_version(struct table *t, const struct cli *c, const resource *r)
+static void add_version(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
 {
 	char text[48];
 
@@ -195,33 +100,34 @@ static void add_version(struct table *t, const struct cli *c, const resource *r)
 	table_cell(t, r->reason);
 	if (t->n <= 5)
 		return;
-	cell_list(t, r->agent->may_call, r->agent->n_may_call);
-	cell_list(t, r->agent->may_serve, r->agent->n_may_serve);
+	resource_cell_words(t, r->agent->may_call, r->agent->n_may_call);
+	resource_cell_words(t, r->agent->may_serve, r->agent->n_may_serve);
+}
+
+static const char *name_of(const resource *r)
+{
+	return r->agent->name;
+}
+
+static const struct resource_view view = {
+	.kind = "agent", .spec = BATON__V1__RESOURCE__SPEC_AGENT, .of_tenant = true, .lists = "baton agent list shows all.",
+	.stranger = "the broker's answer is no agent", .columns = columns, .shown = 5, .wide = 8, .row = add_row,
+	.history_columns = history_columns, .history_shown = 5, .history_wide = 7, .version = add_version, .name = name_of, .print = print_one,
+};
+
+int cmd_agent_list(struct cli *c)
+{
+	return resource_list(c, &view);
+}
+
+int cmd_agent_show(struct cli *c)
+{
+	return resource_show(c, &view);
 }
 
 int cmd_agent_history(struct cli *c)
 {
-	Baton__V1__ResourceRef q = BATON__V1__RESOURCE_REF__INIT;
-	struct arena *arena = arena_new(ADMIN_ARENA);
-	int code = arena ? admin_connect(c) : EXIT_BUG;
-	Baton__V1__ListResourcesResponse *m = NULL;
-	struct listing l;
-
-	c->lists = LISTS;
-	q.kind = "agent";
-	q.tenant = admin_text(c, OPT_TENANT);
-	q.name = (char *)(uintptr_t)c->words[0];
-	listing_init(&l, c, history_columns, 5, 7);
-	if (!code)
-		m = admin_ask(c, ADMIN_RESOURCE "History", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
-	for (size_t i = 0; m && i < m->n_resources; i++)
-		if (is_agent(m->resources[i]) && !listing_put(&l, &m->resources[i]->base, m->resources[i]->version))
-			add_version(&l.table, c, m->resources[i]);
-	if (m)
-		listing_print(&l);
-	listing_clear(&l);
-	arena_free(arena);
-	return code;
+	return resource_history(c, &view);
 }
 
 /* ---- changes ---- */
@@ -271,20 +177,6 @@ static int put_flags(struct cli *c, struct arena *arena, spec *s)
 	return put_labels(c, arena, s);
 }
 
-static int apply(struct cli *c, struct arena *arena, resource *r, char *reason)
-{
-	Baton__V1__ApplyRequest q = BATON__V1__APPLY_REQUEST__INIT;
-	Baton__V1__ApplyResponse *m;
-	int code = 0;
-
-	q.resources = &r;
-	q.n_resources = 1;
-	q.reason = reason;
-	q.dry_run = c->args.given[OPT_DRY_RUN];
-	m = admin_ask(c, ADMIN_RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
-	return m ? admin_tell(c, m) : code;
-}
-
 int cmd_agent_register(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
@@ -306,7 +198,7 @@ int cmd_agent_register(struct cli *c)
 	if (!code)
 		code = admin_connect(c);
 	if (!code)
-		code = apply(c, arena, &r, reason);
+		code = resource_apply(c, arena, &r, reason);
 	arena_free(arena);
 	return code;
 }
@@ -319,7 +211,7 @@ static int open_one(struct cli *c, struct arena *arena, char **reason, resource 
 	if (!code)
 		code = admin_connect(c);
 	if (!code)
-		*r = get(c, arena, &code);
+		*r = resource_get(c, &view, arena, &code);
 	if (!code && (*r)->is_static)
 		code = complain(c, EXIT_NO, "the agent is static", "it stands in the broker's configuration file", "Change it there, and send SIGHUP.");
 	return code;
@@ -335,7 +227,7 @@ int cmd_agent_update(struct cli *c)
 	if (!code)
 		code = put_flags(c, arena, r->agent);
 	if (!code)
-		code = apply(c, arena, r, reason);
+		code = resource_apply(c, arena, r, reason);
 	arena_free(arena);
 	return code;
 }
@@ -349,7 +241,7 @@ static int set_status(struct cli *c, Baton__V1__AgentStatus status)
 
 	if (!code) {
 		r->agent->status = status;
-		code = apply(c, arena, r, reason);
+		code = resource_apply(c, arena, r, reason);
 	}
 	arena_free(arena);
 	return code;
@@ -367,25 +259,15 @@ int cmd_agent_release(struct cli *c)
 
 int cmd_agent_retire(struct cli *c)
 {
-	Baton__V1__DeleteRequest q = BATON__V1__DELETE_REQUEST__INIT;
-	Baton__V1__ResourceRef ref = BATON__V1__RESOURCE_REF__INIT;
 	struct arena *arena = arena_new(ADMIN_ARENA);
-	Baton__V1__ApplyResponse *m = NULL;
 	resource *r = NULL;
-	int code = open_one(c, arena, &q.reason, &r);
+	char *reason;
+	int code = open_one(c, arena, &reason, &r);
 
 	if (!code)
 		code = cli_confirm(c, "retire ends an agent for good", "nothing was changed", "Retire %s of %s for good?", r->agent->name, r->agent->tenant);
-	if (!code) {
-		ref.kind = "agent";
-		ref.tenant = r->agent->tenant;
-		ref.name = r->agent->name;
-		q.ref = &ref;
-		q.version = r->version;
-		m = admin_ask(c, ADMIN_RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
-	}
-	if (m)
-		code = admin_tell(c, m);
+	if (!code)
+		code = resource_delete(c, &view, arena, r, r->agent->tenant, reason);
 	arena_free(arena);
 	return code;
 }

@@ -1,0 +1,167 @@
+/* What do the commands for resources of one kind share? See resource.h. */
+#include "config.h"
+
+#include "cli/resource.h"
+
+#include <stdio.h>
+
+#include "cli/admin.h"
+#include "cli/listing.h"
+#include "cli/pbjson.h"
+#include "cli/text.h"
+
+#define PAGE 200
+
+static bool is_of(const struct resource_view *v, const resource *r)
+{
+	return r && r->spec_case == v->spec && r->agent; /* all kinds' messages are pointers in one union */
+}
+
+void resource_cell_words(struct table *t, char *const *v, size_t n)
+{
+	char text[512] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < n && at < sizeof text; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", i ? "," : "", v[i]);
+	table_cell(t, text);
+}
+
+/* ---- all of them ---- */
+
+static int pages(struct cli *c, const struct resource_view *v, struct listing *l, struct arena *arena)
+{
+	Baton__V1__ListResourcesRequest q = BATON__V1__LIST_RESOURCES_REQUEST__INIT;
+	char token[512] = "";
+	int code = 0;
+
+	q.kind = (char *)(uintptr_t)v->kind;
+	q.tenant = admin_text(c, OPT_TENANT);
+	q.page_token = token;
+	q.page_size = PAGE;
+	for (;;) {
+		Baton__V1__ListResourcesResponse *page;
+
+		arena_reset(arena);
+		page = admin_ask(c, ADMIN_RESOURCE "List", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
+		if (!page)
+			return code;
+		for (size_t i = 0; i < page->n_resources; i++) {
+			const resource *r = page->resources[i];
+
+			if (is_of(v, r) && !listing_put(l, &r->base, v->name(r)))
+				v->row(c, &l->table, r, arena);
+		}
+		if (!listing_next(page->next_page_token, token, sizeof token))
+			return 0;
+	}
+}
+
+int resource_list(struct cli *c, const struct resource_view *v)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	struct listing l;
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+
+	listing_init(&l, c, v->columns, v->shown, v->wide);
+	if (!code)
+		code = pages(c, v, &l, arena);
+	if (!code)
+		listing_print(&l);
+	listing_clear(&l);
+	arena_free(arena);
+	return code;
+}
+
+/* ---- one of them ---- */
+
+Baton__V1__ResourceRef resource_ref(struct cli *c, const struct resource_view *v)
+{
+	Baton__V1__ResourceRef q = BATON__V1__RESOURCE_REF__INIT;
+
+	c->lists = v->lists;
+	q.kind = (char *)(uintptr_t)v->kind;
+	if (v->of_tenant)
+		q.tenant = admin_text(c, OPT_TENANT);
+	q.name = (char *)(uintptr_t)c->words[0];
+	return q;
+}
+
+resource *resource_get(struct cli *c, const struct resource_view *v, struct arena *arena, int *code)
+{
+	const Baton__V1__ResourceRef q = resource_ref(c, v);
+	resource *r = admin_ask(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, code);
+
+	if (!r || is_of(v, r))
+		return r;
+	*code = complain(c, EXIT_PROTOCOL, v->stranger, NULL, "Use a baton of the broker's version.");
+	return NULL;
+}
+
+int resource_show(struct cli *c, const struct resource_view *v)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+	resource *r = code ? NULL : resource_get(c, v, arena, &code);
+
+	if (r && cli_json(c))
+		pbjson_print(c->out, &r->base);
+	else if (r && cli_output(c) == OUTPUT_NAME)
+		fprintf(c->out, "%s\n", v->name(r));
+	else if (r)
+		v->print(c, r);
+	arena_free(arena);
+	return code;
+}
+
+int resource_history(struct cli *c, const struct resource_view *v)
+{
+	const Baton__V1__ResourceRef q = resource_ref(c, v);
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+	Baton__V1__ListResourcesResponse *m = NULL;
+	struct listing l;
+
+	listing_init(&l, c, v->history_columns, v->history_shown, v->history_wide);
+	if (!code)
+		m = admin_ask(c, ADMIN_RESOURCE "History", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
+	for (size_t i = 0; m && i < m->n_resources; i++)
+		if (is_of(v, m->resources[i]) && !listing_put(&l, &m->resources[i]->base, m->resources[i]->version))
+			v->version(c, &l.table, m->resources[i], arena);
+	if (m)
+		listing_print(&l);
+	listing_clear(&l);
+	arena_free(arena);
+	return code;
+}
+
+/* ---- changes ---- */
+
+int resource_apply(struct cli *c, struct arena *arena, resource *r, char *reason)
+{
+	Baton__V1__ApplyRequest q = BATON__V1__APPLY_REQUEST__INIT;
+	Baton__V1__ApplyResponse *m;
+	int code = 0;
+
+	q.resources = &r;
+	q.n_resources = 1;
+	q.reason = reason;
+	q.dry_run = c->args.given[OPT_DRY_RUN];
+	m = admin_ask(c, ADMIN_RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	return m ? admin_tell(c, m) : code;
+}
+
+int resource_delete(struct cli *c, const struct resource_view *v, struct arena *arena, const resource *r, char *tenant, char *reason)
+{
+	Baton__V1__DeleteRequest q = BATON__V1__DELETE_REQUEST__INIT;
+	Baton__V1__ResourceRef ref = resource_ref(c, v);
+	Baton__V1__ApplyResponse *m;
+	int code = 0;
+
+	ref.tenant = tenant;
+	q.ref = &ref;
+	q.version = r->version;
+	q.reason = reason;
+	m = admin_ask(c, ADMIN_RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	return m ? admin_tell(c, m) : code;
+}

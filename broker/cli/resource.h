@@ -1,0 +1,48 @@
+/* What do the commands for resources of one kind share? Each kind says in one row what is its own, and has list, show, history and changes of here. */
+#ifndef BATON_CLI_RESOURCE_H
+#define BATON_CLI_RESOURCE_H
+
+#include "base/arena.h"
+#include "baton/v1/admin.pb-c.h"
+#include "cli/cli.h"
+#include "cli/table.h"
+
+typedef Baton__V1__Resource resource;
+
+/* A row of a table; what is made for it may stand in the arena. */
+typedef void resource_row(const struct cli *c, struct table *t, const resource *r, struct arena *arena);
+
+struct resource_view {
+	const char *kind;                        /* as the broker calls it */
+	Baton__V1__Resource__SpecCase spec;
+	bool of_tenant;                          /* --tenant says whose it is; else its name is one of the broker's */
+	const char *lists;                       /* what to do when one is not there */
+	const char *stranger;                    /* what to say of an answer of another kind */
+	const char *const *columns;              /* of list */
+	size_t shown, wide;
+	resource_row *row;
+	const char *const *history_columns;
+	size_t history_shown, history_wide;
+	resource_row *version;
+	const char *(*name)(const resource *r);
+	void (*print)(const struct cli *c, const resource *r);
+};
+
+/* list; show NAME; history NAME. The exit code. */
+int resource_list(struct cli *c, const struct resource_view *v);
+int resource_show(struct cli *c, const struct resource_view *v);
+int resource_history(struct cli *c, const struct resource_view *v);
+
+/* The one that the command names, borrowed from its words: for a question about it. */
+Baton__V1__ResourceRef resource_ref(struct cli *c, const struct resource_view *v);
+/* It, in the arena. NULL: *code, complained about. */
+resource *resource_get(struct cli *c, const struct resource_view *v, struct arena *arena, int *code);
+/* r as it is to be, by its version; --dry-run changes nothing. Says what was done. The exit code. */
+int resource_apply(struct cli *c, struct arena *arena, resource *r, char *reason);
+/* r as it was seen. tenant: its own, or "". The exit code. */
+int resource_delete(struct cli *c, const struct resource_view *v, struct arena *arena, const resource *r, char *tenant, char *reason);
+
+/* A cell of words: "a,b". */
+void resource_cell_words(struct table *t, char *const *v, size_t n);
+
+#endif
