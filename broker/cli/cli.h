@@ -133,6 +133,8 @@ int cmd_export(struct cli *c);
 int cmd_role_grant(struct cli *c);
 int cmd_role_list(struct cli *c);
 int cmd_role_show(struct cli *c);
+int cmd_issuer_list(struct cli *c);
+int cmd_issuer_show(struct cli *c);
 int cmd_role_revoke(struct cli *c);
 int cmd_role_history(struct cli *c);
 int cmd_admin_init(struct cli *c);

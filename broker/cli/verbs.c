@@ -70,6 +70,8 @@ const struct verb verbs[] = {
 	{"role", "show", "NAME", "one of them", OPTS(), 1, 1, false, cmd_role_show},
 	{"role", "revoke", "NAME", "take the roles away; the next call finds none", OPTS(OPT_REASON), 1, 1, false, cmd_role_revoke},
 	{"role", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_role_history},
+	{"issuer", "list", "", "whose tokens count, and until when the broker's keys of them are good", OPTS(OPT_TENANT), 0, 0, false, cmd_issuer_list},
+	{"issuer", "show", "NAME", "one of them", OPTS(), 1, 1, false, cmd_issuer_show},
 	{"dlq", "list", "", "dead-lettered work, the last first", OPTS(OPT_ROUTE, OPT_TENANT, OPT_LIMIT), 0, 0, false, cmd_dlq_list},
 	{"dlq", "show", "ID", "one of it: its last failure, its attempts", OPTS(), 1, 1, false, cmd_dlq_show},
 	{"dlq", "replay", "[ID...]", "put new work in its place; or all of a route's", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
@@ -109,7 +111,7 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 static const struct { const char *noun, *words; } later[] = {
 	{"handoff", "tree"}, {"attach", NULL}, {"agent", "enroll-token"},
 	{"enroll", NULL}, {"renew", NULL},
-	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add list show test refresh remove"},
+	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add test refresh remove"},
 	{"trust", "add list remove"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"},
 	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},

@@ -10,17 +10,21 @@ struct issuers {
 	struct issuer_entry entries[];
 };
 
+static const struct {
+	const char *text;
+	enum token_alg alg;
+} names[TOKEN_ALGS] = {
+	{"ES256", ALG_ES256}, {"ES384", ALG_ES384}, {"RS256", ALG_RS256}, {"PS256", ALG_PS256}, {"EdDSA", ALG_EDDSA},
+};
+
+const char *token_alg_text(size_t at)
+{
+	return at < TOKEN_ALGS ? names[at].text : NULL;
+}
+
 enum token_alg token_alg_from_text(struct slice text)
 {
-	static const struct {
-		const char *text;
-		enum token_alg alg;
-	} names[] = {
-		{"ES256", ALG_ES256}, {"ES384", ALG_ES384}, {"RS256", ALG_RS256}, {"PS256", ALG_PS256},
-			{"EdDSA", ALG_EDDSA},
-	};
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+	for (size_t i = 0; i < TOKEN_ALGS; i++)
 		if (slice_is(text, names[i].text))
 			return names[i].alg;
 	return ALG_NONE;

@@ -13,6 +13,9 @@
 enum token_alg { ALG_NONE = 0, ALG_ES256 = 1, ALG_ES384 = 2, ALG_RS256 = 4, ALG_PS256 = 8, ALG_EDDSA = 16 };
 /* 0 for any other text; case-sensitive. */
 enum token_alg token_alg_from_text(struct slice text);
+#define TOKEN_ALGS 5
+/* The name of the one at this place; NULL: there are fewer. */
+const char *token_alg_text(size_t at);
 
 #define ISSUER_TENANTS_MAX 32
 

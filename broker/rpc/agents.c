@@ -10,17 +10,7 @@
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
 
-#define PAGE_DEFAULT 100
-#define PAGE_MAX 200
 #define HISTORY_MAX 64
-
-bool agents_kind(struct op *op, const char *kind)
-{
-	if (strcmp(kind, "agent") == 0)
-		return true;
-	operator_deny(op, REASON_MALFORMED_ENVELOPE, "kind", "kind: in this version there are `agent` and `role`");
-	return false;
-}
 
 Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r)
 {
@@ -187,24 +177,11 @@ static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, const 
 	return answer->next_page_token;
 }
 
-void agents_on_list(struct rpc_call *rc, struct op *op)
+void agents_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page)
 {
-	const Baton__V1__ListResourcesRequest *m = (const Baton__V1__ListResourcesRequest *)op->msg;
-	size_t page = m->page_size ? m->page_size : PAGE_DEFAULT;
 	Baton__V1__ListResourcesResponse *answer;
 	struct gathering g;
 
-	(void)rc;
-	if (page > PAGE_MAX) {
-		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_size", "page_size: at most 200");
-		return;
-	}
-	if (strcmp(m->kind, "role") == 0) {
-		roles_list(op, m, page);
-		return;
-	}
-	if (!agents_kind(op, m->kind))
-		return;
 	answer = arena_alloc(op->arena, sizeof *answer);
 	g = gather(op, m->tenant);
 	if (!answer || !g.v) {
@@ -238,8 +215,6 @@ static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found 
 	struct gathering g;
 	size_t n = 0, want = strlen(ref->name);
 
-	if (!agents_kind(op, ref->kind))
-		return false;
 	if (*ref->tenant) {
 		if (name_valid(slice_str(ref->tenant)) && name_valid(slice_str(ref->name)) && caller_sees(op, ref->tenant) && find_of(op, ref, out))
 			return true;
@@ -264,17 +239,11 @@ static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found 
 	return g.v && want && n == 1;
 }
 
-void agents_on_get(struct rpc_call *rc, struct op *op)
+void agents_get(struct op *op, const Baton__V1__ResourceRef *ref)
 {
-	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
 	Baton__V1__Resource *m;
 	struct found f;
 
-	(void)rc;
-	if (strcmp(ref->kind, "role") == 0) {
-		roles_get(op, ref);
-		return;
-	}
 	if (!find(op, ref, &f))
 		return;
 	m = shown(op, &f);
@@ -323,16 +292,10 @@ void agents_versions(struct op *op, struct slice name)
 	s->ops->versions(s, name, 0, HISTORY_MAX, op_store_done, op->w, op->id);
 }
 
-void agents_on_history(struct rpc_call *rc, struct op *op)
+void agents_history(struct op *op, const Baton__V1__ResourceRef *ref)
 {
-	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
 	struct found f;
 
-	(void)rc;
-	if (strcmp(ref->kind, "role") == 0) {
-		roles_history(op, ref);
-		return;
-	}
 	if (!find(op, ref, &f))
 		return;
 	if (f.resource)

@@ -403,7 +403,7 @@ void enlist_carry_out(struct op *op, struct enlist *x)
 
 static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, size_t i)
 {
-	const char *field = "spec", *wrong = m->spec_case == BATON__V1__RESOURCE__SPEC_AGENT ? NULL : "in this version there are agents and role bindings";
+	const char *field = "spec", *wrong = m->spec_case == BATON__V1__RESOURCE__SPEC_AGENT ? NULL : "in this version agents and role bindings are changed; the others stand in the configuration file";
 
 	if (m->spec_case == BATON__V1__RESOURCE__SPEC_ROLE && m->role)
 		return roles_judge(op, m, e, i);
@@ -507,7 +507,7 @@ void enlist_on_delete(struct rpc_call *rc, struct op *op)
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "version", "version: the one that you saw");
 		return;
 	}
-	x = role || agents_kind(op, m->ref->kind) ? enlist_new(op, m->reason) : NULL;
+	x = kinds_change(op, m->ref->kind) ? enlist_new(op, m->reason) : NULL;
 	if (!x)
 		return;
 	x->n = 1;

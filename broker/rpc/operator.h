@@ -1,4 +1,4 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, agents.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, agents.c, providers.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
@@ -16,9 +16,9 @@ void letters_on_purge(struct rpc_call *rc, struct op *op);
 void check_on_check(struct rpc_call *rc, struct op *op);
 void check_on_repair(struct rpc_call *rc, struct op *op);
 
-void agents_on_get(struct rpc_call *rc, struct op *op);
-void agents_on_list(struct rpc_call *rc, struct op *op);
-void agents_on_history(struct rpc_call *rc, struct op *op);
+void kinds_on_get(struct rpc_call *rc, struct op *op);
+void kinds_on_list(struct rpc_call *rc, struct op *op);
+void kinds_on_history(struct rpc_call *rc, struct op *op);
 void contain_on_revoke(struct rpc_call *rc, struct op *op);
 void contain_on_lift(struct rpc_call *rc, struct op *op);
 void contain_on_list(struct rpc_call *rc, struct op *op);
@@ -26,9 +26,14 @@ void init_on_message(struct rpc_call *rc, struct op *op);
 void enlist_on_apply(struct rpc_call *rc, struct op *op);
 void enlist_on_delete(struct rpc_call *rc, struct op *op);
 
+/* ---- kinds.c ---- */
+/* Is this a kind whose resources are changed by calls? Else the op has ended with a denial. */
+bool kinds_change(struct op *op, const char *name);
+
 /* ---- agents.c ---- */
-/* Of which kind this version has resources; else the op has ended with a denial. */
-bool agents_kind(struct op *op, const char *kind);
+void agents_get(struct op *op, const Baton__V1__ResourceRef *ref);
+void agents_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page);
+void agents_history(struct op *op, const Baton__V1__ResourceRef *ref);
 /* As it is shown. NULL: it is no agent, or memory is out. */
 Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r);
 
@@ -41,6 +46,11 @@ void roles_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t 
 void roles_history(struct op *op, const Baton__V1__ResourceRef *ref);
 /* As it is shown. NULL: it is no role binding, or memory is out. */
 Baton__V1__Resource *roles_resource(struct op *op, const struct resource *r);
+
+/* ---- providers.c ---- */
+void issuers_get(struct op *op, const Baton__V1__ResourceRef *ref);
+void issuers_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page);
+void issuers_history(struct op *op, const Baton__V1__ResourceRef *ref);
 
 /* ---- what they share: routes.c ---- */
 /* The world's queues that the caller may see, by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for
