@@ -81,7 +81,10 @@ static void on_line(struct course *k, line *m)
 	if (listing_put(&k->nodes, &m->base, m->node->node))
 		return;
 	table_cell(&k->nodes.table, m->node->node);
-	table_cell_f(&k->nodes.table, m->node->confirmed ? "%u ms" : "", m->node->after_ms);
+	if (m->node->confirmed)
+		table_cell_f(&k->nodes.table, "%u ms", m->node->after_ms);
+	else
+		table_cell(&k->nodes.table, "");
 	table_cell_f(&k->nodes.table, "%llu", (unsigned long long)m->connections_closed);
 	table_cell(&k->nodes.table, m->node->confirmed ? "true" : m->node->error);
 }
