@@ -30,7 +30,7 @@ export class RedisServer {
     const log = fs.openSync(`${this.dir}/redis.log`, 'a')
     this.process = spawn('redis-server', ['--port', '0', '--unixsocket', this.socket, '--dir', this.dir, '--save', '', ...DURABLE, ...more], { stdio: ['ignore', log, log] })
     this.exited = new Promise((done) => this.process.once('exit', done))
-    await until('redis-server', () => this.call('PING'))
+    await until('redis-server', () => this.call('PING'), 60000)
     return this
   }
 
