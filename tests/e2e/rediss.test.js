@@ -151,6 +151,7 @@ test('rediss: every right of the line in docs/redis.md is needed: without it the
     await broken(`a user without +${c}`, new RegExp(`(lacks .*\\+${c.replace('|', '\\|')}( |:)|NOPERM .*'${c}').*docs/redis\\.md`),
       () => server.call('ACL', 'SETUSER', 'baton', `-${c}`), () => server.call('ACL', 'SETUSER', 'baton', `+${c}`))
   }
+  await b.ready()
   await carried(planner, worker)
 }, 180000)
 
