@@ -18,7 +18,6 @@
 
 #define FILE_MAX (64u << 20)
 #define HEAD "baton revocations 1\n"
-#define BATCH 64
 #define FIELDS 6
 
 static void path_of(const struct node *n, char out[1200])
@@ -30,7 +29,7 @@ bool kept_is(struct slice name)
 {
 	const struct slice prefix = SLICE_LIT(REVOKED_PREFIX);
 
-	return name.n > prefix.n && memcmp(name.p, prefix.p, prefix.n) == 0;
+	return name.n > prefix.n && slice_begins(name, prefix);
 }
 
 /* ---- out ---- */
@@ -103,14 +102,14 @@ static bool number(struct slice word, uint64_t *out)
 static bool read_line(struct slice line, struct resource *r)
 {
 	uint64_t v[FIELDS - 2];
-	uint8_t *room = (uint8_t *)(uintptr_t)line.p;
+	uint8_t *room;
 	long n;
 
 	r->name = take_word(&line, ' ');
 	for (size_t i = 0; i < FIELDS - 2; i++)
 		if (!number(take_word(&line, ' '), &v[i]))
 			return false;
-	room += (size_t)(line.p - room);
+	room = (uint8_t *)(uintptr_t)line.p;
 	n = b64url_decode(line, room, line.n);
 	if (!kept_is(r->name) || !v[0] || n < 0)
 		return false;
@@ -122,25 +121,32 @@ static bool read_line(struct slice line, struct resource *r)
 	return true;
 }
 
+static size_t count_lines(struct slice text)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.n; i++)
+		n += text.p[i] == '\n';
+	return n;
+}
+
 /* 0; -1: it is damaged, or memory is out. */
 static int read_all(struct node *n, struct slice text)
 {
-	struct resource v[BATCH];
+	struct resource *v = calloc(count_lines(text) + 1, sizeof *v);
+	struct resources *now = NULL;
 	size_t k = 0, behind;
+	bool ok = v;
 
-	while (text.n) {
-		if (!read_line(take_word(&text, '\n'), &v[k++]))
-			return -1;
-		if (k == BATCH || !text.n) {
-			struct resources *now = resources_with(n->resources, v, k, &behind);
-
-			if (!now)
-				return -1;
-			resources_unref(n->resources);
-			n->resources = now;
-			k = 0;
-		}
-	}
+	while (ok && text.n)
+		ok = read_line(take_word(&text, '\n'), &v[k++]);
+	if (ok)
+		now = resources_with(n->resources, v, k, &behind);
+	free(v);
+	if (!now)
+		return -1;
+	resources_unref(n->resources);
+	n->resources = now;
 	return 0;
 }
 

@@ -35,6 +35,20 @@ static inline bool slice_is(struct slice a, const char *s)
 	return slice_eq(a, slice_str(s));
 }
 
+/* By their bytes, as memcmp; of two of which one begins the other, the shorter first. */
+static inline int slice_compare(struct slice a, struct slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int rc = n ? memcmp(a.p, b.p, n) : 0;
+
+	return rc ? rc : (a.n > b.n) - (a.n < b.n);
+}
+
+static inline bool slice_begins(struct slice a, struct slice prefix)
+{
+	return a.n >= prefix.n && (prefix.n == 0 || memcmp(a.p, prefix.p, prefix.n) == 0);
+}
+
 /* Copies into a NUL-terminated buffer of `size` bytes. Returns false, and leaves "" behind, when it does not fit. */
 static inline bool slice_copy_str(struct slice a, char *out, size_t size)
 {

@@ -80,3 +80,12 @@ const struct issuer_entry *issuers_at(const struct issuers *i, size_t at)
 {
 	return &i->entries[at];
 }
+
+size_t issuers_place(const struct issuers *i, const char *name)
+{
+	size_t at = 0;
+
+	while (at < issuers_count(i) && strcmp(issuers_at(i, at)->rule.name, name) != 0)
+		at++;
+	return at;
+}

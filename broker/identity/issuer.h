@@ -66,5 +66,6 @@ struct issuers *issuers_ref(struct issuers *i);
 void issuers_unref(struct issuers *i);
 size_t issuers_count(const struct issuers *i);
 const struct issuer_entry *issuers_at(const struct issuers *i, size_t at);
+size_t issuers_place(const struct issuers *i, const char *name); /* issuers_count(): none has this name */
 
 #endif

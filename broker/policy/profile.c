@@ -369,22 +369,13 @@ void profile_unref(struct profile *p)
 
 /* ---- look-up ---- */
 
-static int compare(struct slice a, const char *b)
-{
-	struct slice s = slice_str(b);
-	size_t n = a.n < s.n ? a.n : s.n;
-	int c = n ? memcmp(a.p, s.p, n) : 0;
-
-	return c ? c : (a.n > s.n) - (a.n < s.n);
-}
-
 const struct profile_tool *profile_tool(const struct profile *p, struct slice name)
 {
 	size_t low = 0, high = p->n_tools;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		int c = compare(name, p->tools[mid].name);
+		int c = slice_compare(name, slice_str(p->tools[mid].name));
 
 		if (!c)
 			return &p->tools[mid];

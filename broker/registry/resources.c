@@ -17,14 +17,6 @@ struct resources {
 	struct entry *v[];
 };
 
-static int compare(struct slice a, struct slice b)
-{
-	size_t n = a.n < b.n ? a.n : b.n;
-	int rc = n ? memcmp(a.p, b.p, n) : 0;
-
-	return rc ? rc : (a.n > b.n) - (a.n < b.n);
-}
-
 static void entry_unref(struct entry *e)
 {
 	if (e && atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1)
@@ -101,7 +93,7 @@ size_t resources_place(const struct resources *r, struct slice name)
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (compare(r->v[mid]->r.name, name) < 0)
+		if (slice_compare(r->v[mid]->r.name, name) < 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -120,7 +112,7 @@ const struct resource *resources_find(const struct resources *r, struct slice na
 
 static int by_name(const void *a, const void *b)
 {
-	return compare((*(const struct resource *const *)a)->name, (*(const struct resource *const *)b)->name);
+	return slice_compare((*(const struct resource *const *)a)->name, (*(const struct resource *const *)b)->name);
 }
 
 static bool is_newer(const struct resource *r, const struct resource *known)
@@ -151,7 +143,7 @@ static bool merge(const struct resources *old, const struct resource *const *fre
 	size_t i = 0, j = 0;
 
 	while (i < old->n || j < n) {
-		int rc = i == old->n ? 1 : j == n ? -1 : compare(old->v[i]->r.name, fresh[j]->name);
+		int rc = i == old->n ? 1 : j == n ? -1 : slice_compare(old->v[i]->r.name, fresh[j]->name);
 		struct entry *e = rc < 0 ? entry_ref(old->v[i]) : entry_new(fresh[j]);
 
 		if (!e)

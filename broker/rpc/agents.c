@@ -10,17 +10,11 @@
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
 
-#define HISTORY_MAX 64
-
 Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r)
 {
 	Baton__V1__Resource *m = registered_unpack(op->arena, r);
 
-	if (!m)
-		return NULL;
-	m->version = arena_printf(op->arena, "%llu", (unsigned long long)r->version);
-	m->updated_at_ms = r->changed_at_ms;
-	return m->version ? m : NULL;
+	return m ? kinds_stamped(op, m, r) : NULL;
 }
 
 static char **names(struct arena *a, const char (*list)[64], size_t n)
@@ -110,10 +104,7 @@ static bool is_hidden(const struct gathering *g, struct slice name)
 
 static int by_name(const void *a, const void *b)
 {
-	struct slice x = ((const struct found *)a)->name, y = ((const struct found *)b)->name;
-	int rc = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
-
-	return rc ? rc : (x.n > y.n) - (x.n < y.n);
+	return slice_compare(((const struct found *)a)->name, ((const struct found *)b)->name);
 }
 
 /* v NULL: memory is out. tenant: "" = all. */
@@ -127,7 +118,7 @@ static struct gathering gather(struct op *op, const char *tenant)
 	for (size_t i = resources_place(s, prefix); g.v && i < resources_count(s); i++) {
 		const struct resource *r = resources_at(s, i);
 
-		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
+		if (!slice_begins(r->name, prefix))
 			break;
 		if (!r->removed && is_of(r->name, tenant) && !is_hidden(&g, r->name))
 			g.v[g.n++] = (struct found){r->name, r, NULL};
@@ -271,13 +262,11 @@ static void on_versions(struct op *op, const struct store_answer *a)
 	answer->resources = arena_alloc(op->arena, (a->n_resources + 1) * sizeof *answer->resources);
 	for (size_t i = 0; answer->resources && i < a->n_resources; i++) {
 		const struct store_resource *s = &a->resources[i];
-		const struct resource r = {.version = s->version, .changed_at_ms = s->changed_at_ms, .value = s->value};
+		const struct resource r = {.version = s->version, .changed_at_ms = s->changed_at_ms, .removed = s->removed, .value = s->value};
 		Baton__V1__Resource *m = s->status == STORE_OK ? agents_resource(op, &r) : NULL;
 
 		if (s->status == STORE_OK && !m)
 			m = roles_resource(op, &r);
-		if (m)
-			m->removed = s->removed;
 		if (m)
 			answer->resources[answer->n_resources++] = m;
 	}
@@ -289,7 +278,7 @@ void agents_versions(struct op *op, struct slice name)
 	struct store *s = op->w->env.store;
 
 	op->on_answer = on_versions;
-	s->ops->versions(s, name, 0, HISTORY_MAX, op_store_done, op->w, op->id);
+	s->ops->versions(s, name, 0, STORE_VERSIONS_KEPT, op_store_done, op->w, op->id);
 }
 
 void agents_history(struct op *op, const Baton__V1__ResourceRef *ref)

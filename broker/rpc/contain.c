@@ -566,10 +566,11 @@ void contain_on_list(struct rpc_call *rc, struct op *op)
 	i = resources_place(s, *asked->page_token ? revoked_name(asked->page_token, name) : prefix);
 	for (; i < resources_count(s); i++) {
 		const struct resource *r = resources_at(s, i);
-		pb_revocation *v = r->name.n > prefix.n && memcmp(r->name.p, prefix.p, prefix.n) == 0 ? revoked_unpack(op->arena, r) : NULL;
+		pb_revocation *v;
 
-		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
+		if (!slice_begins(r->name, prefix))
 			break;
+		v = r->name.n > prefix.n ? revoked_unpack(op->arena, r) : NULL;
 		if (!v || r->removed || !sees(op, v) || !is_shown(v, asked->with_lifted))
 			continue;
 		if (m->n_revocations == LIST_PAGE) {

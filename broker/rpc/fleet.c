@@ -86,12 +86,17 @@ static bool lags(const struct fleet_node *v, uint64_t generation)
 	return v->confirmed < generation && v->silent_ms < STORE_NODE_LEASE_MS;
 }
 
+static bool rest_lags(const struct fleet *f, uint64_t generation)
+{
+	return f->rest && f->rest_confirmed < generation;
+}
+
 bool fleet_lags(struct fleet *f, uint64_t generation)
 {
 	bool any;
 
 	pthread_mutex_lock(&f->lock);
-	any = f->rest && f->rest_confirmed < generation;
+	any = rest_lags(f, generation);
 	for (size_t i = 0; i < f->n; i++)
 		any = any || lags(&f->v[i], generation);
 	pthread_mutex_unlock(&f->lock);
@@ -100,10 +105,10 @@ bool fleet_lags(struct fleet *f, uint64_t generation)
 
 bool fleet_rest_lags(struct fleet *f, uint64_t generation)
 {
-	bool lags;
+	bool any;
 
 	pthread_mutex_lock(&f->lock);
-	lags = f->rest && f->rest_confirmed < generation;
+	any = rest_lags(f, generation);
 	pthread_mutex_unlock(&f->lock);
-	return lags;
+	return any;
 }

@@ -28,6 +28,14 @@ static const struct kind *find(struct op *op, const char *name)
 	return NULL;
 }
 
+Baton__V1__Resource *kinds_stamped(struct op *op, Baton__V1__Resource *m, const struct resource *r)
+{
+	m->version = arena_printf(op->arena, "%llu", (unsigned long long)r->version);
+	m->updated_at_ms = r->changed_at_ms;
+	m->removed = r->removed;
+	return m->version ? m : NULL;
+}
+
 bool kinds_change(struct op *op, const char *name)
 {
 	const struct kind *k = find(op, name);

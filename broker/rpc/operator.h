@@ -29,6 +29,8 @@ void enlist_on_delete(struct rpc_call *rc, struct op *op);
 /* ---- kinds.c ---- */
 /* Is this a kind whose resources are changed by calls? Else the op has ended with a denial. */
 bool kinds_change(struct op *op, const char *name);
+/* m, with its version as the store has it. NULL: memory is out. */
+Baton__V1__Resource *kinds_stamped(struct op *op, Baton__V1__Resource *m, const struct resource *r);
 
 /* ---- agents.c ---- */
 void agents_get(struct op *op, const Baton__V1__ResourceRef *ref);

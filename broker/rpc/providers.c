@@ -61,21 +61,11 @@ static bool is_meant(const struct op *op, const struct issuer_rule *rule, const 
 	return any;
 }
 
-/* The place of the one of this name; as many as there are: none. */
-static size_t place_of(const struct issuers *all, const char *name)
-{
-	size_t i = 0;
-
-	while (i < issuers_count(all) && strcmp(issuers_at(all, i)->rule.name, name) != 0)
-		i++;
-	return i;
-}
-
 /* NULL: the op has ended with a denial. */
 static const struct issuer_entry *find(struct op *op, const Baton__V1__ResourceRef *ref)
 {
 	const struct issuers *all = op->world->issuers;
-	size_t at = place_of(all, ref->name);
+	size_t at = issuers_place(all, ref->name);
 
 	if (at < issuers_count(all) && is_meant(op, &issuers_at(all, at)->rule, ref->tenant))
 		return issuers_at(all, at);
@@ -123,7 +113,7 @@ static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t
 void issuers_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page)
 {
 	Baton__V1__ListResourcesResponse *answer = arena_alloc(op->arena, sizeof *answer);
-	size_t at = *m->page_token ? place_of(op->world->issuers, m->page_token) + 1 : 0;
+	size_t at = *m->page_token ? issuers_place(op->world->issuers, m->page_token) + 1 : 0;
 
 	if (at > issuers_count(op->world->issuers)) {
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_token", "page_token: not one that List gave, or its issuer is no longer configured");

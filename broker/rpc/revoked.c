@@ -240,7 +240,7 @@ struct revocations *revoked_read(const struct resources *s)
 	for (size_t i = resources_place(s, prefix); ok && i < resources_count(s); i++) {
 		const struct resource *r = resources_at(s, i);
 
-		if (r->name.n < prefix.n || memcmp(r->name.p, prefix.p, prefix.n) != 0)
+		if (!slice_begins(r->name, prefix))
 			break;
 		ok = add(out, a, r);
 		arena_reset(a);

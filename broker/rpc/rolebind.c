@@ -59,7 +59,7 @@ bool rolebind_is(const struct resource *r)
 {
 	const struct slice prefix = SLICE_LIT(ROLEBIND_PREFIX);
 
-	return r->name.n > prefix.n && memcmp(r->name.p, prefix.p, prefix.n) == 0;
+	return r->name.n > prefix.n && slice_begins(r->name, prefix);
 }
 
 Baton__V1__Resource *rolebind_unpack(struct arena *a, const struct resource *r)

@@ -14,12 +14,7 @@ Baton__V1__Resource *roles_resource(struct op *op, const struct resource *r)
 {
 	Baton__V1__Resource *m = rolebind_unpack(op->arena, r);
 
-	if (!m)
-		return NULL;
-	m->version = arena_printf(op->arena, "%llu", (unsigned long long)r->version);
-	m->updated_at_ms = r->changed_at_ms;
-	m->removed = r->removed;
-	return m->version ? m : NULL;
+	return m ? kinds_stamped(op, m, r) : NULL;
 }
 
 /* ---- who may ---- */
@@ -66,21 +61,13 @@ static bool has_all(struct op *op, const Baton__V1__RoleBinding *m)
 
 /* ---- changes ---- */
 
-static bool is_issuer(const struct issuers *all, const char *name)
-{
-	for (size_t i = 0; i < issuers_count(all); i++)
-		if (strcmp(issuers_at(all, i)->rule.name, name) == 0)
-			return true;
-	return false;
-}
-
 bool roles_well_formed(struct op *op, const Baton__V1__RoleBinding *m, size_t i)
 {
 	const char *field, *wrong = rolebind_wrong(m, &field);
 
 	if (wrong)
 		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, field, wrong);
-	if (*m->issuer && !is_issuer(op->world->issuers, m->issuer))
+	if (*m->issuer && issuers_place(op->world->issuers, m->issuer) == issuers_count(op->world->issuers))
 		return enlist_deny(op, REASON_NOT_FOUND, i, "role.issuer", "no issuer of this name is configured on this node");
 	return true;
 }

@@ -65,7 +65,7 @@ int roster_add(struct registry *r, const struct resources *s, int64_t now_ms, st
 	for (size_t i = resources_place(s, prefix); i < resources_count(s) && !rc; i++) {
 		const struct resource *from = resources_at(s, i);
 
-		if (from->name.n < prefix.n || memcmp(from->name.p, prefix.p, prefix.n) != 0)
+		if (!slice_begins(from->name, prefix))
 			break;
 		if (from->removed)
 			continue;

@@ -74,16 +74,19 @@ static void page_over(struct op *op)
 }
 
 /* What is gone, or in another state by now, was somebody else's to change. */
+static void count_moved(struct op *op, const struct store_answer *a)
+{
+	op->sweep->failed |= a->status == STORE_UNAVAILABLE;
+	if (a->status != STORE_OK)
+		return;
+	op->sweep->found++;
+	told(op, &a->record);
+}
+
 static void on_moved(struct op *op, const struct store_answer *a)
 {
-	struct sweep *s = op->sweep;
-
-	s->failed |= a->status == STORE_UNAVAILABLE;
-	if (a->status == STORE_OK) {
-		s->found++;
-		told(op, &a->record);
-	}
-	if (--s->pending == 0)
+	count_moved(op, a);
+	if (--op->sweep->pending == 0)
 		page_over(op);
 }
 
@@ -144,13 +147,7 @@ static void next_back(struct op *op);
 
 static void on_back(struct op *op, const struct store_answer *a)
 {
-	struct sweep *s = op->sweep;
-
-	s->failed |= a->status == STORE_UNAVAILABLE;
-	if (a->status == STORE_OK) {
-		s->found++;
-		told(op, &a->record);
-	}
+	count_moved(op, a);
 	next_back(op);
 }
 
