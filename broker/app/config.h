@@ -42,7 +42,7 @@ struct config {
 	size_t n_trust;                      /* at least 1 */
 
 	const struct issuer_rule *issuers;
-	size_t n_issuers;                    /* at least 1 */
+	size_t n_issuers;
 
 	const char *store_url;               /* "" = a private redis-server under state_dir */
 	const char *store_cluster;           /* urls of nodes of a Redis Cluster with commas between, instead of store_url */

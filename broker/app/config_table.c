@@ -26,17 +26,6 @@ static const char *check_node(const char *text)
 	return text[n] || n > 63 ? "a node's name is 1 to 63 letters, digits, dots, hyphens" : NULL;
 }
 
-static const char *check_issuer_url(const char *text)
-{
-	if (strncmp(text, "https://", 8) || !text[8])
-		return "an issuer's url begins with https://";
-	if (strchr(text, '@'))
-		return "a url with user or password is refused";
-	if (strpbrk(text, "?#") || !graphic(text))
-		return "an issuer's url has no query, fragment or space";
-	return NULL;
-}
-
 static const char *check_store_url(const char *text)
 {
 	if (!graphic(text))
@@ -58,11 +47,6 @@ static const char *check_domain(const char *text)
 
 	return text[n] || n > 255
 		? "a trust domain is lower-case letters, digits, dots, hyphens, underscores: acme.example" : NULL;
-}
-
-static const char *check_claim(const char *text)
-{
-	return graphic(text) ? NULL : "a claim's name has no space or control character";
 }
 
 static const char *check_client(const char *text)
@@ -90,7 +74,7 @@ static int read_algorithms(struct config_reader *r, const struct yaml_node *node
 
 	*bits = 0;
 	if (!node) {
-		*bits = ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256;
+		*bits = ISSUER_ALGORITHMS_DEFAULT;
 		return 0;
 	}
 	if (node->kind != YAML_LIST || !node->n)
@@ -254,10 +238,10 @@ const struct config_row config_rows[] = {
 	{"tls.crl_stale", KIND_CUSTOM, .custom = read_crl_stale},
 
 	{"issuers", KIND_LIST, C(issuers), .size = sizeof(struct issuer_rule),
-	 .count = offsetof(struct config, n_issuers), .required = true,
-	 .min = 1, .max = 64, .custom = check_issuer, .note = "List who may issue access tokens: name, url, tenants"},
+	 .count = offsetof(struct config, n_issuers), .max = 64, .custom = check_issuer,
+	 .note = "List who may issue access tokens: name, url, tenants; or leave it out, and register them: baton issuer add"},
 	{"issuers[].name", KIND_NAME, I(name), .required = true, .note = "Give it a name"},
-	{"issuers[].url", KIND_TEXT, I(url), .required = true, .check = check_issuer_url,
+	{"issuers[].url", KIND_TEXT, I(url), .required = true, .check = issuer_url_wrong,
 	 .note = "It is what `iss` must be in a token, to the byte: https://login.acme.example"},
 	{"issuers[].jwks_file", KIND_FILE, I(jwks_file), .def = ""},
 	{"issuers[].tenants", KIND_NAMES, .offset = offsetof(struct issuer_rule, tenants),
@@ -271,11 +255,11 @@ const struct config_row config_rows[] = {
 	{"issuers[].keys_stale", KIND_DURATION, I(keys_stale_ms), .def = "15m", .min = SECOND, .max = 7 * DAY},
 	{.path = "issuers[].claims", .kind = KIND_SECTION},
 	{"issuers[].claims.tenant", KIND_TEXT, I(claim_tenant), .def = "tenant", .required = true,
-	 .check = check_claim},
+	 .check = issuer_claim_wrong},
 	{"issuers[].claims.client", KIND_TEXT, I(claim_client), .def = "client_id", .required = true,
-	 .check = check_claim},
-	{"issuers[].claims.scope", KIND_TEXT, I(claim_scope), .def = "scope", .required = true, .check = check_claim},
-	{"issuers[].claims.user", KIND_TEXT, I(user_claim), .def = "", .check = check_claim},
+	 .check = issuer_claim_wrong},
+	{"issuers[].claims.scope", KIND_TEXT, I(claim_scope), .def = "scope", .required = true, .check = issuer_claim_wrong},
+	{"issuers[].claims.user", KIND_TEXT, I(user_claim), .def = "", .check = issuer_claim_wrong},
 	{"issuers[].ca_file", KIND_FILE, I(ca_file), .def = ""},
 	{"issuers[].allow_private", KIND_BOOL, I(allow_private), .def = "false"},
 

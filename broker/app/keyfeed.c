@@ -29,6 +29,8 @@ struct feed {
 	struct keyfeed *of;
 	size_t index;
 	enum feed_state state;
+	bool discovers;                   /* its keys are fetched */
+	char *ca_pem;                     /* whom its servers' certificates are to be of; owned; NULL: as the rule says */
 	char jwks_uri[1025];
 	int64_t backoff_ms;
 	int64_t fetched_ms;               /* monotonic: when the present keys came */
@@ -52,11 +54,6 @@ struct keyfeed {
 	atomic_uint posted; /* fetches that wait in the loop's queue */
 	bool closed;        /* freed by the last of them */
 };
-
-static bool by_discovery(const struct issuer_rule *r)
-{
-	return !r->jwks_file[0];
-}
 
 static struct issuer_entry *entry_of(const struct feed *f)
 {
@@ -93,24 +90,27 @@ static void say_left(const struct feed *f, int64_t left, struct buf *out)
 			   f->failure[0] ? f->failure : "they are being fetched", r->url);
 }
 
-/* Ready as long as every issuer has keys that may be used. What is missing is said, else what will be. */
+/* Ready as long as an issuer has keys that may be used, or there is none at all: what one of several lacks is no reason to take the others' work elsewhere.
+ * What is missing is said, else what will be. */
 static void tell(struct keyfeed *k)
 {
 	struct buf gone, soon;
 	struct buf *said;
+	bool usable = !k->n;
 
 	buf_init(&gone, REMEDY_MAX);
 	buf_init(&soon, REMEDY_MAX);
 	for (size_t i = 0; i < k->n; i++) {
 		int64_t left = left_ms(&k->feeds[i]);
 
-		if (!by_discovery(&k->entries[i].rule))
+		usable = usable || left || !k->feeds[i].discovers;
+		if (!k->feeds[i].discovers)
 			continue;
 		say_left(&k->feeds[i], left, left ? &soon : &gone);
 		metrics_set(k->c.metrics, METRIC_KEYS_USABLE, k->entries[i].rule.name, NULL, left / 1000);
 	}
 	said = gone.n ? &gone : &soon;
-	health_set(k->c.health, HEALTH_KEYS, said == &soon, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
+	health_set(k->c.health, HEALTH_KEYS, usable, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
 	buf_clear(&gone);
 	buf_clear(&soon);
 }
@@ -200,7 +200,7 @@ static void on_jwks(void *arg, const struct fetch_result *res)
 static bool get(struct feed *f, const char *url, void (*done)(void *, const struct fetch_result *))
 {
 	const struct issuer_rule *r = &entry_of(f)->rule;
-	struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .max_body = BODY_MAX,
+	struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .ca_pem = f->ca_pem ? slice_str(f->ca_pem) : slice_of(NULL, 0), .max_body = BODY_MAX,
 		.timeout_ms = f->begun_ms + FETCH_MS - clock_mono_ms(), .allow_private = r->allow_private};
 
 	return fetch_get(f->of->fetcher, url, &rules, done, f) != 0;
@@ -315,7 +315,7 @@ bool keyfeed_want(struct keyfeed *k, const struct key_want *want)
 	const struct issuer_rule *r;
 	enum keygate_answer answer;
 
-	if (want->issuer >= k->n || !by_discovery(&k->entries[want->issuer].rule))
+	if (want->issuer >= k->n || !k->feeds[want->issuer].discovers)
 		return false;
 	r = &k->entries[want->issuer].rule;
 	answer = ask(&k->feeds[want->issuer], want);
@@ -325,35 +325,62 @@ bool keyfeed_want(struct keyfeed *k, const struct key_want *want)
 
 /* ---- the feed's own life ---- */
 
+static int parse_keys(struct keyfeed *k, struct issuer_entry *e, struct slice jwks, struct problem *why)
+{
+	e->keys = keyset_parse(jwks, e->rule.algorithms, ++k->generation, why);
+	e->keys_good_until_ms = INT64_MAX;
+	return e->keys ? 0 : -1;
+}
+
 static int read_file_keys(struct keyfeed *k, struct issuer_entry *e, struct problem *why)
 {
 	uint8_t *bytes = NULL;
 	size_t n = 0;
+	int rc;
 
 	if (file_read(e->rule.jwks_file, BODY_MAX, &bytes, &n, why) < 0)
 		return -1;
-	e->keys = keyset_parse(slice_of(bytes, n), e->rule.algorithms, ++k->generation, why);
-	e->keys_good_until_ms = INT64_MAX;
+	rc = parse_keys(k, e, slice_of(bytes, n), why);
 	free(bytes);
-	return e->keys ? 0 : problem_prefix(why, "%s", e->rule.jwks_file);
+	return rc ? problem_prefix(why, "%s", e->rule.jwks_file) : 0;
 }
 
-static int feed_open(struct keyfeed *k, size_t i, struct problem *why)
+/* As they were when the file was read. */
+static bool keep_file_keys(struct issuer_entry *e, const struct keyfeed *as_read)
+{
+	for (size_t i = 0; as_read && i < as_read->n; i++) {
+		const struct issuer_entry *o = &as_read->entries[i];
+
+		if (!o->keys || strcmp(o->rule.name, e->rule.name) != 0 || strcmp(o->rule.jwks_file, e->rule.jwks_file) != 0)
+			continue;
+		e->keys = keyset_ref(o->keys);
+		e->keys_good_until_ms = INT64_MAX;
+		return true;
+	}
+	return false;
+}
+
+static int feed_open(struct keyfeed *k, size_t i, const struct issuer_source *from, const struct keyfeed *as_read, struct problem *why)
 {
 	struct feed *f = &k->feeds[i];
+	struct issuer_entry *e = &k->entries[i];
 
 	f->of = k;
 	f->index = i;
 	f->answered_ms = INT64_MIN;
 	f->begun_ms = INT64_MIN / 2; /* long ago */
-	if (!by_discovery(&k->entries[i].rule))
-		return read_file_keys(k, &k->entries[i], why);
+	f->discovers = !from->jwks.n && !e->rule.jwks_file[0];
+	if (from->jwks.n)
+		return parse_keys(k, e, from->jwks, why) ? problem_prefix(why, "the keys of issuer %s", e->rule.name) : 0;
+	if (!f->discovers)
+		return keep_file_keys(e, as_read) ? 0 : read_file_keys(k, e, why);
+	f->ca_pem = from->ca_pem.n ? strndup((const char *)from->ca_pem.p, from->ca_pem.n) : NULL;
 	f->timer = loop_timer_new(k->c.loop, begin, f);
 	f->gate = keygate_new();
-	return f->timer && f->gate ? 0 : problem_set(why, "out of memory");
+	return f->timer && f->gate && (f->ca_pem || !from->ca_pem.n) ? 0 : problem_set(why, "out of memory");
 }
 
-struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_rule *rules, size_t n, struct problem *why)
+struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_source *v, size_t n, const struct keyfeed *as_read, struct problem *why)
 {
 	struct keyfeed *k = calloc(1, sizeof *k);
 
@@ -368,10 +395,12 @@ struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_
 	k->c = *c;
 	k->n = n;
 	k->generation = (uint64_t)clock_unix_ms() << 8; /* never that of an earlier feed */
+	if (as_read && as_read->generation >= k->generation)
+		k->generation = as_read->generation + 1;
 	for (size_t i = 0; i < n; i++)
-		k->entries[i].rule = rules[i];
+		k->entries[i].rule = *v[i].rule;
 	for (size_t i = 0; i < n; i++) {
-		if (feed_open(k, i, why) < 0) {
+		if (feed_open(k, i, &v[i], as_read, why) < 0) {
 			keyfeed_free(k);
 			return NULL;
 		}
@@ -380,9 +409,12 @@ struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_
 }
 
 /* Fetched from the same place, trusted the same way. */
-static bool same_source(const struct issuer_rule *a, const struct issuer_rule *b)
+static bool same_source(const struct feed *x, const struct feed *y)
 {
-	return by_discovery(a) && by_discovery(b) && strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 &&
+	const struct issuer_rule *a = &entry_of(x)->rule, *b = &entry_of(y)->rule;
+	const char *p = x->ca_pem ? x->ca_pem : "", *q = y->ca_pem ? y->ca_pem : "";
+
+	return x->discovers && y->discovers && strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 && strcmp(p, q) == 0 &&
 	       a->allow_private == b->allow_private && a->algorithms == b->algorithms;
 }
 
@@ -391,7 +423,7 @@ static void inherit(struct feed *f, const struct feed *old)
 {
 	struct issuer_entry *e = entry_of(f), *o = entry_of(old);
 
-	if (e->keys || !same_source(&e->rule, &o->rule))
+	if (e->keys || !same_source(f, old))
 		return;
 	f->begun_ms = old->begun_ms; /* a reload is no reason to ask it sooner */
 	if (!o->keys)
@@ -413,7 +445,7 @@ void keyfeed_begin(struct keyfeed *k)
 {
 	tell(k);
 	for (size_t i = 0; i < k->n; i++)
-		if (by_discovery(&k->entries[i].rule))
+		if (k->feeds[i].discovers)
 			begin_in_turn(&k->feeds[i]);
 }
 
@@ -436,7 +468,7 @@ void keyfeed_look(struct keyfeed *k)
 	bool any = false;
 
 	for (size_t i = 0; i < k->n; i++)
-		if (by_discovery(&k->entries[i].rule))
+		if (k->feeds[i].discovers)
 			any |= lapse(&k->feeds[i]);
 	if (any)
 		k->c.on_keys(k->c.arg, k->entries, k->n);
@@ -450,6 +482,7 @@ void keyfeed_free(struct keyfeed *k)
 	fetcher_free(k->fetcher);
 	for (size_t i = 0; i < k->n; i++) {
 		loop_timer_free(k->feeds[i].timer);
+		free(k->feeds[i].ca_pem);
 		keyset_unref(k->entries[i].keys);
 	}
 	k->closed = true;

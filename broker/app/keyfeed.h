@@ -27,8 +27,16 @@ struct keyfeed_config {
 	void *arg;
 };
 
-/* Reads the files; discovery begins when keyfeed_begin() is called. */
-struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_rule *rules, size_t n, struct problem *why);
+/* An issuer, and what of it does not stand in its rule; borrowed. */
+struct issuer_source {
+	const struct issuer_rule *rule;
+	struct slice jwks;           /* static keys; n 0: of rule->jwks_file, or by discovery */
+	struct slice ca_pem;         /* for discovery; n 0: rule->ca_file, or the system's */
+};
+
+/* Reads the files, but of those that stand in `as_read` (may be NULL) under the same name: their keys are as they were. Discovery begins when
+ * keyfeed_begin() is called. */
+struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_source *v, size_t n, const struct keyfeed *as_read, struct problem *why);
 /* Keys that `old` had by discovery go on for issuers that are the same in both. */
 void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old);
 void keyfeed_begin(struct keyfeed *k);

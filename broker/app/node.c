@@ -168,6 +168,7 @@ static int open_server(struct node *n, struct problem *why)
 static int open_parts(struct node *n, struct problem *why)
 {
 	struct roster roster;
+	struct vouching v = {0};
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
@@ -178,12 +179,13 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
 	n->resources = resources_new();
-	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || reload_make_trust(n, c, why) < 0)
+	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || !(n->configured_trust = trust_new(c->trust, c->n_trust, why)) ||
+	    reload_make_vouching(n, c, n->configured_trust, true, true, &v, why) < 0)
 		return -1;
 	n->tls = reload_make_tls(n, c, why);
-	n->feed = n->tls ? reload_make_feed(n, c, why) : NULL;
-	n->configured = n->feed ? reload_make_registry(c, why) : NULL;
-	n->world = n->configured ? reload_make_world(n, c, n->configured, n->feed, &roster, why) : NULL;
+	n->configured = n->tls ? reload_make_registry(c, why) : NULL;
+	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, &roster, why) : NULL;
+	reload_swap_vouching(n, &v);
 	if (!n->world)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
@@ -377,6 +379,7 @@ void node_free(struct node *n)
 	world_unref(n->world);
 	registry_unref(n->configured);
 	trust_unref(n->trust);
+	trust_unref(n->configured_trust);
 	if (n->control_audit)
 		audit_lane_free(n->control_audit);
 	if (n->audit)

@@ -11,6 +11,7 @@
 #include "app/keyfeed.h"
 #include "app/node.h"
 #include "app/pages.h"
+#include "app/vouching.h"
 #include "confine/confine.h"
 #include "identity/assertion.h"
 #include "identity/peer.h"
@@ -64,6 +65,7 @@ struct sharing {
 	uint32_t incarnation;            /* of the store, when it was asked last */
 	bool unreadable;                 /* a revocation that was not known does not open */
 	bool revoked;                    /* a revocation came, or changed, and is to be kept */
+	bool vouchers;                   /* an issuer or a trust bundle came, or changed */
 	bool part;                       /* more of the same changes are to come before they are applied */
 };
 
@@ -95,6 +97,7 @@ struct node {
 	struct tenants *tenants;         /* what waits of each */
 	struct rates *rates;             /* of submits, by agent */
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
+	struct trust *configured_trust;  /* of it what the configuration says */
 	pthread_mutex_t trust_lock;
 	struct tls_server *tls;
 	struct server *server;
@@ -189,14 +192,20 @@ const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p)
 /* The configured limits, with no more connections than there are descriptors for. */
 struct server_limits node_limits(const struct node *n, const struct config *c);
 struct registry *reload_make_registry(const struct config *c, struct problem *why);
-struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct roster *roster,
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct roster *roster,
 				struct problem *why);
-int reload_make_trust(struct node *n, const struct config *c, struct problem *why);
+/* The configured issuers and trust domains, and those that are registered: read_files: as the files are now. */
+int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why);
+struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, struct problem *why);
+/* From now on they are this node's; the world that is to be spread next has them. The feed that was. */
+struct keyfeed *reload_swap_vouching(struct node *n, struct vouching *v);
+/* When that world was spread: keys are fetched; the old feed ends. */
+void reload_begin_vouching(struct node *n, struct keyfeed *old);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */
 void reload_spread_world(struct node *n);
 /* SIGHUP: all or nothing. */
 void reload_run(struct node *n);
-struct keyfeed *reload_make_feed(struct node *n, const struct config *c, struct problem *why);
+
 
 #endif

@@ -8,22 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct keyfeed *feed, struct roster *roster,
-				struct problem *why)
+static void warn_of_unbound(struct node *n, const struct issuer_entry *entries, size_t count)
 {
-	struct registry *r = sharing_registry(n, configured, true, roster, why);
-	const struct issuer_entry *entries;
-	struct issuers *issuers;
-	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
-		.max_payload = c->max_payload};
-	const struct world_quotas quotas = {.rate_per_agent = c->rate_per_agent, .waiting_per_tenant = c->waiting_per_tenant,
-		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant};
-	struct world *w;
-	size_t count;
-
-	if (!r)
-		return NULL;
-	entries = keyfeed_entries(feed, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (entries[i].rule.binding)
 			continue;
@@ -31,17 +17,42 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 		log_event(LOG_WARN, "issuer.unbound", F_STR("issuer", entries[i].rule.name),
 			  F_STR("remedy", "its tokens work on any agent's connection: set binding: certificate"));
 	}
-	issuers = issuers_new(entries, count);
+}
+
+struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, struct problem *why)
+{
+	size_t count;
+	const struct issuer_entry *entries = keyfeed_entries(v->feed, &count);
+	struct issuers *issuers = issuers_new(entries, count);
+
+	warn_of_unbound(n, entries, count);
+	if (!issuers)
+		problem_set(why, "out of memory");
+	return issuers;
+}
+
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct roster *roster,
+				struct problem *why)
+{
+	struct registry *r = sharing_registry(n, configured, true, roster, why);
+	struct issuers *issuers = r ? reload_make_issuers(n, v, why) : NULL;
+	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
+		.max_payload = c->max_payload};
+	const struct world_quotas quotas = {.rate_per_agent = c->rate_per_agent, .waiting_per_tenant = c->waiting_per_tenant,
+		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant};
+	struct world *w;
+
 	if (!issuers) {
 		registry_unref(r);
-		problem_set(why, "out of memory");
 		return NULL;
 	}
 	w = world_new(r, issuers, resources_ref(n->resources), n->world ? n->world->generation : 0, &limits, &quotas, c->audit_payload_hash);
-	if (w)
-		world_set_audience(w, c->admin_audience);
-	else
+	if (!w) {
 		problem_set(why, "out of memory, or two routes of a tenant share a tag: rename one");
+		return NULL;
+	}
+	world_set_audience(w, c->admin_audience);
+	world_set_trust(w, v->trust);
 	return w;
 }
 
@@ -53,22 +64,6 @@ struct registry *reload_make_registry(const struct config *c, struct problem *wh
 	if (r && warn.text[0])
 		log_event(LOG_WARN, "profile.not_enforced", F_STR("what", warn.text));
 	return r;
-}
-
-int reload_make_trust(struct node *n, const struct config *c, struct problem *why)
-{
-	struct trust *fresh = trust_new(c->trust, c->n_trust, why), *old;
-
-	if (!fresh)
-		return -1;
-	pthread_mutex_lock(&n->trust_lock);
-	old = n->trust;
-	n->trust = fresh;
-	pthread_mutex_unlock(&n->trust_lock);
-	trust_unref(old);
-	if (n->server)
-		server_recheck_peers(n->server);
-	return 0;
 }
 
 static void *verify_peer(void *arg, struct x509_store_ctx_st *ctx, const char **why, int *alert)
@@ -156,12 +151,50 @@ static void on_keys(void *arg, const struct issuer_entry *entries, size_t count)
 	server_each_worker(n->server, set_world, n);
 }
 
-struct keyfeed *reload_make_feed(struct node *n, const struct config *c, struct problem *why)
+int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why)
 {
 	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_keys = on_keys,
 		.on_settled = on_settled, .arg = n};
+	const struct vouching_from from = {.feed = &k, .issuers = c->issuers, .n_issuers = c->n_issuers, .configured = configured, .resources = n->resources,
+		.running = n->feed, .read_files = read_files};
 
-	return keyfeed_new(&k, c->issuers, c->n_issuers, why);
+	if (vouching_make(&from, v, why) < 0)
+		return -1;
+	if (strict && v->conflicts) {
+		problem_set(why, "registered %.400s: take it out of the configuration, or remove the registered one", v->why.text);
+		vouching_clear(v);
+		return -1;
+	}
+	if (v->refused)
+		log_event(LOG_ERROR, "vouching.refused", F_INT("resources", (long long)v->refused), F_STR("why", v->why.text),
+			  F_STR("remedy", "its tokens or certificates are refused here: take it out of the configuration file, or remove it"));
+	return 0;
+}
+
+struct keyfeed *reload_swap_vouching(struct node *n, struct vouching *v)
+{
+	struct keyfeed *old_feed;
+	struct trust *old_trust;
+
+	pthread_mutex_lock(&n->feed_lock);
+	old_feed = n->feed;
+	n->feed = v->feed;
+	pthread_mutex_unlock(&n->feed_lock);
+	pthread_mutex_lock(&n->trust_lock);
+	old_trust = n->trust;
+	n->trust = v->trust;
+	pthread_mutex_unlock(&n->trust_lock);
+	trust_unref(old_trust);
+	*v = (struct vouching){0};
+	if (n->server)
+		server_recheck_peers(n->server);
+	return old_feed;
+}
+
+void reload_begin_vouching(struct node *n, struct keyfeed *old)
+{
+	keyfeed_begin(n->feed);
+	keyfeed_free(old);
 }
 
 /* Settings that a running node cannot change. */
@@ -233,7 +266,8 @@ struct fresh {
 	struct config *config;
 	struct registry *configured;
 	struct roster roster;
-	struct keyfeed *feed;
+	struct trust *trust;             /* configured */
+	struct vouching vouching;
 	struct world *world;
 	struct tls_server *tls;
 };
@@ -244,7 +278,8 @@ static void fresh_drop(struct fresh *f)
 		tls_server_unref(f->tls);
 	world_unref(f->world);
 	registry_unref(f->configured);
-	keyfeed_free(f->feed);
+	vouching_clear(&f->vouching);
+	trust_unref(f->trust);
 	config_free(f->config);
 }
 
@@ -253,13 +288,13 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->config = config_load(n->config_path, why);
 	if (!f->config || same_fixed(n->config, f->config, why) < 0 || bounds_check(n, f->config, why) < 0)
 		return -1;
-	f->feed = reload_make_feed(n, f->config, why);
-	if (f->feed)
-		keyfeed_inherit(f->feed, n->feed);
-	f->configured = f->feed ? reload_make_registry(f->config, why) : NULL;
-	f->world = f->configured ? reload_make_world(n, f->config, f->configured, f->feed, &f->roster, why) : NULL;
+	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
+	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
+		return -1;
+	f->configured = reload_make_registry(f->config, why);
+	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
-	return f->tls && reload_make_trust(n, f->config, why) == 0 ? 0 : -1;
+	return f->tls ? 0 : -1;
 }
 
 void reload_run(struct node *n)
@@ -275,10 +310,9 @@ void reload_run(struct node *n)
 		note(n, why.text);
 		return;
 	}
-	pthread_mutex_lock(&n->feed_lock);
-	old_feed = n->feed;
-	n->feed = f.feed;
-	pthread_mutex_unlock(&n->feed_lock);
+	old_feed = reload_swap_vouching(n, &f.vouching);
+	trust_unref(n->configured_trust);
+	n->configured_trust = f.trust;
 	world_unref(n->world);
 	n->world = f.world;
 	sharing_installed(n, &f.roster);
@@ -295,8 +329,7 @@ void reload_run(struct node *n)
 	census_set_max(n->operators, n->config->connections_per_agent);
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
-	keyfeed_begin(n->feed);
-	keyfeed_free(old_feed);
+	reload_begin_vouching(n, old_feed);
 	if (old_config != n->boot)
 		config_free(old_config);
 	note(n, NULL);

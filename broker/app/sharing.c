@@ -86,25 +86,56 @@ struct registry *sharing_registry(struct node *n, struct registry *configured, b
 	return NULL;
 }
 
-/* The first time, an agent that stands in the configuration as well is an error of whoever starts this node: it ends. */
+/* The world with those who vouch now, in the place of w. NULL, and w dropped: it cannot be had. */
+static struct world *with_vouchers(struct node *n, struct world *w, const struct vouching *v, struct problem *why)
+{
+	struct issuers *issuers = reload_make_issuers(n, v, why);
+	struct world *now = issuers ? world_with_issuers(w, issuers) : NULL;
+
+	if (now)
+		world_set_trust(now, v->trust);
+	world_unref(w);
+	return now;
+}
+
+static bool not_applied(struct node *n, bool conflict, struct vouching *v, const struct problem *why)
+{
+	log_event(LOG_ERROR, "registry.not_applied", F_STR("why", why->text));
+	vouching_clear(v);
+	n->conflict = conflict && !n->sharing.confirmed;
+	if (n->conflict)
+		loop_stop(n->loop);
+	return false;
+}
+
+/* The first time, what stands in the configuration as well is an error of whoever starts this node: it ends. */
 static bool apply(struct node *n, uint64_t generation)
 {
 	struct problem why = {"out of memory, or two queues of a tenant share a tag: rename the agent that was added last"};
+	bool first = !n->sharing.confirmed, vouchers = n->sharing.vouchers;
+	struct vouching v = {0};
+	struct keyfeed *old = NULL;
 	struct roster roster;
-	struct registry *r = sharing_registry(n, n->configured, !n->sharing.confirmed, &roster, &why);
-	struct world *w = r ? world_with_agents(n->world, r, resources_ref(n->resources), generation) : NULL;
+	struct registry *r;
+	struct world *w;
 
-	if (!w) {
-		log_event(LOG_ERROR, "registry.not_applied", F_STR("why", why.text));
-		n->conflict = !r && !n->sharing.confirmed;
-		if (n->conflict)
-			loop_stop(n->loop);
-		return false;
-	}
+	if (vouchers && reload_make_vouching(n, n->config, n->configured_trust, false, first, &v, &why) < 0)
+		return not_applied(n, true, &v, &why);
+	r = sharing_registry(n, n->configured, first, &roster, &why);
+	w = r ? world_with_agents(n->world, r, resources_ref(n->resources), generation) : NULL;
+	if (w && vouchers)
+		w = with_vouchers(n, w, &v, &why);
+	if (!w)
+		return not_applied(n, !r, &v, &why);
+	if (vouchers)
+		old = reload_swap_vouching(n, &v);
+	n->sharing.vouchers = false;
 	world_unref(n->world);
 	n->world = w;
 	sharing_installed(n, &roster);
 	reload_spread_world(n);
+	if (vouchers)
+		reload_begin_vouching(n, old);
 	return true;
 }
 
@@ -160,6 +191,12 @@ static void put_back(struct node *n, const struct store_answer *a)
 	}
 }
 
+static void note_kind(struct sharing *s, struct slice name)
+{
+	s->revoked = s->revoked || kept_is(name);
+	s->vouchers = s->vouchers || vouching_is(name);
+}
+
 /* Takes what is newer. false: memory is out, and nothing was taken. */
 static bool take(struct node *n, const struct store_answer *a)
 {
@@ -172,7 +209,7 @@ static bool take(struct node *n, const struct store_answer *a)
 	n->sharing.behind = n->sharing.behind || behind;
 	n->sharing.changed = n->sharing.changed || k;
 	for (size_t i = 0; i < k; i++)
-		n->sharing.revoked = n->sharing.revoked || kept_is(v[i].name);
+		note_kind(&n->sharing, v[i].name);
 	resources_unref(n->resources);
 	n->resources = now;
 	if (behind) {

@@ -72,18 +72,12 @@ static void print_one(const struct cli *c, const resource *r)
 		text_time(s->expires_at_ms, utc, text);
 		text_line(c->out, WIDTH, "expires:", text);
 	}
-	if (r->is_static) {
-		text_line(c->out, WIDTH, "version:", "static: it stands in the broker's configuration file");
-		return;
-	}
 	text_line(c->out, WIDTH, "uuid:", s->uuid);
-	text_time(s->registered_at_ms, utc, text);
-	text_line(c->out, WIDTH, "registered:", text);
-	text_line(c->out, WIDTH, "version:", r->version);
-	text_time(r->updated_at_ms, utc, text);
-	text_line(c->out, WIDTH, "changed:", text);
-	text_line(c->out, WIDTH, "by:", r->updated_by);
-	text_line(c->out, WIDTH, "reason:", r->reason);
+	if (!r->is_static) {
+		text_time(s->registered_at_ms, utc, text);
+		text_line(c->out, WIDTH, "registered:", text);
+	}
+	resource_print_version(c, WIDTH, r);
 }
 
 static const char *const history_columns[] = {"VERSION", "CHANGED", "STATUS", "BY", "REASON", "CALLS", "SERVES"};
@@ -212,9 +206,7 @@ static int open_one(struct cli *c, struct arena *arena, char **reason, resource 
 		code = admin_connect(c);
 	if (!code)
 		*r = resource_get(c, &view, arena, &code);
-	if (!code && (*r)->is_static)
-		code = complain(c, EXIT_NO, "the agent is static", "it stands in the broker's configuration file", "Change it there, and send SIGHUP.");
-	return code;
+	return code ? code : resource_not_static(c, &view, *r);
 }
 
 int cmd_agent_update(struct cli *c)

@@ -425,12 +425,23 @@ static int apply_all(struct work *w, char *reason, bool dry, bool only_ask)
 	return code;
 }
 
+/* What others need is sent before them, else as the file has it. */
+static int by_kind(const void *a, const void *b)
+{
+	const struct step *x = *(struct step *const *)a, *y = *(struct step *const *)b;
+
+	if (x->item->kind != y->item->kind)
+		return x->item->kind < y->item->kind ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
 /* What needs more than one call is asked for first: what can be refused is refused before anything is done. */
 static int carry_out(struct work *w, char *reason)
 {
 	bool dry = w->c->args.given[OPT_DRY_RUN];
 	int code = 0;
 
+	qsort(w->sent, w->n_sent, sizeof *w->sent, by_kind);
 	cli_verbose(w->c, "%zu of %zu resources differ, %d a call", w->n_sent, w->file.n, CALL_MAX);
 	if (!dry && w->n_sent > CALL_MAX)
 		code = apply_all(w, reason, true, true);
@@ -484,7 +495,7 @@ static int print_difference(struct work *w, struct step *s, const ProtobufCMessa
 	struct buf b;
 	char text[80];
 
-	s->action = was ? "updated" : "registered";
+	s->action = was ? "updated" : item->kind->made;
 	if (cli_json(w->c)) {
 		buf_init(&b, LINE_MAX_BYTES);
 		resdiff_line(&b, item->kind, was, item->spec);

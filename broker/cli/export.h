@@ -5,7 +5,7 @@
 #include "base/yaml_write.h"
 #include "cli/reskind.h"
 
-/* false: it could not be written. */
-bool export_put(struct yaml_writer *y, const struct res_kind *k, const ProtobufCMessage *spec);
+/* Copies may stand in the arena. false: it could not be written. */
+bool export_put(struct yaml_writer *y, const struct res_kind *k, const ProtobufCMessage *spec, struct arena *arena);
 
 #endif

@@ -1,16 +1,21 @@
-/* Whose tokens count, and has the broker their keys? An operator's list and show. */
+/* Whose tokens count, and has the broker their keys? An operator's add, list, show, remove and history. */
 #include "config.h"
 
+#include <string.h>
+
 #include "baton/v1/admin.pb-c.h"
+#include "cli/admin.h"
+#include "cli/pem.h"
 #include "cli/resource.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
 #define WIDTH 14
+#define FILE_MAX (256 * 1024)
 
 typedef Baton__V1__Issuer issuer;
 
-static const char *const columns[] = {"NAME", "URL", "TENANTS", "KEYS", "GOOD-UNTIL", "ALGORITHMS", "BINDING"};
+static const char *const columns[] = {"NAME", "URL", "TENANTS", "KEYS", "GOOD-UNTIL", "ALGORITHMS", "BINDING", "VERSION"};
 
 static const char *good_until(const struct cli *c, const issuer *s, char out[40])
 {
@@ -19,6 +24,11 @@ static const char *good_until(const struct cli *c, const issuer *s, char out[40]
 	else
 		snprintf(out, 40, "%s", s->keys ? "static" : "");
 	return out;
+}
+
+static const char *or_else(const char *text, const char *otherwise)
+{
+	return *text ? text : otherwise;
 }
 
 static void add_row(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
@@ -35,7 +45,17 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 	if (t->n <= 5)
 		return;
 	resource_cell_words(t, s->algorithms, s->n_algorithms);
-	table_cell(t, s->binding);
+	table_cell(t, or_else(s->binding, "certificate"));
+	table_cell(t, r->is_static ? "static" : r->version);
+}
+
+/* 0: what the broker does when nothing is said. */
+static void line_seconds(const struct cli *c, const char *key, uint32_t s, uint32_t otherwise)
+{
+	char text[40];
+
+	snprintf(text, sizeof text, "%u s", s ? s : otherwise);
+	text_line(c->out, WIDTH, key, text);
 }
 
 static void print_one(const struct cli *c, const resource *r)
@@ -46,17 +66,38 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "name:", s->name);
 	text_line(c->out, WIDTH, "url:", s->url);
 	text_line_words(c->out, WIDTH, "tenants:", s->tenants, s->n_tenants);
-	text_line_words(c->out, WIDTH, "algorithms:", s->algorithms, s->n_algorithms);
-	text_line(c->out, WIDTH, "binding:", s->binding);
-	snprintf(text, sizeof text, "%u s", s->max_lifetime_s);
-	text_line(c->out, WIDTH, "max lifetime:", text);
-	text_line(c->out, WIDTH, "tenant in:", s->tenant_claim);
-	text_line(c->out, WIDTH, "client in:", s->client_claim);
-	text_line(c->out, WIDTH, "scopes in:", s->scope_claim);
+	if (s->n_algorithms)
+		text_line_words(c->out, WIDTH, "algorithms:", s->algorithms, s->n_algorithms);
+	else
+		text_line(c->out, WIDTH, "algorithms:", "ES256 RS256 PS256 EdDSA");
+	text_line(c->out, WIDTH, "binding:", or_else(s->binding, "certificate"));
+	line_seconds(c, "max lifetime:", s->max_lifetime_s, 3600);
+	text_line(c->out, WIDTH, "tenant in:", or_else(s->tenant_claim, "tenant"));
+	text_line(c->out, WIDTH, "client in:", or_else(s->client_claim, "client_id"));
+	text_line(c->out, WIDTH, "scopes in:", or_else(s->scope_claim, "scope"));
+	text_line(c->out, WIDTH, "user if:", s->user_claim);
 	snprintf(text, sizeof text, "%u", s->keys);
 	text_line(c->out, WIDTH, "keys:", s->keys ? text : "none yet: its tokens are refused");
 	text_line(c->out, WIDTH, "good until:", good_until(c, s, text));
-	text_line(c->out, WIDTH, "version:", "static: it stands in the broker's configuration file");
+	line_seconds(c, "refreshed:", s->keys_refresh_s, 300);
+	line_seconds(c, "stale after:", s->keys_stale_s, 900);
+	text_line(c->out, WIDTH, "private:", s->allow_private ? "its address may be" : "");
+	resource_print_version(c, WIDTH, r);
+}
+
+static const char *const history_columns[] = {"VERSION", "CHANGED", "URL", "TENANTS", "BY", "REASON"};
+
+static void add_version(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
+{
+	char text[40];
+
+	table_cell(t, r->version);
+	text_time(r->updated_at_ms, c->args.given[OPT_UTC], text);
+	table_cell(t, text);
+	table_cell(t, r->removed ? "removed" : r->issuer->url);
+	resource_cell_words(t, r->issuer->tenants, r->issuer->n_tenants);
+	table_cell(t, r->updated_by);
+	table_cell(t, r->reason);
 }
 
 static const char *name_of(const resource *r)
@@ -66,7 +107,8 @@ static const char *name_of(const resource *r)
 
 static const struct resource_view view = {
 	.kind = "issuer", .spec = BATON__V1__RESOURCE__SPEC_ISSUER, .lists = "baton issuer list shows all.", .stranger = "the broker's answer is no issuer",
-	.columns = columns, .shown = 5, .wide = 7, .row = add_row, .name = name_of, .print = print_one,
+	.columns = columns, .shown = 5, .wide = 8, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
+	.name = name_of, .print = print_one,
 };
 
 int cmd_issuer_list(struct cli *c)
@@ -77,4 +119,92 @@ int cmd_issuer_list(struct cli *c)
 int cmd_issuer_show(struct cli *c)
 {
 	return resource_show(c, &view);
+}
+
+int cmd_issuer_history(struct cli *c)
+{
+	return resource_history(c, &view);
+}
+
+/* ---- changes ---- */
+
+static int put_files(struct cli *c, struct arena *arena, issuer *s)
+{
+	struct problem why = {""};
+	struct slice text;
+	int code = 0;
+
+	if (c->args.given[OPT_KEYS_FILE]) {
+		code = resource_file(c, OPT_KEYS_FILE, FILE_MAX, arena, &text);
+		s->jwks.data = (uint8_t *)(uintptr_t)text.p;
+		s->jwks.len = text.n;
+	}
+	if (!code && c->args.given[OPT_ISSUER_CA]) {
+		code = resource_file(c, OPT_ISSUER_CA, FILE_MAX, arena, &text);
+		if (!code && pem_all(text, PEM_CERTIFICATE, arena, &s->ca_der, &s->n_ca_der, &why) < 0)
+			code = complain(c, EXIT_MALFORMED, c->args.text[OPT_ISSUER_CA], why.text, NULL);
+	}
+	return code;
+}
+
+/* What the flags say, put over what s has. 0, or the exit code. */
+static int put_flags(struct cli *c, struct arena *arena, issuer *s)
+{
+	const struct { enum opt o; char **to; } texts[] = {
+		{OPT_URL, &s->url}, {OPT_TENANT_CLAIM, &s->tenant_claim}, {OPT_CLIENT_CLAIM, &s->client_claim}, {OPT_SCOPE_CLAIM, &s->scope_claim},
+		{OPT_USER_CLAIM, &s->user_claim},
+	};
+	const struct { enum opt o; uint32_t *to; } spans[] = {
+		{OPT_MAX_LIFETIME, &s->max_lifetime_s}, {OPT_KEYS_REFRESH, &s->keys_refresh_s}, {OPT_KEYS_STALE, &s->keys_stale_s},
+	};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (c->args.given[texts[i].o])
+			*texts[i].to = admin_text(c, texts[i].o);
+	for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++)
+		if (c->args.given[spans[i].o])
+			*spans[i].to = (uint32_t)(c->args.number[spans[i].o] / 1000);
+	admin_list(c, OPT_SPEAKS_FOR, arena, &s->tenants, &s->n_tenants);
+	admin_list(c, OPT_ALGORITHM, arena, &s->algorithms, &s->n_algorithms);
+	if (c->args.given[OPT_TOKEN_BINDING])
+		s->binding = (char *)(uintptr_t)(c->args.number[OPT_TOKEN_BINDING] == 0 ? "certificate" : "none");
+	if (c->args.given[OPT_ALLOW_PRIVATE])
+		s->allow_private = c->args.number[OPT_ALLOW_PRIVATE] == 0;
+	return put_files(c, arena, s);
+}
+
+/* What is there under the name is changed where the flags say so; its keys are the broker's to tell. */
+int cmd_issuer_add(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	resource made = BATON__V1__RESOURCE__INIT, *r = NULL;
+	issuer s = BATON__V1__ISSUER__INIT;
+	char *reason;
+	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+
+	made.spec_case = BATON__V1__RESOURCE__SPEC_ISSUER;
+	made.issuer = &s;
+	s.name = (char *)(uintptr_t)c->words[0];
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		r = resource_look(c, &view, arena, &code);
+	if (!code)
+		code = resource_not_static(c, &view, r);
+	if (!code && !r && !(c->args.given[OPT_URL] && c->args.given[OPT_SPEAKS_FOR]))
+		code = complain_usage(c, "`issuer add` needs --url, what iss is in its tokens, and --tenant, whom it speaks for; there is no issuer %.64s yet", s.name);
+	r = r ? r : &made;
+	r->issuer->keys = 0;
+	r->issuer->keys_good_until_ms = 0;
+	if (!code)
+		code = put_flags(c, arena, r->issuer);
+	if (!code)
+		code = resource_apply(c, arena, r, reason);
+	arena_free(arena);
+	return code;
+}
+
+int cmd_issuer_remove(struct cli *c)
+{
+	return resource_remove(c, &view, "all its tokens are refused then");
 }

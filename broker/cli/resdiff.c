@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/encode.h"
+#include "base/secret.h"
 #include "cli/text.h"
 
 /* ---- entries of lists and mappings ---- */
@@ -14,12 +16,19 @@ static size_t count_of(const ProtobufCMessage *m, const struct res_field *f)
 	return m ? *res_count(m, f) : 0;
 }
 
+static bool same_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+	return a->len == b->len && (!a->len || memcmp(a->data, b->data, a->len) == 0);
+}
+
 static bool same_entry(const struct res_field *f, const ProtobufCMessage *a, size_t i, const ProtobufCMessage *b, size_t j)
 {
 	const ProtobufCMessage *x, *y;
 
 	if (f->type == RES_WORDS)
 		return strcmp((*res_words(a, f))[i], (*res_words(b, f))[j]) == 0;
+	if (f->type == RES_DER)
+		return same_bytes(&res_bytes(a, f)[i], &res_bytes(b, f)[j]);
 	x = (*res_pairs(a, f))[i];
 	y = (*res_pairs(b, f))[j];
 	return strcmp(*res_side(x, 0), *res_side(y, 0)) == 0 && strcmp(*res_side(x, 1), *res_side(y, 1)) == 0;
@@ -44,16 +53,13 @@ static bool within(const struct res_field *f, const ProtobufCMessage *a, const P
 	return true;
 }
 
-static bool is_many(const struct res_field *f)
-{
-	return f->type == RES_WORDS || f->type == RES_PAIRS;
-}
-
 bool resdiff_same(const struct res_field *f, const ProtobufCMessage *was, const ProtobufCMessage *is)
 {
 	if (f->type == RES_TEXT)
 		return strcmp(*res_text(was, f), *res_text(is, f)) == 0;
-	if (is_many(f))
+	if (f->type == RES_BYTES)
+		return same_bytes(res_bytes(was, f), res_bytes(is, f));
+	if (res_is_many(f))
 		return count_of(was, f) == count_of(is, f) && within(f, was, is) && within(f, is, was);
 	return res_number(was, f) == res_number(is, f);
 }
@@ -68,8 +74,17 @@ bool resdiff_none(const struct res_kind *k, const ProtobufCMessage *was, const P
 
 static void swap(const struct res_field *f, ProtobufCMessage *m, size_t i, size_t j)
 {
-	void **v = f->type == RES_WORDS ? (void **)*res_words(m, f) : (void **)*res_pairs(m, f), *t = v[i];
+	ProtobufCBinaryData *der = f->type == RES_DER ? res_bytes(m, f) : NULL, d;
+	void **v, *t;
 
+	if (der) {
+		d = der[i];
+		der[i] = der[j];
+		der[j] = d;
+		return;
+	}
+	v = f->type == RES_WORDS ? (void **)*res_words(m, f) : (void **)*res_pairs(m, f);
+	t = v[i];
 	v[i] = v[j];
 	v[j] = t;
 }
@@ -79,7 +94,7 @@ void resdiff_arrange(const struct res_kind *k, const ProtobufCMessage *was, Prot
 	for (size_t i = 0; i < k->n_fields; i++) {
 		const struct res_field *f = &k->fields[i];
 
-		if (!is_many(f) || !resdiff_same(f, was, is))
+		if (!res_is_many(f) || !resdiff_same(f, was, is))
 			continue;
 		for (size_t at = 0; at < count_of(was, f); at++) {
 			size_t j = find_entry(f, is, at, was, at);
@@ -92,12 +107,29 @@ void resdiff_arrange(const struct res_kind *k, const ProtobufCMessage *was, Prot
 
 /* ---- for people ---- */
 
+#define PRINT_TEXT 24
+
+/* Bytes are told apart by the beginning of their SHA-256. */
+static const char *print_of(const ProtobufCBinaryData *b, char out[PRINT_TEXT])
+{
+	uint8_t print[SHA256_BYTES];
+
+	sha256(slice_of(b->data, b->len), print);
+	memcpy(out, "sha256:", 7);
+	hex_encode(print, 8, out + 7);
+	return out;
+}
+
 static void print_entry(FILE *out, char sign, const struct res_field *f, const ProtobufCMessage *m, size_t i)
 {
+	char print[PRINT_TEXT];
+
 	fprintf(out, "%c  ", sign);
 	if (f->type == RES_WORDS) {
 		fputs("- ", out);
 		text_print(out, slice_str((*res_words(m, f))[i]), false);
+	} else if (f->type == RES_DER) {
+		fprintf(out, "- %s", print_of(&res_bytes(m, f)[i], print));
 	} else {
 		text_print(out, slice_str(*res_side((*res_pairs(m, f))[i], 0)), false);
 		fputs(": ", out);
@@ -123,7 +155,7 @@ static void print_one(FILE *out, char sign, const struct res_field *f, const Pro
 	if (!m || res_is_default(m, f))
 		return;
 	fprintf(out, "%c%s: ", sign, f->name);
-	text_print(out, slice_str(f->type == RES_TEXT ? *res_text(m, f) : res_number_text(m, f, number)), false);
+	text_print(out, slice_str(f->type == RES_TEXT ? *res_text(m, f) : f->type == RES_BYTES ? print_of(res_bytes(m, f), number) : res_number_text(m, f, number)), false);
 	fputc('\n', out);
 }
 
@@ -139,7 +171,7 @@ void resdiff_print(FILE *out, const struct res_kind *k, const ProtobufCMessage *
 
 		if (!differs(f, was, is))
 			continue;
-		if (is_many(f)) {
+		if (res_is_many(f)) {
 			print_many(out, f, was, is);
 			continue;
 		}
@@ -158,13 +190,17 @@ static void put_value(struct buf *out, const struct res_field *f, const Protobuf
 		buf_put_str(out, "-");
 	else if (f->type == RES_TEXT)
 		buf_put_str(out, *res_text(m, f));
-	else if (!is_many(f))
+	else if (f->type == RES_BYTES)
+		buf_put_str(out, print_of(res_bytes(m, f), number));
+	else if (!res_is_many(f))
 		buf_put_str(out, res_number_text(m, f, number));
-	for (size_t i = 0; is_many(f) && i < count_of(m, f); i++) {
+	for (size_t i = 0; res_is_many(f) && i < count_of(m, f); i++) {
 		if (i)
 			buf_put_str(out, ", ");
 		if (f->type == RES_WORDS)
 			buf_put_str(out, (*res_words(m, f))[i]);
+		else if (f->type == RES_DER)
+			buf_put_str(out, print_of(&res_bytes(m, f)[i], number));
 		else
 			buf_printf(out, "%s=%s", *res_side((*res_pairs(m, f))[i], 0), *res_side((*res_pairs(m, f))[i], 1));
 	}

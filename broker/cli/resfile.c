@@ -13,6 +13,7 @@
 #include "base/encode.h"
 #include "base/near.h"
 #include "base/yaml_tree.h"
+#include "cli/pem.h"
 
 #define TREE_BYTES_MAX (64 * 1024 * 1024) /* of one document */
 
@@ -162,6 +163,31 @@ static int read_words(const struct reader *r, const struct res_field *f, const s
 	return 0;
 }
 
+static int read_bytes(const struct reader *r, const struct res_field *f, const struct yaml_node *n)
+{
+	ProtobufCBinaryData *b = res_bytes(r->item->spec, f);
+
+	b->len = strlen(n->text);
+	b->data = (uint8_t *)arena_strdup(r->arena, n->text);
+	return b->data ? 0 : no_memory(r, n);
+}
+
+static int read_der(const struct reader *r, const struct res_field *f, const struct yaml_node *list)
+{
+	ProtobufCBinaryData *v = arena_alloc(r->arena, (list->n + 1) * sizeof *v);
+	size_t n = 0;
+
+	if (!v)
+		return no_memory(r, list);
+	for (const struct yaml_node *e = list->first; e; e = e->next) {
+		if (e->kind != YAML_TEXT || e->nothing || pem_one(slice_str(e->text), f->label, r->arena, &v[n++]) < 0)
+			return error_at(r, e, "%s: this is no %s; %s", f->name, f->label, f->todo);
+	}
+	*(ProtobufCBinaryData **)res_at(r->item->spec, f->at) = v;
+	*res_count(r->item->spec, f) = n;
+	return 0;
+}
+
 static int read_pairs(const struct reader *r, const struct res_field *f, const struct yaml_node *map)
 {
 	ProtobufCMessage **v = arena_alloc(r->arena, (map->n + 1) * sizeof *v);
@@ -196,7 +222,8 @@ static int read_value(const struct reader *r, const struct res_field *f, const s
 	static const struct { enum yaml_kind kind; const char *what; } forms[] = {
 		[RES_TEXT] = {YAML_TEXT, "a text"}, [RES_NUMBER] = {YAML_TEXT, "a number"}, [RES_BOOL] = {YAML_TEXT, "true or false"}, [RES_TIME] = {YAML_TEXT, "a time"},
 		[RES_CHOICE] = {YAML_TEXT, "a word"}, [RES_WORDS] = {YAML_LIST, "a list: [a, b], or one a line behind `- `"},
-		[RES_PAIRS] = {YAML_MAP, "a mapping: one `key: value` a line"},
+		[RES_PAIRS] = {YAML_MAP, "a mapping: one `key: value` a line"}, [RES_BYTES] = {YAML_TEXT, "a text"},
+		[RES_DER] = {YAML_LIST, "a list: one a line behind `- `"},
 	};
 
 	if (n->kind == YAML_TEXT && n->nothing)
@@ -216,6 +243,10 @@ static int read_value(const struct reader *r, const struct res_field *f, const s
 		return read_choice(r, f, n);
 	case RES_WORDS:
 		return read_words(r, f, n);
+	case RES_BYTES:
+		return read_bytes(r, f, n);
+	case RES_DER:
+		return read_der(r, f, n);
 	default:
 		return read_pairs(r, f, n);
 	}

@@ -8,6 +8,9 @@
 
 #include "base/clock.h"
 #include "base/words.h"
+#include "cli/pem.h"
+#include "identity/issuer.h"
+#include "identity/peer.h"
 #include "identity/spiffe.h"
 
 /* ---- agents ---- */
@@ -30,6 +33,7 @@ static const char *id_wrong(const char *text)
 
 #define NAME_FORM "[a-z0-9][a-z0-9._-]{0,62}"
 #define NAME_TODO "write a name: " NAME_FORM
+#define PEM_TODO "each is a PEM block behind `- >-`, or its base64 on one line"
 #define ROUTE_TODO "write the name of a route: " NAME_FORM
 
 static const struct res_word agent_status[] = {
@@ -84,11 +88,92 @@ static bool agent_gone(const ProtobufCMessage *spec)
 	return ((const agent *)spec)->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
 }
 
-/* ---- all kinds ---- */
+/* ---- issuers ---- */
+
+#undef AT
+#define AT(field) offsetof(Baton__V1__Issuer, field)
+
+static const char *url_wrong(const char *text)
+{
+	return issuer_url_wrong(text);
+}
+
+static const char *claim_wrong(const char *text)
+{
+	return issuer_claim_wrong(text);
+}
+
+static const char *binding_wrong(const char *text)
+{
+	return strcmp(text, "certificate") == 0 || strcmp(text, "none") == 0 ? NULL : "this is neither";
+}
+
+static const char *algorithm_wrong(const char *text)
+{
+	return token_alg_from_text(slice_str(text)) ? NULL : "this is none of them";
+}
+
+#define DAY_S 86400
+
+static const struct res_field issuer_fields[] = {
+	{.name = "name", .type = RES_TEXT, .at = AT(name), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
+	{.name = "url", .type = RES_TEXT, .at = AT(url), .required = true, .unique = true, .wrong = url_wrong,
+	 .todo = "write what `iss` is in its tokens, to the byte: https://login.acme.example"},
+	{.name = "tenants", .type = RES_WORDS, .at = AT(tenants), .count = AT(n_tenants), .required = true, .wrong = name_wrong, .todo = "list the tenants that it speaks for: [acme]"},
+	{.name = "algorithms", .type = RES_WORDS, .at = AT(algorithms), .count = AT(n_algorithms), .wrong = algorithm_wrong, .todo = "write ES256, ES384, EdDSA, PS256 or RS256"},
+	{.name = "binding", .type = RES_TEXT, .at = AT(binding), .wrong = binding_wrong, .todo = "write certificate or none"},
+	{.name = "max_lifetime_s", .type = RES_NUMBER, .at = AT(max_lifetime_s), .min = 1, .max = 7 * DAY_S},
+	{.name = "keys_refresh_s", .type = RES_NUMBER, .at = AT(keys_refresh_s), .min = 1, .max = DAY_S},
+	{.name = "keys_stale_s", .type = RES_NUMBER, .at = AT(keys_stale_s), .min = 1, .max = 7 * DAY_S},
+	{.name = "tenant_claim", .type = RES_TEXT, .at = AT(tenant_claim), .wrong = claim_wrong},
+	{.name = "client_claim", .type = RES_TEXT, .at = AT(client_claim), .wrong = claim_wrong},
+	{.name = "scope_claim", .type = RES_TEXT, .at = AT(scope_claim), .wrong = claim_wrong},
+	{.name = "user_claim", .type = RES_TEXT, .at = AT(user_claim), .wrong = claim_wrong},
+	{.name = "jwks", .type = RES_BYTES, .at = AT(jwks)},
+	{.name = "ca", .type = RES_DER, .at = AT(ca_der), .count = AT(n_ca_der), .label = PEM_CERTIFICATE, .sent = "ca_der", .todo = PEM_TODO},
+	{.name = "allow_private", .type = RES_BOOL, .at = AT(allow_private)},
+};
+
+static const struct res_refused issuer_refused[] = {
+	{"keys", "the broker says it", NULL}, {"keys_good_until_ms", "the broker says it", NULL},
+	{"audiences", "audiences are demanded by profiles (identity.required_audience)", NULL}, {"audience", "audiences are demanded by profiles (identity.required_audience)", NULL},
+	{"jwks_file", "the keys themselves stand here", "jwks"}, {"ca_file", "the certificates themselves stand here", "ca"}, {"ca_der", "it has another name here", "ca"},
+	{"max_lifetime", "it is a number of seconds", "max_lifetime_s"}, {"keys_refresh", "it is a number of seconds", "keys_refresh_s"},
+	{"keys_stale", "it is a number of seconds", "keys_stale_s"}, {"claims", "each claim has a line of its own", "tenant_claim"}, {"client_secret", "the broker verifies tokens and asks for none", NULL},
+	{NULL, NULL, NULL},
+};
+
+/* ---- trust bundles ---- */
+
+#undef AT
+#define AT(field) offsetof(Baton__V1__TrustBundle, field)
+
+static const char *domain_wrong(const char *text)
+{
+	return trust_domain_wrong(text);
+}
+
+static const struct res_field bundle_fields[] = {
+	{.name = "trust_domain", .type = RES_TEXT, .at = AT(trust_domain), .required = true, .wrong = domain_wrong, .todo = "write the trust domain of its SPIFFE ids: acme.example"},
+	{.name = "anchors", .type = RES_DER, .at = AT(anchors_der), .count = AT(n_anchors_der), .required = true, .label = PEM_CERTIFICATE, .sent = "anchors_der", .todo = PEM_TODO},
+	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
+};
+
+static const struct res_refused bundle_refused[] = {
+	{"domain", "it has another name here", "trust_domain"}, {"bundle", "the certificates themselves stand here", "anchors"}, {"crl", "the CRLs themselves stand here", "crls"},
+	{"anchors_der", "it has another name here", "anchors"}, {"crls_der", "it has another name here", "crls"}, {"crl_next_update_ms", "the broker says it", NULL},
+	{NULL, NULL, NULL},
+};
+
+/* ---- all kinds: what others need stands first ---- */
 
 const struct res_kind res_kinds[] = {
-	{"agent", BATON__V1__RESOURCE__SPEC_AGENT, &baton__v1__agent_spec__descriptor, agent_fields, AGENT_FIELDS, agent_refused, AT(tenant), AT(name), agent_finish,
-	 agent_gone},
+	{"trust", BATON__V1__RESOURCE__SPEC_BUNDLE, &baton__v1__trust_bundle__descriptor, bundle_fields, sizeof bundle_fields / sizeof bundle_fields[0], bundle_refused, RES_NO_TENANT,
+	 offsetof(Baton__V1__TrustBundle, trust_domain), NULL, "added", NULL},
+	{"issuer", BATON__V1__RESOURCE__SPEC_ISSUER, &baton__v1__issuer__descriptor, issuer_fields, sizeof issuer_fields / sizeof issuer_fields[0], issuer_refused, RES_NO_TENANT,
+	 offsetof(Baton__V1__Issuer, name), NULL, "added", NULL},
+	{"agent", BATON__V1__RESOURCE__SPEC_AGENT, &baton__v1__agent_spec__descriptor, agent_fields, AGENT_FIELDS, agent_refused, offsetof(agent, tenant), offsetof(agent, name), agent_finish,
+	 "registered", agent_gone},
 };
 const size_t n_res_kinds = sizeof res_kinds / sizeof res_kinds[0];
 
@@ -214,7 +299,9 @@ bool res_is_default(const ProtobufCMessage *spec, const struct res_field *f)
 		return false;
 	if (f->type == RES_TEXT)
 		return !**res_text(spec, f);
-	if (f->type == RES_WORDS || f->type == RES_PAIRS)
+	if (f->type == RES_BYTES)
+		return !res_bytes(spec, f)->len;
+	if (res_is_many(f))
 		return !*res_count(spec, f);
 	return !res_number(spec, f);
 }

@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "baton/v1/admin.pb-c.h"
 
-enum res_type { RES_TEXT, RES_NUMBER, RES_BOOL, RES_TIME, RES_CHOICE, RES_WORDS, RES_PAIRS };
+enum res_type { RES_TEXT, RES_NUMBER, RES_BOOL, RES_TIME, RES_CHOICE, RES_BYTES, RES_WORDS, RES_PAIRS, RES_DER };
 
 #define RES_FIELDS_MAX 24
 
@@ -22,7 +22,7 @@ struct res_field {
 	const char *name;
 	enum res_type type;
 	size_t at;                               /* of its value in the message */
-	size_t count;                            /* of the length of RES_WORDS or RES_PAIRS: the place of a size_t */
+	size_t count;                            /* of the length of RES_WORDS, RES_PAIRS or RES_DER: the place of a size_t */
 	bool required;
 	bool unique;                             /* no two resources of a kind have the same */
 	bool stays;                              /* left out, it is as it is: a number */
@@ -31,6 +31,7 @@ struct res_field {
 	const struct res_word *words;            /* of RES_CHOICE */
 	const ProtobufCMessageDescriptor *entry; /* of RES_PAIRS: map<string, string> */
 	const char *(*wrong)(const char *text);  /* of a text, and of each of RES_WORDS: what is wrong; NULL = nothing */
+	const char *label;                       /* of RES_DER: of each one's PEM */
 	const char *todo;                        /* what to write instead; needed with `required` */
 	const char *sent;                        /* what the broker calls it; NULL: the same */
 };
@@ -53,6 +54,7 @@ struct res_kind {
 	size_t tenant, id;                       /* where the message has its tenant (or RES_NO_TENANT) and its name */
 	/* Defaults that depend on other fields; NULL: there are none. given: by field. */
 	void (*finish)(ProtobufCMessage *spec, const bool *given);
+	const char *made;                        /* what a first version is called: "registered" */
 	/* It is there for its history alone, and the name is free; NULL: never. */
 	bool (*gone)(const ProtobufCMessage *spec);
 };
@@ -95,6 +97,16 @@ static inline char ***res_words(const ProtobufCMessage *spec, const struct res_f
 static inline ProtobufCMessage ***res_pairs(const ProtobufCMessage *spec, const struct res_field *f)
 {
 	return res_at(spec, f->at);
+}
+/* Bytes that a file has as a text; of RES_DER the first of them. */
+static inline ProtobufCBinaryData *res_bytes(const ProtobufCMessage *spec, const struct res_field *f)
+{
+	return f->type == RES_DER ? *(ProtobufCBinaryData **)res_at(spec, f->at) : (ProtobufCBinaryData *)res_at(spec, f->at);
+}
+/* A list of some kind? */
+static inline bool res_is_many(const struct res_field *f)
+{
+	return f->type == RES_WORDS || f->type == RES_PAIRS || f->type == RES_DER;
 }
 /* Of an entry of RES_PAIRS: 0 its key, 1 its value. */
 static inline char **res_side(const ProtobufCMessage *entry, unsigned side)

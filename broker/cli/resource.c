@@ -4,7 +4,10 @@
 #include "cli/resource.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "cli/admin.h"
 #include "cli/listing.h"
 #include "cli/pbjson.h"
@@ -98,6 +101,60 @@ resource *resource_get(struct cli *c, const struct resource_view *v, struct aren
 	return NULL;
 }
 
+resource *resource_look(struct cli *c, const struct resource_view *v, struct arena *arena, int *code)
+{
+	const Baton__V1__ResourceRef q = resource_ref(c, v);
+	struct client_status status;
+	resource *r = admin_try(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, &status);
+
+	*code = r || status.reason == REASON_NOT_FOUND ? 0 : complain_status(c, &status);
+	if (!r || is_of(v, r))
+		return r;
+	*code = complain(c, EXIT_PROTOCOL, v->stranger, NULL, "Use a baton of the broker's version.");
+	return NULL;
+}
+
+int resource_not_static(struct cli *c, const struct resource_view *v, const resource *r)
+{
+	char text[80];
+
+	if (!r || !r->is_static)
+		return 0;
+	snprintf(text, sizeof text, "the %s is static", v->kind);
+	return complain(c, EXIT_NO, text, "it stands in the broker's configuration file", "Change it there, and send SIGHUP.");
+}
+
+int resource_file(struct cli *c, enum opt o, size_t max, struct arena *arena, struct slice *out)
+{
+	const char *path = c->args.text[o];
+	struct problem why = {""};
+	uint8_t *bytes = NULL;
+	size_t n = 0;
+	char *copy;
+
+	if (file_read(path, max, &bytes, &n, &why) < 0)
+		return complain(c, access(path, F_OK) ? EXIT_MISSING : EXIT_MALFORMED, why.text, NULL, NULL);
+	copy = arena_strndup(arena, bytes, n);
+	free(bytes);
+	*out = slice_of(copy, n);
+	return copy ? 0 : EXIT_BUG;
+}
+
+void resource_print_version(const struct cli *c, int width, const resource *r)
+{
+	char text[40];
+
+	if (r->is_static) {
+		text_line(c->out, width, "version:", "static: it stands in the broker's configuration file");
+		return;
+	}
+	text_line(c->out, width, "version:", r->version);
+	text_time(r->updated_at_ms, c->args.given[OPT_UTC], text);
+	text_line(c->out, width, "changed:", text);
+	text_line(c->out, width, "by:", r->updated_by);
+	text_line(c->out, width, "reason:", r->reason);
+}
+
 int resource_show(struct cli *c, const struct resource_view *v)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
@@ -164,4 +221,25 @@ int resource_delete(struct cli *c, const struct resource_view *v, struct arena *
 	q.reason = reason;
 	m = admin_ask(c, ADMIN_RESOURCE "Delete", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
 	return m ? admin_tell(c, m) : code;
+}
+
+int resource_remove(struct cli *c, const struct resource_view *v, const char *effect)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	resource *r = NULL;
+	char *reason;
+	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		r = resource_get(c, v, arena, &code);
+	if (!code)
+		code = resource_not_static(c, v, r);
+	if (!code)
+		code = cli_confirm(c, "remove takes it away", "nothing was changed", "Remove %s %s? (%s)", v->kind, v->name(r), effect);
+	if (!code)
+		code = resource_delete(c, v, arena, r, (char *)"", reason);
+	arena_free(arena);
+	return code;
 }

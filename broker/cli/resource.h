@@ -37,11 +37,21 @@ int resource_history(struct cli *c, const struct resource_view *v);
 Baton__V1__ResourceRef resource_ref(struct cli *c, const struct resource_view *v);
 /* It, in the arena. NULL: *code, complained about. */
 resource *resource_get(struct cli *c, const struct resource_view *v, struct arena *arena, int *code);
+/* The same, which need not be there: then NULL, and *code is 0. */
+resource *resource_look(struct cli *c, const struct resource_view *v, struct arena *arena, int *code);
 /* r as it is to be, by its version; --dry-run changes nothing. Says what was done. The exit code. */
 int resource_apply(struct cli *c, struct arena *arena, resource *r, char *reason);
 /* r as it was seen. tenant: its own, or "". The exit code. */
 int resource_delete(struct cli *c, const struct resource_view *v, struct arena *arena, const resource *r, char *tenant, char *reason);
 
+/* The one that the command names, for a kind without tenants, when whoever asks has heard what comes of it. The exit code. */
+int resource_remove(struct cli *c, const struct resource_view *v, const char *effect);
+/* What is there is static: the exit code, complained about; 0: it is not. */
+int resource_not_static(struct cli *c, const struct resource_view *v, const resource *r);
+/* A file that an option names, in the arena. The exit code. */
+int resource_file(struct cli *c, enum opt o, size_t max, struct arena *arena, struct slice *out);
+/* The lines of show about who changed it last, and why. */
+void resource_print_version(const struct cli *c, int width, const resource *r);
 /* A cell of words: "a,b". */
 void resource_cell_words(struct table *t, char *const *v, size_t n);
 

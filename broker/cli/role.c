@@ -43,7 +43,6 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 static void print_one(const struct cli *c, const resource *r)
 {
 	const binding *b = r->role;
-	char text[40];
 
 	text_line(c->out, WIDTH, "name:", b->name);
 	text_line_words(c->out, WIDTH, "roles:", b->roles, b->n_roles);
@@ -52,11 +51,7 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "issuer:", b->issuer);
 	text_line(c->out, WIDTH, "claim:", b->claim);
 	text_line(c->out, WIDTH, "value:", b->value);
-	text_line(c->out, WIDTH, "version:", r->version);
-	text_time(r->updated_at_ms, c->args.given[OPT_UTC], text);
-	text_line(c->out, WIDTH, "changed:", text);
-	text_line(c->out, WIDTH, "by:", r->updated_by);
-	text_line(c->out, WIDTH, "reason:", r->reason);
+	resource_print_version(c, WIDTH, r);
 }
 
 static const char *const history_columns[] = {"VERSION", "CHANGED", "ROLES", "TENANT", "HOLDER", "BY", "REASON"};
@@ -121,23 +116,10 @@ static int put_flags(struct cli *c, struct arena *arena, binding *b)
 	return 0;
 }
 
-/* The version of what is there under the name, which is then replaced; "" when nothing is. */
-static int find_version(struct cli *c, struct arena *arena, char **version)
-{
-	const Baton__V1__ResourceRef q = resource_ref(c, &view);
-	struct client_status status;
-	resource *r;
-
-	r = admin_try(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, &status);
-	if (r)
-		*version = r->version;
-	return r || status.reason == REASON_NOT_FOUND ? 0 : complain_status(c, &status);
-}
-
 int cmd_role_grant(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
-	resource r = BATON__V1__RESOURCE__INIT;
+	resource r = BATON__V1__RESOURCE__INIT, *there = NULL;
 	binding b = BATON__V1__ROLE_BINDING__INIT;
 	char *reason;
 	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
@@ -151,7 +133,9 @@ int cmd_role_grant(struct cli *c)
 	if (!code)
 		code = admin_connect(c);
 	if (!code)
-		code = find_version(c, arena, &r.version);
+		there = resource_look(c, &view, arena, &code);
+	if (there) /* it is replaced */
+		r.version = there->version;
 	if (!code)
 		code = resource_apply(c, arena, &r, reason);
 	arena_free(arena);

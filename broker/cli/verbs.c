@@ -19,6 +19,10 @@
 	OPT_TENANT, OPT_AGENT_ID, OPT_OWNER, OPT_CLIENT, OPT_MAY_CALL, OPT_MAY_SERVE, OPT_CEILING, OPT_IN_FLIGHT, OPT_AGENT_RATE, OPT_ORIGINATE, OPT_EXPIRES, OPT_LABEL, \
 		OPT_DRY_RUN, OPT_REASON
 
+#define ISSUER_OPTS \
+	OPT_URL, OPT_SPEAKS_FOR, OPT_ALGORITHM, OPT_TOKEN_BINDING, OPT_MAX_LIFETIME, OPT_KEYS_REFRESH, OPT_KEYS_STALE, OPT_TENANT_CLAIM, OPT_CLIENT_CLAIM, OPT_SCOPE_CLAIM, \
+		OPT_USER_CLAIM, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE
+
 #define REVOKE_OPTS OPT_FOR, OPT_LOCAL, OPT_DRY_RUN, OPT_INCIDENT, OPT_REASON
 
 const struct verb verbs[] = {
@@ -72,6 +76,15 @@ const struct verb verbs[] = {
 	{"role", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_role_history},
 	{"issuer", "list", "", "whose tokens count, and until when the broker's keys of them are good", OPTS(OPT_TENANT), 0, 0, false, cmd_issuer_list},
 	{"issuer", "show", "NAME", "one of them", OPTS(), 1, 1, false, cmd_issuer_show},
+	{"issuer", "add", "NAME", "take its tokens; of one that is there, change what the flags name", OPTS(ISSUER_OPTS, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_issuer_add},
+	{"issuer", "remove", "NAME", "refuse its tokens from now on", OPTS(OPT_REASON), 1, 1, false, cmd_issuer_remove},
+	{"issuer", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_issuer_history},
+	{"trust", "add", "DOMAIN", "whose signatures vouch for a trust domain's certificates; of one that is there, change what the flags name",
+	 OPTS(OPT_BUNDLE, OPT_CRL, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_trust_add},
+	{"trust", "list", "", "trust domains, and until when their CRLs are good", OPTS(), 0, 0, false, cmd_trust_list},
+	{"trust", "show", "DOMAIN", "one of them, with its CAs", OPTS(), 1, 1, false, cmd_trust_show},
+	{"trust", "remove", "DOMAIN", "refuse its certificates from now on", OPTS(OPT_REASON), 1, 1, false, cmd_trust_remove},
+	{"trust", "history", "DOMAIN", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_trust_history},
 	{"dlq", "list", "", "dead-lettered work, the last first", OPTS(OPT_ROUTE, OPT_TENANT, OPT_LIMIT), 0, 0, false, cmd_dlq_list},
 	{"dlq", "show", "ID", "one of it: its last failure, its attempts", OPTS(), 1, 1, false, cmd_dlq_show},
 	{"dlq", "replay", "[ID...]", "put new work in its place; or all of a route's", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
@@ -111,8 +124,8 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 static const struct { const char *noun, *words; } later[] = {
 	{"handoff", "tree"}, {"attach", NULL}, {"agent", "enroll-token"},
 	{"enroll", NULL}, {"renew", NULL},
-	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "add test refresh remove"},
-	{"trust", "add list remove"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"},
+	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "test refresh"},
+	{"ca", "init issue rotate crl"}, {"tenant", "create list show limit"},
 	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},
 	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"top", NULL}, {"check",

@@ -75,6 +75,19 @@ void certinfo_of(struct x509_st *cert, struct certinfo *out)
 	ERR_clear_error();
 }
 
+bool certinfo_der(struct slice der, struct certinfo *out)
+{
+	const unsigned char *at = der.p;
+	X509 *cert = d2i_X509(NULL, &at, (long)der.n);
+	bool whole = cert && at == der.p + der.n;
+
+	if (whole)
+		certinfo_of(cert, out);
+	X509_free(cert);
+	ERR_clear_error();
+	return whole;
+}
+
 int certinfo_read(const char *path, struct certinfo *out, struct problem *why)
 {
 	uint8_t *bytes = NULL;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/problem.h"
+#include "base/slice.h"
 
 struct certinfo {
 	char spiffe_id[2049];    /* the first URI SAN; "" = none */
@@ -19,6 +20,8 @@ struct certinfo {
 
 /* The first certificate of a PEM file. 0, or -1 with why. */
 int certinfo_read(const char *path, struct certinfo *out, struct problem *why);
+/* One as DER, the whole of it. false: it is none. */
+bool certinfo_der(struct slice der, struct certinfo *out);
 struct x509_st;
 void certinfo_of(struct x509_st *cert, struct certinfo *out);
 

@@ -34,7 +34,13 @@ struct issuer_rule {
 	char user_claim[64];        /* a token with this claim speaks for a user; "" = when sub differs from the client */
 	char ca_file[1025];         /* for discovery; "" = the system's */
 	bool allow_private;         /* its address may be private or loopback */
+	bool registered;            /* while the node runs: not of the configuration */
 };
+
+/* What is wrong with it as the url of an issuer (OIDC Discovery §4, without a query or fragment), as a claim's name; NULL = nothing. */
+const char *issuer_url_wrong(const char *url);
+const char *issuer_claim_wrong(const char *name);
+#define ISSUER_ALGORITHMS_DEFAULT (ALG_ES256 | ALG_EDDSA | ALG_PS256 | ALG_RS256)
 
 /* How long the keys of an answer with this Cache-Control max-age (seconds; -1: none) are taken for fresh. A shorter time than keys_refresh_ms
  * is the issuer's to choose, down to ISSUER_FRESH_MIN_MS; a longer one is not, so that a key that was taken away stops working in time. */

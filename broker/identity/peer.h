@@ -24,14 +24,18 @@ struct identity_peer {
 
 struct trust_domain_config {
 	const char *domain;      /* "acme.example" */
-	const char *bundle_file; /* PEM certificates */
+	const char *bundle_file; /* PEM certificates; NULL = `anchors` and `crls` instead */
 	const char *crl_file;    /* PEM; NULL or "" = none */
+	const struct slice *anchors, *crls; /* DER, one each; borrowed */
+	size_t n_anchors, n_crls;
 	int64_t crl_grace_ms;    /* how long after its nextUpdate a CRL still counts (tls.crl_stale: allow-for); 0 = not at all */
 };
 
 /* Immutable, refcounted, thread-safe. An empty bundle distrusts the whole domain. */
 struct trust;
 struct trust *trust_new(const struct trust_domain_config *domains, size_t n, struct problem *why);
+/* The domains of `base`, as they are there, and these. NULL with why. */
+struct trust *trust_with(const struct trust *base, const struct trust_domain_config *more, size_t n, struct problem *why);
 struct trust *trust_ref(struct trust *t);
 void trust_unref(struct trust *t);
 
@@ -40,9 +44,16 @@ struct trust_domain_state {
 	const char *domain;         /* lives as long as the trust */
 	size_t anchors;             /* 0: everything of this domain is refused */
 	int64_t crl_next_update_ms; /* the earliest; INT64_MAX when no CRL is configured */
+	bool of_file;               /* its bundle was read from one */
 };
 size_t trust_count(const struct trust *t);
 struct trust_domain_state trust_state(const struct trust *t, size_t at);
+/* Has it a bundle of the domain that this SPIFFE id is of? */
+bool trust_knows(const struct trust *t, const char *spiffe_id);
+/* Certificates as PEM; owned (free()). NULL: one of them is none, or memory is out. */
+char *trust_pem(const struct slice *der, size_t n);
+/* NULL: this can name a trust domain (SPIFFE-ID §2.1); else what is wrong. */
+const char *trust_domain_wrong(const char *name);
 
 /* Owned, or NULL with *why (static) and *alert (SSL_AD_*). Leaf rules of X.509-SVID: exactly one URI SAN, a SPIFFE id; not a CA; no
  * keyCertSign or cRLSign; critical keyUsage with digitalSignature; EKU, if present, has clientAuth; chain length ≤ 5; RSA ≥ 2048 or P-256,

@@ -158,21 +158,85 @@ static int load_pem(struct trust_domain *d, const char *file, size_t max,
 	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
 }
 
-/* The name must be what can stand in an id: parsed as one. */
-static int name_domain(struct trust_domain *d, const char *name, struct problem *why)
+/* ---- as DER ---- */
+
+/* The whole of it is one certificate, or NULL. */
+static X509 *read_der(struct slice der)
 {
-	char text[sizeof "spiffe:///x" + sizeof d->name];
+	const unsigned char *at = der.p;
+	X509 *cert = d2i_X509(NULL, &at, (long)der.n);
+
+	if (cert && at == der.p + der.n)
+		return cert;
+	X509_free(cert);
+	return NULL;
+}
+
+static int add_anchor_der(struct trust_domain *d, struct slice der, struct problem *why)
+{
+	X509 *cert = read_der(der);
+	int rc = cert ? add_anchor(d, cert, why) : problem_set(why, "certificate %zu cannot be read", d->n_anchors + 1);
+
+	X509_free(cert);
+	return rc;
+}
+
+char *trust_pem(const struct slice *der, size_t n)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *pem = NULL, *out;
+	bool ok = bio;
+	long len;
+
+	for (size_t i = 0; ok && i < n; i++) {
+		X509 *cert = read_der(der[i]);
+
+		ok = cert && PEM_write_bio_X509(bio, cert) == 1;
+		X509_free(cert);
+	}
+	len = ok ? BIO_get_mem_data(bio, &pem) : 0;
+	out = len > 0 ? strndup(pem, (size_t)len) : NULL;
+	BIO_free(bio);
+	ERR_clear_error();
+	return out;
+}
+
+static int add_crl_der(struct trust_domain *d, struct slice der, struct problem *why)
+{
+	const unsigned char *at = der.p;
+	X509_CRL *crl = d2i_X509_CRL(NULL, &at, (long)der.n);
+	int rc = crl && at == der.p + der.n ? add_crl(d, crl, why) : problem_set(why, "a CRL cannot be read");
+
+	X509_CRL_free(crl);
+	return rc;
+}
+
+static int load_der(struct trust_domain *d, const struct trust_domain_config *c, struct problem *why)
+{
+	int rc = c->n_crls > CRLS_MAX ? problem_set(why, "more than %d CRLs", CRLS_MAX) : 0;
+
+	for (size_t i = 0; i < c->n_anchors && !rc; i++)
+		rc = add_anchor_der(d, c->anchors[i], why);
+	for (size_t i = 0; i < c->n_crls && !rc; i++)
+		rc = add_crl_der(d, c->crls[i], why);
+	ERR_clear_error();
+	return rc < 0 ? problem_prefix(why, "%s", c->domain) : 0;
+}
+
+/* ---- domains ---- */
+
+/* The name must be what can stand in an id: parsed as one. */
+const char *trust_domain_wrong(const char *name)
+{
+	char text[sizeof "spiffe:///x" + 256];
 	struct spiffe_id id;
 	const char *fault;
 
-	if (strlen(name) >= sizeof d->name)
-		return problem_set(why, "trust domain: longer than 255 bytes");
+	if (strlen(name) > 255)
+		return "longer than 255 bytes";
 	snprintf(text, sizeof text, "spiffe://%s/x", name);
 	fault = spiffe_parse(slice_str(text), &id);
-	if (fault || !slice_is(id.trust_domain, name))
-		return problem_set(why, "trust domain \"%s\": %s", name, fault ? fault : "it holds a /");
-	slice_copy_str(id.trust_domain, d->name, sizeof d->name);
-	return 0;
+	return fault ? fault : slice_is(id.trust_domain, name) ? NULL : "it holds a /";
 }
 
 static int load_domain(struct trust *t, const struct trust_domain_config *c, struct problem *why)
@@ -181,36 +245,56 @@ static int load_domain(struct trust *t, const struct trust_domain_config *c, str
 
 	d->crl_next_update_ms = INT64_MAX;
 	d->crl_grace_ms = c->crl_grace_ms > 0 ? c->crl_grace_ms : 0;
-	d->has_crl = c->crl_file && c->crl_file[0];
-	if (name_domain(d, c->domain, why) < 0)
-		return -1;
+	d->of_file = c->bundle_file;
+	d->has_crl = (c->crl_file && c->crl_file[0]) || c->n_crls;
+	if (trust_domain_wrong(c->domain))
+		return problem_set(why, "trust domain \"%.255s\": %s", c->domain, trust_domain_wrong(c->domain));
+	slice_copy_str(slice_str(c->domain), d->name, sizeof d->name);
 	if (trust_find(t, slice_str(c->domain)))
 		return problem_set(why, "trust domain %s is configured twice", c->domain);
 	d->anchors = X509_STORE_new();
 	t->n++; /* from here on trust_unref() frees it */
 	if (!d->anchors)
 		return problem_set(why, "out of memory");
+	if (!c->bundle_file)
+		return load_der(d, c, why);
 	if (load_pem(d, c->bundle_file, BUNDLE_MAX, add_anchors, why) < 0)
 		return -1;
 	return d->has_crl ? load_pem(d, c->crl_file, CRL_MAX, add_crls, why) : 0;
 }
 
-struct trust *trust_new(const struct trust_domain_config *domains, size_t n, struct problem *why)
+/* Its store is shared: it is never changed once it is loaded. */
+static void take_domain(struct trust *t, const struct trust_domain *of)
 {
-	struct trust *t = n <= DOMAINS_MAX ? calloc(1, sizeof *t + n * sizeof *t->domains) : NULL;
+	t->domains[t->n] = *of;
+	X509_STORE_up_ref(of->anchors);
+	t->n++;
+}
+
+struct trust *trust_with(const struct trust *base, const struct trust_domain_config *more, size_t n, struct problem *why)
+{
+	size_t all = n + (base ? base->n : 0);
+	struct trust *t = all <= DOMAINS_MAX ? calloc(1, sizeof *t + all * sizeof *t->domains) : NULL;
 
 	if (!t) {
-		problem_set(why, n > DOMAINS_MAX ? "more than 256 trust domains" : "out of memory");
+		problem_set(why, all > DOMAINS_MAX ? "more than 256 trust domains" : "out of memory");
 		return NULL;
 	}
 	atomic_init(&t->refs, 1);
+	for (size_t i = 0; base && i < base->n; i++)
+		take_domain(t, &base->domains[i]);
 	for (size_t i = 0; i < n; i++) {
-		if (load_domain(t, &domains[i], why) < 0) {
+		if (load_domain(t, &more[i], why) < 0) {
 			trust_unref(t);
 			return NULL;
 		}
 	}
 	return t;
+}
+
+struct trust *trust_new(const struct trust_domain_config *domains, size_t n, struct problem *why)
+{
+	return trust_with(NULL, domains, n, why);
 }
 
 struct trust *trust_ref(struct trust *t)
@@ -237,6 +321,13 @@ const struct trust_domain *trust_find(const struct trust *t, struct slice domain
 	return NULL;
 }
 
+bool trust_knows(const struct trust *t, const char *spiffe_id)
+{
+	struct spiffe_id id;
+
+	return !spiffe_parse(slice_str(spiffe_id), &id) && trust_find(t, id.trust_domain);
+}
+
 size_t trust_count(const struct trust *t)
 {
 	return t->n;
@@ -246,5 +337,5 @@ struct trust_domain_state trust_state(const struct trust *t, size_t at)
 {
 	const struct trust_domain *d = &t->domains[at];
 
-	return (struct trust_domain_state){d->name, d->n_anchors, d->crl_next_update_ms};
+	return (struct trust_domain_state){d->name, d->n_anchors, d->crl_next_update_ms, d->of_file};
 }

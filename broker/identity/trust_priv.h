@@ -13,7 +13,7 @@ struct trust_domain {
 	char name[256];
 	X509_STORE *anchors; /* certificates and CRLs; OpenSSL locks it */
 	size_t n_anchors;
-	bool has_crl;
+	bool has_crl, of_file;
 	int64_t crl_grace_ms;
 	int64_t crl_next_update_ms; /* the earliest; INT64_MAX without a CRL */
 };

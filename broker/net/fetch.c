@@ -306,6 +306,7 @@ static bool url_is_https(const char *url)
 /* Whether all were taken: one that is refused would mean a libcurl without the protection that it asks for. */
 static bool set_options(struct fetch *f, const char *url, const struct fetch_rules *r)
 {
+	struct curl_blob cas = {(void *)(uintptr_t)r->ca_pem.p, r->ca_pem.n, CURL_BLOB_COPY};
 	CURL *e = f->easy;
 	bool ok = true;
 
@@ -319,10 +320,12 @@ static bool set_options(struct fetch *f, const char *url, const struct fetch_rul
 	ok &= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK;
-	if (f->ca_file) { /* instead of the system's, not beside them */
-		ok &= curl_easy_setopt(e, CURLOPT_CAINFO, f->ca_file) == CURLE_OK;
+	if (f->ca_file || r->ca_pem.n) /* instead of the system's, not beside them */
 		ok &= curl_easy_setopt(e, CURLOPT_CAPATH, NULL) == CURLE_OK;
-	}
+	if (f->ca_file)
+		ok &= curl_easy_setopt(e, CURLOPT_CAINFO, f->ca_file) == CURLE_OK;
+	if (r->ca_pem.n) /* it stands above CAINFO */
+		ok &= curl_easy_setopt(e, CURLOPT_CAINFO_BLOB, &cas) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, f) == CURLE_OK;
 	/* The address is checked when a socket opens; a kept connection was checked under another fetch's rules. */

@@ -14,6 +14,7 @@ struct fetcher;
 
 struct fetch_rules {
 	const char *ca_file;       /* trust anchors, PEM, instead of the system's; NULL = the system's */
+	struct slice ca_pem;       /* the same, as they are; copied; n 0 = none */
 	size_t max_body;           /* bytes: 256 KiB */
 	int64_t timeout_ms;        /* in all: 5 s */
 	bool allow_private;        /* may the address be private or loopback (10/8, 127/8, ::1, fc00::/7, ...)? Link-local and

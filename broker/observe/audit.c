@@ -38,6 +38,8 @@ static const char *const events[] = {
 	"revocation.lifted",
 	"agents.changed",   /* registered, updated, quarantined, released, retired by an operator: from what to what, and why */
 	"roles.changed",    /* role bindings made, changed, removed: from what to what, and why */
+	"issuers.changed",  /* issuers added, changed, removed: the same */
+	"trust.changed",    /* trust bundles added, changed, removed: the same */
 	"route.state",      /* paused, closed, opened again by an operator */
 	"assertion.issued",
 	"peer.connected",

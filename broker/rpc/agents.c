@@ -6,16 +6,9 @@
 
 #include "base/words.h"
 #include "rpc/caller.h"
-#include "rpc/operator.h"
+#include "rpc/kinds.h"
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
-
-Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r)
-{
-	Baton__V1__Resource *m = registered_unpack(op->arena, r);
-
-	return m ? kinds_stamped(op, m, r) : NULL;
-}
 
 static char **names(struct arena *a, const char (*list)[64], size_t n)
 {
@@ -129,9 +122,9 @@ static struct gathering gather(struct op *op, const char *tenant)
 	return g;
 }
 
-static Baton__V1__Resource *shown(struct op *op, const struct found *f)
+static Baton__V1__Resource *shown(struct op *op, const struct kind *k, const struct found *f)
 {
-	return f->resource ? agents_resource(op, f->resource) : static_resource(op, f->configured);
+	return f->resource ? kinds_read(op, k, f->resource) : static_resource(op, f->configured);
 }
 
 static bool has_labels(const Baton__V1__AgentSpec *s, const Baton__V1__ListResourcesRequest *m)
@@ -148,7 +141,7 @@ static bool has_labels(const Baton__V1__AgentSpec *s, const Baton__V1__ListResou
 }
 
 /* Fills the page from the first that stands behind the token on; what does not match is skipped. */
-static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, const struct gathering *g, size_t page, Baton__V1__ListResourcesResponse *answer)
+static bool fill(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, const struct gathering *g, size_t page, Baton__V1__ListResourcesResponse *answer)
 {
 	const struct slice token = slice_str(m->page_token);
 	size_t i = 0;
@@ -156,7 +149,7 @@ static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, const 
 	while (token.n && i < g->n && by_name(&g->v[i], &(struct found){.name = token}) <= 0)
 		i++;
 	for (; i < g->n && answer->n_resources < page; i++) {
-		Baton__V1__Resource *r = shown(op, &g->v[i]);
+		Baton__V1__Resource *r = shown(op, k, &g->v[i]);
 
 		if (!r && arena_failed(op->arena))
 			return false;
@@ -168,23 +161,15 @@ static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, const 
 	return answer->next_page_token;
 }
 
-void agents_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page)
+void agents_list(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, size_t page)
 {
-	Baton__V1__ListResourcesResponse *answer;
-	struct gathering g;
+	struct gathering g = gather(op, m->tenant);
+	Baton__V1__ListResourcesResponse *answer = kinds_page(op, page);
 
-	answer = arena_alloc(op->arena, sizeof *answer);
-	g = gather(op, m->tenant);
-	if (!answer || !g.v) {
-		operator_no_memory(op);
-		return;
-	}
-	baton__v1__list_resources_response__init(answer);
-	answer->resources = arena_alloc(op->arena, page * sizeof *answer->resources);
-	if (!answer->resources || !fill(op, m, &g, page, answer))
-		operator_no_memory(op);
-	else
+	if (answer && g.v && fill(op, k, m, &g, page, answer))
 		pipeline_answer(op, &answer->base);
+	else if (answer)
+		operator_no_memory(op);
 }
 
 /* ---- one of them ---- */
@@ -230,14 +215,14 @@ static bool find(struct op *op, const Baton__V1__ResourceRef *ref, struct found 
 	return g.v && want && n == 1;
 }
 
-void agents_get(struct op *op, const Baton__V1__ResourceRef *ref)
+void agents_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
 {
 	Baton__V1__Resource *m;
 	struct found f;
 
 	if (!find(op, ref, &f))
 		return;
-	m = shown(op, &f);
+	m = shown(op, k, &f);
 	if (m)
 		pipeline_answer(op, &m->base);
 	else if (arena_failed(op->arena))
@@ -246,49 +231,14 @@ void agents_get(struct op *op, const Baton__V1__ResourceRef *ref)
 		operator_deny(op, REASON_NOT_FOUND, "name", "what is stored under this name is no agent: register it anew");
 }
 
-static void on_versions(struct op *op, const struct store_answer *a)
-{
-	Baton__V1__ListResourcesResponse *answer = arena_alloc(op->arena, sizeof *answer);
-
-	if (a->status != STORE_OK) {
-		operator_no_store(op);
-		return;
-	}
-	if (!answer) {
-		operator_no_memory(op);
-		return;
-	}
-	baton__v1__list_resources_response__init(answer);
-	answer->resources = arena_alloc(op->arena, (a->n_resources + 1) * sizeof *answer->resources);
-	for (size_t i = 0; answer->resources && i < a->n_resources; i++) {
-		const struct store_resource *s = &a->resources[i];
-		const struct resource r = {.version = s->version, .changed_at_ms = s->changed_at_ms, .removed = s->removed, .value = s->value};
-		Baton__V1__Resource *m = s->status == STORE_OK ? agents_resource(op, &r) : NULL;
-
-		if (s->status == STORE_OK && !m)
-			m = roles_resource(op, &r);
-		if (m)
-			answer->resources[answer->n_resources++] = m;
-	}
-	pipeline_answer(op, &answer->base);
-}
-
-void agents_versions(struct op *op, struct slice name)
-{
-	struct store *s = op->w->env.store;
-
-	op->on_answer = on_versions;
-	s->ops->versions(s, name, 0, STORE_VERSIONS_KEPT, op_store_done, op->w, op->id);
-}
-
-void agents_history(struct op *op, const Baton__V1__ResourceRef *ref)
+void agents_history(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
 {
 	struct found f;
 
 	if (!find(op, ref, &f))
 		return;
 	if (f.resource)
-		agents_versions(op, f.resource->name);
+		kinds_versions(op, k, f.resource->name);
 	else
 		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
 }

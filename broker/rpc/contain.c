@@ -14,6 +14,7 @@
 #include "rpc/fleet.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
+#include "rpc/registered.h"
 #include "rpc/revoked.h"
 #include "rpc/sweep.h"
 

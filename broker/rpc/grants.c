@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rpc/unpacked.h"
+
 #define ARENA_MAX (16u << 20) /* the most that GRANTS_MAX of them take */
 
 struct grants {
@@ -25,7 +27,7 @@ static size_t count(const struct resources *s, size_t from)
 /* What stands under another's name is not believed either. */
 static void add(struct grants *g, const struct resource *r)
 {
-	Baton__V1__Resource *m = r->removed ? NULL : rolebind_unpack(g->arena, r);
+	Baton__V1__Resource *m = r->removed ? NULL : resource_unpack(g->arena, r, BATON__V1__RESOURCE__SPEC_ROLE);
 	char name[ROLEBIND_NAME_MAX];
 	const char *field;
 
@@ -61,6 +63,11 @@ void grants_free(struct grants *g)
 size_t grants_count(const struct grants *g)
 {
 	return g->n;
+}
+
+const Baton__V1__RoleBinding *grants_at(const struct grants *g, size_t i)
+{
+	return g->v[i].m;
 }
 
 static bool is_for(const struct grant *x, const char *spiffe_id, const char *issuer, grants_has *has, const void *arg)

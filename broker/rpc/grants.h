@@ -17,6 +17,7 @@ struct grants;
 struct grants *grants_new(const struct resources *s);
 void grants_free(struct grants *g);
 size_t grants_count(const struct grants *g);
+const Baton__V1__RoleBinding *grants_at(const struct grants *g, size_t i);
 
 /* Asked for a token that was verified: has it this claim with this value? */
 typedef bool grants_has(const void *arg, const char *claim, const char *value);

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "rpc/caller.h"
-#include "rpc/enlist.h"
-#include "rpc/operator.h"
+#include "rpc/named.h"
 #include "rpc/pipeline.h"
 
 #define DONE "a first role binding was made before: who has platform gives others by baton role grant. Where nobody has it any more, see LOST ADMINISTRATORS in batond(8)"
@@ -37,25 +36,23 @@ static bool is_first(struct op *op, bool make)
 	return false;
 }
 
-static bool look_up(struct op *op, Baton__V1__RoleBinding *m, struct entry *e)
+static bool look_up(struct op *op, const struct kind *k, Baton__V1__RoleBinding *m, struct entry *e)
 {
-	char text[ROLEBIND_NAME_MAX];
-	const struct resource *r = resources_find(op->world->resources, rolebind_name(m->name, text));
+	char text[NAMED_NAME_MAX];
+	const struct resource *r = resources_find(op->world->resources, named_name(k->named, m->name, text));
 
-	*e = (struct entry){.kind = "role", .tenant = "", .name = m->name, .role = m, .version = r ? r->version : 0};
+	*e = (struct entry){.kind = k, .tenant = "", .name = m->name, .spec = &m->base, .version = r ? r->version : 0};
 	if (r && !r->removed) {
 		operator_deny(op, REASON_WRONG_STATE, "role.name", "there is a role binding of this name: take another one");
 		return false;
 	}
-	if (enlist_compare(op, e, NULL, &m->base, "granted"))
-		return true;
-	operator_no_memory(op);
-	return false;
+	return enlist_compare(op, e, NULL, &m->base, k->named->made);
 }
 
 void init_on_message(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__InitAdminRequest *m = (const Baton__V1__InitAdminRequest *)op->msg;
+	const struct kind *k = kinds_of(BATON__V1__RESOURCE__SPEC_ROLE);
 	struct enlist *x;
 
 	(void)rc;
@@ -67,7 +64,7 @@ void init_on_message(struct rpc_call *rc, struct op *op)
 		operator_no_store(op);
 		return;
 	}
-	if (!is_first(op, false) || !roles_well_formed(op, m->role, 0) || !(x = enlist_new(op, m->reason)) || !look_up(op, m->role, &x->v[0]))
+	if (!is_first(op, false) || !named_well_formed(op, k, &m->role->base, NULL, 0) || !(x = enlist_new(op, m->reason)) || !look_up(op, k, m->role, &x->v[0]))
 		return;
 	x->n = 1;
 	x->on_failed = on_failed;

@@ -1,11 +1,9 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, agents.c, providers.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
 #include "baton/v1/admin.pb-c.h"
-#include "registry/resources.h"
 #include "rpc/op.h"
-#include "rpc/registered.h"
 
 void routes_on_list(struct rpc_call *rc, struct op *op);
 void routes_on_set(struct rpc_call *rc, struct op *op);
@@ -25,34 +23,6 @@ void contain_on_list(struct rpc_call *rc, struct op *op);
 void init_on_message(struct rpc_call *rc, struct op *op);
 void enlist_on_apply(struct rpc_call *rc, struct op *op);
 void enlist_on_delete(struct rpc_call *rc, struct op *op);
-
-/* ---- kinds.c ---- */
-/* Is this a kind whose resources are changed by calls? Else the op has ended with a denial. */
-bool kinds_change(struct op *op, const char *name);
-/* m, with its version as the store has it. NULL: memory is out. */
-Baton__V1__Resource *kinds_stamped(struct op *op, Baton__V1__Resource *m, const struct resource *r);
-
-/* ---- agents.c ---- */
-void agents_get(struct op *op, const Baton__V1__ResourceRef *ref);
-void agents_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page);
-void agents_history(struct op *op, const Baton__V1__ResourceRef *ref);
-/* As it is shown. NULL: it is no agent, or memory is out. */
-Baton__V1__Resource *agents_resource(struct op *op, const struct resource *r);
-
-/* What the name was in each version that is kept, the last one first: the call's answer. */
-void agents_versions(struct op *op, struct slice name);
-
-/* ---- roles.c ---- */
-void roles_get(struct op *op, const Baton__V1__ResourceRef *ref);
-void roles_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page);
-void roles_history(struct op *op, const Baton__V1__ResourceRef *ref);
-/* As it is shown. NULL: it is no role binding, or memory is out. */
-Baton__V1__Resource *roles_resource(struct op *op, const struct resource *r);
-
-/* ---- providers.c ---- */
-void issuers_get(struct op *op, const Baton__V1__ResourceRef *ref);
-void issuers_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page);
-void issuers_history(struct op *op, const Baton__V1__ResourceRef *ref);
 
 /* ---- what they share: routes.c ---- */
 /* The world's queues that the caller may see, by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for

@@ -1,130 +1,140 @@
-/* Whose tokens count, and has this node their keys? What ResourceService says of issuers. They stand in the configuration. */
+/* Whose tokens count, and has this node their keys? What is issuers' own among resources. They are for all tenants, though who has his roles for one is shown
+ * those that speak for it; and since an issuer says who can show the token of an operator, it is changed by whoever has that operator's roles. */
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "rpc/caller.h"
-#include "rpc/operator.h"
-#include "rpc/pipeline.h"
+#include "rpc/issuerspec.h"
+#include "rpc/named.h"
 
-/* Those that the caller may see. */
-static bool put_tenants(struct op *op, const struct issuer_rule *rule, Baton__V1__Issuer *to)
+typedef Baton__V1__Issuer issuer;
+
+/* ---- those of the configuration ---- */
+
+static size_t n_static(const struct op *op)
 {
-	to->tenants = arena_alloc(op->arena, (rule->n_tenants + 1) * sizeof *to->tenants);
-	for (size_t i = 0; to->tenants && i < rule->n_tenants; i++)
-		if (caller_sees(op, rule->tenants[i]))
-			to->tenants[to->n_tenants++] = (char *)rule->tenants[i];
-	return to->tenants;
+	const struct issuers *all = op->world->issuers;
+	size_t n = 0;
+
+	for (size_t i = 0; i < issuers_count(all); i++)
+		n += !issuers_at(all, i)->rule.registered;
+	return n;
 }
 
-static bool put_algorithms(struct op *op, const struct issuer_rule *rule, Baton__V1__Issuer *to)
+static Baton__V1__Resource *static_at(struct op *op, const struct kind *k, size_t at)
 {
-	const char *text;
+	const struct issuers *all = op->world->issuers;
+	issuer *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__Resource *r;
+	size_t i = 0;
 
-	to->algorithms = arena_alloc(op->arena, TOKEN_ALGS * sizeof *to->algorithms);
-	for (size_t i = 0; to->algorithms && (text = token_alg_text(i)); i++)
-		if (rule->algorithms & token_alg_from_text(slice_str(text)))
-			to->algorithms[to->n_algorithms++] = (char *)text;
-	return to->algorithms;
-}
-
-static Baton__V1__Resource *shown(struct op *op, const struct issuer_entry *e)
-{
-	Baton__V1__Resource *m = arena_alloc(op->arena, sizeof *m);
-	Baton__V1__Issuer *to = arena_alloc(op->arena, sizeof *to);
-	const struct issuer_rule *rule = &e->rule;
-
-	if (!m || !to)
+	while (issuers_at(all, i)->rule.registered || at--)
+		i++;
+	if (!m || !issuerspec_of(op->arena, &issuers_at(all, i)->rule, m))
 		return NULL;
-	baton__v1__resource__init(m);
-	baton__v1__issuer__init(to);
-	m->is_static = true;
-	m->spec_case = BATON__V1__RESOURCE__SPEC_ISSUER;
-	m->issuer = to;
-	to->name = (char *)rule->name;
-	to->url = (char *)rule->url;
-	to->max_lifetime_s = (uint32_t)(rule->max_lifetime_ms / 1000);
-	to->binding = (char *)(rule->binding ? "certificate" : "none");
-	to->tenant_claim = (char *)rule->claim_tenant;
-	to->client_claim = (char *)rule->claim_client;
-	to->scope_claim = (char *)rule->claim_scope;
-	to->keys = e->keys ? (uint32_t)keyset_size(e->keys) : 0;
-	to->keys_good_until_ms = e->keys && e->keys_good_until_ms < INT64_MAX ? e->keys_good_until_ms : 0;
-	return put_tenants(op, rule, to) && put_algorithms(op, rule, to) ? m : NULL;
+	r = kinds_wrap(op, k, &m->base);
+	if (r)
+		r->is_static = true;
+	return r;
 }
 
-/* An operator of one tenant is shown those that may speak for it. tenant: "" = whichever. */
-static bool is_meant(const struct op *op, const struct issuer_rule *rule, const char *tenant)
+/* ---- how it is shown ---- */
+
+/* To an operator of one tenant those that may speak for it. tenant: "" = whichever. */
+static bool sees(struct op *op, const ProtobufCMessage *m, const char *tenant)
 {
+	const issuer *s = (const issuer *)m;
 	bool any = !*tenant && caller_sees_all(op);
 
-	for (size_t i = 0; i < rule->n_tenants; i++)
-		any = any || (caller_sees(op, rule->tenants[i]) && (!*tenant || strcmp(tenant, rule->tenants[i]) == 0));
+	for (size_t i = 0; i < s->n_tenants; i++)
+		any = any || (caller_sees(op, s->tenants[i]) && (!*tenant || strcmp(tenant, s->tenants[i]) == 0));
 	return any;
 }
 
-/* NULL: the op has ended with a denial. */
-static const struct issuer_entry *find(struct op *op, const Baton__V1__ResourceRef *ref)
+static void hide_other_tenants(struct op *op, issuer *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_tenants; i++)
+		if (caller_sees(op, m->tenants[i]))
+			m->tenants[n++] = m->tenants[i];
+	m->n_tenants = n;
+}
+
+/* What this node lives by: the rule in full, and the keys. */
+static void dress(struct op *op, Baton__V1__Resource *r)
 {
 	const struct issuers *all = op->world->issuers;
-	size_t at = issuers_place(all, ref->name);
+	size_t at = issuers_place(all, r->issuer->name);
+	const struct issuer_entry *e = at < issuers_count(all) ? issuers_at(all, at) : NULL;
 
-	if (at < issuers_count(all) && is_meant(op, &issuers_at(all, at)->rule, ref->tenant))
-		return issuers_at(all, at);
-	operator_deny(op, REASON_NOT_FOUND, "name", "no such issuer");
-	return NULL;
+	hide_other_tenants(op, r->issuer);
+	if (!e || !e->keys)
+		return;
+	r->issuer->keys = (uint32_t)keyset_size(e->keys);
+	r->issuer->keys_good_until_ms = e->keys_good_until_ms < INT64_MAX ? e->keys_good_until_ms : 0;
 }
 
-void issuers_get(struct op *op, const Baton__V1__ResourceRef *ref)
-{
-	const struct issuer_entry *e = find(op, ref);
-	Baton__V1__Resource *m = e ? shown(op, e) : NULL;
+/* ---- changes ---- */
 
-	if (m)
-		pipeline_answer(op, &m->base);
-	else if (e)
-		operator_no_memory(op);
-}
-
-void issuers_history(struct op *op, const Baton__V1__ResourceRef *ref)
-{
-	if (find(op, ref))
-		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
-}
-
-/* From the place on. false: memory is out. */
-static bool fill(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t from, size_t page, Baton__V1__ListResourcesResponse *answer)
+/* Two issuers of one url would be one. */
+static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e, size_t i)
 {
 	const struct issuers *all = op->world->issuers;
-	size_t i = from;
+	const issuer *s = (const issuer *)m;
 
-	for (; i < issuers_count(all) && answer->n_resources < page; i++) {
-		const struct issuer_entry *e = issuers_at(all, i);
+	(void)e;
+	for (size_t k = 0; k < issuers_count(all); k++) {
+		const struct issuer_rule *other = &issuers_at(all, k)->rule;
 
-		if (m->n_labels || !is_meant(op, &e->rule, m->tenant)) /* an issuer has no labels */
-			continue;
-		answer->resources[answer->n_resources] = shown(op, e);
-		if (!answer->resources[answer->n_resources++])
-			return false;
+		if (strcmp(other->url, s->url) == 0 && strcmp(other->name, s->name) != 0)
+			return enlist_deny(op, REASON_WRONG_STATE, i, "issuer.url", arena_printf(op->arena, "it is that of issuer %s", other->name));
 	}
-	if (i < issuers_count(all) && answer->n_resources)
-		answer->next_page_token = (char *)issuers_at(all, i - 1)->rule.name;
 	return true;
 }
 
-void issuers_list(struct op *op, const Baton__V1__ListResourcesRequest *m, size_t page)
+static struct slice claim(const ProtobufCMessage *m, char out[NAMED_NAME_MAX])
 {
-	Baton__V1__ListResourcesResponse *answer = arena_alloc(op->arena, sizeof *answer);
-	size_t at = *m->page_token ? issuers_place(op->world->issuers, m->page_token) + 1 : 0;
+	uint8_t print[SHA256_BYTES];
+	char text[B64URL_LEN(SHA256_BYTES) + 1];
+	int n;
 
-	if (at > issuers_count(op->world->issuers)) {
-		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_token", "page_token: not one that List gave, or its issuer is no longer configured");
-		return;
-	}
-	if (answer)
-		baton__v1__list_resources_response__init(answer);
-	if (answer)
-		answer->resources = arena_alloc(op->arena, page * sizeof *answer->resources);
-	if (answer && answer->resources && fill(op, m, at, page, answer))
-		pipeline_answer(op, &answer->base);
-	else
-		operator_no_memory(op);
+	sha256(slice_str(((const issuer *)m)->url), print);
+	b64url_encode(print, sizeof print, text);
+	n = snprintf(out, NAMED_NAME_MAX, "issuer-url/%s", text);
+	return slice_of(out, (size_t)n);
 }
+
+static bool is_of(const Baton__V1__RoleBinding *m, const char *name)
+{
+	return strcmp(m->issuer, name) == 0;
+}
+
+static bool may(struct op *op, const ProtobufCMessage *was, const ProtobufCMessage *is, size_t i)
+{
+	(void)i;
+	return roles_has_all_of(op, is_of, ((const issuer *)(is ? is : was))->name);
+}
+
+static const char *name_wrong(const char *name)
+{
+	return name_valid(slice_str(name)) ? NULL : "an issuer's name is [a-z0-9][a-z0-9._-]{0,62}";
+}
+
+static const char *wrong(const ProtobufCMessage *m, const char **field, struct problem *why)
+{
+	const issuer *s = (const issuer *)m;
+
+	*field = "issuer.keys";
+	return s->keys || s->keys_good_until_ms ? "the broker says it: leave it out" : issuerspec_wrong(s, field, why);
+}
+
+static const issuer none = BATON__V1__ISSUER__INIT;
+
+const struct named named_issuers = {
+	.prefix = ISSUER_PREFIX, .what = "issuer", .field = "issuer.name", .made = "added", .none = &none.base, .name = offsetof(issuer, name), .max = ISSUERS_MAX,
+	.name_wrong = name_wrong, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .n_static = n_static, .static_at = static_at, .dress = dress, .claim = claim,
+	.claimed = "issuer.url",
+};

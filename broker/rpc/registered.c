@@ -9,7 +9,6 @@
 #include "base/words.h"
 #include "identity/spiffe.h"
 #include "store/store.h"
-#include "wire/prescan.h"
 
 #define IN_FLIGHT_MAX 1000000
 #define RATE_MAX 1000000
@@ -34,14 +33,6 @@ struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MA
 	b64url_encode(print, sizeof print, text);
 	n = snprintf(out, REGISTERED_ID_MAX, "spiffe/%s", text);
 	return slice_of(out, (size_t)n);
-}
-
-Baton__V1__Resource *registered_unpack(struct arena *a, const struct resource *r)
-{
-	struct prescan_fault fault;
-	Baton__V1__Resource *m = (Baton__V1__Resource *)prescan_unpack(&baton__v1__resource__descriptor, r->value, NULL, a, &fault);
-
-	return m && m->spec_case == BATON__V1__RESOURCE__SPEC_AGENT ? m : NULL;
 }
 
 /* ---- what may stand there ---- */

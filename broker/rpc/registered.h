@@ -5,7 +5,6 @@
 #include "base/arena.h"
 #include "baton/v1/admin.pb-c.h"
 #include "registry/registry.h"
-#include "registry/resources.h"
 
 #define REGISTERED_PREFIX "agent/"
 #define REGISTERED_NAME_MAX (sizeof REGISTERED_PREFIX + 2 * 64)
@@ -17,8 +16,6 @@ struct slice registered_name(const char *tenant, const char *name, char out[REGI
 #define REGISTERED_ID_MAX 80
 struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MAX]);
 
-/* In the arena. NULL: it is no agent, or memory is out (then arena_failed()). */
-Baton__V1__Resource *registered_unpack(struct arena *a, const struct resource *r);
 /* What is wrong with it, with `field`; NULL = nothing. Routes are not looked for. */
 const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field);
 /* *out points into m and the arena. false: memory is out. */

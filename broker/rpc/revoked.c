@@ -8,7 +8,7 @@
 #include "base/encode.h"
 #include "base/log.h"
 #include "base/words.h"
-#include "wire/prescan.h"
+#include "rpc/unpacked.h"
 
 #define SUBJECT_MAX 2048
 #define KID_MAX 256
@@ -204,13 +204,10 @@ const char *revoked_text(struct arena *a, const pb_revocation *m)
 
 pb_revocation *revoked_unpack(struct arena *a, const struct resource *r)
 {
-	struct prescan_fault fault;
-	Baton__V1__Resource *m = (Baton__V1__Resource *)prescan_unpack(&baton__v1__resource__descriptor, r->value, NULL, a, &fault);
+	Baton__V1__Resource *m = resource_unpack(a, r, BATON__V1__RESOURCE__SPEC_REVOCATION);
 	const char *field;
 
-	if (!m || m->spec_case != BATON__V1__RESOURCE__SPEC_REVOCATION || revoked_wrong(m->revocation, &field))
-		return NULL;
-	return m->revocation;
+	return m && !revoked_wrong(m->revocation, &field) ? m->revocation : NULL;
 }
 
 /* false: out of memory, or it cannot be read, by a version older than the one that wrote it: then nobody knows what is revoked. */

@@ -7,7 +7,6 @@
 
 #include "base/words.h"
 #include "identity/spiffe.h"
-#include "wire/prescan.h"
 
 #define APPROVER "approver:"
 #define ROLE_FORM "a role is platform, sre, auditor, or approver:TENANT/ROUTE"
@@ -60,14 +59,6 @@ bool rolebind_is(const struct resource *r)
 	const struct slice prefix = SLICE_LIT(ROLEBIND_PREFIX);
 
 	return r->name.n > prefix.n && slice_begins(r->name, prefix);
-}
-
-Baton__V1__Resource *rolebind_unpack(struct arena *a, const struct resource *r)
-{
-	struct prescan_fault fault;
-	Baton__V1__Resource *m = (Baton__V1__Resource *)prescan_unpack(&baton__v1__resource__descriptor, r->value, NULL, a, &fault);
-
-	return m && m->spec_case == BATON__V1__RESOURCE__SPEC_ROLE && m->role ? m : NULL;
 }
 
 unsigned rolebind_roles(const Baton__V1__RoleBinding *m)

@@ -27,8 +27,6 @@ void role_words(unsigned roles, const char *between, char out[ROLES_WORDS_MAX]);
 struct slice rolebind_name(const char *name, char out[ROLEBIND_NAME_MAX]);
 /* Is it one, by its name? */
 bool rolebind_is(const struct resource *r);
-/* In the arena. NULL: it is no role binding, or memory is out (then arena_failed()). */
-Baton__V1__Resource *rolebind_unpack(struct arena *a, const struct resource *r);
 /* What is wrong with it, with `field`; NULL = nothing. The issuer is not looked for. */
 const char *rolebind_wrong(const Baton__V1__RoleBinding *m, const char **field);
 unsigned rolebind_roles(const Baton__V1__RoleBinding *m);

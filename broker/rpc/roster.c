@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "rpc/registered.h"
+#include "rpc/unpacked.h"
 
 #define ARENA_MAX (4u << 20)
 
@@ -18,7 +19,7 @@ static int is_there(const struct registry *r, const struct agent *a, struct prob
 /* 0, also when it was left out; -1: memory is out. */
 static int add(struct registry *r, struct arena *a, const struct resource *from, int64_t now_ms, struct roster *out)
 {
-	Baton__V1__Resource *m = registered_unpack(a, from);
+	Baton__V1__Resource *m = resource_unpack(a, from, BATON__V1__RESOURCE__SPEC_AGENT);
 	const char *field, *wrong = m ? registered_wrong(m->agent, &field) : "it is no agent";
 	struct agent agent;
 	int rc;

@@ -3,7 +3,11 @@
 
 #include <string.h>
 
+#include "base/encode.h"
+#include "base/secret.h"
+
 #define VALUE_MAX 4096
+#define PRINT_SHOWN 8 /* bytes of a digest: enough to tell two apart */
 
 static const void *member(const ProtobufCMessage *m, unsigned offset)
 {
@@ -30,6 +34,19 @@ static void put_pair(const ProtobufCMessage *m, struct buf *out)
 	}
 }
 
+/* Bytes are for machines: which ones they are is told by their digest. */
+static void put_print(const ProtobufCBinaryData *b, struct buf *out)
+{
+	uint8_t print[SHA256_BYTES];
+	char text[2 * PRINT_SHOWN + 1];
+
+	if (!b->len)
+		return;
+	sha256(slice_of(b->data, b->len), print);
+	hex_encode(print, PRINT_SHOWN, text);
+	buf_printf(out, "sha256:%s", text);
+}
+
 static void put_one(const ProtobufCFieldDescriptor *f, const void *at, struct buf *out)
 {
 	switch (f->type) {
@@ -51,6 +68,9 @@ static void put_one(const ProtobufCFieldDescriptor *f, const void *at, struct bu
 	case PROTOBUF_C_TYPE_ENUM:
 		put_enum(f->descriptor, *(const int *)at, out);
 		break;
+	case PROTOBUF_C_TYPE_BYTES:
+		put_print(at, out);
+		break;
 	case PROTOBUF_C_TYPE_MESSAGE:
 		put_pair(*(ProtobufCMessage *const *)at, out);
 		break;
@@ -65,6 +85,8 @@ static size_t width_of(const ProtobufCFieldDescriptor *f)
 	case PROTOBUF_C_TYPE_STRING:
 	case PROTOBUF_C_TYPE_MESSAGE:
 		return sizeof(void *);
+	case PROTOBUF_C_TYPE_BYTES:
+		return sizeof(ProtobufCBinaryData);
 	case PROTOBUF_C_TYPE_UINT64:
 	case PROTOBUF_C_TYPE_INT64:
 		return 8;
@@ -93,7 +115,7 @@ static void put_value(const ProtobufCMessage *m, const ProtobufCFieldDescriptor 
 /* Of a number or a bool; of texts "" alone. */
 static bool is_nothing(const ProtobufCFieldDescriptor *f, struct slice text)
 {
-	bool is_text = f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE;
+	bool is_text = f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_BYTES || f->type == PROTOBUF_C_TYPE_MESSAGE;
 
 	return !text.n || (!is_text && (slice_is(text, "0") || slice_is(text, "false")));
 }

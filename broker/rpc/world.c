@@ -180,12 +180,20 @@ void world_set_audience(struct world *w, const char *audience)
 	slice_copy_str(slice_str(audience), w->admin_audience, sizeof w->admin_audience);
 }
 
+void world_set_trust(struct world *w, struct trust *t)
+{
+	trust_unref(w->trust);
+	w->trust = trust_ref(t);
+}
+
 static struct world *world_like(const struct world *w, struct registry *r, struct issuers *i, struct resources *s, uint64_t generation)
 {
 	struct world *now = world_new(r, i, s, generation, &w->envelope, &w->quotas, w->audit_payload_hash);
 
-	if (now)
+	if (now) {
 		world_set_audience(now, w->admin_audience);
+		world_set_trust(now, w->trust);
+	}
 	return now;
 }
 
@@ -218,6 +226,7 @@ void world_unref(struct world *w)
 	grants_free(w->grants);
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
+	trust_unref(w->trust);
 	resources_unref(w->resources);
 	revocations_unref(w->revocations);
 	free(w);

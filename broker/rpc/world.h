@@ -9,6 +9,7 @@
 
 #include "base/table.h"
 #include "identity/issuer.h"
+#include "identity/peer.h"
 #include "messaging/envelope.h"
 #include "registry/registry.h"
 #include "registry/resources.h"
@@ -32,6 +33,7 @@ struct world {
 	struct revocations *revocations; /* of them, those in force */
 	uint64_t generation;       /* of the latest change to what all nodes share that is in here */
 	struct grants *grants;     /* of the resources: who has which roles */
+	struct trust *trust;       /* whose signatures count; NULL: not said */
 	char admin_audience[ADMIN_AUDIENCE_MAX + 1]; /* of operators' tokens; "" = none is taken */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
@@ -56,10 +58,12 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 			const struct world_quotas *quotas, bool audit_payload_hash);
 /* admin.audience, which worlds that are made of this one have too. Before it is shared. */
 void world_set_audience(struct world *w, const char *audience);
-/* The same world with other keys; takes over the issuers' ref. NULL as above. */
+/* The same world with other issuers or keys; takes over the issuers' ref. NULL as above. */
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
 /* The same world with other agents and revocations, as of this generation; takes over both refs. */
 struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s, uint64_t generation);
+/* Takes a ref, in the place of what it has. Before it is shared. */
+void world_set_trust(struct world *w, struct trust *t);
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
 /* The queue from which this agent is served what is sent to the route. */

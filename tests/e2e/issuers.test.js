@@ -1,28 +1,36 @@
-// Whose tokens count, and has the broker their keys? As operators see it: of the configuration, of a provider that is up, down, and up again.
+// Whose tokens count, and has the broker their keys? Issuers of the configuration, as operators see them, of a provider that is up, down, and up again; and those
+// that are added, changed and removed while the broker runs.
+import fs from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
-import { refused } from './lib/agent.js'
+import { denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
-import { STATIC_ISSUER } from './lib/tokens.js'
+import { STATIC_ISSUER, StaticIssuer } from './lib/tokens.js'
 
+const LIVE = 'https://live.issuer.example'
 const b = new Broker({
   admin: true,
   profiles: { [ROUTE]: profile(ROUTE) },
   idp: async (x) => new Idp({ ca: x.serverCa.cert, agentsCa: x.acme.cert, server: x.server, agents: [x.leaves.planner] }).start()
 })
 const made = []
-let local, idp
+let local, root, idp, other, live
 
 before(async () => {
   await b.prepare()
   idp = b.idp
+  other = new Idp({ ca: b.serverCa.cert, agentsCa: b.acme.cert, server: b.server, agents: [b.leaves.planner] })
+  await other.start()
+  const p = profile(ROUTE, {}, [STATIC_ISSUER, LIVE, other.url])
+  b.writeProfiles({ [ROUTE]: p })
+  live = await new StaticIssuer(b.path('live.jwks'), LIVE).make({ es: 'ES256' })
   await b.start()
   local = new Operator(b.adminSocket)
   made.push(local)
 })
-after(async () => { for (const o of made) o.close(); await b.remove() })
+after(async () => { for (const o of made) o.close(); await other?.stop(); await b.remove() })
 
 const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
 const says = (...args) => { const r = baton(...args); assert.equal(r.status, 0, r.stdout + r.stderr); return r.stdout }
@@ -32,7 +40,7 @@ const list = async (op, more) => (await op.call('List', { kind: 'issuer', ...mor
 test('I-2 list and show say whose tokens count for whom, and how many keys there are until when', async () => {
   await until('the keys', async () => (await get(local, 'corp')).keys)
   assert.match(says('issuer', 'list'), /^static +https:\S+ +acme,globex +\d+ +static$/m)
-  assert.match(says('issuer', 'list', '--utc', '-o', 'wide'), new RegExp(`^corp +${idp.url} +acme +1 +20\\d\\d-\\S+.* +ES256 +certificate$`, 'm'))
+  assert.match(says('issuer', 'list', '--utc', '-o', 'wide'), new RegExp(`^corp +${idp.url} +acme +1 +20\\d\\d-\\S+.* +ES256 +certificate +static$`, 'm'))
   assert.doesNotMatch(says('issuer', 'list', '--tenant', 'globex'), /^corp/m)
   const show = says('issuer', 'show', 'corp')
   for (const line of [/^url: +https:/m, /^tenants: +acme$/m, /^max lifetime: +3600 s$/m, /^keys: +1$/m, /^version: +static: /m]) assert.match(show, line)
@@ -61,35 +69,200 @@ test('Page by page, and what is no page of it is refused', async () => {
   const first = await local.call('List', { kind: 'issuer', page_size: 1 })
   assert.equal(first.resources.length, 1)
   const second = await local.call('List', { kind: 'issuer', page_size: 1, page_token: first.next_page_token })
-  assert.deepEqual([first.resources[0].issuer.name, second.resources[0].issuer.name, second.next_page_token], ['static', 'corp', ''])
-  assert.match((await refused(local.call('List', { kind: 'issuer', page_token: 'nobody' }))).message, /page_token: /)
+  assert.deepEqual([first.resources[0].issuer.name, second.resources[0].issuer.name, second.next_page_token], ['corp', 'static', ''])
   assert.match((await refused(local.call('List', { kind: 'issuer', page_size: 201 }))).message, /page_size: /)
   assert.deepEqual(await list(local, { labels: { a: 'b' } }), [])
 })
 
-test('They are changed in the configuration file alone, and that is said', async () => {
-  const issuer = { name: 'corp', url: 'https://evil.example' }
-  const { message } = await refused(local.call('Apply', { resources: [{ issuer }], reason: 'x' }))
-  assert.match(message, /configuration file/)
-  const gone = await refused(local.call('Delete', { ref: { kind: 'issuer', tenant: 'acme', name: 'corp' }, version: '1', reason: 'x' }))
-  assert.match(gone.message, /configuration file; send SIGHUP/)
+test('Those of the configuration file are static: they change there alone, and that is said', async () => {
+  const issuer = { name: 'corp', url: 'https://evil.example', tenants: ['acme'] }
+  for (const resource of [{ issuer }, { issuer, version: '1' }]) assert.match((await denied(local.call('Apply', { resources: [resource], reason: 'x' }), 'wrong_state')).message, /issuer\.name: it stands in the configuration file/)
+  assert.match((await denied(local.call('Delete', { ref: { kind: 'issuer', name: 'corp' }, version: '1', reason: 'x' }), 'wrong_state')).message, /configuration file/)
   assert.match((await refused(local.call('History', { kind: 'issuer', name: 'corp' }))).message, /no history/)
   assert.match((await refused(local.call('List', { kind: 'banana' }))).message, /kind: .*`issuer`/)
+  assert.match(baton('issuer', 'remove', 'corp', '--yes', '--reason', 'x').stderr, /static/)
   assert.equal((await get(local, 'corp')).url, idp.url)
 })
 
 test('B1 An operator of one tenant sees the issuers that speak for it, and of their tenants that one; the others look as if they were not there', async () => {
   await local.init(b.person('root').spiffe)
-  const root = new Operator(b.adminAddr, b.person('root'))
+  root = new Operator(b.adminAddr, b.person('root'))
   made.push(root)
   await root.grant('theirs', ['auditor'], b.person('guest').spiffe, { tenant: 'globex' })
   const guest = new Operator(b.adminAddr, b.person('guest'))
   made.push(guest)
-  assert.deepEqual(await list(root), ['static', 'corp'])
+  assert.deepEqual(await list(root), ['corp', 'static'])
   assert.deepEqual(await list(guest), ['static'])
   assert.deepEqual((await get(guest, 'static')).tenants, ['globex'])
   const seen = (name, more) => get(guest, name, more).then((m) => JSON.stringify(m), (e) => `${e.code} ${e.details}`)
   assert.equal(await seen('corp'), await seen('nobody'))
   assert.equal(await seen('static', { tenant: 'acme' }), await seen('static', { tenant: 'nowhere' }))
   assert.match(await seen('corp'), /^5 not_found: /)
+})
+
+// ---- while the broker runs ----
+
+const submit = (agent, token) => agent.submit(read(ROUTE), { token })
+const apply = (op, issuer, version = '') => op.call('Apply', { resources: [{ version, issuer }], reason: 'a test' })
+const resource = (name) => local.call('Get', { kind: 'issuer', name })
+const remove = async (op, name) => op.call('Delete', { ref: { kind: 'issuer', name }, version: (await resource(name)).version, reason: 'a test' })
+
+test('I-2 An issuer that is added counts at once, without a reload, on the connection that is there / before, and once it is removed, its tokens are refused', async () => {
+  const planner = await b.agent('planner'), token = await live.mint(planner)
+  await denied(submit(planner, token), 'wrong_issuer')
+  const said = says('issuer', 'add', 'live', '--url', LIVE, '--tenant', 'acme', '--jwks', live.file, '--reason', 'the new provider')
+  assert.match(said, /^live added$/m)
+  assert.ok((await submit(planner, token)).handoff_id)
+  const { issuer, version, is_static } = await resource('live')
+  assert.deepEqual([issuer.url, issuer.tenants, issuer.keys, version, is_static], [LIVE, ['acme'], 1, '1', false])
+  assert.match(says('issuer', 'show', 'live'), /^max lifetime: +3600 s$.*^keys: +1$.*^good until: +static$.*^version: +1$.*^reason: +the new provider$/ms)
+  await b.audited({ event: 'issuers.changed', rpc: 'Apply', message: `added issuer/live (name: live; url: ${LIVE}; tenants: acme; jwks: sha256:${await print(live.file)}): the new provider` })
+  // its honest token says nothing for a tenant that it does not speak for
+  const gplanner = await b.agent('gplanner')
+  await denied(submit(gplanner, await live.mint(gplanner)), 'tenant_boundary')
+  assert.match(says('issuer', 'remove', 'live', '--yes', '--reason', 'it was a test'), /^live removed$/m)
+  await denied(submit(planner, await live.mint(planner)), 'wrong_issuer')
+  assert.equal((await refused(resource('live'))).code, 'NOT_FOUND')
+  assert.match(says('issuer', 'history', 'live'), /^2 .* removed .*it was a test$.*^1 .*the new provider$/ms)
+})
+
+async function print (file) {
+  const { createHash } = await import('node:crypto')
+  return createHash('sha256').update(fs.readFileSync(file)).digest('hex').slice(0, 16)
+}
+
+test('I-1 A change holds for the next envelope: a token that lives too long, an algorithm that is no longer taken / what the flags do not name stays', async () => {
+  const planner = await b.agent('planner')
+  says('issuer', 'add', 'live', '--url', LIVE, '--tenant', 'acme', '--tenant', 'globex', '--jwks', live.file, '--reason', 'x')
+  const token = await live.mint(planner)
+  assert.ok((await submit(planner, token)).handoff_id)
+  assert.match(says('issuer', 'add', 'live', '--max-lifetime', '1m', '--reason', 'shorter'), /^live updated$/m)
+  assert.match((await denied(submit(planner, token), 'invalid_token')).message, /at most 60 seconds/)
+  assert.ok((await submit(planner, await live.mint(planner, { exp: Math.floor(Date.now() / 1000) + 30 }))).handoff_id)
+  assert.deepEqual([(await resource('live')).issuer.tenants, (await resource('live')).version], [['acme', 'globex'], (await resource('live')).version])
+  assert.match(says('issuer', 'add', 'live', '--max-lifetime', '1m', '--reason', 'again'), /unchanged/)
+  says('issuer', 'add', 'live', '--max-lifetime', '1h', '--reason', 'as before')
+  assert.ok((await submit(planner, token)).handoff_id)
+})
+
+test('I-2 Of an issuer by discovery the keys are fetched from its own servers alone: with its CA its tokens count / without it they are refused, and the node stays ready', async () => {
+  const planner = await b.agent('planner'), token = await other.token(planner)
+  await denied(submit(planner, token), 'wrong_issuer')
+  says('issuer', 'add', 'other', '--url', other.url, '--tenant', 'acme', '--allow-private', 'yes', '--reason', 'x')
+  await denied(submit(planner, token), 'keys_unavailable')
+  const ready = await b.http('/readyz')
+  assert.equal(ready.status, 200)
+  assert.match(ready.body, /no keys of issuer other/)
+  assert.equal((await get(local, 'other')).keys, 0)
+  says('issuer', 'add', 'other', '--issuer-ca', b.serverCa.cert, '--reason', 'its CA')
+  await until('its keys', async () => (await get(local, 'other')).keys === 1)
+  assert.ok((await submit(planner, token)).handoff_id)
+  assert.match(says('issuer', 'show', 'other'), /^private: +its address may be$/m)
+  // and an address that is private is refused unless it is said
+  says('issuer', 'add', 'other', '--allow-private', 'no', '--reason', 'x')
+  await until('no keys', async () => (await get(local, 'other')).keys === 0)
+  await denied(submit(planner, token), 'keys_unavailable')
+  await remove(local, 'other')
+  assert.doesNotMatch((await b.http('/readyz')).body, /issuer other/)
+})
+
+test('attack 24 attack 16 What may not stand in an issuer is refused by its field, and nothing is kept / the same without the fault is taken', async () => {
+  const good = { name: 'good', url: 'https://good.example', tenants: ['acme'] }
+  const oct = Buffer.from(JSON.stringify({ keys: [{ kty: 'oct', k: 'AAAA', kid: 'a', alg: 'HS256' }] }))
+  const bad = [
+    ['name', { name: 'Good' }], ['name', { name: 'a/b' }], ['name', { name: '' }], ['name', { name: 'a\nb' }], ['name', { name: 'аcme' }], ['name', { name: 'a'.repeat(64) }],
+    ['url', { url: 'http://good.example' }], ['url', { url: 'https://u:p@good.example' }], ['url', { url: 'https://good.example/?a' }], ['url', { url: 'https://good.example/\r\nx' }],
+    ['url', { url: `https://${'a'.repeat(600)}` }], ['url', { url: STATIC_ISSUER }], ['tenants', { tenants: [] }], ['tenants', { tenants: ['*'] }], ['tenants', { tenants: ['acme', 'acme'] }],
+    ['tenants', { tenants: Array.from({ length: 33 }, (_, i) => `t${i}`) }], ['audiences', { audiences: ['x'] }], ['algorithms', { algorithms: ['HS256'] }], ['algorithms', { algorithms: ['none'] }],
+    ['algorithms', { algorithms: ['ES256', 'ES256'] }], ['max_lifetime_s', { max_lifetime_s: 604801 }], ['binding', { binding: 'dpop' }], ['tenant_claim', { tenant_claim: 'a b' }],
+    ['scope_claim', { scope_claim: 's'.repeat(64) }], ['keys_refresh_s', { keys_refresh_s: 86401 }], ['keys_stale_s', { keys_stale_s: 604801 }], ['jwks', { jwks: Buffer.from('{}') }],
+    ['jwks', { jwks: oct }], ['jwks', { jwks: Buffer.from('{"keys":[],"keys":[]}') }], ['ca_der', { ca_der: [Buffer.from('x')] }],
+    ['ca_der', { ca_der: [new (await import('node:crypto')).X509Certificate(fs.readFileSync(b.acme.cert)).raw], jwks: fs.readFileSync(live.file) }], ['keys', { keys: 3 }]
+  ]
+  for (const [field, change] of bad) {
+    const r = await refused(apply(local, { ...good, ...change }))
+    assert.match(r.message, new RegExp(`resources(\\[0\\])?\\.issuer\\.${field}: `))
+  }
+  assert.deepEqual((await list(local)).filter((n) => n.startsWith('g')), [])
+  await local.call('Apply', { resources: [{ issuer: good }], reason: 'x', dry_run: true })
+  assert.deepEqual((await list(local)).filter((n) => n.startsWith('g')), [])
+  await apply(local, good)
+  await remove(local, 'good')
+})
+
+test('Two admins at once: one url for two names, one version for two changes: one of them is done, the other is told', async () => {
+  const two = ['one', 'two'].map((name) => apply(local, { name, url: 'https://same.example', tenants: ['acme'] }))
+  const done = await Promise.allSettled(two)
+  assert.deepEqual(done.map((d) => d.status).sort(), ['fulfilled', 'rejected'])
+  const name = done[0].status === 'fulfilled' ? 'one' : 'two'
+  const { issuer, version } = await resource(name)
+  const changes = await Promise.allSettled([60, 120].map((max_lifetime_s) => apply(local, { ...issuer, keys: 0, keys_good_until_ms: 0, max_lifetime_s }, version)))
+  assert.deepEqual(changes.map((d) => d.status).sort(), ['fulfilled', 'rejected'])
+  assert.match((await denied(apply(local, { ...issuer, keys: 0 }, version), 'wrong_state')).message, /it is \d+ by now, not \d+/)
+  await remove(local, name)
+  await apply(local, { name: 'three', url: 'https://same.example', tenants: ['acme'] }) // the url is free again
+  await remove(local, 'three')
+})
+
+test('T5 Who has not the roles that a binding gives to an issuer\'s tokens may not say what that issuer is, nor may the admin socket / who has them may', async () => {
+  await root.grant('platform-only', ['platform'], b.person('pia').spiffe)
+  const pia = new Operator(b.adminAddr, b.person('pia'))
+  made.push(pia)
+  await apply(pia, { name: 'people', url: 'https://people.example', tenants: ['acme'], jwks: fs.readFileSync(live.file) }) // it names nobody yet
+  await root.grant('by-token', ['sre'], { issuer: 'people', claim: 'groups', value: 'sre' })
+  const { issuer, version } = await resource('people')
+  const evil = { ...issuer, keys: 0, keys_good_until_ms: 0, url: 'https://evil.example' }
+  for (const op of [pia, local]) {
+    assert.match((await denied(apply(op, evil, version), 'role_denied')).message, /has not sre for all tenants \(role binding by-token\)/)
+    await denied(remove(op, 'people'), 'role_denied')
+  }
+  await apply(root, { ...evil, url: 'https://people.example', max_lifetime_s: 60 }, version)
+  await remove(root, 'people')
+  // nor may he bring it back as another, while the binding stands
+  await denied(apply(pia, { ...evil, name: 'people' }), 'role_denied')
+  await root.ungrant('by-token')
+  await apply(pia, { ...evil, name: 'people' })
+  await remove(pia, 'people')
+})
+
+test('B1 Who has his roles for one tenant changes no issuer, nor has the auditor the right / the history of one is for all tenants too', async () => {
+  await root.grant('of-acme', ['platform'], b.person('aca').spiffe, { tenant: 'acme' })
+  await root.grant('looks', ['auditor'], b.person('aud').spiffe)
+  const [aca, aud] = ['aca', 'aud'].map((n) => new Operator(b.adminAddr, b.person(n)))
+  made.push(aca, aud)
+  for (const op of [aca, aud]) await denied(apply(op, { name: 'mine', url: 'https://mine.example', tenants: ['acme'] }), 'role_denied')
+  await denied(aca.call('History', { kind: 'issuer', name: 'live' }), 'role_denied')
+  assert.ok((await aud.call('History', { kind: 'issuer', name: 'live' })).resources.length > 1)
+})
+
+test('attack 17 A configuration that has a registered issuer too is refused, at a reload and at the start, by its name / without it, it is taken', async () => {
+  const again = (t) => t.replace('issuers:\n', `issuers:\n  - {name: live, url: "https://x.example", jwks_file: "${live.file}", tenants: [acme]}\n`)
+  b.writeConfig(again)
+  assert.match(await b.reloaded('deny'), /registered issuer\/live: an issuer of this name stands in the configuration file: take it out of the configuration/)
+  b.writeConfig((t) => t.replace('issuers:\n', `issuers:\n  - {name: else, url: "${LIVE}", jwks_file: "${live.file}", tenants: [acme]}\n`))
+  assert.match(await b.reloaded('deny'), /another issuer has its url/)
+  const planner = await b.agent('planner')
+  assert.ok((await submit(planner, await live.mint(planner))).handoff_id)
+  await b.stop()
+  b.writeConfig(again)
+  b.launch()
+  await b.exited
+  assert.notEqual(b.exit.code, 0)
+  assert.match(b.log(), /registered issuer\/live: an issuer of this name stands in the configuration file/)
+  b.process = null
+  b.writeConfig()
+  await b.start()
+})
+
+test('After a restart it is as it was; and no issuer at all need stand in the configuration', async () => {
+  b.writeConfig((t) => t.replace(/issuers:\n(  - .*\n)+/, ''))
+  await b.stop()
+  await b.start()
+  const planner = await b.agent('planner')
+  assert.deepEqual(await list(local), ['live'])
+  assert.ok((await submit(planner, await live.mint(planner))).handoff_id)
+  await denied(submit(planner, await b.issuer.mint(planner)), 'wrong_issuer')
+  await remove(local, 'live')
+  assert.equal((await b.http('/readyz')).status, 200)
+  await denied(submit(planner, await live.mint(planner)), 'wrong_issuer')
 })

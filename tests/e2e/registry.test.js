@@ -139,7 +139,7 @@ test('Two admins at once: who did not see the other\'s change is told, and nothi
   const both = await Promise.allSettled(['fourth', 'again'].map((name) => apply([spec(name, { spiffe_id: 'spiffe://acme.example/fourth' })])))
   assert.deepEqual(both.map((r) => r.status).sort(), ['fulfilled', 'rejected'])
   const half = await refused(apply([spec('other'), spec('third')]))
-  assert.match(half.message, /resources\[1\]\.agent\.name: the agent is registered already/)
+  assert.match(half.message, /resources\[1\]\.agent\.name: the agent is there already/)
   assert.equal((await get('other')).agent.status, 'AGENT_STATUS_RETIRED', 'all or none')
 })
 

@@ -32,7 +32,7 @@ static void extension(int nid, const char *value)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	char path[] = "/tmp/baton-fuzz-XXXXXX";
-	struct trust_domain_config d = {"acme.example", path, NULL, 0};
+	struct trust_domain_config d = {.domain = "acme.example", .bundle_file = path};
 	int fd = mkstemp(path);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 

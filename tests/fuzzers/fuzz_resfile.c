@@ -42,7 +42,7 @@ static void write_and_read(const struct resfile *f, struct arena *arena)
 	buf_init(&b, 4 * RESFILE_BYTES_MAX);
 	y = yaml_writer_new(&b);
 	for (size_t i = 0; i < f->n; i++)
-		NEED(export_put(y, f->v[i].kind, f->v[i].spec));
+		NEED(export_put(y, f->v[i].kind, f->v[i].spec, arena));
 	yaml_writer_free(y);
 	NEED(resfile_read(buf_slice(&b), "again", arena, &again, &why) == 0 && again.n == f->n);
 	for (size_t i = 0; i < f->n; i++) {

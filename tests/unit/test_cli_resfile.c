@@ -5,17 +5,22 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "cli/pem.h"
 #include "cli/resdiff.h"
 #include "cli/resfile.h"
 
 #define HEAD "kind: agent\ntenant: acme\nname: a\nspiffe_id: spiffe://acme.example/a\nowner: o\n"
 #define OTHER "kind: agent\ntenant: acme\nname: b\nspiffe_id: spiffe://acme.example/b\nowner: o\n"
+
+#define ISSUER "kind: issuer\nname: corp\ntenants: [acme]\n"
+#define TRUST "kind: trust\ntrust_domain: acme.example\n"
 
 static struct arena *arena;
 static struct resfile file;
@@ -84,7 +89,7 @@ static void what_is_wrong_is_refused_where_it_stands(void **state)
 {
 	static const struct { const char *yaml, *error; } rows[] = {
 		{"", "f:1:1: nothing stands in the file; "}, {"# x\n", "f:1:1: nothing stands"}, {"x", "f:1:1: a resource is a mapping"}, {"[]", "f:1:1: a resource is a mapping"},
-		{"kind: [agent]\n", "f:1:7: kind: \"\" is not known"}, {"kind: Agent\n", "f:1:7: kind: \"Agent\" is not known; write agent"},
+		{"kind: [agent]\n", "f:1:7: kind: \"\" is not known"}, {"kind: Agent\n", "f:1:7: kind: \"Agent\" is not known; write trust or issuer or agent"},
 		{"resources:\n- kind: agent\n", "f:1:1: `resources` is not taken; "}, {"kind: agent\n", "f:1:1: `tenant` is missing; write a name"},
 		{HEAD "KIND: agent\n", "f:6:1: unknown key `KIND`; known are kind, tenant, "}, {HEAD "labels: {a: [b]}\n", "f:6:13: labels: `a` has no text; "},
 		{HEAD "may_call: [[x]]\n", "f:6:12: may_call: each entry is a text; "}, {HEAD "may_call: [~]\n", "f:6:12: may_call: each entry is a text; "},
@@ -97,6 +102,10 @@ static void what_is_wrong_is_refused_where_it_stands(void **state)
 		{HEAD "client: \"\\x85\"\n", "f:6:9: a control character or a line break inside a value; "}, {HEAD "client: \x01\n", "f:6:9: a control character; "},
 		{HEAD "client: \xed\xa0\x80\n", "f:6:9: a byte that is not UTF-8; "}, {HEAD "client: \xc2\x9f\n", "f:6:9: a control character; "},
 		{HEAD "<<: {owner: x}\n", "f:6:1: unknown key `<<`; "}, {HEAD "? [a]\n: b\n", "f:6:3: a key is a plain word; "}, {HEAD "is_static: true\n", "f:6:1: `is_static` may not be set"},
+		{ISSUER "url: http://a\n", "f:4:6: url: \"http://a\": an issuer's url begins with https://; "}, {ISSUER "url: https://a\nalgorithms: [HS256]\n", "f:5:14: algorithms: \"HS256\": this is none"},
+		{ISSUER "url: https://a\njwks_file: x\n", "f:5:1: `jwks_file` is not taken: the keys themselves stand here; "}, {ISSUER "url: https://a\nca: [x!]\n", "f:5:6: ca: this is no CERTIFICATE; "},
+		{ISSUER, "f:1:1: `url` is missing; "}, {TRUST, "f:1:1: `anchors` is missing; "}, {TRUST "anchors: [AAA=, '-----BEGIN X509 CRL-----AAA=-----END X509 CRL-----']\n", "f:3:17: anchors: this is no CERTIFICATE; "},
+		{TRUST "anchors: AAA=\n", "f:3:10: anchors is not what it should be; "}, {"kind: trust\ntrust_domain: ACME\nanchors: []\n", "f:2:15: trust_domain: \"ACME\": "},
 		{HEAD "---\n" HEAD, "f:7:1: agent/acme/a stands here again, it was at line 1; "}, {HEAD "---\n" OTHER "---\n" OTHER "---\n" HEAD, "f:13:1: agent/acme/b stands here again, it was at line 7"},
 		{HEAD "---\nkind: agent\ntenant: t\nname: a\nspiffe_id: spiffe://acme.example/a\nowner: o\n", "f:10:1: spiffe_id: \"spiffe://acme.example/a\" is that of agent/acme/a too, at line 1"},
 	};
@@ -125,9 +134,63 @@ static void a_file_that_is_too_much_is_refused(void **state)
 	arena_free(small);
 }
 
+static const Baton__V1__TrustBundle *bundle_of(const char *yaml)
+{
+	assert_int_equal(reads(yaml), 0);
+	return file.v[0].resource->bundle;
+}
+
+static void a_certificate_is_its_base64_with_or_without_the_lines_around_it(void **state)
+{
+	static const char *const same[] = {
+		TRUST "anchors: [AAEC]\n", TRUST "anchors:\n- AA\n  EC\n", TRUST "anchors:\n- >-\n  -----BEGIN CERTIFICATE-----\n  AAEC\n  -----END CERTIFICATE-----\n",
+		TRUST "anchors: ['  -----BEGIN CERTIFICATE----- AAEC -----END CERTIFICATE-----']\n",
+	};
+	static const char *const none[] = {
+		"''", "A", "AAEC=AAEC", "-----BEGIN CERTIFICATE----- AAEC", "-----BEGIN CERTIFICATE----- AAEC -----END CERTIFICATE----- x", "-----BEGIN CERTIFICATE----------END CERTIFICATE-----",
+		"-----BEGIN PRIVATE KEY----- AAEC -----END PRIVATE KEY-----", "[AAEC]",
+	};
+	char yaml[300];
+
+	for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+		const Baton__V1__TrustBundle *b = bundle_of(same[i]);
+
+		assert_int_equal(b->n_anchors_der, 1);
+		assert_int_equal(b->anchors_der[0].len, 3);
+		assert_memory_equal(b->anchors_der[0].data, "\0\1\2", 3);
+	}
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+		snprintf(yaml, sizeof yaml, TRUST "anchors:\n- %s\n", none[i]);
+		assert_int_not_equal(reads(yaml), 0);
+		assert_non_null(strstr(why.text, "f:4:3: anchors: this is no CERTIFICATE; "));
+	}
+}
+
+static void a_file_of_pem_is_its_blocks(void **state)
+{
+#define BLOCK "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n"
+	static const struct { const char *text; int n; const char *wrong; } rows[] = {
+		{BLOCK, 1, NULL}, {"# two of them\n" BLOCK "between\n" BLOCK "behind", 2, NULL}, {"", 0, "it holds no PEM CERTIFICATE"}, {"AAEC", 0, "it holds no PEM"},
+		{BLOCK "-----BEGIN EC PRIVATE KEY-----\nAAEC\n-----END EC PRIVATE KEY-----\n", 0, "block 2 is no CERTIFICATE"},
+		{"-----BEGIN CERTIFICATE-----\n%\n-----END CERTIFICATE-----\n", 0, "block 1 cannot be read"}, {BLOCK "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CRL-----\n", 0, "block 2 cannot"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		ProtobufCBinaryData *v;
+		size_t n;
+		int rc = pem_all(slice_str(rows[i].text), PEM_CERTIFICATE, arena, &v, &n, &why);
+
+		assert_int_equal(rc, rows[i].wrong ? -1 : 0);
+		if (rows[i].wrong)
+			assert_non_null(strstr(why.text, rows[i].wrong));
+		else
+			assert_int_equal(n, rows[i].n);
+	}
+}
+
 static void the_order_of_a_list_is_no_difference(void **state)
 {
-	const struct res_kind *k = &res_kinds[0];
+	const struct res_kind *k = res_kind_find("agent");
 	const Baton__V1__AgentSpec *a = one(HEAD "may_call: [x, y, z]\nlabels: {k: v, l: w}\n");
 	const struct resfile first = file;
 	const Baton__V1__AgentSpec *b = one(HEAD "may_call: [z, x, y]\nlabels: {l: w, k: v}\n");
@@ -144,7 +207,7 @@ static void the_order_of_a_list_is_no_difference(void **state)
 
 static void a_difference_is_told_field_by_field(void **state)
 {
-	const struct res_kind *k = &res_kinds[0];
+	const struct res_kind *k = res_kind_find("agent");
 	const Baton__V1__AgentSpec *a = one(HEAD "may_call: [x, y]\nlabels: {k: v}\nmax_in_flight: 3\n");
 	const Baton__V1__AgentSpec *b = one(HEAD "may_call: [y, z]\nrate_per_s: 2\nexpires_at: 2027-01-31T00:00:00Z\n");
 	Baton__V1__AgentSpec never = *b;
@@ -184,7 +247,8 @@ int main(void)
 		cmocka_unit_test(every_field_is_read), cmocka_unit_test(what_is_left_out_has_its_default),
 		cmocka_unit_test(documents_of_nothing_count_as_none), cmocka_unit_test(what_is_wrong_is_refused_where_it_stands),
 		cmocka_unit_test(a_file_that_is_too_much_is_refused), cmocka_unit_test(the_order_of_a_list_is_no_difference),
-		cmocka_unit_test(a_difference_is_told_field_by_field),
+		cmocka_unit_test(a_difference_is_told_field_by_field), cmocka_unit_test(a_file_of_pem_is_its_blocks),
+		cmocka_unit_test(a_certificate_is_its_base64_with_or_without_the_lines_around_it),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

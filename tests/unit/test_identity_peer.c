@@ -250,8 +250,8 @@ static void write_crl(const char *name, const struct ca *by, X509 *revoked, int6
 static int world_up(void **state)
 {
 	char a[128], b[128], e[128];
-	struct trust_domain_config domains[] = {{"acme.example", a, NULL, 0}, {"globex.example", b, "", 0},
-						{"empty.example", e, NULL, 0}};
+	struct trust_domain_config domains[] = {{.domain = "acme.example", .bundle_file = a}, {.domain = "globex.example", .bundle_file = b, .crl_file = ""},
+						{.domain = "empty.example", .bundle_file = e}};
 	struct problem why = {{0}};
 
 	assert_non_null(mkdtemp(folder));
@@ -768,7 +768,7 @@ static void chain_has_at_most_five_certificates(void **state)
 static struct trust *trust_with_crl(int64_t grace_ms)
 {
 	char bundle[128], crl[128];
-	struct trust_domain_config d = {"acme.example", bundle, crl, grace_ms};
+	struct trust_domain_config d = {.domain = "acme.example", .bundle_file = bundle, .crl_file = crl, .crl_grace_ms = grace_ms};
 	struct problem why = {{0}};
 	struct trust *t;
 
@@ -905,7 +905,7 @@ static void crl_must_be_signed_by_the_ca(void **state)
 
 static struct trust *load(const char *domain, const char *bundle, const char *crl, struct problem *why)
 {
-	struct trust_domain_config d = {domain, bundle, crl, 0};
+	struct trust_domain_config d = {.domain = domain, .bundle_file = bundle, .crl_file = crl};
 
 	return trust_new(&d, 1, why);
 }
@@ -993,7 +993,7 @@ static void domain_names_are_strict(void **state)
 {
 	static const char *const bad[] = {"", "ACME.example", "acme.example/", "acme.example/x",
 					  "spiffe://acme.example", "acme.example:443", "acme example"};
-	struct trust_domain_config twice[2] = {{"acme.example", NULL, NULL, 0}, {"acme.example", NULL, NULL, 0}};
+	struct trust_domain_config twice[2] = {{.domain = "acme.example"}, {.domain = "acme.example"}};
 	struct problem why = {{0}};
 	char bundle[128];
 	struct trust *t;

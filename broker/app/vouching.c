@@ -1,0 +1,187 @@
+/* Who vouches for identities on this node? See vouching.h. What is read of the store is judged again, as if nobody had: it may be of another version. */
+#include "app/vouching.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/bundlespec.h"
+#include "rpc/issuerspec.h"
+#include "rpc/unpacked.h"
+
+#define ARENA_MAX (64u << 20)
+
+/* The lists while they grow. */
+struct making {
+	const struct vouching_from *from;
+	struct vouching *out;
+	struct arena *arena;
+	struct issuer_source *issuers;
+	size_t n_issuers;
+	struct trust_domain_config *domains;
+	size_t n_domains;
+};
+
+bool vouching_is(struct slice name)
+{
+	return slice_begins(name, SLICE_LIT(ISSUER_PREFIX)) || slice_begins(name, SLICE_LIT(BUNDLE_PREFIX));
+}
+
+static void leave_out(struct making *k, const struct resource *r, bool conflict, const char *what)
+{
+	k->out->refused++;
+	k->out->conflicts += conflict;
+	problem_set(&k->out->why, "%.*s: %s", (int)r->name.n, (const char *)r->name.p, what);
+}
+
+/* What stands under another's name is not believed. */
+static bool is_under(const struct resource *r, size_t prefix, const char *name)
+{
+	return slice_is(slice_of(r->name.p + prefix, r->name.n - prefix), name);
+}
+
+/* ---- issuers ---- */
+
+static const char *issuer_conflict(const struct making *k, const Baton__V1__Issuer *m)
+{
+	for (size_t i = 0; i < k->n_issuers; i++) {
+		if (strcmp(k->issuers[i].rule->name, m->name) == 0)
+			return "an issuer of this name stands in the configuration file";
+		if (strcmp(k->issuers[i].rule->url, m->url) == 0)
+			return "another issuer has its url";
+	}
+	return NULL;
+}
+
+/* false: memory is out; so below. */
+static bool copy_ca(struct making *k, const Baton__V1__Issuer *m, struct slice *out)
+{
+	char *pem = m->n_ca_der ? issuerspec_ca(m) : NULL, *copy = pem ? arena_strdup(k->arena, pem) : NULL;
+
+	free(pem);
+	*out = copy ? slice_str(copy) : slice_of(NULL, 0);
+	return copy || !m->n_ca_der;
+}
+
+static bool add_issuer(struct making *k, const struct resource *r)
+{
+	Baton__V1__Resource *m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_ISSUER);
+	struct problem why = {""};
+	const char *field, *wrong;
+	struct issuer_rule *rule;
+	struct slice ca;
+
+	if (arena_failed(k->arena))
+		return false;
+	wrong = !m || !is_under(r, sizeof ISSUER_PREFIX - 1, m->issuer->name) ? "it is no issuer" : issuerspec_wrong(m->issuer, &field, &why);
+	if (wrong || issuer_conflict(k, m->issuer)) {
+		leave_out(k, r, !wrong, wrong ? wrong : issuer_conflict(k, m->issuer));
+		return true;
+	}
+	rule = arena_alloc(k->arena, sizeof *rule);
+	if (!rule || !copy_ca(k, m->issuer, &ca))
+		return false;
+	issuerspec_rule(m->issuer, rule);
+	k->issuers[k->n_issuers++] = (struct issuer_source){rule, slice_of(m->issuer->jwks.data, m->issuer->jwks.len), ca};
+	return true;
+}
+
+/* ---- trust domains ---- */
+
+static bool is_configured(const struct making *k, const char *domain)
+{
+	for (size_t i = 0; i < trust_count(k->from->configured); i++)
+		if (strcmp(trust_state(k->from->configured, i).domain, domain) == 0)
+			return true;
+	return false;
+}
+
+static bool add_domain(struct making *k, const struct resource *r)
+{
+	Baton__V1__Resource *m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_BUNDLE);
+	struct trust_domain_config *d = &k->domains[k->n_domains];
+	struct problem why = {""};
+	const char *field, *wrong;
+
+	if (arena_failed(k->arena))
+		return false;
+	wrong = !m || !is_under(r, sizeof BUNDLE_PREFIX - 1, m->bundle->trust_domain) ? "it is no trust bundle" : bundlespec_wrong(m->bundle, &field, &why);
+	if (wrong || is_configured(k, m->bundle->trust_domain)) {
+		leave_out(k, r, !wrong, wrong ? wrong : "its trust domain stands in the configuration file");
+		return true;
+	}
+	if (!bundlespec_domain(k->arena, m->bundle, d))
+		return false;
+	k->n_domains++;
+	return true;
+}
+
+/* ---- both ---- */
+
+static size_t count(const struct resources *s, struct slice prefix)
+{
+	size_t from = resources_place(s, prefix), i = from;
+
+	while (i < resources_count(s) && slice_begins(resources_at(s, i)->name, prefix))
+		i++;
+	return i - from;
+}
+
+static bool gather(struct making *k, struct slice prefix, bool (*add)(struct making *, const struct resource *))
+{
+	const struct resources *s = k->from->resources;
+	size_t from = resources_place(s, prefix), n = count(s, prefix);
+
+	for (size_t i = 0; i < n; i++)
+		if (!resources_at(s, from + i)->removed && !add(k, resources_at(s, from + i)))
+			return false;
+	return true;
+}
+
+static bool fill(struct making *k)
+{
+	const struct vouching_from *f = k->from;
+	const struct slice issuers = SLICE_LIT(ISSUER_PREFIX), bundles = SLICE_LIT(BUNDLE_PREFIX);
+
+	k->issuers = arena_alloc(k->arena, (f->n_issuers + count(f->resources, issuers) + 1) * sizeof *k->issuers);
+	k->domains = arena_alloc(k->arena, (count(f->resources, bundles) + 1) * sizeof *k->domains);
+	if (!k->issuers || !k->domains)
+		return false;
+	for (size_t i = 0; i < f->n_issuers; i++)
+		k->issuers[k->n_issuers++] = (struct issuer_source){.rule = &f->issuers[i]};
+	return gather(k, issuers, add_issuer) && gather(k, bundles, add_domain);
+}
+
+static int make(struct making *k, struct problem *why)
+{
+	const struct vouching_from *f = k->from;
+	struct vouching *out = k->out;
+
+	if (!fill(k))
+		return problem_set(why, "out of memory");
+	out->feed = keyfeed_new(f->feed, k->issuers, k->n_issuers, f->read_files ? NULL : f->running, why);
+	if (out->feed && f->running)
+		keyfeed_inherit(out->feed, f->running);
+	out->trust = out->feed ? trust_with(f->configured, k->domains, k->n_domains, why) : NULL;
+	return out->trust ? 0 : -1;
+}
+
+int vouching_make(const struct vouching_from *from, struct vouching *out, struct problem *why)
+{
+	struct making k = {.from = from, .out = out, .arena = arena_new(ARENA_MAX)};
+	int rc;
+
+	*out = (struct vouching){0};
+	rc = k.arena ? make(&k, why) : problem_set(why, "out of memory");
+	arena_free(k.arena);
+	if (rc)
+		vouching_clear(out);
+	return rc;
+}
+
+void vouching_clear(struct vouching *v)
+{
+	keyfeed_free(v->feed);
+	trust_unref(v->trust);
+	v->feed = NULL;
+	v->trust = NULL;
+}

@@ -1,0 +1,35 @@
+/* Who vouches for identities on this node? The issuers and trust domains of the configuration, and those that were registered while nodes run: one list of
+ * each. */
+#ifndef BATON_APP_VOUCHING_H
+#define BATON_APP_VOUCHING_H
+
+#include "app/keyfeed.h"
+#include "identity/peer.h"
+#include "registry/resources.h"
+
+/* Made beside what runs, then swapped in whole. */
+struct vouching {
+	struct keyfeed *feed;
+	struct trust *trust;
+	size_t refused;              /* resources that were left out: see why */
+	size_t conflicts;            /* of them those that the configuration stands in the way of */
+	struct problem why;          /* of the last one that was */
+};
+
+struct vouching_from {
+	const struct keyfeed_config *feed;
+	const struct issuer_rule *issuers; /* configured */
+	size_t n_issuers;
+	struct trust *configured;          /* borrowed */
+	const struct resources *resources;
+	const struct keyfeed *running;     /* whose keys go on; NULL: none */
+	bool read_files;                   /* keys of files are read anew */
+};
+
+/* What cannot be had of the resources is left out, so that its tokens and certificates are refused. -1: the configured ones cannot be had, or memory is out. */
+int vouching_make(const struct vouching_from *from, struct vouching *out, struct problem *why);
+void vouching_clear(struct vouching *v);
+/* Is the resource of this name one that vouching_make() reads? */
+bool vouching_is(struct slice name);
+
+#endif

@@ -1,0 +1,166 @@
+/* Whose signatures vouch for which certificates? An operator's add, list, show, remove and history of trust bundles. */
+#include "config.h"
+
+#include <string.h>
+
+#include "baton/v1/admin.pb-c.h"
+#include "cli/admin.h"
+#include "cli/pem.h"
+#include "cli/resource.h"
+#include "cli/text.h"
+#include "cli/verbs.h"
+#include "client/certinfo.h"
+
+#define WIDTH 14
+#define FILE_MAX (1024 * 1024)
+
+typedef Baton__V1__TrustBundle bundle;
+
+static const char *const columns[] = {"TRUST-DOMAIN", "ANCHORS", "CRL-UNTIL", "VERSION", "BY", "REASON"};
+
+static const char *crl_until(const struct cli *c, const bundle *b, char out[40])
+{
+	if (b->crl_next_update_ms)
+		text_time(b->crl_next_update_ms, c->args.given[OPT_UTC], out);
+	else
+		snprintf(out, 40, "no CRL");
+	return out;
+}
+
+static void add_row(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
+{
+	char text[40];
+
+	(void)arena;
+	table_cell(t, r->bundle->trust_domain);
+	snprintf(text, sizeof text, "%u", r->bundle->anchors);
+	table_cell(t, text);
+	table_cell(t, crl_until(c, r->bundle, text));
+	table_cell(t, r->is_static ? "static" : r->version);
+	if (t->n <= 4)
+		return;
+	table_cell(t, r->updated_by);
+	table_cell(t, r->reason);
+}
+
+static void print_anchor(const struct cli *c, const ProtobufCBinaryData *der)
+{
+	struct certinfo info;
+	char until[40], text[400];
+
+	if (!certinfo_der(slice_of(der->data, der->len), &info))
+		return;
+	text_time(info.not_after_ms, c->args.given[OPT_UTC], until);
+	snprintf(text, sizeof text, "%s, until %s, x5t#S256 %s", info.subject, until, info.x5t_s256);
+	text_line(c->out, WIDTH, "anchor:", text);
+}
+
+static void print_one(const struct cli *c, const resource *r)
+{
+	const bundle *b = r->bundle;
+	char text[40];
+
+	text_line(c->out, WIDTH, "trust domain:", b->trust_domain);
+	snprintf(text, sizeof text, "%u", b->anchors);
+	text_line(c->out, WIDTH, "anchors:", b->anchors ? text : "none: its certificates are refused");
+	for (size_t i = 0; i < b->n_anchors_der; i++)
+		print_anchor(c, &b->anchors_der[i]);
+	text_line(c->out, WIDTH, "crl until:", crl_until(c, b, text));
+	resource_print_version(c, WIDTH, r);
+}
+
+static const char *const history_columns[] = {"VERSION", "CHANGED", "ANCHORS", "CRLS", "BY", "REASON"};
+
+static void add_version(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
+{
+	char text[40];
+
+	(void)arena;
+	table_cell(t, r->version);
+	text_time(r->updated_at_ms, c->args.given[OPT_UTC], text);
+	table_cell(t, text);
+	snprintf(text, sizeof text, "%zu", r->bundle->n_anchors_der);
+	table_cell(t, r->removed ? "removed" : text);
+	snprintf(text, sizeof text, "%zu", r->bundle->n_crls_der);
+	table_cell(t, text);
+	table_cell(t, r->updated_by);
+	table_cell(t, r->reason);
+}
+
+static const char *name_of(const resource *r)
+{
+	return r->bundle->trust_domain;
+}
+
+static const struct resource_view view = {
+	.kind = "trust", .spec = BATON__V1__RESOURCE__SPEC_BUNDLE, .lists = "baton trust list shows all.", .stranger = "the broker's answer is no trust bundle",
+	.columns = columns, .shown = 4, .wide = 6, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
+	.name = name_of, .print = print_one,
+};
+
+int cmd_trust_list(struct cli *c)
+{
+	return resource_list(c, &view);
+}
+
+int cmd_trust_show(struct cli *c)
+{
+	return resource_show(c, &view);
+}
+
+int cmd_trust_history(struct cli *c)
+{
+	return resource_history(c, &view);
+}
+
+/* ---- changes ---- */
+
+/* The file's, in the place of what b has. 0, or the exit code. */
+static int put_file(struct cli *c, enum opt o, const char *label, struct arena *arena, ProtobufCBinaryData **v, size_t *n)
+{
+	struct problem why = {""};
+	struct slice text;
+	int code = c->args.given[o] ? resource_file(c, o, FILE_MAX, arena, &text) : 0;
+
+	if (code || !c->args.given[o])
+		return code;
+	return pem_all(text, label, arena, v, n, &why) < 0 ? complain(c, EXIT_MALFORMED, c->args.text[o], why.text, NULL) : 0;
+}
+
+/* What is there is changed where the flags say so. */
+int cmd_trust_add(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	resource made = BATON__V1__RESOURCE__INIT, *r = NULL;
+	bundle b = BATON__V1__TRUST_BUNDLE__INIT;
+	char *reason;
+	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+
+	made.spec_case = BATON__V1__RESOURCE__SPEC_BUNDLE;
+	made.bundle = &b;
+	b.trust_domain = (char *)(uintptr_t)c->words[0];
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		r = resource_look(c, &view, arena, &code);
+	if (!code)
+		code = resource_not_static(c, &view, r);
+	if (!code && !r && !c->args.given[OPT_BUNDLE])
+		code = complain_usage(c, "`trust add` needs --bundle, the CAs of the trust domain; there is none of %.200s yet", b.trust_domain);
+	r = r ? r : &made;
+	r->bundle->anchors = 0;
+	r->bundle->crl_next_update_ms = 0;
+	if (!code)
+		code = put_file(c, OPT_BUNDLE, PEM_CERTIFICATE, arena, &r->bundle->anchors_der, &r->bundle->n_anchors_der);
+	if (!code)
+		code = put_file(c, OPT_CRL, PEM_CRL, arena, &r->bundle->crls_der, &r->bundle->n_crls_der);
+	if (!code)
+		code = resource_apply(c, arena, r, reason);
+	arena_free(arena);
+	return code;
+}
+
+int cmd_trust_remove(struct cli *c)
+{
+	return resource_remove(c, &view, "all its certificates are refused then, and their connections close");
+}

@@ -1,0 +1,95 @@
+/* Whose signatures vouch for which certificates? What is trust bundles' own among resources. They are for all tenants; and since a bundle says who can show the
+ * certificate of an operator, it is changed by whoever has that operator's roles. */
+#include <stddef.h>
+#include <string.h>
+
+#include "identity/spiffe.h"
+#include "rpc/bundlespec.h"
+#include "rpc/named.h"
+
+typedef Baton__V1__TrustBundle bundle;
+
+/* ---- those of the configuration ---- */
+
+static size_t n_domains(const struct op *op)
+{
+	return op->world->trust ? trust_count(op->world->trust) : 0;
+}
+
+static size_t n_static(const struct op *op)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_domains(op); i++)
+		n += trust_state(op->world->trust, i).of_file;
+	return n;
+}
+
+static Baton__V1__Resource *static_at(struct op *op, const struct kind *k, size_t at)
+{
+	bundle *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__Resource *r;
+	size_t i = 0;
+
+	while (!trust_state(op->world->trust, i).of_file || at--)
+		i++;
+	if (!m)
+		return NULL;
+	baton__v1__trust_bundle__init(m);
+	m->trust_domain = (char *)trust_state(op->world->trust, i).domain;
+	r = kinds_wrap(op, k, &m->base);
+	if (r)
+		r->is_static = true;
+	return r;
+}
+
+/* What this node lives by. */
+static void dress(struct op *op, Baton__V1__Resource *r)
+{
+	for (size_t i = 0; i < n_domains(op); i++) {
+		struct trust_domain_state d = trust_state(op->world->trust, i);
+
+		if (strcmp(d.domain, r->bundle->trust_domain) != 0)
+			continue;
+		r->bundle->anchors = (uint32_t)d.anchors;
+		r->bundle->crl_next_update_ms = d.crl_next_update_ms < INT64_MAX ? d.crl_next_update_ms : 0;
+	}
+}
+
+/* ---- changes ---- */
+
+static bool is_of(const Baton__V1__RoleBinding *m, const char *domain)
+{
+	struct spiffe_id id;
+
+	return *m->spiffe_id && !spiffe_parse(slice_str(m->spiffe_id), &id) && slice_is(id.trust_domain, domain);
+}
+
+static bool may(struct op *op, const ProtobufCMessage *was, const ProtobufCMessage *is, size_t i)
+{
+	(void)i;
+	return roles_has_all_of(op, is_of, ((const bundle *)(is ? is : was))->trust_domain);
+}
+
+static const char *wrong(const ProtobufCMessage *m, const char **field, struct problem *why)
+{
+	const bundle *b = (const bundle *)m;
+
+	*field = "bundle.anchors";
+	return b->anchors || b->crl_next_update_ms ? "the broker says it: leave it out" : bundlespec_wrong(b, field, why);
+}
+
+static bool sees(struct op *op, const ProtobufCMessage *m, const char *tenant)
+{
+	(void)op;
+	(void)m;
+	return !*tenant;
+}
+
+static const bundle none = BATON__V1__TRUST_BUNDLE__INIT;
+
+const struct named named_bundles = {
+	.prefix = BUNDLE_PREFIX, .what = "trust bundle", .field = "bundle.trust_domain", .made = "added", .none = &none.base, .name = offsetof(bundle, trust_domain),
+	.max = BUNDLES_MAX, .name_wrong = trust_domain_wrong, .wrong = wrong, .may = may, .sees = sees, .all_tenants = true, .n_static = n_static, .static_at = static_at,
+	.dress = dress,
+};

@@ -1,0 +1,55 @@
+/* What does the registry say of a trust domain? See bundlespec.h. A bundle is read as certificates are judged against it, so that what is kept can be used. */
+#include "rpc/bundlespec.h"
+
+typedef Baton__V1__TrustBundle bundle;
+
+#define ARENA_MAX (64u << 10)
+
+static const struct slice *slices(struct arena *a, const ProtobufCBinaryData *v, size_t n)
+{
+	struct slice *out = arena_alloc(a, (n + 1) * sizeof *out);
+
+	for (size_t i = 0; out && i < n; i++)
+		out[i] = slice_of(v[i].data, v[i].len);
+	return out;
+}
+
+bool bundlespec_domain(struct arena *a, const bundle *m, struct trust_domain_config *out)
+{
+	*out = (struct trust_domain_config){
+		.domain = m->trust_domain, .anchors = slices(a, m->anchors_der, m->n_anchors_der), .n_anchors = m->n_anchors_der,
+		.crls = slices(a, m->crls_der, m->n_crls_der), .n_crls = m->n_crls_der,
+	};
+	return out->anchors && out->crls;
+}
+
+static size_t bytes_of(const ProtobufCBinaryData *v, size_t n)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += v[i].len;
+	return bytes;
+}
+
+const char *bundlespec_wrong(const bundle *m, const char **field, struct problem *why)
+{
+	struct arena *a;
+	struct trust_domain_config d;
+	struct trust *t = NULL;
+
+	*field = "bundle.trust_domain";
+	if (trust_domain_wrong(m->trust_domain))
+		return trust_domain_wrong(m->trust_domain);
+	*field = "bundle.anchors_der";
+	if (bytes_of(m->anchors_der, m->n_anchors_der) + bytes_of(m->crls_der, m->n_crls_der) > BUNDLE_BYTES_MAX)
+		return "over 256 KiB with the CRLs: put a bundle that large into the configuration, as files";
+	a = arena_new(ARENA_MAX);
+	if (a && bundlespec_domain(a, m, &d))
+		t = trust_new(&d, 1, why);
+	else
+		problem_set(why, "out of memory");
+	arena_free(a);
+	trust_unref(t);
+	return t ? NULL : why->text;
+}

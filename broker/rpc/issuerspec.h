@@ -1,0 +1,23 @@
+/* What does the registry say of an issuer? Between the resource that the store keeps and the rule that its tokens are judged by. */
+#ifndef BATON_RPC_ISSUERSPEC_H
+#define BATON_RPC_ISSUERSPEC_H
+
+#include "base/arena.h"
+#include "baton/v1/admin.pb-c.h"
+#include "identity/issuer.h"
+
+#define ISSUER_PREFIX "issuer/"
+#define ISSUERS_MAX 64           /* with those of the configuration */
+#define ISSUER_KEYS_MAX (256u << 10)
+#define ISSUER_CA_MAX (64u << 10)
+
+/* What is wrong with it, with `field`; the text may stand in *why. NULL = nothing. */
+const char *issuerspec_wrong(const Baton__V1__Issuer *m, const char **field, struct problem *why);
+/* The rule of one with which nothing is wrong. */
+void issuerspec_rule(const Baton__V1__Issuer *m, struct issuer_rule *out);
+/* The certificates that its servers' are to be of, as PEM; owned (free()). NULL: one is none, or memory is out. */
+char *issuerspec_ca(const Baton__V1__Issuer *m);
+/* As it is shown; it points into the rule and the arena. false: memory is out. */
+bool issuerspec_of(struct arena *a, const struct issuer_rule *rule, Baton__V1__Issuer *out);
+
+#endif

@@ -1,0 +1,300 @@
+/* What do kinds share whose resources have one name for all tenants? See named.h. */
+#include "rpc/named.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/words.h"
+#include "rpc/caller.h"
+#include "rpc/pipeline.h"
+#include "rpc/specdiff.h"
+
+static const char *name_of(const struct named *n, const ProtobufCMessage *m)
+{
+	return *(char *const *)((const char *)m + n->name);
+}
+
+struct slice named_name(const struct named *n, const char *name, char out[NAMED_NAME_MAX])
+{
+	int len = snprintf(out, NAMED_NAME_MAX, "%s%.255s", n->prefix, name);
+
+	return slice_of(out, (size_t)len);
+}
+
+bool named_for_all(struct op *op, const struct kind *k)
+{
+	const struct verdict v = caller_elsewhere(op, arena_printf(op->arena, "%ss are for all tenants", k->named->what));
+
+	if (!caller_sees_all(op))
+		pipeline_deny(op, &v);
+	return caller_sees_all(op);
+}
+
+static const struct resource *stored(const struct op *op, const struct named *n, const char *name)
+{
+	char text[NAMED_NAME_MAX];
+
+	return n->name_wrong(name) ? NULL : resources_find(op->world->resources, named_name(n, name, text));
+}
+
+/* ---- all of them, by name ---- */
+
+/* One of the two. */
+struct found {
+	const char *name;
+	const struct resource *resource;
+	Baton__V1__Resource *configured;
+};
+
+struct finding {
+	struct found *v;
+	size_t n;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct found *)a)->name, ((const struct found *)b)->name);
+}
+
+/* false: memory is out. */
+static bool gather_static(struct op *op, const struct kind *k, struct finding *g)
+{
+	size_t n = k->named->n_static ? k->named->n_static(op) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		Baton__V1__Resource *m = k->named->static_at(op, k, i);
+
+		if (!m)
+			return false;
+		g->v[g->n++] = (struct found){name_of(k->named, kinds_spec(m)), NULL, m};
+	}
+	return true;
+}
+
+/* v NULL: memory is out. */
+static struct finding gather(struct op *op, const struct kind *k)
+{
+	const struct slice prefix = slice_str(k->named->prefix);
+	const struct resources *s = op->world->resources;
+	size_t from = resources_place(s, prefix), to = from;
+	struct finding g = {NULL, 0};
+
+	while (to < resources_count(s) && slice_begins(resources_at(s, to)->name, prefix))
+		to++;
+	g.v = arena_alloc(op->arena, (to - from + (k->named->n_static ? k->named->n_static(op) : 0) + 1) * sizeof *g.v);
+	if (g.v && !gather_static(op, k, &g))
+		g.v = NULL;
+	for (size_t i = from; g.v && i < to; i++) {
+		const struct resource *r = resources_at(s, i);
+		const char *name = r->removed ? "" : arena_strndup(op->arena, r->name.p + prefix.n, r->name.n - prefix.n);
+
+		if (!r->removed && name)
+			g.v[g.n++] = (struct found){name, r, NULL};
+	}
+	if (g.v)
+		qsort(g.v, g.n, sizeof *g.v, by_name);
+	return g;
+}
+
+/* NULL: it is not to be shown, or memory is out. */
+static Baton__V1__Resource *shown(struct op *op, const struct kind *k, const struct found *f, const char *tenant)
+{
+	Baton__V1__Resource *m = f->configured ? f->configured : kinds_read(op, k, f->resource);
+
+	if (!m || !k->named->sees(op, kinds_spec(m), tenant))
+		return NULL;
+	if (k->named->dress)
+		k->named->dress(op, m);
+	return m;
+}
+
+/* From the first behind the token on. false: memory is out. */
+static bool fill(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, size_t page, Baton__V1__ListResourcesResponse *answer)
+{
+	struct finding g = gather(op, k);
+	size_t i = 0;
+
+	if (!g.v)
+		return false;
+	while (*m->page_token && i < g.n && strcmp(g.v[i].name, m->page_token) <= 0)
+		i++;
+	for (; i < g.n && answer->n_resources < page; i++) {
+		Baton__V1__Resource *one = m->n_labels ? NULL : shown(op, k, &g.v[i], m->tenant); /* none of these has labels */
+
+		if (one)
+			answer->resources[answer->n_resources++] = one;
+	}
+	if (i < g.n)
+		answer->next_page_token = (char *)g.v[i - 1].name;
+	return !arena_failed(op->arena);
+}
+
+void named_list(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, size_t page)
+{
+	Baton__V1__ListResourcesResponse *answer;
+
+	if (k->named->all_tenants && !named_for_all(op, k))
+		return;
+	answer = kinds_page(op, page);
+	if (answer && fill(op, k, m, page, answer))
+		pipeline_answer(op, &answer->base);
+	else if (answer)
+		operator_no_memory(op);
+}
+
+/* ---- one of them ---- */
+
+static void deny_none(struct op *op, const struct kind *k, const char *field)
+{
+	operator_deny(op, REASON_NOT_FOUND, field, arena_printf(op->arena, "no such %s", k->named->what));
+}
+
+/* NULL: none has the name, or memory is out. */
+static Baton__V1__Resource *configured(struct op *op, const struct kind *k, const char *name)
+{
+	size_t n = k->named->n_static ? k->named->n_static(op) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		Baton__V1__Resource *m = k->named->static_at(op, k, i);
+
+		if (m && strcmp(name_of(k->named, kinds_spec(m)), name) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+void named_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
+{
+	const struct resource *r = stored(op, k->named, ref->name);
+	struct found f = {ref->name, r && !r->removed ? r : NULL, NULL};
+	Baton__V1__Resource *m = NULL;
+
+	if (k->named->all_tenants && !named_for_all(op, k))
+		return;
+	f.configured = configured(op, k, ref->name);
+	if (f.configured || f.resource)
+		m = shown(op, k, &f, ref->tenant);
+	if (m)
+		pipeline_answer(op, &m->base);
+	else if (arena_failed(op->arena))
+		operator_no_memory(op);
+	else if (f.resource && caller_sees_all(op) && !kinds_read(op, k, r))
+		operator_deny(op, REASON_NOT_FOUND, "name", arena_printf(op->arena, "what is stored under this name is no %s, and does nothing: make it anew", k->named->what));
+	else
+		deny_none(op, k, "name");
+}
+
+void named_history(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
+{
+	const struct resource *r = stored(op, k->named, ref->name);
+
+	if (!named_for_all(op, k))
+		return;
+	if (r)
+		kinds_versions(op, k, r->name);
+	else if (configured(op, k, ref->name))
+		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
+	else
+		deny_none(op, k, "name");
+}
+
+/* ---- changes ---- */
+
+bool named_well_formed(struct op *op, const struct kind *k, const ProtobufCMessage *m, const struct entry *e, size_t i)
+{
+	const char *field = k->named->field, *wrong = k->named->name_wrong(name_of(k->named, m));
+	struct problem why = {""};
+
+	wrong = wrong ? wrong : k->named->wrong(m, &field, &why);
+	if (wrong)
+		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, field, wrong);
+	return !k->named->fits || k->named->fits(op, m, e, i);
+}
+
+static void look_up(struct op *op, const struct kind *k, const char *name, struct entry *e)
+{
+	const struct resource *r = stored(op, k->named, name);
+
+	*e = (struct entry){.kind = k, .tenant = "", .name = name, .version = r ? r->version : 0, .before = r && !r->removed ? kinds_read(op, k, r) : NULL};
+}
+
+static bool not_static(struct op *op, const struct entry *e, size_t i)
+{
+	if (!configured(op, e->kind, e->name))
+		return true;
+	return enlist_deny(op, REASON_WRONG_STATE, i, e->kind->named->field, "it stands in the configuration file: it is static, and changes there alone");
+}
+
+/* What one alone may have is another's already. */
+static bool check_claim(struct op *op, const struct entry *e, size_t i)
+{
+	const struct named *n = e->kind->named;
+	char text[NAMED_NAME_MAX], own[NAMED_NAME_MAX];
+	const struct resource *r = n->claim ? resources_find(op->world->resources, n->claim(e->spec, text)) : NULL;
+
+	if (!r || r->removed || slice_eq(r->value, named_name(n, e->name, own)))
+		return true;
+	return enlist_deny(op, REASON_WRONG_STATE, i, n->claimed, arena_printf(op->arena, "it is that of %.*s", (int)r->value.n, (const char *)r->value.p));
+}
+
+static bool check_room(struct op *op, const struct entry *e, size_t i)
+{
+	const struct named *n = e->kind->named;
+	struct finding g = e->before ? (struct finding){NULL, 0} : gather(op, e->kind);
+
+	if (e->before || g.n + i < n->max)
+		return true;
+	return enlist_deny(op, REASON_QUOTA_EXCEEDED, i, n->field, arena_printf(op->arena, "there are as many %ss as there may be: %zu", n->what, n->max));
+}
+
+bool named_judge(struct op *op, const struct kind *k, const Baton__V1__Resource *m, struct entry *e, size_t i)
+{
+	const struct named *n = k->named;
+	ProtobufCMessage *spec = kinds_spec(m), *was;
+
+	if (!named_for_all(op, k) || !named_well_formed(op, k, spec, e, i))
+		return false;
+	look_up(op, k, name_of(n, spec), e);
+	e->spec = spec;
+	was = e->before ? kinds_spec(e->before) : NULL;
+	return not_static(op, e, i) && enlist_check_version(op, m->version, e, i, n->what, n->field) && n->may(op, was, spec, i) && check_claim(op, e, i) &&
+	       check_room(op, e, i) && enlist_compare(op, e, was, spec, was ? "updated" : n->made);
+}
+
+bool named_judge_removal(struct op *op, const struct kind *k, const Baton__V1__DeleteRequest *m, struct entry *e)
+{
+	const struct named *n = k->named;
+
+	if (!named_for_all(op, k))
+		return false;
+	look_up(op, k, m->ref->name, e);
+	if (!not_static(op, e, 0))
+		return false;
+	if (!e->before) {
+		deny_none(op, k, "ref");
+		return false;
+	}
+	e->spec = kinds_spec(e->before);
+	e->removed = true;
+	return enlist_check_version(op, m->version, e, 0, n->what, n->field) && n->may(op, e->spec, NULL, 0) && enlist_compare(op, e, e->spec, n->none, "removed");
+}
+
+bool named_write(struct op *op, struct enlist *x, struct entry *e)
+{
+	const struct named *n = e->kind->named;
+	char name[NAMED_NAME_MAX], claim[NAMED_NAME_MAX], old[NAMED_NAME_MAX];
+	struct slice own = named_name(n, e->name, name), is = {0}, was = {0};
+
+	if (!enlist_put(op, x, e, own))
+		return false;
+	if (n->claim && !e->removed)
+		is = n->claim(e->spec, claim);
+	if (n->claim && e->before)
+		was = n->claim(kinds_spec(e->before), old);
+	if (was.n && !slice_eq(was, is))
+		enlist_claim(op, x, was, own, true);
+	if (is.n)
+		enlist_claim(op, x, is, own, false);
+	return !arena_failed(op->arena);
+}

@@ -1,0 +1,57 @@
+/* What do kinds share whose resources have one name for all tenants? Role bindings, issuers, trust bundles: each says in a row what is its own. Private to
+ * rpc/. */
+#ifndef BATON_RPC_NAMED_H
+#define BATON_RPC_NAMED_H
+
+#include "rpc/kinds.h"
+
+#define NAMED_NAME_MAX 300 /* "trust/" and a trust domain */
+
+struct named {
+	const char *prefix;               /* of resources' names: "role/" */
+	const char *what, *field;         /* for messages: "role binding", "role.name" */
+	const char *made;                 /* the action of a first version: "granted" */
+	const ProtobufCMessage *none;     /* an empty message of the kind */
+	size_t name;                      /* where a message has its name */
+	size_t max;                       /* so many of them */
+	const char *(*name_wrong)(const char *name);
+	/* What is wrong with what shall be, with `field`; the text may stand in *why. NULL = nothing. */
+	const char *(*wrong)(const ProtobufCMessage *m, const char **field, struct problem *why);
+	/* What else it must be, beside others that are there, or will be by what stands before it in the call (e NULL: nothing does). false: the op has ended.
+	 * NULL: nothing. */
+	bool (*fits)(struct op *op, const ProtobufCMessage *m, const struct entry *e, size_t i);
+	/* May the caller make the one of the other? Either is NULL when there is none, then or before. false: the op has ended. */
+	bool (*may)(struct op *op, const ProtobufCMessage *was, const ProtobufCMessage *is, size_t i);
+	/* Is it shown to the caller, who asked for this tenant's ("": for all)? A removed one too. */
+	bool (*sees)(struct op *op, const ProtobufCMessage *m, const char *tenant);
+	bool all_tenants;                 /* who has his roles for one tenant is told nothing of them */
+	/* Those of the configuration file, which are static; NULL: it has none. The op's arena. NULL: memory is out. */
+	size_t (*n_static)(const struct op *op);
+	Baton__V1__Resource *(*static_at)(struct op *op, const struct kind *k, size_t i);
+	/* What this node knows of it beside what is kept; NULL: nothing. */
+	void (*dress)(struct op *op, Baton__V1__Resource *m);
+	/* No two of them have the same text here: the resource that says whose it is; NULL: there is no such text. */
+	struct slice (*claim)(const ProtobufCMessage *m, char out[NAMED_NAME_MAX]);
+	const char *claimed;              /* the text's field */
+};
+
+extern const struct named named_roles;   /* roles.c */
+extern const struct named named_issuers; /* providers.c */
+extern const struct named named_bundles; /* bundles.c */
+
+/* "role/first". */
+struct slice named_name(const struct named *n, const char *name, char out[NAMED_NAME_MAX]);
+
+void named_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref);
+void named_list(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, size_t page);
+void named_history(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref);
+bool named_judge(struct op *op, const struct kind *k, const Baton__V1__Resource *m, struct entry *e, size_t i);
+bool named_judge_removal(struct op *op, const struct kind *k, const Baton__V1__DeleteRequest *m, struct entry *e);
+bool named_write(struct op *op, struct enlist *x, struct entry *e);
+
+/* For all tenants, or the op has ended. */
+bool named_for_all(struct op *op, const struct kind *k);
+/* Is it well formed, and does it fit? Else the op has ended. */
+bool named_well_formed(struct op *op, const struct kind *k, const ProtobufCMessage *m, const struct entry *e, size_t i);
+
+#endif
