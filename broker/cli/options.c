@@ -123,6 +123,8 @@ static const struct option_row rows[] = {
 	TEXT(OPT_METRICS, "metrics", "HOST:PORT", "BATON_METRICS", NULL, "batond's listen.metrics: /readyz tells of Redis, audit, keys, trust"),
 	TEXT(OPT_JWKS, "jwks", "FILE", NULL, NULL, "the issuer's keys"),
 	TEXT(OPT_ISSUER, "issuer", "URL", NULL, NULL, "what iss must be, to the byte"),
+	CHOICE(OPT_DIALECT, "dialect", 0, "standard|entra|okta|keycloak|auth0", NULL, "standard", "whose names the token's claims have"),
+	CHOICE(OPT_TYP, "typ", 0, "at+jwt|jwt", NULL, NULL, "what the header's typ must be; jwt: that, or nothing, is taken too (as the dialect has it)"),
 	TEXT(OPT_PROTOS, "protos", "DIR", NULL, NULL, "write the .proto files to DIR/baton/v1"),
 
 	CHOICE(OPT_MODE, "mode", 0, "pipe|unary", NULL, "pipe", "how envelopes are submitted"),

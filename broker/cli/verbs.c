@@ -85,7 +85,7 @@ const struct verb verbs[] = {
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
 		cmd_whoami},
 	{"token", "verify", "[FILE]", "judge an access token without a broker (standard input when no FILE)",
-	 OPTS(OPT_JWKS, OPT_ISSUER, OPT_AUDIENCE), 0, 1, false, cmd_token_verify},
+	 OPTS(OPT_JWKS, OPT_ISSUER, OPT_AUDIENCE, OPT_DIALECT, OPT_TYP), 0, 1, false, cmd_token_verify},
 	{"token", "show", "[FILE]", "print a token's header and claims, unverified (default: the configured token)", OPTS(), 0,
 		1, false,
 	 cmd_token_show},

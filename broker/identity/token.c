@@ -11,6 +11,7 @@
 #include "identity/jws.h"
 #include "identity/token_cache.h"
 #include "identity/token_judge.h"
+#include "identity/token_kind.h"
 
 #define TYP "at+jwt"
 
@@ -68,15 +69,13 @@ void token_verifier_free(struct token_verifier *v)
 	free(v);
 }
 
-/* Would the same token bytes be verified by the same keys and read to the same facts? */
+/* Would the same token bytes be verified by the same keys and read to the same facts? What is judged anew each time is not asked about. */
 static bool same_issuer(const struct issuer_entry *a, const struct issuer_entry *b)
 {
 	const struct issuer_rule *x = &a->rule, *y = &b->rule;
 
-	return strcmp(x->url, y->url) == 0 && x->algorithms == y->algorithms &&
-		strcmp(x->claim_tenant, y->claim_tenant) == 0 &&
-	       strcmp(x->claim_client, y->claim_client) == 0 && strcmp(x->claim_scope, y->claim_scope) == 0 &&
-	       strcmp(x->user_claim, y->user_claim) == 0 && keyset_same(a->keys, b->keys);
+	return strcmp(x->url, y->url) == 0 && x->algorithms == y->algorithms && memcmp(&x->claims, &y->claims, sizeof x->claims) == 0 &&
+	       keyset_same(a->keys, b->keys);
 }
 
 static uint64_t epoch_for(struct token_verifier *v, const struct issuer_entry *entry)
@@ -152,6 +151,17 @@ static bool use_issuer(struct check *k, size_t at)
 	return refuse(k, REASON_KEYS_UNAVAILABLE, "iss", "the keys of the token's issuer are not at hand: try again");
 }
 
+/* A token that its header does not call an access token is none, but where the issuer's rule says that its header tells nothing. */
+static bool fits_typ(struct check *k, size_t at)
+{
+	if (!k->header.untyped || issuers_at(k->v->issuers, at)->rule.claims.typ == TYP_JWT)
+		return true;
+	if (issuers_at(k->v->issuers, at)->rule.claims.dialect == DIALECT_STANDARD)
+		return refuse(k, REASON_INVALID_TOKEN, "typ", JWS_NO_ACCESS_TOKEN);
+	return refuse(k, REASON_INVALID_TOKEN, "typ",
+		      "its typ does not say that it is an access token: have the issuer write at+jwt (RFC 9068), or set typ: jwt in its rule");
+}
+
 static bool choose_issuer(struct check *k, const json_t *payload)
 {
 	const json_t *iss = json_object_get(payload, "iss");
@@ -162,7 +172,7 @@ static bool choose_issuer(struct check *k, const json_t *payload)
 	for (size_t i = 0; i < issuers_count(k->v->issuers); i++)
 		if (slice_is(slice_of(json_string_value(iss), json_string_length(iss)),
 			     issuers_at(k->v->issuers, i)->rule.url))
-			return use_issuer(k, i);
+			return fits_typ(k, i) && use_issuer(k, i);
 	return refuse(k, REASON_WRONG_ISSUER, "iss", "the token's issuer is not configured here");
 }
 
@@ -241,7 +251,11 @@ static struct facts *read_verified(struct check *k, const json_t *payload)
 	if (!choose_issuer(k, payload) || !check_signature(k))
 		return NULL;
 	key = keyset_at(k->entry->keys, k->key);
-	f = facts_read(payload, &k->entry->rule, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
+	f = facts_read(payload, &k->entry->rule.claims, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
+	if (f && k->header.untyped && (fault = token_kind_fault(payload, f, k->entry->rule.claims.dialect, &field))) {
+		free(f);
+		f = NULL;
+	}
 	if (f) {
 		sha256(k->v->jws.signed_part, f->signed_sha256);
 		return f;
@@ -260,7 +274,7 @@ static struct facts *verify(struct check *k, struct slice token)
 	json_t *payload;
 
 	if (!fault)
-		fault = jws_read_header(&k->v->jws, TYP, &k->header, &field);
+		fault = jws_read_header(&k->v->jws, TYP, true, &k->header, &field);
 	if (fault) {
 		refuse(k, REASON_INVALID_TOKEN, field, fault);
 		return NULL;

@@ -65,10 +65,34 @@ static bool judge_start(const struct question *k, struct verdict *v)
 	return false;
 }
 
+/* Does one of its audiences stand in the rule's list? */
+static bool is_for_service(const struct question *k)
+{
+	const char *a = facts_text(k->f, k->f->audiences);
+
+	for (uint16_t i = 0; i < k->f->n_audiences; i++, a += strlen(a) + 1)
+		if (issuer_serves(k->rule, a))
+			return true;
+	return false;
+}
+
+/* An issuer that may speak to some services only. Where none is demanded, the token is at least for one of them. */
+static bool judge_service(const struct question *k, struct verdict *v)
+{
+	if (k->cx->audience ? issuer_serves(k->rule, k->cx->audience) : is_for_service(k))
+		return true;
+	*v = verdict_deny(REASON_WRONG_AUDIENCE, "aud",
+			  "the token's issuer may not speak to %s: use another's token, or have the audience listed in the issuer's audiences",
+			  k->cx->audience ? shown(k->cx->audience) : "what the token is for");
+	return false;
+}
+
 static bool judge_audience(const struct question *k, struct verdict *v)
 {
 	const char *found;
 
+	if (!judge_service(k, v))
+		return false;
 	if (!k->cx->audience)
 		return true;
 	found = facts_find_audience(k->f, k->cx->audience);
@@ -92,8 +116,13 @@ static bool speaks_for(const struct issuer_rule *rule, const char *tenant)
 
 static bool judge_tenant(const struct question *k, struct verdict *v)
 {
-	const char *claimed = facts_text(k->f, k->f->tenant);
+	const char *claimed = issuer_tenant(k->rule, facts_text(k->f, k->f->tenant));
 
+	if (!claimed) {
+		*v = verdict_deny(REASON_TENANT_BOUNDARY, "tenant",
+				  "the token's tenant is none that the issuer's claims.tenant_values lists: have it listed there");
+		return false;
+	}
 	if (!k->cx->tenant)
 		return true;
 	if (!speaks_for(k->rule, k->cx->tenant))

@@ -26,6 +26,32 @@ static bool put_algorithms(struct op *op, const struct issuer_rule *rule, Baton_
 	return to->algorithms;
 }
 
+/* NULL: memory is out. */
+static char *joined(struct op *op, const struct claim_names *names)
+{
+	const char *all = "";
+
+	for (size_t i = 0; all && i < names->n; i++)
+		all = arena_printf(op->arena, "%s%s%s", all, i ? ", " : "", names->name[i]);
+	return (char *)all;
+}
+
+static bool put_claims(struct op *op, const struct claim_map *map, Baton__V1__Issuer *to)
+{
+	to->tenant_claim = (char *)map->tenant;
+	to->client_claim = joined(op, &map->client);
+	to->scope_claim = joined(op, &map->scope);
+	return to->client_claim && to->scope_claim;
+}
+
+static bool put_audiences(struct op *op, const struct issuer_rule *rule, Baton__V1__Issuer *to)
+{
+	to->audiences = arena_alloc(op->arena, (rule->n_audiences + 1) * sizeof *to->audiences);
+	for (size_t i = 0; to->audiences && i < rule->n_audiences; i++)
+		to->audiences[to->n_audiences++] = (char *)rule->audiences[i];
+	return to->audiences;
+}
+
 static Baton__V1__Resource *shown(struct op *op, const struct issuer_entry *e)
 {
 	Baton__V1__Resource *m = arena_alloc(op->arena, sizeof *m);
@@ -43,12 +69,9 @@ static Baton__V1__Resource *shown(struct op *op, const struct issuer_entry *e)
 	to->url = (char *)rule->url;
 	to->max_lifetime_s = (uint32_t)(rule->max_lifetime_ms / 1000);
 	to->binding = (char *)(rule->binding ? "certificate" : "none");
-	to->tenant_claim = (char *)rule->claim_tenant;
-	to->client_claim = (char *)rule->claim_client;
-	to->scope_claim = (char *)rule->claim_scope;
 	to->keys = e->keys ? (uint32_t)keyset_size(e->keys) : 0;
 	to->keys_good_until_ms = e->keys && e->keys_good_until_ms < INT64_MAX ? e->keys_good_until_ms : 0;
-	return put_tenants(op, rule, to) && put_algorithms(op, rule, to) ? m : NULL;
+	return put_tenants(op, rule, to) && put_audiences(op, rule, to) && put_algorithms(op, rule, to) && put_claims(op, &rule->claims, to) ? m : NULL;
 }
 
 /* An operator of one tenant is shown those that may speak for it. tenant: "" = whichever. */

@@ -72,26 +72,52 @@ static void load_own_key(void)
 	NEED(assertion);
 }
 
+static struct issuer_entry standard(void)
+{
+	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .tenants = {"acme"}, .n_tenants = 1, .algorithms = 31,
+					  .binding = true, .max_lifetime_ms = 3600000}, .keys_good_until_ms = INT64_MAX};
+
+	dialect_preset(DIALECT_STANDARD, &e.rule.claims);
+	return e;
+}
+
+/* Another that has the same keys, writes no at+jwt, and keeps its claims in objects. */
+static struct issuer_entry dialect(void)
+{
+	struct issuer_entry e = standard();
+
+	memcpy(e.rule.name, "sso", sizeof "sso");
+	memcpy(e.rule.url, "https://k.example", sizeof "https://k.example");
+	dialect_preset(DIALECT_KEYCLOAK, &e.rule.claims);
+	e.rule.claims.typ = TYP_JWT;
+	memcpy(e.rule.claims.tenant, "/org/id", sizeof "/org/id");
+	memcpy(e.rule.claims.scope.name[0], "/realm_access/roles", sizeof "/realm_access/roles");
+	memcpy(e.rule.claims.scope.name[1], "/a~1b/~0c", sizeof "/a~1b/~0c");
+	e.rule.claims.scope.n = 2;
+	e.rule.tenant_values[0] = (struct tenant_value){"directory", "acme"};
+	e.rule.n_tenant_values = 1;
+	memcpy(e.rule.audiences[0], "baton", sizeof "baton");
+	e.rule.n_audiences = 1;
+	return e;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .n_tenants = 1, .algorithms = 31,
-					  .binding = true, .max_lifetime_ms = 3600000,
-					  .claim_tenant = "tenant", .claim_client = "client_id",
-					  .claim_scope = "scope"}, .keys_good_until_ms = INT64_MAX};
+	struct issuer_entry e[2] = {standard(), dialect()};
 	struct issuers *i;
 
 	ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	ec = EVP_EC_gen("P-256");
 	NEED(ed && ec);
-	e.keys = make_keys();
-	memcpy(e.rule.tenants[0], "acme", sizeof "acme");
-	i = issuers_new(&e, 1);
+	e[0].keys = make_keys();
+	e[1].keys = e[0].keys;
+	i = issuers_new(e, 2);
 	verifier = token_verifier_new(16);
 	arena = arena_new(1 << 20);
 	NEED(i && verifier && arena);
 	token_verifier_set_issuers(verifier, i);
 	issuers_unref(i);
-	keyset_unref(e.keys);
+	keyset_unref(e[0].keys);
 	load_own_key();
 	return 0;
 }
@@ -145,6 +171,7 @@ static void check(struct slice token, bool genuine)
 	NEED(first.have_claims && first.claims.bound && strcmp(first.claims.client_id, "planner") == 0 &&
 	     strcmp(first.claims.audience, "baton") == 0);
 	NEED(first.claims.expires_at_ms > NOW_MS - 30000 && first.claims.issued_at_ms <= NOW_MS + 30000);
+	NEED(strcmp(first.claims.tenant, "acme") == 0 || first.claims.tenant[0] == '\0');
 	NEED(first.claims.subject[0] && first.claims.jti[0] && first.claims.n_scopes <= CLAIMS_SCOPES_MAX);
 	NEED(first.claims.n_scopes == again.claims.n_scopes && strcmp(first.claims.subject, again.claims.subject) == 0);
 }

@@ -166,7 +166,7 @@ static const char *header_fault(const char *header)
 	const char *field;
 
 	assert_splits(joined(jwt_b64(header, strlen(header)), "e30", "AA"));
-	return jws_read_header(&jws, "at+jwt", &h, &field) ? field : NULL;
+	return jws_read_header(&jws, "at+jwt", false, &h, &field) ? field : NULL;
 }
 
 static void attack_10_crit_is_refused_whatever_it_names_rfc7515_4_1_11(void **state)
