@@ -103,6 +103,24 @@ int config_issuer_tenant_values(struct config_reader *r, const struct yaml_node 
 	return 0;
 }
 
+/* Of JWT-SVIDs the specification says where everything stands; iat and jti need not. */
+static int settle_svids(struct config_reader *r, const struct yaml_node *node, const char *shown, struct issuer_rule *rule)
+{
+	static const char *const none[] = {"dialect", "typ"}, *const no_claims[] = {"client", "user", "service", "jti"};
+	const struct yaml_node *claims = yaml_tree_get(node, "claims"), *given = NULL;
+
+	for (size_t i = 0; i < sizeof none / sizeof none[0] && !given; i++)
+		given = yaml_tree_get(node, none[i]);
+	for (size_t i = 0; i < sizeof no_claims / sizeof no_claims[0] && !given; i++)
+		given = yaml_tree_get(claims, no_claims[i]);
+	if (given)
+		return config_error(r, given, "%s: %s is not for JWT-SVIDs: remove it", shown, given->key->text);
+	if (!yaml_tree_get(node, "algorithms"))
+		rule->algorithms = ALG_ES256 | ALG_ES384 | ALG_PS256 | ALG_RS256;
+	rule->claims.jti_optional = true;
+	return 0;
+}
+
 /* What the file does not say is as the dialect has it. */
 static void fill(struct claim_map *m, const struct yaml_node *node)
 {
@@ -131,6 +149,8 @@ int config_issuer_settle(struct config_reader *r, const struct yaml_node *node, 
 	const char *field = "", *wrong;
 
 	fill(&rule->claims, node);
+	if (rule->claims.kind == ISSUER_JWT_SVID && settle_svids(r, node, shown, rule))
+		return -1;
 	wrong = issuer_rule_wrong(rule, &field);
 	if (wrong)
 		return config_error(r, node, "%s.%s: %s", shown, field, wrong);
@@ -139,6 +159,8 @@ int config_issuer_settle(struct config_reader *r, const struct yaml_node *node, 
 			return config_error(r, node, "two issuers have the name %s", rule->name);
 		if (!strcmp(other->url, rule->url))
 			return config_error(r, node, "issuers %s and %s have the same url", other->name, rule->name);
+		if (rule->claims.trust_domain[0] && !strcmp(other->claims.trust_domain, rule->claims.trust_domain))
+			return config_error(r, node, "issuers %s and %s have the same trust domain", other->name, rule->name);
 	}
 	return 0;
 }

@@ -204,6 +204,8 @@ const struct config_row config_rows[] = {
 	{"issuers[].name", KIND_NAME, I(name), .required = true, .note = "Give it a name"},
 	{"issuers[].url", KIND_TEXT, I(url), .required = true, .check = issuer_url_wrong,
 	 .note = "It is what `iss` must be in a token, to the byte: https://login.acme.example"},
+	{"issuers[].kind", KIND_CHOICE, I(claims.kind), .def = "oidc", .choices = "oidc jwt-svid"},
+	{"issuers[].trust_domain", KIND_TEXT, I(claims.trust_domain), .def = "", .check = check_domain},
 	{"issuers[].jwks_file", KIND_FILE, I(jwks_file), .def = ""},
 	{"issuers[].tenants", KIND_NAMES, .offset = offsetof(struct issuer_rule, tenants),
 	 .count = offsetof(struct issuer_rule, n_tenants),

@@ -185,7 +185,7 @@ static void on_jwks(void *arg, const struct fetch_result *res)
 	}
 	sha256(res->body, digest);
 	if (!e->keys || memcmp(digest, f->digest, sizeof digest) != 0) {
-		keys = keyset_parse(res->body, e->rule.algorithms, ++k->generation, &why);
+		keys = keyset_parse_for(&e->rule, res->body, ++k->generation, &why);
 		if (!keys) {
 			fail(f, why.text);
 			return;
@@ -332,7 +332,7 @@ static int read_file_keys(struct keyfeed *k, struct issuer_entry *e, struct prob
 
 	if (file_read(e->rule.jwks_file, BODY_MAX, &bytes, &n, why) < 0)
 		return -1;
-	e->keys = keyset_parse(slice_of(bytes, n), e->rule.algorithms, ++k->generation, why);
+	e->keys = keyset_parse_for(&e->rule, slice_of(bytes, n), ++k->generation, why);
 	e->keys_good_until_ms = INT64_MAX;
 	free(bytes);
 	return e->keys ? 0 : problem_prefix(why, "%s", e->rule.jwks_file);
@@ -383,7 +383,7 @@ struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_
 static bool same_source(const struct issuer_rule *a, const struct issuer_rule *b)
 {
 	return by_discovery(a) && by_discovery(b) && strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 &&
-	       a->allow_private == b->allow_private && a->algorithms == b->algorithms;
+	       a->allow_private == b->allow_private && a->algorithms == b->algorithms && a->claims.kind == b->claims.kind;
 }
 
 /* They are as old as they were, and live as long as the new rule says. */

@@ -17,6 +17,14 @@ enum token_typ {
 	TOKEN_TYPS
 };
 
+/* What its tokens are. */
+enum issuer_kind {
+	ISSUER_OIDC,     /* access tokens */
+	ISSUER_JWT_SVID, /* SPIFFE's JWT-SVIDs: who a workload is, and that it may come to an audience */
+	ISSUER_KINDS
+};
+
+#define TRUST_DOMAIN_MAX 255 /* bytes */
 #define CLAIM_NAME_MAX 127 /* bytes */
 #define CLAIM_NAMES_MAX 4
 
@@ -29,6 +37,8 @@ struct claim_names {
 /* All that decides what facts a payload is read to, and nothing else: facts read by another map are never used again. Made whole of zeroes
  * it is the standard's, but without a tenant. */
 struct claim_map {
+	enum issuer_kind kind;
+	char trust_domain[TRUST_DOMAIN_MAX + 1]; /* of JWT-SVIDs: sub is an id in it; "" for other kinds */
 	enum dialect dialect;
 	enum token_typ typ;
 	struct claim_names client;  /* none = client_id */

@@ -1,4 +1,4 @@
-/* Are the claims of a token all there, and of the right type? RFC 9068 §2.2 and RFC 7519 §4.1, read once into one piece
+/* Are the claims of a token all there, and of the right type? RFC 9068 §2.2, RFC 7519 §4.1 and SPIFFE's JWT-SVID §3, read once into one piece
  * of memory. Whether they are good here and now is judged anew at each use: token_judge.c. */
 #include "identity/facts.h"
 
@@ -9,6 +9,7 @@
 #include "base/encode.h"
 #include "base/secret.h"
 #include "identity/claim.h"
+#include "identity/spiffe.h"
 #include "identity/token.h"
 
 #define NUMBER_MAX 9007199254740992 /* 2^53: what every JSON reader holds exactly */
@@ -272,6 +273,37 @@ static bool read_all(struct reader *r, const struct claim_map *map, struct slice
 	       read_user(r, map);
 }
 
+/* JWT-SVID §3.1: a SPIFFE id of the trust domain whose keys were used. */
+static bool read_workload(struct reader *r, const struct claim_map *map)
+{
+	const json_t *sub = json_object_get(r->payload, "sub");
+	struct spiffe_id id;
+
+	if (!read_text(r, "sub", sub, STRING_MAX, &r->f->subject))
+		return false;
+	if (spiffe_parse(string_slice(sub), &id) || !slice_is(id.trust_domain, map->trust_domain))
+		return refuse(r, "sub", "sub must be a SPIFFE id of the issuer's trust domain");
+	r->f->client = r->f->subject;
+	return true;
+}
+
+/* JWT-SVID §3: exp, aud and sub are there; iat, nbf and jti may be. */
+static bool read_svid(struct reader *r, const struct claim_map *map, struct slice key_id)
+{
+	r->f->undated = !json_object_get(r->payload, "iat");
+	if (!read_time(r, "exp", true, &r->f->expires_at_ms) || !read_time(r, "iat", false, &r->f->issued_at_ms))
+		return false;
+	r->f->not_before_ms = r->f->issued_at_ms;
+	return read_time(r, "nbf", false, &r->f->not_before_ms) && read_workload(r, map) && read_audiences(r) &&
+	       read_named(r, &map->jti, "jti", JTI_MAX, !map->jti_optional, &r->f->jti) && read_scopes(r, &map->scope) &&
+	       read_tenant(r, map->tenant) && read_confirmation(r) && (!key_id.n || put(r, "kid", key_id, &r->f->key_id));
+}
+
+int64_t facts_issued_at(const struct facts *f, const struct issuer_rule *rule)
+{
+	return f->undated ? f->expires_at_ms - rule->max_lifetime_ms : f->issued_at_ms;
+}
+
 struct facts *facts_read(const json_t *payload, const struct claim_map *map, struct slice key_id, const char **fault, const char **field)
 {
 	struct reader r = {.payload = payload, .field = "", .f = malloc(sizeof *r.f + TEXT_MAX)};
@@ -281,7 +313,7 @@ struct facts *facts_read(const json_t *payload, const struct claim_map *map, str
 		memset(r.f, 0, sizeof *r.f);
 		r.f->text[0] = '\0'; /* at 0: the empty string, for what is absent */
 		r.f->text_n = 1;
-		if (read_all(&r, map, key_id))
+		if (map->kind == ISSUER_JWT_SVID ? read_svid(&r, map, key_id) : read_all(&r, map, key_id))
 			f = realloc(r.f, sizeof *f + r.f->text_n);
 	}
 	if (!f)
@@ -330,7 +362,7 @@ bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, stru
 		.audience = text,
 		.scopes = scopes,
 		.n_scopes = f->n_scopes,
-		.issued_at_ms = f->issued_at_ms,
+		.issued_at_ms = facts_issued_at(f, rule),
 		.not_before_ms = f->not_before_ms,
 		.expires_at_ms = f->expires_at_ms,
 		.subject_is_user = f->user,

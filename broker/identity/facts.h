@@ -15,6 +15,7 @@ enum confirmation { CNF_NONE, CNF_CERTIFICATE, CNF_OTHER /* DPoP's jkt, or a pro
 
 struct facts {
 	int64_t issued_at_ms, not_before_ms, expires_at_ms;
+	bool undated; /* it does not say when it was issued: facts_issued_at() */
 	enum confirmation confirmation;
 	uint8_t signed_sha256[SHA256_BYTES]; /* of header.payload; the verifier's */
 	bool user; /* it speaks for somebody else than its client */
@@ -27,6 +28,8 @@ struct facts {
 
 /* By the map alone, so that facts hold for as long as it is the same: memcmp() says. key_id: of the key that signed it, by what the issuer calls it. Owned (free()); NULL with *fault (static text; NULL when memory is out) and *field. */
 struct facts *facts_read(const json_t *payload, const struct claim_map *map, struct slice key_id, const char **fault, const char **field);
+/* When it was issued; of one that does not say, as early as the rule lets it have been, so that what is revoked by time takes it too. */
+int64_t facts_issued_at(const struct facts *f, const struct issuer_rule *rule);
 static inline const char *facts_text(const struct facts *f, uint16_t at)
 {
 	return f->text + at;

@@ -45,7 +45,7 @@ struct issuer_rule {
 	char audiences[ISSUER_AUDIENCES_MAX][ISSUER_AUDIENCE_MAX + 1]; /* the only ones that its tokens count for */
 	size_t n_audiences;         /* 0 = any that is demanded */
 	unsigned algorithms;        /* enum token_alg bits */
-	bool binding;               /* certificate (RFC 8705) demanded; default true */
+	bool binding;               /* certificate (RFC 8705) demanded; default true. A JWT-SVID is bound by its sub, always */
 	int64_t max_lifetime_ms;    /* exp - iat */
 	int64_t keys_refresh_ms;    /* keys are fetched again this long after they were, at the latest */
 	int64_t keys_stale_ms;      /* and serve this much longer when that fails */
@@ -75,6 +75,8 @@ struct keyset;
 /* Reads a JWKS: unknown members and key types are skipped; `use`, `key_ops`, `alg` are honoured; `oct` and private keys are never loaded;
  * RSA ≥ 2048; at most 64 keys, 256 KiB. A set without one usable key is an error. Each key is imported once. */
 struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t generation, struct problem *why);
+/* The same, for keys that sign JWT-SVIDs when the rule's issuer has those: in a SPIFFE bundle their `use` is jwt-svid. */
+struct keyset *keyset_parse_for(const struct issuer_rule *r, struct slice json, uint64_t generation, struct problem *why);
 struct keyset *keyset_ref(struct keyset *k);
 void keyset_unref(struct keyset *k);
 size_t keyset_size(const struct keyset *k);

@@ -1,10 +1,13 @@
 /* What may an issuer's rule be? The same for one of the configuration and one that comes another way. Ranges and forms only: whether files
  * are there, and whether two rules collide, is for whoever has them. */
-#include "identity/claim.h"
 #include "identity/issuer.h"
+
+#include <stdio.h>
 
 #include "base/encode.h"
 #include "base/words.h"
+#include "identity/claim.h"
+#include "identity/spiffe.h"
 
 static bool graphic(const char *text)
 {
@@ -62,8 +65,37 @@ static const char *tenants_wrong(const struct issuer_rule *r)
 	return NULL;
 }
 
+static bool of_svids(const struct issuer_rule *r)
+{
+	return r->claims.kind == ISSUER_JWT_SVID;
+}
+
+static const char *kind_wrong(const struct issuer_rule *r)
+{
+	return (unsigned)r->claims.kind < ISSUER_KINDS ? NULL : "oidc or jwt-svid belongs here";
+}
+
+static const char *trust_domain_wrong(const struct issuer_rule *r)
+{
+	char text[sizeof "spiffe:///x" + TRUST_DOMAIN_MAX];
+	struct spiffe_id id;
+
+	if (!of_svids(r))
+		return r->claims.trust_domain[0] ? "only JWT-SVIDs are of a trust domain: remove it, or set kind: jwt-svid" : NULL;
+	snprintf(text, sizeof text, "spiffe://%s/x", r->claims.trust_domain);
+	return spiffe_parse(slice_str(text), &id) || !slice_is(id.trust_domain, r->claims.trust_domain)
+		? "name the trust domain of its JWT-SVIDs: acme.example" : NULL;
+}
+
+static const char *binding_wrong(const struct issuer_rule *r)
+{
+	return of_svids(r) && !r->binding ? "a JWT-SVID is bound by its sub, whatever stands here: remove it" : NULL;
+}
+
 static const char *audiences_wrong(const struct issuer_rule *r)
 {
+	if (of_svids(r) && r->n_audiences == 0)
+		return "list what its JWT-SVIDs may be for: [baton]";
 	if (r->n_audiences > ISSUER_AUDIENCES_MAX)
 		return "at most 16 audiences are taken";
 	for (size_t i = 0; i < r->n_audiences; i++) {
@@ -84,6 +116,8 @@ static const char *algorithms_wrong(const struct issuer_rule *r)
 
 	for (size_t i = 0; token_alg_text(i); i++)
 		known |= token_alg_from_text(slice_str(token_alg_text(i)));
+	if (of_svids(r) && r->algorithms & ALG_EDDSA)
+		return "a JWT-SVID is not signed with EdDSA (JWT-SVID, 2.1): remove it";
 	return r->algorithms && !(r->algorithms & ~known) ? NULL : "some of ES256, ES384, EdDSA, PS256, RS256 belong here";
 }
 
@@ -104,6 +138,8 @@ static const char *stale_wrong(const struct issuer_rule *r)
 
 static const char *dialect_wrong(const struct issuer_rule *r)
 {
+	if (of_svids(r) && r->claims.dialect != DIALECT_STANDARD)
+		return "JWT-SVIDs have no dialect: remove it";
 	return (unsigned)r->claims.dialect < DIALECTS ? NULL : "standard, entra, okta, keycloak or auth0 belongs here";
 }
 
@@ -150,6 +186,8 @@ static const char *tenant_wrong(const struct issuer_rule *r)
 
 static const char *user_wrong(const struct issuer_rule *r)
 {
+	if (of_svids(r) && (r->claims.user[0] || r->claims.service[0]))
+		return "a JWT-SVID never speaks for a user: remove it";
 	return r->claims.user[0] ? claim_name_wrong(r->claims.user) : NULL;
 }
 
@@ -183,8 +221,8 @@ static const char *tenant_values_wrong(const struct issuer_rule *r)
 const char *issuer_rule_wrong(const struct issuer_rule *r, const char **field)
 {
 	static const struct { const char *field; const char *(*wrong)(const struct issuer_rule *); } rows[] = {
-		{"name", name_wrong}, {"url", url_wrong}, {"tenants", tenants_wrong}, {"audiences", audiences_wrong},
-		{"algorithms", algorithms_wrong}, {"max_lifetime", lifetime_wrong}, {"keys_refresh", refresh_wrong},
+		{"name", name_wrong}, {"url", url_wrong}, {"kind", kind_wrong}, {"trust_domain", trust_domain_wrong}, {"tenants", tenants_wrong}, {"audiences", audiences_wrong},
+		{"algorithms", algorithms_wrong}, {"binding", binding_wrong}, {"max_lifetime", lifetime_wrong}, {"keys_refresh", refresh_wrong},
 		{"keys_stale", stale_wrong}, {"dialect", dialect_wrong}, {"typ", typ_wrong}, {"claims.tenant", tenant_wrong},
 		{"claims.client", client_wrong}, {"claims.scope", scope_wrong}, {"claims.jti", jti_wrong}, {"claims.user", user_wrong},
 		{"claims.service", service_wrong}, {"claims.tenant_values", tenant_values_wrong},

@@ -99,7 +99,8 @@ static const char *read_header(const json_t *h, const char *demanded, bool untyp
 		return "sign with ES256, ES384, EdDSA, PS256 or RS256";
 	*field = "typ";
 	out->untyped = !typ || typ_is(typ, "JWT");
-	if (!typ_is(typ, demanded) && !(untyped_too && out->untyped))
+	out->jose = typ_is(typ, "JOSE");
+	if (!typ_is(typ, demanded) && !(untyped_too && (out->untyped || out->jose)))
 		return JWS_NO_ACCESS_TOKEN;
 	*field = "kid";
 	out->has_kid = kid != NULL;
@@ -120,7 +121,7 @@ const char *jws_read_header(const struct jws *j, const char *typ, bool untyped_t
 
 	*field = "";
 	out->alg = ALG_NONE;
-	out->untyped = out->has_kid = false;
+	out->untyped = out->jose = out->has_kid = false;
 	out->kid_n = 0;
 	if (h)
 		fault = read_header(h, typ, untyped_too, out, field);

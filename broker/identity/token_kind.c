@@ -5,7 +5,7 @@
  * - other kinds have a typ of their own (logout+jwt, secevent+jwt, token-introspection+jwt, ...): token.c takes none of those;
  * - an ID token's aud holds its client (OpenID Connect Core 1.0, 2), an access token's the service that it is for. So aud may not hold the
  *   token's own client, and a service that asks for tokens for itself needs a client of its own for that;
- * - nonce, at_hash, c_hash (Core, 2 and 3.3.2.11) and s_hash (FAPI 1.0 Advanced, 5.1) tie an ID token to a log-in; events are those of a
+ * - nonce, at_hash, c_hash (Core, 2 and 3.3.2.11) and s_hash (FAPI 1.0 Advanced) tie an ID token to a log-in; events are those of a
  *   logout token (OIDC Back-Channel Logout 1.0, 2.4) or a security event (RFC 8417, 2.2); token_introspection is an introspection's
  *   answer (RFC 9701, 5);
  * - a payload with a typ, as Keycloak writes it, has Bearer there; Keycloak's must.

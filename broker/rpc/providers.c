@@ -68,7 +68,7 @@ static Baton__V1__Resource *shown(struct op *op, const struct issuer_entry *e)
 	to->name = (char *)rule->name;
 	to->url = (char *)rule->url;
 	to->max_lifetime_s = (uint32_t)(rule->max_lifetime_ms / 1000);
-	to->binding = (char *)(rule->binding ? "certificate" : "none");
+	to->binding = (char *)(rule->claims.kind == ISSUER_JWT_SVID ? "spiffe-id" : rule->binding ? "certificate" : "none");
 	to->keys = e->keys ? (uint32_t)keyset_size(e->keys) : 0;
 	to->keys_good_until_ms = e->keys && e->keys_good_until_ms < INT64_MAX ? e->keys_good_until_ms : 0;
 	return put_tenants(op, rule, to) && put_audiences(op, rule, to) && put_algorithms(op, rule, to) && put_claims(op, &rule->claims, to) ? m : NULL;

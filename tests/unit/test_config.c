@@ -121,6 +121,7 @@ static struct config *load(const char *text, struct problem *why)
 
 /* The least that loads. */
 #define TLS "tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n"
+#define SVIDS ISSUER "    kind: jwt-svid\n    trust_domain: acme.example\n    audiences: [baton]\n"
 #define ISSUER "issuers:\n  - name: corp\n    url: https://login.example\n    tenants: [acme]\n"
 #define PROFILES "profiles: %D/profiles\n"
 #define LEAST TLS ISSUER PROFILES
@@ -535,6 +536,25 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST, NULL},
 	{TLS ISSUER "    audiences: [[a]]\n" PROFILES, "issuers[0].audiences: an audience is a text"},
 	{LEAST, NULL},
+	{TLS ISSUER "    kind: saml\n" PROFILES, "issuers[0].kind: \"saml\" is none of oidc, jwt-svid"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS ISSUER "    kind: jwt-svid\n" PROFILES, ":7:5: issuers[0].trust_domain: name the trust domain of its JWT-SVIDs: acme.example"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS ISSUER "    trust_domain: acme.example\n" PROFILES, "issuers[0].trust_domain: only JWT-SVIDs are of a trust domain"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS ISSUER "    kind: jwt-svid\n    trust_domain: acme.example\n" PROFILES, "issuers[0].audiences: list what its JWT-SVIDs may be for: [baton]"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS SVIDS "    algorithms: [EdDSA]\n" PROFILES, "issuers[0].algorithms: a JWT-SVID is not signed with EdDSA"},
+	{TLS SVIDS "    algorithms: [ES384]\n" PROFILES, NULL},
+	{TLS SVIDS "    binding: none\n" PROFILES, "issuers[0].binding: a JWT-SVID is bound by its sub, whatever stands here: remove it"},
+	{TLS SVIDS "    binding: certificate\n" PROFILES, NULL},
+	{TLS SVIDS "    dialect: standard\n" PROFILES, ":13:14: issuers[0]: dialect is not for JWT-SVIDs: remove it"},
+	{TLS SVIDS "    claims: {tenant: t}\n" PROFILES, NULL},
+	{TLS SVIDS "    claims: {user: uid}\n" PROFILES, ":13:20: issuers[0]: user is not for JWT-SVIDs: remove it"},
+	{TLS SVIDS "    claims: {scope: scp}\n" PROFILES, NULL},
+	{TLS SVIDS "  - {name: twin, url: \"https://b\", tenants: [acme], kind: jwt-svid, trust_domain: acme.example, audiences: [a]}\n" PROFILES,
+		"issuers corp and twin have the same trust domain"},
+	{TLS SVIDS "  - {name: twin, url: \"https://b\", tenants: [acme], kind: jwt-svid, trust_domain: b.example, audiences: [a]}\n" PROFILES, NULL},
 	{TLS ISSUER "    dialect: google\n" PROFILES, "issuers[0].dialect: \"google\" is none of standard, entra, okta, keycloak, auth0"},
 	{TLS ISSUER "    dialect: okta\n" PROFILES, NULL},
 	{TLS ISSUER "    typ: any\n" PROFILES, "issuers[0].typ: \"any\" is none of at+jwt, jwt"},

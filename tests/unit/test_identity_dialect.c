@@ -89,8 +89,8 @@ static int fresh(void **state)
  * left out. */
 static const char *token(const char *header, const char *name, ...)
 {
-	const char *given[32][2], *text = "{\"iss\":\"" URL "\",\"iat\":1763999990,\"exp\":1764000300";
-	size_t n = 0;
+	const char *given[32][2] = {{"iss", "\"" URL "\""}, {"iat", "1763999990"}, {"exp", "1764000300"}}, *text = "";
+	size_t n = 3;
 	va_list ap;
 
 	va_start(ap, name);
@@ -108,8 +108,8 @@ static const char *token(const char *header, const char *name, ...)
 	va_end(ap);
 	for (size_t i = 0; i < n; i++)
 		if (given[i][1])
-			text = arena_printf(jwt_arena, "%s,\"%s\":%s", text, given[i][0], given[i][1]);
-	return jwt_sign(key, "ES256", header, arena_printf(jwt_arena, "%s}", text));
+			text = arena_printf(jwt_arena, "%s%s\"%s\":%s", text, *text ? "," : "", given[i][0], given[i][1]);
+	return jwt_sign(key, "ES256", header, arena_printf(jwt_arena, "{%s}", text));
 }
 
 #define STANDARD "sub", "\"alice\"", "aud", "\"baton\"", "client_id", "\"planner\"", "jti", "\"t\"", "tenant", "\"acme\""
@@ -436,6 +436,131 @@ static void an_untyped_id_token_is_refused_rfc8725_2_8(void **state)
 	allowed(token(JWT, STANDARD, "typ", "\"Bearer\"", NULL));
 }
 
+/* ---- JWT-SVIDs ---- */
+
+#define ID "spiffe://acme.example/planner"
+#define SVID "iss", NULL, "iat", NULL, "sub", "\"" ID "\"", "aud", "[\"baton\"]"
+
+static void use_svids(void)
+{
+	use_dialect(DIALECT_STANDARD);
+	rule.claims.kind = ISSUER_JWT_SVID;
+	strcpy(rule.claims.trust_domain, "acme.example");
+	rule.claims.jti_optional = true;
+	rule.binding = true;
+	strcpy(rule.audiences[0], "baton");
+	rule.n_audiences = 1;
+	use_rule();
+	cx.spiffe_id = cx.client_alt = ID;
+}
+
+static void a_jwt_svid_is_the_peers_own(void **state)
+{
+	use_svids();
+	allowed(token(UNTYPED, SVID, NULL));
+	assert_string_equal(answer.claims.client_id, ID);
+	assert_string_equal(answer.claims.subject, ID);
+	assert_string_equal(answer.claims.issuer, URL);
+	assert_string_equal(answer.claims.jti, "");
+	assert_true(answer.claims.bound);
+	assert_false(answer.claims.subject_is_user);
+	allowed(token(JWT, SVID, "iss", "\"" URL "\"", "iat", "1763999990", "jti", "\"j\"", NULL));
+	assert_string_equal(answer.claims.jti, "j");
+	allowed(token("{\"alg\":\"ES256\",\"typ\":\"JOSE\",\"kid\":\"a\"}", SVID, NULL));
+	/* another workload's, on this one's connection, or on none */
+	refused(token(JWT, SVID, "sub", "\"spiffe://acme.example/worker\"", NULL), REASON_TOKEN_BINDING, "sub");
+	cx.spiffe_id = "spiffe://acme.example/worker";
+	refused(token(JWT, SVID, NULL), REASON_TOKEN_BINDING, "sub");
+	cx.spiffe_id = NULL;
+	refused(token(JWT, SVID, NULL), REASON_TOKEN_BINDING, "sub");
+	cx.spiffe_id = ID;
+	refused(token(JWT, SVID, "cnf", "{\"jkt\":\"x\"}", NULL), REASON_TOKEN_BINDING, "cnf");
+	cx.client = cx.spiffe_id = cx.client_alt = "spiffe://other.example/planner"; /* of another trust domain: nobody here vouches for it */
+	refused(token(JWT, SVID, "sub", "\"spiffe://other.example/planner\"", NULL), REASON_INVALID_TOKEN, "iss");
+	refused(token(JWT, SVID, "iss", "\"" URL "\"", "sub", "\"spiffe://other.example/planner\"", NULL), REASON_INVALID_TOKEN, "sub");
+}
+
+static void a_jwt_svid_has_what_it_must_svid_3(void **state)
+{
+	static const char *const subs[] = {"\"alice\"", "\"\"", "7", "null", "\"spiffe://acme.example\"", "\"spiffe://acme.example/a/../b\"",
+					   "\"spiffe://ACME.example/planner\"", "[\"" ID "\"]"};
+
+	use_svids();
+	refused(token(JWT, SVID, "aud", NULL, NULL), REASON_INVALID_TOKEN, "aud");
+	refused(token(JWT, SVID, "aud", "[]", NULL), REASON_INVALID_TOKEN, "aud");
+	refused(token(JWT, SVID, "aud", "\"other\"", NULL), REASON_WRONG_AUDIENCE, "aud");
+	refused(token(JWT, SVID, "exp", "\"1764000300\"", NULL), REASON_INVALID_TOKEN, "exp");
+	refused(token(JWT, SVID, "exp", NULL, NULL), REASON_INVALID_TOKEN, "exp");
+	refused(token(JWT, SVID, "exp", "1763999999", NULL), REASON_EXPIRED_TOKEN, "exp");
+	refused(token(JWT, SVID, "iat", "\"x\"", NULL), REASON_INVALID_TOKEN, "iat");
+	refused(token(JWT, SVID, "nbf", "1764000100", NULL), REASON_INVALID_TOKEN, "nbf");
+	refused(token(JWT, SVID, "iss", "\"https://other.example\"", NULL), REASON_WRONG_ISSUER, "iss");
+	refused(token(JWT, SVID, "iss", "7", NULL), REASON_INVALID_TOKEN, "iss");
+	refused(token(JWT, SVID, "jti", "7", NULL), REASON_INVALID_TOKEN, "jti");
+	refused(token(AT_JWT, SVID, NULL), REASON_INVALID_TOKEN, "typ");
+	for (size_t i = 0; i < sizeof subs / sizeof subs[0]; i++)
+		refused(token(JWT, SVID, "iss", "\"" URL "\"", "sub", subs[i], NULL), REASON_INVALID_TOKEN, "sub");
+	cx.audience = NULL; /* where none is demanded, it is still for the broker */
+	allowed(token(JWT, SVID, NULL));
+	refused(token(JWT, SVID, "aud", "\"other\"", NULL), REASON_WRONG_AUDIENCE, "aud");
+}
+
+/* Without iat it counts as issued as early as may be: what is revoked by time takes it, and it cannot end later than it may live. */
+static void an_undated_svid_is_as_old_as_can_be(void **state)
+{
+	use_svids();
+	allowed(token(JWT, SVID, NULL));
+	assert_int_equal(answer.claims.issued_at_ms, (1764000300 - 3600) * 1000LL);
+	allowed(token(JWT, SVID, "exp", "1764003600", NULL));
+	assert_int_equal(answer.claims.issued_at_ms, NOW * 1000LL);
+	refused(token(JWT, SVID, "exp", "1764003601", NULL), REASON_INVALID_TOKEN, "exp");
+	allowed(token(JWT, SVID, "iat", "1763999990", NULL));
+	assert_int_equal(answer.claims.issued_at_ms, 1763999990000);
+	refused(token(JWT, SVID, "iat", "1763999990", "exp", "1764003591", NULL), REASON_INVALID_TOKEN, "exp");
+	refused(token(JWT, SVID, "iat", "1764000001", NULL), REASON_INVALID_TOKEN, "iat");
+	rule.max_lifetime_ms = 600 * 1000; /* by today's rule, also when it is known */
+	use_rule();
+	allowed(token(JWT, SVID, NULL));
+	assert_int_equal(answer.claims.issued_at_ms, (1764000300 - 600) * 1000LL);
+}
+
+static void other_issuers_give_no_svids(void **state)
+{
+	cx.spiffe_id = cx.client_alt = ID;
+	refused(token(JWT, SVID, NULL), REASON_INVALID_TOKEN, "iss");
+	refused(token(JWT, SVID, "iss", "\"" URL "\"", NULL), REASON_INVALID_TOKEN, "typ");
+	rule.claims.typ = TYP_JWT;
+	use_rule();
+	refused(token("{\"alg\":\"ES256\",\"typ\":\"JOSE\",\"kid\":\"a\"}", STANDARD, NULL), REASON_INVALID_TOKEN, "typ");
+	allowed(token(JWT, STANDARD, NULL));
+	use_svids(); /* and this one no access tokens */
+	refused(token(AT_JWT, STANDARD, NULL), REASON_INVALID_TOKEN, "typ");
+	refused(token(JWT, STANDARD, NULL), REASON_INVALID_TOKEN, "sub");
+}
+
+static size_t usable_keys(const char *use)
+{
+	struct problem why = {{0}};
+	const char *json = arena_printf(jwt_arena, "{\"keys\":[%s]}", jwt_jwk(key, arena_printf(jwt_arena, ",\"kid\":\"a\"%s", use)));
+	struct keyset *k = keyset_parse_for(&rule, slice_str(json), 1, &why);
+	size_t n = keyset_size(k);
+
+	keyset_unref(k);
+	return n;
+}
+
+static void keys_of_svids_may_say_so(void **state)
+{
+	assert_int_equal(usable_keys(",\"use\":\"sig\""), 1);
+	assert_int_equal(usable_keys(",\"use\":\"jwt-svid\""), 0);
+	use_svids();
+	assert_int_equal(usable_keys(""), 1);
+	assert_int_equal(usable_keys(",\"use\":\"sig\""), 1);
+	assert_int_equal(usable_keys(",\"use\":\"jwt-svid\""), 1);
+	assert_int_equal(usable_keys(",\"use\":\"x509-svid\""), 0);
+	assert_int_equal(usable_keys(",\"use\":\"enc\""), 0);
+}
+
 /* ---- what is remembered ---- */
 
 /* The keys keep their generation, so a signature stays known; what was read of the token does not outlive the way it was read. */
@@ -488,6 +613,12 @@ static void another_rule_never_uses_facts_read_by_an_older_one(void **state)
 	rule.claims.dialect = DIALECT_KEYCLOAK;
 	use_rule();
 	refused(untyped, REASON_INVALID_TOKEN, "typ");
+	use_dialect(DIALECT_STANDARD);
+	rule.claims.typ = TYP_JWT;
+	use_rule();
+	allowed(untyped);
+	use_svids(); /* and what was an access token is no JWT-SVID */
+	refused(untyped, REASON_INVALID_TOKEN, "sub");
 }
 
 /* Audiences and the values of tenants are judged each time: a signature stays known, and the answer is today's. */
@@ -560,6 +691,18 @@ static void a_rule_is_checked_whoever_wrote_it(void **state)
 	WRONG(set_names(&rule.claims.scope, "x", "/"), "claims.scope");
 	WRONG(rule.claims.jti.n = 0, "claims.jti");
 	WRONG((rule.claims.jti.n = 0, rule.claims.jti_optional = true), "");
+	WRONG(rule.claims.kind = ISSUER_KINDS, "kind");
+	WRONG(strcpy(rule.claims.trust_domain, "acme.example"), "trust_domain");
+	WRONG(rule.claims.kind = ISSUER_JWT_SVID, "trust_domain");
+	WRONG((rule.claims.kind = ISSUER_JWT_SVID, strcpy(rule.claims.trust_domain, "a/b")), "trust_domain");
+	WRONG((rule.claims.kind = ISSUER_JWT_SVID, strcpy(rule.claims.trust_domain, "Acme")), "trust_domain");
+	WRONG((rule.claims.kind = ISSUER_JWT_SVID, strcpy(rule.claims.trust_domain, "acme.example")), "audiences");
+	WRONG((use_svids(), rule.algorithms |= ALG_EDDSA), "algorithms");
+	WRONG((use_svids(), rule.binding = false), "binding");
+	WRONG((use_svids(), rule.claims.dialect = DIALECT_OKTA), "dialect");
+	WRONG((use_svids(), strcpy(rule.claims.user, "uid")), "claims.user");
+	WRONG((use_svids(), strcpy(rule.claims.service, "uid")), "claims.user");
+	WRONG(use_svids(), "");
 	WRONG(strcpy(rule.claims.user, " "), "claims.user");
 	WRONG(strcpy(rule.claims.service, "//"), "claims.service");
 	WRONG((strcpy(rule.claims.user, "x"), strcpy(rule.claims.service, "x")), "claims.service");
@@ -592,7 +735,8 @@ int main(void)
 		T(only_a_pointer_leads_into_objects_rfc6901), T(a_plain_name_is_the_name_whatever_is_in_it), T(names_of_claims_are_checked),
 		T(tenant_values_name_the_tenant), T(entra_users_and_applications), T(okta_users_and_clients), T(keycloak_users_and_service_accounts),
 		T(auth0_of_both_profiles), T(an_untyped_token_is_none_by_default_rfc9068_4), T(a_typ_of_another_kind_is_refused_everywhere),
-		T(an_untyped_id_token_is_refused_rfc8725_2_8), T(another_rule_never_uses_facts_read_by_an_older_one),
+		T(an_untyped_id_token_is_refused_rfc8725_2_8), T(a_jwt_svid_is_the_peers_own), T(a_jwt_svid_has_what_it_must_svid_3),
+		T(an_undated_svid_is_as_old_as_can_be), T(other_issuers_give_no_svids), T(keys_of_svids_may_say_so), T(another_rule_never_uses_facts_read_by_an_older_one),
 		T(what_is_judged_is_judged_by_todays_rule), T(a_rule_is_checked_whoever_wrote_it), T(every_dialect_is_a_rule),
 	};
 

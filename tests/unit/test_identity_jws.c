@@ -45,7 +45,7 @@ static int world_up(void **state)
 
 		k->key = !k->group ? jwt_rsa(2048) : k->group[0] ? jwt_ec(k->group) : jwt_ed25519();
 		json = json_loads(jwt_jwk(k->key, arena_printf(jwt_arena, ",\"alg\":\"%s\"", k->alg)), 0, NULL);
-		assert_null(jwk_read(json, ALL, &k->jwk));
+		assert_null(jwk_read(json, ALL, false, &k->jwk));
 		json_decref(json);
 		k->verifier = jws_verifier_new(&k->jwk);
 		assert_non_null(k->verifier);
