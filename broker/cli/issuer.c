@@ -46,7 +46,8 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "name:", s->name);
 	text_line(c->out, WIDTH, "url:", s->url);
 	text_line_words(c->out, WIDTH, "tenants:", s->tenants, s->n_tenants);
-	text_line_words(c->out, WIDTH, "audiences:", s->audiences, s->n_audiences);
+	if (s->n_audiences)
+		text_line_words(c->out, WIDTH, "audiences:", s->audiences, s->n_audiences);
 	text_line_words(c->out, WIDTH, "algorithms:", s->algorithms, s->n_algorithms);
 	text_line(c->out, WIDTH, "binding:", s->binding);
 	snprintf(text, sizeof text, "%u s", s->max_lifetime_s);

@@ -269,6 +269,12 @@ static bool check_signature(struct check *k)
 	return true;
 }
 
+/* Its header leaves open which kind of token it is, so its claims must tell. */
+static bool must_show_kind(const struct check *k)
+{
+	return k->header.untyped && k->entry->rule.claims.kind == ISSUER_OIDC;
+}
+
 /* Owned; NULL when refused. */
 static struct facts *read_verified(struct check *k, const json_t *payload)
 {
@@ -280,14 +286,13 @@ static struct facts *read_verified(struct check *k, const json_t *payload)
 		return NULL;
 	key = keyset_at(k->entry->keys, k->key);
 	f = facts_read(payload, &k->entry->rule.claims, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
-	if (f && k->header.untyped && k->entry->rule.claims.kind == ISSUER_OIDC && (fault = token_kind_fault(payload, f, k->entry->rule.claims.dialect, &field))) {
-		free(f);
-		f = NULL;
-	}
-	if (f) {
+	if (f && must_show_kind(k))
+		fault = token_kind_fault(payload, f, k->entry->rule.claims.dialect, &field);
+	if (f && !fault) {
 		sha256(k->v->jws.signed_part, f->signed_sha256);
 		return f;
 	}
+	free(f);
 	if (fault)
 		refuse(k, REASON_INVALID_TOKEN, field, fault);
 	else

@@ -15,6 +15,7 @@
 
 #define X5T "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0"
 #define RECEIVER "spiffe://acme.example/worker"
+#define SENDER "spiffe://acme.example/planner"
 #define NOW_MS 1764000000000
 /* A public key that nobody has the other half of: RS256 and PS256 are looked up, and never verify. */
 #define RSA_JWK                                                                                                        \
@@ -101,17 +102,30 @@ static struct issuer_entry dialect(void)
 	return e;
 }
 
+static struct issuer_entry svids(void)
+{
+	struct issuer_entry e = standard();
+
+	memcpy(e.rule.name, "spire", sizeof "spire");
+	memcpy(e.rule.url, "https://s.example", sizeof "https://s.example");
+	e.rule.claims.kind = ISSUER_JWT_SVID;
+	memcpy(e.rule.claims.trust_domain, "acme.example", sizeof "acme.example");
+	e.rule.claims.jti_optional = true;
+	e.rule.algorithms &= ~(unsigned)ALG_EDDSA;
+	return e;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct issuer_entry e[2] = {standard(), dialect()};
+	struct issuer_entry e[3] = {standard(), dialect(), svids()};
 	struct issuers *i;
 
 	ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	ec = EVP_EC_gen("P-256");
 	NEED(ed && ec);
 	e[0].keys = make_keys();
-	e[1].keys = e[0].keys;
-	i = issuers_new(e, 2);
+	e[1].keys = e[2].keys = e[0].keys;
+	i = issuers_new(e, 3);
 	verifier = token_verifier_new(16);
 	arena = arena_new(1 << 20);
 	NEED(i && verifier && arena);
@@ -156,7 +170,7 @@ static size_t sign(EVP_PKEY *key, struct slice header, struct slice payload, cha
 
 static void check(struct slice token, bool genuine)
 {
-	struct token_context cx = {.x5t_s256 = X5T, .client = "planner", .audience = "baton", .tenant = "acme",
+	struct token_context cx = {.x5t_s256 = X5T, .spiffe_id = SENDER, .client = "planner", .client_alt = SENDER, .audience = "baton", .tenant = "acme",
 				   .now_ms = NOW_MS, .leeway_ms = 30000};
 	struct token_answer first, again;
 
@@ -168,11 +182,13 @@ static void check(struct slice token, bool genuine)
 	if (!verdict_ok(&first.verdict))
 		return;
 	fuzz_good++;
-	NEED(first.have_claims && first.claims.bound && strcmp(first.claims.client_id, "planner") == 0 &&
-	     strcmp(first.claims.audience, "baton") == 0);
+	NEED(first.have_claims && first.claims.bound && strcmp(first.claims.audience, "baton") == 0);
+	NEED(strcmp(first.claims.client_id, "planner") == 0 || strcmp(first.claims.client_id, SENDER) == 0);
+	NEED(strcmp(first.claims.issuer_name, "spire") != 0 || (strcmp(first.claims.subject, SENDER) == 0 && !first.claims.subject_is_user));
 	NEED(first.claims.expires_at_ms > NOW_MS - 30000 && first.claims.issued_at_ms <= NOW_MS + 30000);
 	NEED(strcmp(first.claims.tenant, "acme") == 0 || first.claims.tenant[0] == '\0');
-	NEED(first.claims.subject[0] && first.claims.jti[0] && first.claims.n_scopes <= CLAIMS_SCOPES_MAX);
+	NEED(first.claims.subject[0] && (first.claims.jti[0] || strcmp(first.claims.issuer_name, "spire") == 0));
+	NEED(first.claims.n_scopes <= CLAIMS_SCOPES_MAX);
 	NEED(first.claims.n_scopes == again.claims.n_scopes && strcmp(first.claims.subject, again.claims.subject) == 0);
 }
 
