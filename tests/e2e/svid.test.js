@@ -77,3 +77,15 @@ test('The bundle\'s keys for X.509 sign no token', async () => {
   fs.writeFileSync(spire.file, text)
   await b.reloaded()
 })
+
+test('Operators are shown what binds its tokens, whom they are for and what they are read by', async () => {
+  const show = async (name) => (await local.call('Get', { kind: 'issuer', name })).issuer
+  const { binding, audiences, algorithms } = await show('spire')
+  assert.deepEqual([binding, audiences, algorithms], ['spiffe-id', ['support-agent-runtime'], ['ES256', 'ES384', 'RS256', 'PS256']])
+  b.writeConfig((t) => b.change(t).replace('{name: static,', '{name: static, typ: jwt, claims: {client: [azp, cid], scope: /a/b},'))
+  await b.reloaded()
+  const other = await show('static')
+  assert.deepEqual([other.binding, other.audiences, other.client_claim, other.scope_claim], ['certificate', [], 'azp, cid', '/a/b'])
+  b.writeConfig()
+  await b.reloaded()
+})
