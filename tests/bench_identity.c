@@ -27,8 +27,7 @@ static struct token_verifier *verifier_of(EVP_PKEY *key, const char *alg, size_t
 {
 	const char *jwks = arena_printf(jwt_arena, "{\"keys\":[%s]}", jwt_jwk(key, arena_printf(jwt_arena, ",\"kid\":\"k\",\"alg\":\"%s\"", alg)));
 	struct issuer_entry e = {.keys_good_until_ms = INT64_MAX, .rule = {.name = "corp", .url = URL, .tenants = {"acme"}, .n_tenants = 1,
-		.algorithms = token_alg_from_text(slice_str(alg)), .binding = true, .max_lifetime_ms = 3600000, .claim_tenant = "tenant",
-		.claim_client = "client_id", .claim_scope = "scope"}};
+		.algorithms = token_alg_from_text(slice_str(alg)), .binding = true, .max_lifetime_ms = 3600000, .claims.tenant = "tenant"}};
 	struct token_verifier *v = token_verifier_new(cache);
 	struct problem why = {""};
 	struct issuers *i;

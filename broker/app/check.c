@@ -29,7 +29,7 @@ static int check_keys(const struct issuer_rule *r, struct problem *why)
 		return 0;
 	if (file_read(r->jwks_file, JWKS_MAX, &bytes, &n, why) < 0)
 		return -1;
-	keys = keyset_parse(slice_of(bytes, n), r->algorithms, 1, why);
+	keys = keyset_parse_for(r, slice_of(bytes, n), 1, why);
 	free(bytes);
 	if (!keys)
 		return problem_prefix(why, "%s", r->jwks_file);

@@ -53,6 +53,10 @@ struct config_row {
 	const char *note;       /* for errors: what to do */
 };
 
+/* Of an issuer, in config_issuer.c. `to` is the struct issuer_rule; of names a struct claim_names. */
+config_custom config_issuer_audiences, config_issuer_algorithms, config_issuer_names, config_issuer_tenant_values;
+config_custom config_issuer_settle; /* looks at the whole rule, and fills in what its dialect says */
+
 extern const struct config_row config_rows[];
 extern const size_t config_n_rows;
 

@@ -6,6 +6,7 @@
 #include "app/config_priv.h"
 #include "base/near.h"
 #include "base/words.h"
+#include "identity/claim.h"
 #include "identity/spiffe.h"
 #include "rpc/world.h"
 
@@ -68,32 +69,6 @@ static const char *check_spiffe(const char *text)
 
 /* ---- what is no plain value ---- */
 
-static int read_algorithms(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
-{
-	unsigned *bits = to;
-
-	*bits = 0;
-	if (!node) {
-		*bits = ISSUER_ALGORITHMS_DEFAULT;
-		return 0;
-	}
-	if (node->kind != YAML_LIST || !node->n)
-		return config_error(r, node, "%s: a list belongs here: [ES256, EdDSA, PS256, RS256]", shown);
-	for (const struct yaml_node *e = node->first; e; e = e->next) {
-		enum token_alg alg = e->kind == YAML_TEXT ? token_alg_from_text(slice_str(e->text)) : ALG_NONE;
-		char quoted[64];
-
-		if (!alg)
-			return config_error(r, e, "%s: \"%s\" is none of ES256, ES384, EdDSA, PS256, RS256", shown,
-					    e->kind == YAML_TEXT ? near_show(slice_str(e->text), quoted)
-						: "a list or mapping");
-		if (*bits & alg)
-			return config_error(r, e, "%s: %s stands in the list twice", shown, e->text);
-		*bits |= alg;
-	}
-	return 0;
-}
-
 /* A list of urls becomes one text, with commas between. what: a word for one. */
 static int read_urls(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to, const char *what, const char *example)
 {
@@ -143,20 +118,6 @@ static int read_crl_stale(struct config_reader *r, const struct yaml_node *node,
 			"%s: allow-for is not available in this version. Leave it at deny, and renew the CRL in time",
 			shown);
 	return config_error(r, node, "%s: only deny is taken", shown);
-}
-
-static int check_issuer(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
-{
-	const struct issuer_rule *rule = to;
-
-	(void)shown;
-	for (const struct issuer_rule *other = r->config->issuers; other < rule; other++) {
-		if (!strcmp(other->name, rule->name))
-			return config_error(r, node, "two issuers have the name %s", rule->name);
-		if (!strcmp(other->url, rule->url))
-			return config_error(r, node, "issuers %s and %s have the same url", other->name, rule->name);
-	}
-	return 0;
 }
 
 static int check_trust(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
@@ -238,28 +199,34 @@ const struct config_row config_rows[] = {
 	{"tls.crl_stale", KIND_CUSTOM, .custom = read_crl_stale},
 
 	{"issuers", KIND_LIST, C(issuers), .size = sizeof(struct issuer_rule),
-	 .count = offsetof(struct config, n_issuers), .max = 64, .custom = check_issuer,
+	 .count = offsetof(struct config, n_issuers), .max = 64, .custom = config_issuer_settle,
 	 .note = "List who may issue access tokens: name, url, tenants; or leave it out, and register them: baton issuer add"},
 	{"issuers[].name", KIND_NAME, I(name), .required = true, .note = "Give it a name"},
 	{"issuers[].url", KIND_TEXT, I(url), .required = true, .check = issuer_url_wrong,
 	 .note = "It is what `iss` must be in a token, to the byte: https://login.acme.example"},
+	{"issuers[].kind", KIND_CHOICE, I(claims.kind), .def = "oidc", .choices = "oidc jwt-svid"},
+	{"issuers[].trust_domain", KIND_TEXT, I(claims.trust_domain), .def = "", .check = check_domain},
 	{"issuers[].jwks_file", KIND_FILE, I(jwks_file), .def = ""},
 	{"issuers[].tenants", KIND_NAMES, .offset = offsetof(struct issuer_rule, tenants),
 	 .count = offsetof(struct issuer_rule, n_tenants),
 	 .required = true, .min = 1, .max = ISSUER_TENANTS_MAX, .note = "List the tenants that it speaks for: [acme]"},
-	{"issuers[].algorithms", KIND_CUSTOM, .offset = offsetof(struct issuer_rule, algorithms),
-	 .custom = read_algorithms},
+	{"issuers[].audiences", KIND_CUSTOM, .custom = config_issuer_audiences},
+	{"issuers[].algorithms", KIND_CUSTOM, .custom = config_issuer_algorithms},
 	{"issuers[].binding", KIND_SWITCH, I(binding), .def = "certificate", .choices = "certificate none"},
-	{"issuers[].max_lifetime", KIND_DURATION, I(max_lifetime_ms), .def = "1h", .min = SECOND, .max = 7 * DAY},
-	{"issuers[].keys_refresh", KIND_DURATION, I(keys_refresh_ms), .def = "5m", .min = SECOND, .max = DAY},
-	{"issuers[].keys_stale", KIND_DURATION, I(keys_stale_ms), .def = "15m", .min = SECOND, .max = 7 * DAY},
+	{"issuers[].max_lifetime", KIND_DURATION, I(max_lifetime_ms), .def = "1h", .min = ISSUER_LIFETIME_MIN_MS, .max = ISSUER_LIFETIME_MAX_MS},
+	{"issuers[].keys_refresh", KIND_DURATION, I(keys_refresh_ms), .def = "5m", .min = ISSUER_REFRESH_MIN_MS, .max = ISSUER_REFRESH_MAX_MS},
+	{"issuers[].keys_stale", KIND_DURATION, I(keys_stale_ms), .def = "15m", .min = ISSUER_STALE_MIN_MS, .max = ISSUER_STALE_MAX_MS},
+	/* typ and claims: what is not set is as the dialect has it. */
+	{"issuers[].dialect", KIND_CHOICE, I(claims.dialect), .def = "standard", .choices = "standard entra okta keycloak auth0"},
+	{"issuers[].typ", KIND_CHOICE, I(claims.typ), .choices = "at+jwt jwt"},
 	{.path = "issuers[].claims", .kind = KIND_SECTION},
-	{"issuers[].claims.tenant", KIND_TEXT, I(claim_tenant), .def = "tenant", .required = true,
-	 .check = issuer_claim_wrong},
-	{"issuers[].claims.client", KIND_TEXT, I(claim_client), .def = "client_id", .required = true,
-	 .check = issuer_claim_wrong},
-	{"issuers[].claims.scope", KIND_TEXT, I(claim_scope), .def = "scope", .required = true, .check = issuer_claim_wrong},
-	{"issuers[].claims.user", KIND_TEXT, I(user_claim), .def = "", .check = issuer_claim_wrong},
+	{"issuers[].claims.tenant", KIND_TEXT, I(claims.tenant), .check = claim_name_wrong},
+	{"issuers[].claims.client", KIND_CUSTOM, I(claims.client), .custom = config_issuer_names},
+	{"issuers[].claims.scope", KIND_CUSTOM, I(claims.scope), .custom = config_issuer_names},
+	{"issuers[].claims.jti", KIND_CUSTOM, I(claims.jti), .custom = config_issuer_names},
+	{"issuers[].claims.user", KIND_TEXT, I(claims.user), .check = claim_name_wrong},
+	{"issuers[].claims.service", KIND_TEXT, I(claims.service), .check = claim_name_wrong},
+	{"issuers[].claims.tenant_values", KIND_CUSTOM, .custom = config_issuer_tenant_values},
 	{"issuers[].ca_file", KIND_FILE, I(ca_file), .def = ""},
 	{"issuers[].allow_private", KIND_BOOL, I(allow_private), .def = "false"},
 
@@ -374,8 +341,7 @@ const size_t config_n_rows = sizeof config_rows / sizeof config_rows[0];
 /* ---- keys that people try ---- */
 
 static const struct { const char *path, *hint; } hints[] = {
-	{"issuers[].audience", "Audiences are demanded by profiles (identity.required_audience). Remove the line."},
-	{"issuers[].audiences", "Audiences are demanded by profiles (identity.required_audience). Remove the line."},
+	{"issuers[].audience", "Audiences are demanded by profiles (identity.required_audience). List those that its tokens may be for under audiences, or remove the line."},
 	{"issuers[].client_secret", "batond verifies tokens and asks for none: it needs no secret. Remove the line."},
 	{"issuers[].jwks_uri", "Keys are found by discovery at url, or read from jwks_file."},
 	{"issuers[].scopes", "Scopes are demanded by profiles (identity.required_scopes). Remove the line."},

@@ -185,7 +185,7 @@ static void on_jwks(void *arg, const struct fetch_result *res)
 	}
 	sha256(res->body, digest);
 	if (!e->keys || memcmp(digest, f->digest, sizeof digest) != 0) {
-		keys = keyset_parse(res->body, e->rule.algorithms, ++k->generation, &why);
+		keys = keyset_parse_for(&e->rule, res->body, ++k->generation, &why);
 		if (!keys) {
 			fail(f, why.text);
 			return;
@@ -327,7 +327,7 @@ bool keyfeed_want(struct keyfeed *k, const struct key_want *want)
 
 static int parse_keys(struct keyfeed *k, struct issuer_entry *e, struct slice jwks, struct problem *why)
 {
-	e->keys = keyset_parse(jwks, e->rule.algorithms, ++k->generation, why);
+	e->keys = keyset_parse_for(&e->rule, jwks, ++k->generation, why);
 	e->keys_good_until_ms = INT64_MAX;
 	return e->keys ? 0 : -1;
 }
@@ -415,7 +415,7 @@ static bool same_source(const struct feed *x, const struct feed *y)
 	const char *p = x->ca_pem ? x->ca_pem : "", *q = y->ca_pem ? y->ca_pem : "";
 
 	return x->discovers && y->discovers && strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 && strcmp(p, q) == 0 &&
-	       a->allow_private == b->allow_private && a->algorithms == b->algorithms;
+	       a->allow_private == b->allow_private && a->algorithms == b->algorithms && a->claims.kind == b->claims.kind;
 }
 
 /* They are as old as they were, and live as long as the new rule says. */

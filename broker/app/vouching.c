@@ -41,15 +41,17 @@ static bool is_under(const struct resource *r, size_t prefix, const char *name)
 
 /* ---- issuers ---- */
 
-static const char *issuer_conflict(const struct making *k, const Baton__V1__Issuer *m)
+/* NULL: no issuer that is there already stands in its way. */
+static const char *issuer_conflict(const struct making *k, const struct issuer_rule *rule)
 {
-	for (size_t i = 0; i < k->n_issuers; i++) {
-		if (strcmp(k->issuers[i].rule->name, m->name) == 0)
-			return "an issuer of this name stands in the configuration file";
-		if (strcmp(k->issuers[i].rule->url, m->url) == 0)
-			return "another issuer has its url";
-	}
-	return NULL;
+	const char *same = NULL;
+
+	for (size_t i = 0; i < k->n_issuers && !same; i++)
+		same = issuerspec_collide(k->issuers[i].rule, rule);
+	if (!same)
+		return NULL;
+	return strcmp(same, "name") == 0 ? "an issuer of this name stands in the configuration file" : strcmp(same, "url") == 0 ? "another issuer has its url"
+		: "another issuer has its trust domain";
 }
 
 /* false: memory is out; so below. */
@@ -66,21 +68,19 @@ static bool add_issuer(struct making *k, const struct resource *r)
 {
 	Baton__V1__Resource *m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_ISSUER);
 	struct problem why = {""};
+	struct issuer_rule *rule = arena_alloc(k->arena, sizeof *rule);
 	const char *field, *wrong;
-	struct issuer_rule *rule;
 	struct slice ca;
 
 	if (arena_failed(k->arena))
 		return false;
-	wrong = !m || !is_under(r, sizeof ISSUER_PREFIX - 1, m->issuer->name) ? "it is no issuer" : issuerspec_wrong(m->issuer, &field, &why);
-	if (wrong || issuer_conflict(k, m->issuer)) {
-		leave_out(k, r, !wrong, wrong ? wrong : issuer_conflict(k, m->issuer));
+	wrong = !m || !is_under(r, sizeof ISSUER_PREFIX - 1, m->issuer->name) ? "it is no issuer" : issuerspec_rule(m->issuer, rule, &field, &why);
+	if (wrong || issuer_conflict(k, rule)) {
+		leave_out(k, r, !wrong, wrong ? wrong : issuer_conflict(k, rule));
 		return true;
 	}
-	rule = arena_alloc(k->arena, sizeof *rule);
-	if (!rule || !copy_ca(k, m->issuer, &ca))
+	if (!copy_ca(k, m->issuer, &ca))
 		return false;
-	issuerspec_rule(m->issuer, rule);
 	k->issuers[k->n_issuers++] = (struct issuer_source){rule, slice_of(m->issuer->jwks.data, m->issuer->jwks.len), ca};
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "cli/resource.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "identity/dialect.h"
 
 #define WIDTH 14
 #define FILE_MAX (256 * 1024)
@@ -58,6 +59,40 @@ static void line_seconds(const struct cli *c, const char *key, uint32_t s, uint3
 	text_line(c->out, WIDTH, key, text);
 }
 
+static void line_names(const struct cli *c, const char *key, const char *names, const struct claim_names *otherwise)
+{
+	char text[CLAIM_NAMES_MAX * (CLAIM_NAME_MAX + 2)] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < otherwise->n; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", i ? " " : "", otherwise->name[i]);
+	text_line(c->out, WIDTH, key, or_else(names, text));
+}
+
+/* What is not said is as the dialect has it. */
+static void print_claims(const struct cli *c, const issuer *s)
+{
+	enum dialect d = dialect_from_text(slice_str(or_else(s->dialect, "standard")));
+	struct claim_map preset;
+	char text[256];
+
+	dialect_preset(d < DIALECTS ? d : DIALECT_STANDARD, &preset);
+	text_line(c->out, WIDTH, "tokens:", or_else(s->kind, "oidc"));
+	text_line(c->out, WIDTH, "trust domain:", s->trust_domain);
+	text_line(c->out, WIDTH, "dialect:", or_else(s->dialect, "standard"));
+	text_line(c->out, WIDTH, "typ:", or_else(s->typ, preset.typ == TYP_JWT ? "jwt" : "at+jwt"));
+	text_line(c->out, WIDTH, "tenant in:", or_else(s->tenant_claim, preset.tenant));
+	for (size_t i = 0; i < s->n_tenant_values; i++) {
+		snprintf(text, sizeof text, "%.130s is %.63s", s->tenant_values[i]->key, s->tenant_values[i]->value);
+		text_line(c->out, WIDTH, "tenant:", text);
+	}
+	line_names(c, "client in:", s->client_claim, &preset.client);
+	line_names(c, "scopes in:", s->scope_claim, &preset.scope);
+	line_names(c, "id in:", s->jti_claim, &preset.jti);
+	text_line(c->out, WIDTH, "user if:", or_else(s->user_claim, preset.user));
+	text_line(c->out, WIDTH, "service if:", or_else(s->service_claim, preset.service));
+}
+
 static void print_one(const struct cli *c, const resource *r)
 {
 	const issuer *s = r->issuer;
@@ -66,16 +101,15 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "name:", s->name);
 	text_line(c->out, WIDTH, "url:", s->url);
 	text_line_words(c->out, WIDTH, "tenants:", s->tenants, s->n_tenants);
+	if (s->n_audiences)
+		text_line_words(c->out, WIDTH, "audiences:", s->audiences, s->n_audiences);
 	if (s->n_algorithms)
 		text_line_words(c->out, WIDTH, "algorithms:", s->algorithms, s->n_algorithms);
 	else
-		text_line(c->out, WIDTH, "algorithms:", "ES256 RS256 PS256 EdDSA");
+		text_line(c->out, WIDTH, "algorithms:", "ES256 RS256 PS256 EdDSA, of JWT-SVIDs ES384 in the place of EdDSA");
 	text_line(c->out, WIDTH, "binding:", or_else(s->binding, "certificate"));
 	line_seconds(c, "max lifetime:", s->max_lifetime_s, 3600);
-	text_line(c->out, WIDTH, "tenant in:", or_else(s->tenant_claim, "tenant"));
-	text_line(c->out, WIDTH, "client in:", or_else(s->client_claim, "client_id"));
-	text_line(c->out, WIDTH, "scopes in:", or_else(s->scope_claim, "scope"));
-	text_line(c->out, WIDTH, "user if:", s->user_claim);
+	print_claims(c, s);
 	snprintf(text, sizeof text, "%u", s->keys);
 	text_line(c->out, WIDTH, "keys:", s->keys ? text : "none yet: its tokens are refused");
 	text_line(c->out, WIDTH, "good until:", good_until(c, s, text));
@@ -147,12 +181,37 @@ static int put_files(struct cli *c, struct arena *arena, issuer *s)
 	return code;
 }
 
+/* "GUID=acme". 0, or the exit code. */
+static int put_values(struct cli *c, struct arena *arena, issuer *s)
+{
+	Baton__V1__Issuer__TenantValuesEntry *e = arena_alloc(arena, ARGS_MANY * sizeof *e);
+
+	if (!c->args.given[OPT_TENANT_VALUE])
+		return 0;
+	s->tenant_values = arena_alloc(arena, ARGS_MANY * sizeof *s->tenant_values);
+	s->n_tenant_values = 0;
+	for (size_t i = 0; e && s->tenant_values && i < c->args.n_many; i++) {
+		const char *text = c->args.many[i].value, *equals = strrchr(text, '=');
+
+		if (c->args.many[i].opt != OPT_TENANT_VALUE || !*text)
+			continue;
+		if (!equals)
+			return complain_usage(c, "--tenant-value is VALUE=TENANT, and %.60s has no =", text);
+		baton__v1__issuer__tenant_values_entry__init(e);
+		e->key = arena_strndup(arena, text, (size_t)(equals - text));
+		e->value = (char *)(uintptr_t)(equals + 1);
+		s->tenant_values[s->n_tenant_values++] = e++;
+	}
+	return 0;
+}
+
 /* What the flags say, put over what s has. 0, or the exit code. */
 static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 {
 	const struct { enum opt o; char **to; } texts[] = {
 		{OPT_URL, &s->url}, {OPT_TENANT_CLAIM, &s->tenant_claim}, {OPT_CLIENT_CLAIM, &s->client_claim}, {OPT_SCOPE_CLAIM, &s->scope_claim},
-		{OPT_USER_CLAIM, &s->user_claim},
+		{OPT_USER_CLAIM, &s->user_claim}, {OPT_SERVICE_CLAIM, &s->service_claim}, {OPT_JTI_CLAIM, &s->jti_claim}, {OPT_TRUST_DOMAIN, &s->trust_domain},
+		{OPT_TOKENS, &s->kind}, {OPT_DIALECT, &s->dialect}, {OPT_TYP, &s->typ}, {OPT_TOKEN_BINDING, &s->binding},
 	};
 	const struct { enum opt o; uint32_t *to; } spans[] = {
 		{OPT_MAX_LIFETIME, &s->max_lifetime_s}, {OPT_KEYS_REFRESH, &s->keys_refresh_s}, {OPT_KEYS_STALE, &s->keys_stale_s},
@@ -165,12 +224,11 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 		if (c->args.given[spans[i].o])
 			*spans[i].to = (uint32_t)(c->args.number[spans[i].o] / 1000);
 	admin_list(c, OPT_SPEAKS_FOR, arena, &s->tenants, &s->n_tenants);
+	admin_list(c, OPT_COUNTS_FOR, arena, &s->audiences, &s->n_audiences);
 	admin_list(c, OPT_ALGORITHM, arena, &s->algorithms, &s->n_algorithms);
-	if (c->args.given[OPT_TOKEN_BINDING])
-		s->binding = (char *)(uintptr_t)(c->args.number[OPT_TOKEN_BINDING] == 0 ? "certificate" : "none");
 	if (c->args.given[OPT_ALLOW_PRIVATE])
 		s->allow_private = c->args.number[OPT_ALLOW_PRIVATE] == 0;
-	return put_files(c, arena, s);
+	return put_values(c, arena, s) ? EXIT_USAGE : put_files(c, arena, s);
 }
 
 /* What is there under the name is changed where the flags say so; its keys are the broker's to tell. */

@@ -93,19 +93,24 @@ static bool agent_gone(const ProtobufCMessage *spec)
 #undef AT
 #define AT(field) offsetof(Baton__V1__Issuer, field)
 
-static const char *url_wrong(const char *text)
-{
-	return issuer_url_wrong(text);
-}
-
-static const char *claim_wrong(const char *text)
-{
-	return issuer_claim_wrong(text);
-}
-
 static const char *binding_wrong(const char *text)
 {
 	return strcmp(text, "certificate") == 0 || strcmp(text, "none") == 0 ? NULL : "this is neither";
+}
+
+static const char *tokens_wrong(const char *text)
+{
+	return strcmp(text, "oidc") == 0 || strcmp(text, "jwt-svid") == 0 ? NULL : "this is neither";
+}
+
+static const char *dialect_wrong(const char *text)
+{
+	return dialect_from_text(slice_str(text)) < DIALECTS ? NULL : "this is none of them";
+}
+
+static const char *typ_wrong(const char *text)
+{
+	return token_typ_from_text(slice_str(text)) < TOKEN_TYPS ? NULL : "this is neither";
 }
 
 static const char *algorithm_wrong(const char *text)
@@ -117,18 +122,26 @@ static const char *algorithm_wrong(const char *text)
 
 static const struct res_field issuer_fields[] = {
 	{.name = "name", .type = RES_TEXT, .at = AT(name), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
-	{.name = "url", .type = RES_TEXT, .at = AT(url), .required = true, .unique = true, .wrong = url_wrong,
+	{.name = "url", .type = RES_TEXT, .at = AT(url), .required = true, .unique = true, .wrong = issuer_url_wrong,
 	 .todo = "write what `iss` is in its tokens, to the byte: https://login.acme.example"},
 	{.name = "tenants", .type = RES_WORDS, .at = AT(tenants), .count = AT(n_tenants), .required = true, .wrong = name_wrong, .todo = "list the tenants that it speaks for: [acme]"},
+	{.name = "audiences", .type = RES_WORDS, .at = AT(audiences), .count = AT(n_audiences), .wrong = issuer_audience_wrong, .todo = "write what aud is in its tokens"},
 	{.name = "algorithms", .type = RES_WORDS, .at = AT(algorithms), .count = AT(n_algorithms), .wrong = algorithm_wrong, .todo = "write ES256, ES384, EdDSA, PS256 or RS256"},
 	{.name = "binding", .type = RES_TEXT, .at = AT(binding), .wrong = binding_wrong, .todo = "write certificate or none"},
 	{.name = "max_lifetime_s", .type = RES_NUMBER, .at = AT(max_lifetime_s), .min = 1, .max = 7 * DAY_S},
 	{.name = "keys_refresh_s", .type = RES_NUMBER, .at = AT(keys_refresh_s), .min = 1, .max = DAY_S},
 	{.name = "keys_stale_s", .type = RES_NUMBER, .at = AT(keys_stale_s), .min = 1, .max = 7 * DAY_S},
-	{.name = "tenant_claim", .type = RES_TEXT, .at = AT(tenant_claim), .wrong = claim_wrong},
-	{.name = "client_claim", .type = RES_TEXT, .at = AT(client_claim), .wrong = claim_wrong},
-	{.name = "scope_claim", .type = RES_TEXT, .at = AT(scope_claim), .wrong = claim_wrong},
-	{.name = "user_claim", .type = RES_TEXT, .at = AT(user_claim), .wrong = claim_wrong},
+	{.name = "tokens", .type = RES_TEXT, .at = AT(kind), .wrong = tokens_wrong, .sent = "kind", .todo = "write oidc or jwt-svid"},
+	{.name = "trust_domain", .type = RES_TEXT, .at = AT(trust_domain), .wrong = trust_domain_wrong, .todo = "write the trust domain of its JWT-SVIDs"},
+	{.name = "dialect", .type = RES_TEXT, .at = AT(dialect), .wrong = dialect_wrong, .todo = "write standard, entra, okta, keycloak or auth0"},
+	{.name = "typ", .type = RES_TEXT, .at = AT(typ), .wrong = typ_wrong, .todo = "write at+jwt or jwt"},
+	{.name = "tenant_claim", .type = RES_TEXT, .at = AT(tenant_claim)},
+	{.name = "client_claim", .type = RES_TEXT, .at = AT(client_claim)},
+	{.name = "scope_claim", .type = RES_TEXT, .at = AT(scope_claim)},
+	{.name = "user_claim", .type = RES_TEXT, .at = AT(user_claim)},
+	{.name = "jti_claim", .type = RES_TEXT, .at = AT(jti_claim)},
+	{.name = "service_claim", .type = RES_TEXT, .at = AT(service_claim)},
+	{.name = "tenant_values", .type = RES_PAIRS, .at = AT(tenant_values), .count = AT(n_tenant_values), .entry = &baton__v1__issuer__tenant_values_entry__descriptor},
 	{.name = "jwks", .type = RES_BYTES, .at = AT(jwks)},
 	{.name = "ca", .type = RES_DER, .at = AT(ca_der), .count = AT(n_ca_der), .label = PEM_CERTIFICATE, .sent = "ca_der", .todo = PEM_TODO},
 	{.name = "allow_private", .type = RES_BOOL, .at = AT(allow_private)},
@@ -136,7 +149,7 @@ static const struct res_field issuer_fields[] = {
 
 static const struct res_refused issuer_refused[] = {
 	{"keys", "the broker says it", NULL}, {"keys_good_until_ms", "the broker says it", NULL},
-	{"audiences", "audiences are demanded by profiles (identity.required_audience)", NULL}, {"audience", "audiences are demanded by profiles (identity.required_audience)", NULL},
+	{"audience", "it has another name here", "audiences"}, {"claims.tenant", "it has another name here", "tenant_claim"},
 	{"jwks_file", "the keys themselves stand here", "jwks"}, {"ca_file", "the certificates themselves stand here", "ca"}, {"ca_der", "it has another name here", "ca"},
 	{"max_lifetime", "it is a number of seconds", "max_lifetime_s"}, {"keys_refresh", "it is a number of seconds", "keys_refresh_s"},
 	{"keys_stale", "it is a number of seconds", "keys_stale_s"}, {"claims", "each claim has a line of its own", "tenant_claim"}, {"client_secret", "the broker verifies tokens and asks for none", NULL},
@@ -148,13 +161,8 @@ static const struct res_refused issuer_refused[] = {
 #undef AT
 #define AT(field) offsetof(Baton__V1__TrustBundle, field)
 
-static const char *domain_wrong(const char *text)
-{
-	return trust_domain_wrong(text);
-}
-
 static const struct res_field bundle_fields[] = {
-	{.name = "trust_domain", .type = RES_TEXT, .at = AT(trust_domain), .required = true, .wrong = domain_wrong, .todo = "write the trust domain of its SPIFFE ids: acme.example"},
+	{.name = "trust_domain", .type = RES_TEXT, .at = AT(trust_domain), .required = true, .wrong = trust_domain_wrong, .todo = "write the trust domain of its SPIFFE ids: acme.example"},
 	{.name = "anchors", .type = RES_DER, .at = AT(anchors_der), .count = AT(n_anchors_der), .required = true, .label = PEM_CERTIFICATE, .sent = "anchors_der", .todo = PEM_TODO},
 	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
 };

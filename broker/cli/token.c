@@ -1,7 +1,7 @@
 /* What does a token say, and would it be accepted? `show` prints it unverified, `verify` judges it with the
  * broker's own verifier: form, header, issuer, signature, required claims, lifetime (at most 24 h), exp, nbf,
- * audience, and with --cert that it is bound to that certificate. A bound token without --cert is refused
- * (token_binding). Tenant, client, scopes and revocation are the broker's to judge. */
+ * audience, and with --cert that it is bound to that certificate. --dialect and --typ say how the issuer's tokens
+ * are read. A bound token without --cert is refused (token_binding). Tenant, client, scopes and revocation are the broker's to judge. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -99,9 +99,9 @@ static int load_issuer(struct cli *c, struct issuer_entry *e)
 
 	memset(e, 0, sizeof *e);
 	slice_copy_str(SLICE_LIT("cli"), e->rule.name, sizeof e->rule.name);
-	slice_copy_str(SLICE_LIT("tenant"), e->rule.claim_tenant, sizeof e->rule.claim_tenant);
-	slice_copy_str(SLICE_LIT("client_id"), e->rule.claim_client, sizeof e->rule.claim_client);
-	slice_copy_str(SLICE_LIT("scope"), e->rule.claim_scope, sizeof e->rule.claim_scope);
+	dialect_preset(dialect_from_text(slice_str(c->args.text[OPT_DIALECT])), &e->rule.claims);
+	if (c->args.text[OPT_TYP])
+		e->rule.claims.typ = token_typ_from_text(slice_str(c->args.text[OPT_TYP]));
 	e->rule.algorithms = ALG_ES256 | ALG_ES384 | ALG_RS256 | ALG_PS256 | ALG_EDDSA;
 	e->rule.max_lifetime_ms = LIFETIME_MAX_MS;
 	e->rule.binding = c->args.text[OPT_CERT] != NULL;

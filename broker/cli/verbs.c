@@ -20,8 +20,8 @@
 		OPT_DRY_RUN, OPT_REASON
 
 #define ISSUER_OPTS \
-	OPT_URL, OPT_SPEAKS_FOR, OPT_ALGORITHM, OPT_TOKEN_BINDING, OPT_MAX_LIFETIME, OPT_KEYS_REFRESH, OPT_KEYS_STALE, OPT_TENANT_CLAIM, OPT_CLIENT_CLAIM, OPT_SCOPE_CLAIM, \
-		OPT_USER_CLAIM, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE
+	OPT_URL, OPT_SPEAKS_FOR, OPT_COUNTS_FOR, OPT_TOKENS, OPT_TRUST_DOMAIN, OPT_DIALECT, OPT_TYP, OPT_ALGORITHM, OPT_TOKEN_BINDING, OPT_MAX_LIFETIME, OPT_KEYS_REFRESH, OPT_KEYS_STALE, OPT_TENANT_CLAIM, OPT_CLIENT_CLAIM, OPT_SCOPE_CLAIM, \
+		OPT_USER_CLAIM, OPT_SERVICE_CLAIM, OPT_JTI_CLAIM, OPT_TENANT_VALUE, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE
 
 #define REVOKE_OPTS OPT_FOR, OPT_LOCAL, OPT_DRY_RUN, OPT_INCIDENT, OPT_REASON
 
@@ -98,7 +98,7 @@ const struct verb verbs[] = {
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
 		cmd_whoami},
 	{"token", "verify", "[FILE]", "judge an access token without a broker (standard input when no FILE)",
-	 OPTS(OPT_JWKS, OPT_ISSUER, OPT_AUDIENCE), 0, 1, false, cmd_token_verify},
+	 OPTS(OPT_JWKS, OPT_ISSUER, OPT_AUDIENCE, OPT_DIALECT, OPT_TYP), 0, 1, false, cmd_token_verify},
 	{"token", "show", "[FILE]", "print a token's header and claims, unverified (default: the configured token)", OPTS(), 0,
 		1, false,
 	 cmd_token_show},

@@ -92,7 +92,7 @@ const char *assertion_verify(const struct assertion_key *k, struct slice token, 
 		return fault;
 	fault = jws_split(token, j);
 	if (!fault)
-		fault = jws_read_header(j, ASSERTION_TYP, &h, &field);
+		fault = jws_read_header(j, ASSERTION_TYP, false, &h, &field);
 	if (fault && strcmp(field, "typ") == 0)
 		fault = "it is no assertion of a delivery";
 	if (!fault)

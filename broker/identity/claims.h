@@ -25,7 +25,7 @@ struct claims {
 	size_t n_scopes;
 	int64_t issued_at_ms, not_before_ms, expires_at_ms;
 	bool subject_is_user;    /* by the issuer's rule: false = the client speaks for itself */
-	bool bound;              /* cnf.x5t#S256 was there and is this connection's certificate */
+	bool bound;              /* it is for this connection alone: cnf.x5t#S256 is its certificate, or a JWT-SVID's sub its SPIFFE id */
 };
 
 bool claims_has_scope(const struct claims *c, struct slice scope);

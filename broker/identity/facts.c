@@ -1,4 +1,4 @@
-/* Are the claims of a token all there, and of the right type? RFC 9068 §2.2 and RFC 7519 §4.1, read once into one piece
+/* Are the claims of a token all there, and of the right type? RFC 9068 §2.2, RFC 7519 §4.1 and SPIFFE's JWT-SVID §3, read once into one piece
  * of memory. Whether they are good here and now is judged anew at each use: token_judge.c. */
 #include "identity/facts.h"
 
@@ -8,6 +8,8 @@
 
 #include "base/encode.h"
 #include "base/secret.h"
+#include "identity/claim.h"
+#include "identity/spiffe.h"
 #include "identity/token.h"
 
 #define NUMBER_MAX 9007199254740992 /* 2^53: what every JSON reader holds exactly */
@@ -58,6 +60,29 @@ static bool read_text(struct reader *r, const char *field, const json_t *v, size
 	if (!utf8_is_text(s))
 		return refuse(r, field, "this claim holds control characters");
 	return put(r, field, s, at);
+}
+
+/* A claim under the first of these names that is there; *v NULL: under none. */
+static bool find(struct reader *r, const struct claim_names *names, const char *fallback, const json_t **v, const char **name)
+{
+	return claim_find_first(r->payload, names, fallback, v, name) ||
+	       refuse(r, *name, "on the way to this claim stands something that is no object");
+}
+
+static bool find_one(struct reader *r, const char *name, const json_t **v)
+{
+	*v = NULL;
+	return !name[0] || claim_find(r->payload, name, v) || refuse(r, name, "on the way to this claim stands something that is no object");
+}
+
+static bool read_named(struct reader *r, const struct claim_names *names, const char *fallback, size_t max, bool needed, uint16_t *at)
+{
+	const char *name;
+	const json_t *v;
+
+	if (!find(r, names, fallback, &v, &name))
+		return false;
+	return (!v && !needed) || read_text(r, name, v, max, at);
 }
 
 /* NumericDate (RFC 7519 §2): seconds, fractions allowed. */
@@ -145,12 +170,15 @@ static bool read_scope_string(struct reader *r, struct slice s)
 	return true;
 }
 
-static bool read_scopes(struct reader *r, const char *name)
+static bool read_scopes(struct reader *r, const struct claim_names *names)
 {
-	const json_t *v = json_object_get(r->payload, name), *one;
+	const json_t *v, *one;
+	const char *name;
 	size_t i;
 
 	r->f->scopes = (uint16_t)r->f->text_n;
+	if (!find(r, names, "scope", &v, &name))
+		return false;
 	if (!v)
 		return true;
 	if (json_is_string(v))
@@ -199,37 +227,84 @@ static bool read_confirmation(struct reader *r)
 
 static bool read_tenant(struct reader *r, const char *name)
 {
-	const json_t *v = name[0] ? json_object_get(r->payload, name) : NULL;
-
-	return !v || read_text(r, "tenant", v, STRING_MAX, &r->f->tenant);
-}
-
-static bool speaks_for_user(const struct reader *r, const struct issuer_rule *rule)
-{
 	const json_t *v;
 
-	if (!rule->user_claim[0])
-		return strcmp(r->f->text + r->f->subject, r->f->text + r->f->client) != 0;
-	v = json_object_get(r->payload, rule->user_claim);
+	return find_one(r, name, &v) && (!v || read_text(r, name, v, STRING_MAX, &r->f->tenant));
+}
+
+static bool is_said(const json_t *v)
+{
 	return v && !json_is_null(v) && !json_is_false(v);
 }
 
-static bool read_all(struct reader *r, const struct issuer_rule *rule, struct slice key_id)
+/* sub is the client's id, or that with what its issuer puts behind it. */
+static bool is_own_subject(const struct facts *f, enum dialect dialect)
 {
-	const char *client = rule->claim_client[0] ? rule->claim_client : "client_id";
+	const char *subject = facts_text(f, f->subject), *client = facts_text(f, f->client), *suffix = dialect_self_suffix(dialect);
+	size_t n = strlen(client);
 
-	if (!read_times(r) || !read_text(r, "sub", json_object_get(r->payload, "sub"), STRING_MAX, &r->f->subject) ||
-	    !read_text(r, "client_id", json_object_get(r->payload, client), STRING_MAX, &r->f->client) ||
-	    !read_text(r, "jti", json_object_get(r->payload, "jti"), JTI_MAX, &r->f->jti) || !read_audiences(r) ||
-	    !read_scopes(r, rule->claim_scope[0] ? rule->claim_scope : "scope") ||
-		!read_tenant(r, rule->claim_tenant) ||
-	    !read_confirmation(r) || (key_id.n && !put(r, "kid", key_id, &r->f->key_id)))
+	if (strncmp(subject, client, n) != 0)
 		return false;
-	r->f->user = speaks_for_user(r, rule);
+	return subject[n] == '\0' || (suffix[0] && strcmp(subject + n, suffix) == 0);
+}
+
+/* Where both kinds have a mark, a token with both or with none is of neither kind. */
+static bool read_user(struct reader *r, const struct claim_map *map)
+{
+	const json_t *user, *service;
+
+	if (!find_one(r, map->user, &user) || !find_one(r, map->service, &service))
+		return false;
+	if (map->user[0] && map->service[0] && is_said(user) == is_said(service))
+		return refuse(r, map->user, "it cannot be told whether the token speaks for a user or for its client");
+	if (map->user[0])
+		r->f->user = is_said(user);
+	else
+		r->f->user = !is_said(service) && !is_own_subject(r->f, map->dialect);
 	return true;
 }
 
-struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, struct slice key_id, const char **fault, const char **field)
+static bool read_all(struct reader *r, const struct claim_map *map, struct slice key_id)
+{
+	return read_times(r) && read_text(r, "sub", json_object_get(r->payload, "sub"), STRING_MAX, &r->f->subject) &&
+	       read_named(r, &map->client, "client_id", STRING_MAX, true, &r->f->client) &&
+	       read_named(r, &map->jti, "jti", JTI_MAX, !map->jti_optional, &r->f->jti) && read_audiences(r) && read_scopes(r, &map->scope) &&
+	       read_tenant(r, map->tenant) && read_confirmation(r) && (!key_id.n || put(r, "kid", key_id, &r->f->key_id)) &&
+	       read_user(r, map);
+}
+
+/* JWT-SVID §3.1: a SPIFFE id of the trust domain whose keys were used. */
+static bool read_workload(struct reader *r, const struct claim_map *map)
+{
+	const json_t *sub = json_object_get(r->payload, "sub");
+	struct spiffe_id id;
+
+	if (!read_text(r, "sub", sub, STRING_MAX, &r->f->subject))
+		return false;
+	if (spiffe_parse(string_slice(sub), &id) || !slice_is(id.trust_domain, map->trust_domain))
+		return refuse(r, "sub", "sub must be a SPIFFE id of the issuer's trust domain");
+	r->f->client = r->f->subject;
+	return true;
+}
+
+/* JWT-SVID §3: exp, aud and sub are there; iat, nbf and jti may be. */
+static bool read_svid(struct reader *r, const struct claim_map *map, struct slice key_id)
+{
+	r->f->undated = !json_object_get(r->payload, "iat");
+	if (!read_time(r, "exp", true, &r->f->expires_at_ms) || !read_time(r, "iat", false, &r->f->issued_at_ms))
+		return false;
+	r->f->not_before_ms = r->f->issued_at_ms;
+	return read_time(r, "nbf", false, &r->f->not_before_ms) && read_workload(r, map) && read_audiences(r) &&
+	       read_named(r, &map->jti, "jti", JTI_MAX, !map->jti_optional, &r->f->jti) && read_scopes(r, &map->scope) &&
+	       read_tenant(r, map->tenant) && read_confirmation(r) && (!key_id.n || put(r, "kid", key_id, &r->f->key_id));
+}
+
+int64_t facts_issued_at(const struct facts *f, const struct issuer_rule *rule)
+{
+	return f->undated ? f->expires_at_ms - rule->max_lifetime_ms : f->issued_at_ms;
+}
+
+struct facts *facts_read(const json_t *payload, const struct claim_map *map, struct slice key_id, const char **fault, const char **field)
 {
 	struct reader r = {.payload = payload, .field = "", .f = malloc(sizeof *r.f + TEXT_MAX)};
 	struct facts *f = NULL;
@@ -238,7 +313,7 @@ struct facts *facts_read(const json_t *payload, const struct issuer_rule *rule, 
 		memset(r.f, 0, sizeof *r.f);
 		r.f->text[0] = '\0'; /* at 0: the empty string, for what is absent */
 		r.f->text_n = 1;
-		if (read_all(&r, rule, key_id))
+		if (map->kind == ISSUER_JWT_SVID ? read_svid(&r, map, key_id) : read_all(&r, map, key_id))
 			f = realloc(r.f, sizeof *f + r.f->text_n);
 	}
 	if (!f)
@@ -260,8 +335,9 @@ const char *facts_find_audience(const struct facts *f, const char *audience)
 
 bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, struct arena *arena, struct claims *out)
 {
-	size_t url_n = strlen(rule->url) + 1, name_n = strlen(rule->name) + 1;
-	char *text = arena_alloc(arena, f->text_n + url_n + name_n);
+	const char *tenant = issuer_tenant(rule, facts_text(f, f->tenant));
+	size_t url_n = strlen(rule->url) + 1, name_n = strlen(rule->name) + 1, tenant_n = tenant ? strlen(tenant) + 1 : 0;
+	char *text = arena_alloc(arena, f->text_n + url_n + name_n + tenant_n);
 	const char **scopes = f->n_scopes ? arena_alloc(arena, f->n_scopes * sizeof *scopes) : NULL;
 	const char *s;
 
@@ -270,6 +346,8 @@ bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, stru
 	memcpy(text, f->text, f->text_n);
 	memcpy(text + f->text_n, rule->url, url_n);
 	memcpy(text + f->text_n + url_n, rule->name, name_n);
+	if (tenant)
+		memcpy(text + f->text_n + url_n + name_n, tenant, tenant_n);
 	s = text + f->scopes;
 	for (uint16_t i = 0; i < f->n_scopes; i++, s += strlen(s) + 1)
 		scopes[i] = s;
@@ -278,13 +356,13 @@ bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, stru
 		.issuer_name = text + f->text_n + url_n,
 		.subject = text + f->subject,
 		.client_id = text + f->client,
-		.tenant = text + f->tenant,
+		.tenant = tenant ? text + f->text_n + url_n + name_n : text + f->tenant, /* the latter for the audit: it is refused */
 		.jti = text + f->jti,
 		.key_id = text + f->key_id,
 		.audience = text,
 		.scopes = scopes,
 		.n_scopes = f->n_scopes,
-		.issued_at_ms = f->issued_at_ms,
+		.issued_at_ms = facts_issued_at(f, rule),
 		.not_before_ms = f->not_before_ms,
 		.expires_at_ms = f->expires_at_ms,
 		.subject_is_user = f->user,

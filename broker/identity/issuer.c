@@ -31,28 +31,6 @@ enum token_alg token_alg_from_text(struct slice text)
 	return ALG_NONE;
 }
 
-static bool graphic(const char *text)
-{
-	for (; *text; text++)
-		if (*text <= 0x20 || *text >= 0x7f)
-			return false;
-	return true;
-}
-
-const char *issuer_url_wrong(const char *url)
-{
-	if (strncmp(url, "https://", 8) || !url[8])
-		return "an issuer's url begins with https://";
-	if (strchr(url, '@'))
-		return "a url with user or password is refused";
-	return strpbrk(url, "?#") || !graphic(url) ? "an issuer's url has no query, fragment or space" : NULL;
-}
-
-const char *issuer_claim_wrong(const char *name)
-{
-	return graphic(name) ? NULL : "a claim's name has no space or control character";
-}
-
 int64_t issuer_fresh_ms(const struct issuer_rule *r, int64_t max_age_s)
 {
 	int64_t asked;

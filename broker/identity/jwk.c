@@ -151,13 +151,13 @@ static bool is_private(const json_t *object)
 }
 
 /* RFC 7517 §4.2, §4.3: absent means nothing is said against it. */
-static const char *check_purpose(const json_t *object)
+static const char *check_purpose(const json_t *object, bool of_svids)
 {
 	const json_t *use = json_object_get(object, "use"), *ops = json_object_get(object, "key_ops");
 	const json_t *op;
 	size_t i;
 
-	if (use && !member_is(object, "use", "sig"))
+	if (use && !member_is(object, "use", "sig") && !(of_svids && member_is(object, "use", "jwt-svid")))
 		return "its use is not sig";
 	if (!ops)
 		return NULL;
@@ -194,7 +194,7 @@ static const char *read_kid(const json_t *object, struct jwk *out)
 	return NULL;
 }
 
-const char *jwk_read(const json_t *object, unsigned algorithms, struct jwk *out)
+const char *jwk_read(const json_t *object, unsigned algorithms, bool of_svids, struct jwk *out)
 {
 	const struct kind *kind;
 	const char *fault;
@@ -209,7 +209,7 @@ const char *jwk_read(const json_t *object, unsigned algorithms, struct jwk *out)
 	kind = find_kind(object);
 	if (!kind)
 		return "its kind is not EC P-256, EC P-384, RSA or OKP Ed25519";
-	fault = check_purpose(object);
+	fault = check_purpose(object, of_svids);
 	if (!fault)
 		fault = read_kid(object, out);
 	if (fault)

@@ -21,8 +21,8 @@ struct jwk {
 	size_t signature_n; /* bytes that a signature by it has, exactly */
 };
 
-/* NULL when it is usable (jwk_clear() then frees what it holds), else static text: why it is skipped. */
-const char *jwk_read(const json_t *object, unsigned algorithms, struct jwk *out);
+/* of_svids: the use may be jwt-svid (SPIFFE Trust Domain and Bundle, 4.2.2). NULL when it is usable (jwk_clear() then frees what it holds), else static text: why it is skipped. */
+const char *jwk_read(const json_t *object, unsigned algorithms, bool of_svids, struct jwk *out);
 void jwk_clear(struct jwk *k);
 
 /* ---- for token.c: the keys of a set, in their order ---- */

@@ -14,6 +14,7 @@ struct keyset {
 	atomic_uint refs;
 	uint64_t generation;
 	unsigned algorithms;
+	bool of_svids;
 	uint8_t digest[SHA256_BYTES]; /* of the text it was read from */
 	size_t n;
 	struct jwk keys[];
@@ -45,7 +46,7 @@ static json_t *load(struct slice json, struct problem *why)
 	return NULL;
 }
 
-struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t generation, struct problem *why)
+static struct keyset *parse(struct slice json, unsigned algorithms, bool of_svids, uint64_t generation, struct problem *why)
 {
 	const char *fault, *last = "it is empty";
 	json_t *root = load(json, why), *list;
@@ -62,10 +63,11 @@ struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t gen
 	atomic_init(&k->refs, 1);
 	k->generation = generation;
 	k->algorithms = algorithms;
+	k->of_svids = of_svids;
 	sha256(json, k->digest);
 	errno = 0;
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		fault = jwk_read(json_array_get(list, i), algorithms, &k->keys[k->n]);
+		fault = jwk_read(json_array_get(list, i), algorithms, of_svids, &k->keys[k->n]);
 		if (fault)
 			last = fault;
 		else
@@ -82,6 +84,16 @@ struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t gen
 out:
 	json_decref(root);
 	return k;
+}
+
+struct keyset *keyset_parse(struct slice json, unsigned algorithms, uint64_t generation, struct problem *why)
+{
+	return parse(json, algorithms, false, generation, why);
+}
+
+struct keyset *keyset_parse_for(const struct issuer_rule *r, struct slice json, uint64_t generation, struct problem *why)
+{
+	return parse(json, r->algorithms, r->claims.kind == ISSUER_JWT_SVID, generation, why);
 }
 
 struct keyset *keyset_ref(struct keyset *k)
@@ -119,6 +131,6 @@ bool keyset_same(const struct keyset *a, const struct keyset *b)
 {
 	if (a == b)
 		return a != NULL;
-	return a && b && a->generation == b->generation && a->algorithms == b->algorithms &&
+	return a && b && a->generation == b->generation && a->algorithms == b->algorithms && a->of_svids == b->of_svids &&
 	       memcmp(a->digest, b->digest, sizeof a->digest) == 0;
 }

@@ -82,9 +82,9 @@ static bool typ_is(const json_t *v, const char *typ)
 	return strcasecmp(text, typ) == 0;
 }
 
-static const char *read_header(const json_t *h, const char *typ, struct jws_header *out, const char **field)
+static const char *read_header(const json_t *h, const char *demanded, bool untyped_too, struct jws_header *out, const char **field)
 {
-	const json_t *alg = json_object_get(h, "alg"), *kid = json_object_get(h, "kid");
+	const json_t *alg = json_object_get(h, "alg"), *kid = json_object_get(h, "kid"), *typ = json_object_get(h, "typ");
 
 	*field = "crit";
 	if (json_object_get(h, "crit"))
@@ -98,8 +98,10 @@ static const char *read_header(const json_t *h, const char *typ, struct jws_head
 	if (out->alg == ALG_NONE)
 		return "sign with ES256, ES384, EdDSA, PS256 or RS256";
 	*field = "typ";
-	if (!typ_is(json_object_get(h, "typ"), typ))
-		return "its typ says it is no access token: send one with typ at+jwt (RFC 9068), not an ID token";
+	out->untyped = !typ || typ_is(typ, "JWT");
+	out->jose = typ_is(typ, "JOSE");
+	if (!typ_is(typ, demanded) && !(untyped_too && (out->untyped || out->jose)))
+		return JWS_NO_ACCESS_TOKEN;
 	*field = "kid";
 	out->has_kid = kid != NULL;
 	if (!kid)
@@ -111,7 +113,7 @@ static const char *read_header(const json_t *h, const char *typ, struct jws_head
 	return NULL;
 }
 
-const char *jws_read_header(const struct jws *j, const char *typ, struct jws_header *out, const char **field)
+const char *jws_read_header(const struct jws *j, const char *typ, bool untyped_too, struct jws_header *out, const char **field)
 {
 	/* RFC 7515 allows white space before the brace. No issuer writes it, and what redacts tokens knows them by their first letters. */
 	json_t *h = j->header_n && j->header[0] == '{' ? jws_read_json(slice_of(j->header, j->header_n)) : NULL;
@@ -119,10 +121,10 @@ const char *jws_read_header(const struct jws *j, const char *typ, struct jws_hea
 
 	*field = "";
 	out->alg = ALG_NONE;
-	out->has_kid = false;
+	out->untyped = out->jose = out->has_kid = false;
 	out->kid_n = 0;
 	if (h)
-		fault = read_header(h, typ, out, field);
+		fault = read_header(h, typ, untyped_too, out, field);
 	json_decref(h);
 	return fault;
 }

@@ -18,15 +18,20 @@ struct jws {
 
 struct jws_header {
 	enum token_alg alg;
+	bool untyped; /* typ is JWT, or absent: it does not say which kind of token it is */
+	bool jose;    /* typ is JOSE, which says no more */
 	bool has_kid;
 	size_t kid_n;
 	char kid[JWK_KID_MAX + 1];
 };
 
+#define JWS_NO_ACCESS_TOKEN "its typ says it is no access token: send one with typ at+jwt (RFC 9068), not an ID token"
+
 /* NULL when fine, else static text. */
 const char *jws_split(struct slice token, struct jws *out);
-/* typ: the media type without "application/" that is demanded. *field: which member is at fault. */
-const char *jws_read_header(const struct jws *j, const char *typ, struct jws_header *out, const char **field);
+/* typ: the media type without "application/" that is demanded; untyped_too: one that is `untyped` or `jose` is read as well. *field: which member is
+ * at fault. */
+const char *jws_read_header(const struct jws *j, const char *typ, bool untyped_too, struct jws_header *out, const char **field);
 /* Owned; NULL when it is no JSON object or holds a member twice; or, with errno ENOMEM, when memory is out. */
 json_t *jws_read_json(struct slice json);
 

@@ -1,6 +1,6 @@
 /* Is this access token good, here and now, on this connection? Here: the way from bytes to a verified signature, and
  * the memory of it. Splitting is jws.c, types of claims facts.c, judging token_judge.c. Until the signature is good,
- * nothing of the payload is used but `iss`, and that only to choose whose keys are tried. */
+ * nothing of the payload is used but `iss`, or a workload's `sub`, and that only to choose whose keys are tried. */
 #include "identity/token.h"
 
 #include <errno.h>
@@ -9,8 +9,10 @@
 
 #include "identity/facts.h"
 #include "identity/jws.h"
+#include "identity/spiffe.h"
 #include "identity/token_cache.h"
 #include "identity/token_judge.h"
+#include "identity/token_kind.h"
 
 #define TYP "at+jwt"
 
@@ -68,15 +70,13 @@ void token_verifier_free(struct token_verifier *v)
 	free(v);
 }
 
-/* Would the same token bytes be verified by the same keys and read to the same facts? */
+/* Would the same token bytes be verified by the same keys and read to the same facts? What is judged anew each time is not asked about. */
 static bool same_issuer(const struct issuer_entry *a, const struct issuer_entry *b)
 {
 	const struct issuer_rule *x = &a->rule, *y = &b->rule;
 
-	return strcmp(x->url, y->url) == 0 && x->algorithms == y->algorithms &&
-		strcmp(x->claim_tenant, y->claim_tenant) == 0 &&
-	       strcmp(x->claim_client, y->claim_client) == 0 && strcmp(x->claim_scope, y->claim_scope) == 0 &&
-	       strcmp(x->user_claim, y->user_claim) == 0 && keyset_same(a->keys, b->keys);
+	return strcmp(x->url, y->url) == 0 && x->algorithms == y->algorithms && memcmp(&x->claims, &y->claims, sizeof x->claims) == 0 &&
+	       keyset_same(a->keys, b->keys);
 }
 
 static uint64_t epoch_for(struct token_verifier *v, const struct issuer_entry *entry)
@@ -152,17 +152,55 @@ static bool use_issuer(struct check *k, size_t at)
 	return refuse(k, REASON_KEYS_UNAVAILABLE, "iss", "the keys of the token's issuer are not at hand: try again");
 }
 
+/* JWT-SVID §2.3: JWT, JOSE or nothing. */
+static bool fits_svid(struct check *k)
+{
+	return k->header.untyped || k->header.jose || refuse(k, REASON_INVALID_TOKEN, "typ", "the typ of a JWT-SVID is JWT, JOSE or left out");
+}
+
+/* A token that its header does not call an access token is none, but where the issuer's rule says that its header tells nothing. */
+static bool fits_typ(struct check *k, size_t at)
+{
+	const struct claim_map *map = &issuers_at(k->v->issuers, at)->rule.claims;
+
+	if (map->kind == ISSUER_JWT_SVID)
+		return fits_svid(k);
+	if (!k->header.jose && (!k->header.untyped || map->typ == TYP_JWT))
+		return true;
+	if (k->header.jose || map->dialect == DIALECT_STANDARD)
+		return refuse(k, REASON_INVALID_TOKEN, "typ", JWS_NO_ACCESS_TOKEN);
+	return refuse(k, REASON_INVALID_TOKEN, "typ",
+		      "its typ does not say that it is an access token: have the issuer write at+jwt (RFC 9068), or set typ: jwt in its rule");
+}
+
+/* A token without iss may be the JWT-SVID of a trust domain: whose, its sub says. The issuer's place; issuers_count(): nobody's. */
+static size_t svid_issuer(const struct issuers *all, const json_t *sub)
+{
+	struct spiffe_id id;
+	size_t at = 0;
+
+	if (!json_is_string(sub) || spiffe_parse(slice_of(json_string_value(sub), json_string_length(sub)), &id))
+		return issuers_count(all);
+	while (at < issuers_count(all) && (issuers_at(all, at)->rule.claims.kind != ISSUER_JWT_SVID ||
+	       !slice_is(id.trust_domain, issuers_at(all, at)->rule.claims.trust_domain)))
+		at++;
+	return at;
+}
+
 static bool choose_issuer(struct check *k, const json_t *payload)
 {
 	const json_t *iss = json_object_get(payload, "iss");
+	size_t at = iss ? issuers_count(k->v->issuers) : svid_issuer(k->v->issuers, json_object_get(payload, "sub"));
 
+	if (at < issuers_count(k->v->issuers))
+		return fits_typ(k, at) && use_issuer(k, at);
 	if (!json_is_string(iss))
 		return refuse(k, REASON_INVALID_TOKEN, "iss",
 			      iss ? "iss must be a string" : "iss is missing (RFC 9068, 2.2)");
 	for (size_t i = 0; i < issuers_count(k->v->issuers); i++)
 		if (slice_is(slice_of(json_string_value(iss), json_string_length(iss)),
 			     issuers_at(k->v->issuers, i)->rule.url))
-			return use_issuer(k, i);
+			return fits_typ(k, i) && use_issuer(k, i);
 	return refuse(k, REASON_WRONG_ISSUER, "iss", "the token's issuer is not configured here");
 }
 
@@ -231,6 +269,12 @@ static bool check_signature(struct check *k)
 	return true;
 }
 
+/* Its header leaves open which kind of token it is, so its claims must tell. */
+static bool must_show_kind(const struct check *k)
+{
+	return k->header.untyped && k->entry->rule.claims.kind == ISSUER_OIDC;
+}
+
 /* Owned; NULL when refused. */
 static struct facts *read_verified(struct check *k, const json_t *payload)
 {
@@ -241,11 +285,14 @@ static struct facts *read_verified(struct check *k, const json_t *payload)
 	if (!choose_issuer(k, payload) || !check_signature(k))
 		return NULL;
 	key = keyset_at(k->entry->keys, k->key);
-	f = facts_read(payload, &k->entry->rule, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
-	if (f) {
+	f = facts_read(payload, &k->entry->rule.claims, slice_of(key->kid, key->has_kid ? key->kid_n : 0), &fault, &field);
+	if (f && must_show_kind(k))
+		fault = token_kind_fault(payload, f, k->entry->rule.claims.dialect, &field);
+	if (f && !fault) {
 		sha256(k->v->jws.signed_part, f->signed_sha256);
 		return f;
 	}
+	free(f);
 	if (fault)
 		refuse(k, REASON_INVALID_TOKEN, field, fault);
 	else
@@ -260,7 +307,7 @@ static struct facts *verify(struct check *k, struct slice token)
 	json_t *payload;
 
 	if (!fault)
-		fault = jws_read_header(&k->v->jws, TYP, &k->header, &field);
+		fault = jws_read_header(&k->v->jws, TYP, true, &k->header, &field);
 	if (fault) {
 		refuse(k, REASON_INVALID_TOKEN, field, fault);
 		return NULL;

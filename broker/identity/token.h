@@ -26,6 +26,7 @@ uint64_t token_verifier_misses(const struct token_verifier *v);
 struct token_context {
 	const char *x5t_s256;       /* of the peer's certificate; NULL: no connection (baton token verify without --cert): a bound token is then
 	                               refused with token_binding */
+	const char *spiffe_id;      /* of the peer's certificate; NULL: none, and a JWT-SVID is refused with token_binding */
 	const char *client;         /* what the token's client must be: the agent's client id; NULL: not judged */
 	const char *client_alt;     /* or this (its SPIFFE id); NULL = none */
 	const char *audience;       /* demanded; NULL: not judged */
@@ -47,9 +48,11 @@ struct token_answer {
 	uint64_t want_kid;          /* which of its keys: a digest of the token's kid, which is hostile input; 0 = any */
 };
 
-/* Order: form (three canonical segments, allowed characters, ≤ 8 KiB) → header (alg, typ at+jwt, crit, duplicate members, b64) → iss is
- * configured → key by kid and alg → signature → claims present and of the right type (iss exp aud sub client_id iat jti) → lifetime cap →
- * exp → nbf → aud → tenant → cnf → client. An ID token is refused; a token with cnf.jkt (DPoP) is refused as Bearer. */
+/* Order: form (three canonical segments, allowed characters, ≤ 8 KiB) → header (alg, typ, crit, duplicate members, b64) → iss is configured →
+ * typ at+jwt, or none that says anything where the issuer's rule takes that → key by kid and alg → signature → claims present and of the
+ * right type (iss exp aud sub client_id iat jti, as the rule names them) → with such a typ: no ID token by its claims → lifetime cap → exp →
+ * nbf → aud, among the rule's → tenant → cnf → client. An ID token is refused; a token with cnf.jkt (DPoP) is refused as Bearer. A JWT-SVID need
+ * not have iss, iat, jti or a client; its sub is the client, and must be the peer's SPIFFE id. */
 void token_verify(struct token_verifier *v, struct slice token, const struct token_context *cx, struct arena *arena, struct token_answer *out);
 
 #endif

@@ -33,15 +33,16 @@ static const char *shown(const char *configured)
 
 static bool judge_lifetime(const struct question *k, struct verdict *v)
 {
-	int64_t life = k->f->expires_at_ms - k->f->issued_at_ms;
+	int64_t issued_ms = facts_issued_at(k->f, k->rule), life = k->f->expires_at_ms - issued_ms;
+	bool ahead = issued_ms > k->cx->now_ms + k->leeway_ms; /* of one that is undated: it ends later than the longest life from now */
 
 	if (life <= 0)
 		*v = verdict_deny(REASON_INVALID_TOKEN, "exp", "exp is not after iat: the issuer must set both");
-	else if (life > k->rule->max_lifetime_ms)
+	else if (life > k->rule->max_lifetime_ms || (ahead && k->f->undated))
 		*v = verdict_deny(REASON_INVALID_TOKEN, "exp",
 				  "the token lives too long: ask the issuer for at most %lld seconds (exp - iat)",
 				  (long long)(k->rule->max_lifetime_ms / 1000));
-	else if (k->f->issued_at_ms > k->cx->now_ms + k->leeway_ms)
+	else if (ahead)
 		*v = verdict_deny(REASON_INVALID_TOKEN, "iat",
 				  "the token was issued in the future: check the issuer's clock");
 	else
@@ -65,10 +66,34 @@ static bool judge_start(const struct question *k, struct verdict *v)
 	return false;
 }
 
+/* Does one of its audiences stand in the rule's list? */
+static bool is_for_service(const struct question *k)
+{
+	const char *a = facts_text(k->f, k->f->audiences);
+
+	for (uint16_t i = 0; i < k->f->n_audiences; i++, a += strlen(a) + 1)
+		if (issuer_serves(k->rule, a))
+			return true;
+	return false;
+}
+
+/* An issuer that may speak to some services only. Where none is demanded, the token is at least for one of them. */
+static bool judge_service(const struct question *k, struct verdict *v)
+{
+	if (k->cx->audience ? issuer_serves(k->rule, k->cx->audience) : is_for_service(k))
+		return true;
+	*v = verdict_deny(REASON_WRONG_AUDIENCE, "aud",
+			  "the token's issuer may not speak to %s: use another's token, or have the audience listed in the issuer's audiences",
+			  k->cx->audience ? shown(k->cx->audience) : "what the token is for");
+	return false;
+}
+
 static bool judge_audience(const struct question *k, struct verdict *v)
 {
 	const char *found;
 
+	if (!judge_service(k, v))
+		return false;
 	if (!k->cx->audience)
 		return true;
 	found = facts_find_audience(k->f, k->cx->audience);
@@ -92,8 +117,13 @@ static bool speaks_for(const struct issuer_rule *rule, const char *tenant)
 
 static bool judge_tenant(const struct question *k, struct verdict *v)
 {
-	const char *claimed = facts_text(k->f, k->f->tenant);
+	const char *claimed = issuer_tenant(k->rule, facts_text(k->f, k->f->tenant));
 
+	if (!claimed) {
+		*v = verdict_deny(REASON_TENANT_BOUNDARY, "tenant",
+				  "the token's tenant is none that the issuer's claims.tenant_values lists: have it listed there");
+		return false;
+	}
 	if (!k->cx->tenant)
 		return true;
 	if (!speaks_for(k->rule, k->cx->tenant))
@@ -110,12 +140,23 @@ static bool judge_tenant(const struct question *k, struct verdict *v)
 	return false;
 }
 
+/* A JWT-SVID names the workload that it is of, and the certificate proves that the peer is this one: no other can use it. */
+static bool is_peers_own(const struct question *k)
+{
+	return k->rule->claims.kind == ISSUER_JWT_SVID && k->cx->spiffe_id && strcmp(facts_text(k->f, k->f->subject), k->cx->spiffe_id) == 0;
+}
+
 static bool judge_binding(const struct question *k, struct verdict *v)
 {
-	if (k->f->confirmation == CNF_OTHER)
+	bool svid = k->rule->claims.kind == ISSUER_JWT_SVID;
+
+	if (svid && !is_peers_own(k))
+		*v = verdict_deny(REASON_TOKEN_BINDING, "sub",
+				  "the JWT-SVID is of another workload than the one whose certificate was shown");
+	else if (k->f->confirmation == CNF_OTHER)
 		*v = verdict_deny(REASON_TOKEN_BINDING, "cnf",
 				  "the token is bound to another proof (DPoP) than a certificate: ask for cnf.x5t#S256");
-	else if (k->f->confirmation == CNF_NONE && k->rule->binding)
+	else if (k->f->confirmation == CNF_NONE && k->rule->binding && !svid)
 		*v = verdict_deny(REASON_TOKEN_BINDING, "cnf",
 				  "the token is not bound to a certificate: get it over mutual TLS (RFC 8705)");
 	else if (k->f->confirmation == CNF_CERTIFICATE && !k->cx->x5t_s256)
@@ -125,7 +166,7 @@ static bool judge_binding(const struct question *k, struct verdict *v)
 		*v = verdict_deny(REASON_TOKEN_BINDING, "cnf",
 				  "the token is bound to another certificate: get one with the certificate in use now");
 	else {
-		k->c->bound = k->f->confirmation == CNF_CERTIFICATE;
+		k->c->bound = svid || k->f->confirmation == CNF_CERTIFICATE;
 		return true;
 	}
 	return false;

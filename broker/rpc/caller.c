@@ -60,7 +60,7 @@ static bool find(struct op *op, const char *issuer, const struct token_members *
 static enum principal_result verify(struct op *op, struct slice token, struct token_answer *out)
 {
 	const struct token_context cx = {
-		.x5t_s256 = op->x5t_s256, .audience = op->world->admin_audience, .now_ms = clock_unix_ms(), .leeway_ms = op->world->envelope.clock_skew_ms,
+		.x5t_s256 = op->x5t_s256, .spiffe_id = op->spiffe_id, .audience = op->world->admin_audience, .now_ms = clock_unix_ms(), .leeway_ms = op->world->envelope.clock_skew_ms,
 	};
 
 	return principal_judge(op, token, &cx, out);

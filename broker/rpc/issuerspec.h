@@ -11,13 +11,13 @@
 #define ISSUER_KEYS_MAX (256u << 10)
 #define ISSUER_CA_MAX (64u << 10)
 
-/* What is wrong with it, with `field`; the text may stand in *why. NULL = nothing. */
-const char *issuerspec_wrong(const Baton__V1__Issuer *m, const char **field, struct problem *why);
-/* The rule of one with which nothing is wrong. */
-void issuerspec_rule(const Baton__V1__Issuer *m, struct issuer_rule *out);
+/* Its rule. NULL; or what is wrong with it, with `field`: the text may stand in *why. */
+const char *issuerspec_rule(const Baton__V1__Issuer *m, struct issuer_rule *out, const char **field, struct problem *why);
 /* The certificates that its servers' are to be of, as PEM; owned (free()). NULL: one is none, or memory is out. */
 char *issuerspec_ca(const Baton__V1__Issuer *m);
-/* As it is shown; it points into the rule and the arena. false: memory is out. */
+/* A rule as it is shown; it points into the rule and the arena. false: memory is out. */
 bool issuerspec_of(struct arena *a, const struct issuer_rule *rule, Baton__V1__Issuer *out);
+/* Two rules that cannot both be there: what they have in common, "name", "url" or "trust_domain"; NULL: nothing. */
+const char *issuerspec_collide(const struct issuer_rule *a, const struct issuer_rule *b);
 
 #endif

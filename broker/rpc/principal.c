@@ -96,6 +96,7 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 {
 	struct token_context cx = {
 		.x5t_s256 = op->x5t_s256,
+		.spiffe_id = op->spiffe_id,
 		.client = op->agent->client,
 		.client_alt = op->agent->spiffe_id,
 		.tenant = op->agent->tenant,

@@ -79,7 +79,7 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 
 /* ---- changes ---- */
 
-/* Two issuers of one url would be one. */
+/* Two issuers of one url would be one, and so would two of the JWT-SVIDs of one trust domain. */
 static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e, size_t i)
 {
 	const struct issuers *all = op->world->issuers;
@@ -88,9 +88,10 @@ static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e
 	(void)e;
 	for (size_t k = 0; k < issuers_count(all); k++) {
 		const struct issuer_rule *other = &issuers_at(all, k)->rule;
+		bool domain = *s->trust_domain && strcmp(other->claims.trust_domain, s->trust_domain) == 0;
 
-		if (strcmp(other->url, s->url) == 0 && strcmp(other->name, s->name) != 0)
-			return enlist_deny(op, REASON_WRONG_STATE, i, "issuer.url", arena_printf(op->arena, "it is that of issuer %s", other->name));
+		if ((domain || strcmp(other->url, s->url) == 0) && strcmp(other->name, s->name) != 0)
+			return enlist_deny(op, REASON_WRONG_STATE, i, domain ? "issuer.trust_domain" : "issuer.url", arena_printf(op->arena, "it is that of issuer %s", other->name));
 	}
 	return true;
 }
@@ -126,9 +127,10 @@ static const char *name_wrong(const char *name)
 static const char *wrong(const ProtobufCMessage *m, const char **field, struct problem *why)
 {
 	const issuer *s = (const issuer *)m;
+	struct issuer_rule rule;
 
 	*field = "issuer.keys";
-	return s->keys || s->keys_good_until_ms ? "the broker says it: leave it out" : issuerspec_wrong(s, field, why);
+	return s->keys || s->keys_good_until_ms ? "the broker says it: leave it out" : issuerspec_rule(s, &rule, field, why);
 }
 
 static const issuer none = BATON__V1__ISSUER__INIT;

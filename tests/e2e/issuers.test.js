@@ -7,7 +7,7 @@ import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
 import { denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
-import { STATIC_ISSUER, StaticIssuer } from './lib/tokens.js'
+import { AUDIENCE, STATIC_ISSUER, StaticIssuer } from './lib/tokens.js'
 
 const LIVE = 'https://live.issuer.example'
 const b = new Broker({
@@ -166,6 +166,26 @@ test('I-2 Of an issuer by discovery the keys are fetched from its own servers al
   assert.doesNotMatch((await b.http('/readyz')).body, /issuer other/)
 })
 
+test('I-2 I-3 An issuer of a dialect, with tenants under its own names and an audience of its own, is registered like any other / its tokens count for that alone', async () => {
+  const planner = await b.agent('planner'), entra = await new StaticIssuer(b.path('entra.jwks'), LIVE).make({ es: 'ES256' })
+  const guid = '7f0c1a2e-0000-4000-8000-1234567890ab'
+  await remove(local, 'live')
+  says('issuer', 'add', 'entra', '--url', LIVE, '--tenant', 'acme', '--dialect', 'entra', '--tenant-value', `${guid}=acme`, '--binding', 'none', '--audience', AUDIENCE, '--jwks', entra.file, '--reason', 'x')
+  const claims = { client_id: undefined, azp: planner.name, tenant: undefined, tid: guid, scope: undefined, scp: 'orders:read refunds:draft', jti: undefined, uti: 'abc', cnf: undefined, sub: 'user-ana', ver: '2.0' }
+  const token = (change = {}) => entra.mint(planner, { ...claims, ...change }, { header: { typ: 'JWT' } })
+  assert.ok((await submit(planner, await token())).handoff_id)
+  await denied(submit(planner, await token({ tid: 'another' })), 'tenant_boundary')
+  await denied(submit(planner, await token({ azp: 'worker' })), 'identity_mismatch')
+  assert.match(says('issuer', 'show', 'entra'), new RegExp(`^dialect: +entra$.*^typ: +jwt$.*^tenant in: +tid$.*^tenant: +${guid} is acme$`, 'ms'))
+  says('issuer', 'add', 'entra', '--audience', 'another-service', '--reason', 'x')
+  await denied(submit(planner, await token()), 'wrong_audience')
+  // read by another dialect the token that was verified a moment ago says something else
+  says('issuer', 'add', 'entra', '--audience', '', '--dialect', 'standard', '--typ', 'jwt', '--reason', 'x')
+  await denied(submit(planner, await token()), 'invalid_token')
+  await remove(local, 'entra')
+  says('issuer', 'add', 'live', '--url', LIVE, '--tenant', 'acme', '--tenant', 'globex', '--jwks', live.file, '--reason', 'x')
+})
+
 test('attack 24 attack 16 What may not stand in an issuer is refused by its field, and nothing is kept / the same without the fault is taken', async () => {
   const good = { name: 'good', url: 'https://good.example', tenants: ['acme'] }
   const oct = Buffer.from(JSON.stringify({ keys: [{ kty: 'oct', k: 'AAAA', kid: 'a', alg: 'HS256' }] }))
@@ -173,9 +193,12 @@ test('attack 24 attack 16 What may not stand in an issuer is refused by its fiel
     ['name', { name: 'Good' }], ['name', { name: 'a/b' }], ['name', { name: '' }], ['name', { name: 'a\nb' }], ['name', { name: 'аcme' }], ['name', { name: 'a'.repeat(64) }],
     ['url', { url: 'http://good.example' }], ['url', { url: 'https://u:p@good.example' }], ['url', { url: 'https://good.example/?a' }], ['url', { url: 'https://good.example/\r\nx' }],
     ['url', { url: `https://${'a'.repeat(600)}` }], ['url', { url: STATIC_ISSUER }], ['tenants', { tenants: [] }], ['tenants', { tenants: ['*'] }], ['tenants', { tenants: ['acme', 'acme'] }],
-    ['tenants', { tenants: Array.from({ length: 33 }, (_, i) => `t${i}`) }], ['audiences', { audiences: ['x'] }], ['algorithms', { algorithms: ['HS256'] }], ['algorithms', { algorithms: ['none'] }],
+    ['tenants', { tenants: Array.from({ length: 33 }, (_, i) => `t${i}`) }], ['audiences', { audiences: ['a b'] }], ['audiences', { audiences: Array.from({ length: 17 }, (_, i) => `a${i}`) }], ['kind', { kind: 'saml' }], ['trust_domain', { trust_domain: 'acme.example' }], ['audiences', { kind: 'jwt-svid', trust_domain: 'acme.example' }],
+    ['trust_domain', { kind: 'jwt-svid', audiences: ['x'] }], ['dialect', { kind: 'jwt-svid', trust_domain: 'acme.example', audiences: ['x'], dialect: 'okta' }], ['dialect', { dialect: 'Entra' }], ['typ', { typ: 'JWT' }],
+    ['client_claim', { client_claim: 'a b c d e' }], ['client_claim', { client_claim: 'a  b' }], ['jti_claim', { jti_claim: '- a a' }], ['service_claim', { service_claim: 'idtyp', user_claim: 'idtyp' }],
+    ['tenant_values', { tenant_values: { x: 'globex' } }], ['tenant_values', { tenant_values: { '': 'acme' } }], ['algorithms', { algorithms: ['HS256'] }], ['algorithms', { algorithms: ['none'] }],
     ['algorithms', { algorithms: ['ES256', 'ES256'] }], ['max_lifetime_s', { max_lifetime_s: 604801 }], ['binding', { binding: 'dpop' }], ['tenant_claim', { tenant_claim: 'a b' }],
-    ['scope_claim', { scope_claim: 's'.repeat(64) }], ['keys_refresh_s', { keys_refresh_s: 86401 }], ['keys_stale_s', { keys_stale_s: 604801 }], ['jwks', { jwks: Buffer.from('{}') }],
+    ['scope_claim', { scope_claim: 's'.repeat(128) }], ['keys_refresh_s', { keys_refresh_s: 86401 }], ['keys_stale_s', { keys_stale_s: 604801 }], ['jwks', { jwks: Buffer.from('{}') }],
     ['jwks', { jwks: oct }], ['jwks', { jwks: Buffer.from('{"keys":[],"keys":[]}') }], ['ca_der', { ca_der: [Buffer.from('x')] }],
     ['ca_der', { ca_der: [new (await import('node:crypto')).X509Certificate(fs.readFileSync(b.acme.cert)).raw], jwks: fs.readFileSync(live.file) }], ['keys', { keys: 3 }]
   ]

@@ -55,6 +55,20 @@ test('I-2 the route takes this issuer and not the static one; the other route th
   await planner.submit({ route: 'statics' }, { token: await b.issuer.mint(planner) })
 })
 
+test('I-2 A-5 a reload that reads claims elsewhere holds at once for a token whose signature is known, under the same keys / read as before it is taken', async () => {
+  const token = await idp.token(b.leaves.planner)
+  const reload = async (more) => { b.writeConfig((t) => t.replace('{name: corp,', `{name: corp, ${more}`)); await b.reloaded() }
+  await planner.submit({}, { token })
+  await reload('claims: {scope: elsewhere},')
+  await denied(planner.submit({}, { token }), 'missing_scope')
+  await reload('claims: {client: azp},')
+  await denied(planner.submit({}, { token }), 'invalid_token')
+  await reload('audiences: [ledger],')
+  await denied(planner.submit({}, { token }), 'wrong_audience')
+  await reload('')
+  await planner.submit({}, { token })
+})
+
 test('I-2 OIDC Core §10.1.1 a rotated key is fetched when its kid is first seen; a stranger\'s kid does not fetch without end', async () => {
   await sleep(1100)
   await idp.rotate()

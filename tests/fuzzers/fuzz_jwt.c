@@ -15,6 +15,7 @@
 
 #define X5T "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0"
 #define RECEIVER "spiffe://acme.example/worker"
+#define SENDER "spiffe://acme.example/planner"
 #define NOW_MS 1764000000000
 /* A public key that nobody has the other half of: RS256 and PS256 are looked up, and never verify. */
 #define RSA_JWK                                                                                                        \
@@ -72,26 +73,65 @@ static void load_own_key(void)
 	NEED(assertion);
 }
 
+static struct issuer_entry standard(void)
+{
+	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .tenants = {"acme"}, .n_tenants = 1, .algorithms = 31,
+					  .binding = true, .max_lifetime_ms = 3600000}, .keys_good_until_ms = INT64_MAX};
+
+	dialect_preset(DIALECT_STANDARD, &e.rule.claims);
+	return e;
+}
+
+/* Another that has the same keys, writes no at+jwt, and keeps its claims in objects. */
+static struct issuer_entry dialect(void)
+{
+	struct issuer_entry e = standard();
+
+	memcpy(e.rule.name, "sso", sizeof "sso");
+	memcpy(e.rule.url, "https://k.example", sizeof "https://k.example");
+	dialect_preset(DIALECT_KEYCLOAK, &e.rule.claims);
+	e.rule.claims.typ = TYP_JWT;
+	memcpy(e.rule.claims.tenant, "/org/id", sizeof "/org/id");
+	memcpy(e.rule.claims.scope.name[0], "/realm_access/roles", sizeof "/realm_access/roles");
+	memcpy(e.rule.claims.scope.name[1], "/a~1b/~0c", sizeof "/a~1b/~0c");
+	e.rule.claims.scope.n = 2;
+	e.rule.tenant_values[0] = (struct tenant_value){"directory", "acme"};
+	e.rule.n_tenant_values = 1;
+	memcpy(e.rule.audiences[0], "baton", sizeof "baton");
+	e.rule.n_audiences = 1;
+	return e;
+}
+
+static struct issuer_entry svids(void)
+{
+	struct issuer_entry e = standard();
+
+	memcpy(e.rule.name, "spire", sizeof "spire");
+	memcpy(e.rule.url, "https://s.example", sizeof "https://s.example");
+	e.rule.claims.kind = ISSUER_JWT_SVID;
+	memcpy(e.rule.claims.trust_domain, "acme.example", sizeof "acme.example");
+	e.rule.claims.jti_optional = true;
+	e.rule.algorithms &= ~(unsigned)ALG_EDDSA;
+	return e;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .n_tenants = 1, .algorithms = 31,
-					  .binding = true, .max_lifetime_ms = 3600000,
-					  .claim_tenant = "tenant", .claim_client = "client_id",
-					  .claim_scope = "scope"}, .keys_good_until_ms = INT64_MAX};
+	struct issuer_entry e[3] = {standard(), dialect(), svids()};
 	struct issuers *i;
 
 	ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	ec = EVP_EC_gen("P-256");
 	NEED(ed && ec);
-	e.keys = make_keys();
-	memcpy(e.rule.tenants[0], "acme", sizeof "acme");
-	i = issuers_new(&e, 1);
+	e[0].keys = make_keys();
+	e[1].keys = e[2].keys = e[0].keys;
+	i = issuers_new(e, 3);
 	verifier = token_verifier_new(16);
 	arena = arena_new(1 << 20);
 	NEED(i && verifier && arena);
 	token_verifier_set_issuers(verifier, i);
 	issuers_unref(i);
-	keyset_unref(e.keys);
+	keyset_unref(e[0].keys);
 	load_own_key();
 	return 0;
 }
@@ -130,7 +170,7 @@ static size_t sign(EVP_PKEY *key, struct slice header, struct slice payload, cha
 
 static void check(struct slice token, bool genuine)
 {
-	struct token_context cx = {.x5t_s256 = X5T, .client = "planner", .audience = "baton", .tenant = "acme",
+	struct token_context cx = {.x5t_s256 = X5T, .spiffe_id = SENDER, .client = "planner", .client_alt = SENDER, .audience = "baton", .tenant = "acme",
 				   .now_ms = NOW_MS, .leeway_ms = 30000};
 	struct token_answer first, again;
 
@@ -142,10 +182,13 @@ static void check(struct slice token, bool genuine)
 	if (!verdict_ok(&first.verdict))
 		return;
 	fuzz_good++;
-	NEED(first.have_claims && first.claims.bound && strcmp(first.claims.client_id, "planner") == 0 &&
-	     strcmp(first.claims.audience, "baton") == 0);
+	NEED(first.have_claims && first.claims.bound && strcmp(first.claims.audience, "baton") == 0);
+	NEED(strcmp(first.claims.client_id, "planner") == 0 || strcmp(first.claims.client_id, SENDER) == 0);
+	NEED(strcmp(first.claims.issuer_name, "spire") != 0 || (strcmp(first.claims.subject, SENDER) == 0 && !first.claims.subject_is_user));
 	NEED(first.claims.expires_at_ms > NOW_MS - 30000 && first.claims.issued_at_ms <= NOW_MS + 30000);
-	NEED(first.claims.subject[0] && first.claims.jti[0] && first.claims.n_scopes <= CLAIMS_SCOPES_MAX);
+	NEED(strcmp(first.claims.tenant, "acme") == 0 || first.claims.tenant[0] == '\0');
+	NEED(first.claims.subject[0] && (first.claims.jti[0] || strcmp(first.claims.issuer_name, "spire") == 0));
+	NEED(first.claims.n_scopes <= CLAIMS_SCOPES_MAX);
 	NEED(first.claims.n_scopes == again.claims.n_scopes && strcmp(first.claims.subject, again.claims.subject) == 0);
 }
 

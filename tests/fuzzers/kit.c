@@ -161,8 +161,7 @@ static struct resources *make_resources(void)
 static struct world *make_world(size_t sender_routes, size_t worker_routes, struct keyset *keys)
 {
 	struct issuer_entry e = {.rule = {.name = "corp", .url = "https://i.example", .n_tenants = 1, .algorithms = 31, .binding = true,
-					  .max_lifetime_ms = FOREVER_MS, .claim_tenant = "tenant", .claim_client = "client_id",
-					  .claim_scope = "scope"}, .keys = keys, .keys_good_until_ms = INT64_MAX};
+					  .max_lifetime_ms = FOREVER_MS, .claims.tenant = "tenant"}, .keys = keys, .keys_good_until_ms = INT64_MAX};
 	const struct envelope_limits limits = {.window_ms = FOREVER_MS, .clock_skew_ms = FOREVER_MS, .max_payload = 4096};
 	const struct world_quotas quotas = {.rate_per_agent = 40, .waiting_per_tenant = 50, .waiting_bytes_per_tenant = 1 << 18};
 	struct world *w;

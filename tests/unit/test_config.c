@@ -96,6 +96,16 @@ static char *expand(const char *text)
 	return out;
 }
 
+/* With spaces between. */
+static void assert_names(const struct claim_names *names, const char *wanted)
+{
+	char all[600] = "";
+
+	for (size_t i = 0; i < names->n; i++)
+		snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? " " : "", names->name[i]);
+	assert_string_equal(all, wanted);
+}
+
 static struct config *load(const char *text, struct problem *why)
 {
 	char path[128], *expanded = expand(text);
@@ -111,6 +121,7 @@ static struct config *load(const char *text, struct problem *why)
 
 /* The least that loads. */
 #define TLS "tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n"
+#define SVIDS ISSUER "    kind: jwt-svid\n    trust_domain: acme.example\n    audiences: [baton]\n"
 #define ISSUER "issuers:\n  - name: corp\n    url: https://login.example\n    tenants: [acme]\n"
 #define PROFILES "profiles: %D/profiles\n"
 #define LEAST TLS ISSUER PROFILES
@@ -147,10 +158,17 @@ static void test_defaults(void **state)
 	assert_int_equal(c->issuers[0].max_lifetime_ms, 3600000);
 	assert_int_equal(c->issuers[0].keys_refresh_ms, 300000);
 	assert_int_equal(c->issuers[0].keys_stale_ms, 900000);
-	assert_string_equal(c->issuers[0].claim_tenant, "tenant");
-	assert_string_equal(c->issuers[0].claim_client, "client_id");
-	assert_string_equal(c->issuers[0].claim_scope, "scope");
-	assert_string_equal(c->issuers[0].user_claim, "");
+	assert_int_equal(c->issuers[0].n_audiences, 0);
+	assert_int_equal(c->issuers[0].n_tenant_values, 0);
+	assert_int_equal(c->issuers[0].claims.dialect, DIALECT_STANDARD);
+	assert_int_equal(c->issuers[0].claims.typ, TYP_AT_JWT);
+	assert_string_equal(c->issuers[0].claims.tenant, "tenant");
+	assert_names(&c->issuers[0].claims.client, "client_id");
+	assert_names(&c->issuers[0].claims.scope, "scope");
+	assert_names(&c->issuers[0].claims.jti, "jti");
+	assert_false(c->issuers[0].claims.jti_optional);
+	assert_string_equal(c->issuers[0].claims.user, "");
+	assert_string_equal(c->issuers[0].claims.service, "");
 	assert_string_equal(c->issuers[0].ca_file, "");
 	assert_false(c->issuers[0].allow_private);
 	assert_string_equal(c->store_url, "");
@@ -214,6 +232,35 @@ static void check_each_file(const struct config *c)
 	buf_clear(&b);
 }
 
+static void check_issuers_set(const struct config *c)
+{
+	assert_int_equal(c->n_issuers, 2);
+	assert_int_equal(c->issuers[0].algorithms, ALG_ES384 | ALG_RS256);
+	assert_string_equal(c->issuers[0].url, "https://login.example/");
+	assert_false(c->issuers[0].binding);
+	assert_int_equal(c->issuers[0].max_lifetime_ms, 600000);
+	assert_int_equal(c->issuers[0].keys_refresh_ms, 30000);
+	assert_int_equal(c->issuers[0].keys_stale_ms, 60000);
+	assert_int_equal(c->issuers[0].n_audiences, 2);
+	assert_string_equal(c->issuers[0].audiences[1], "api://b");
+	assert_int_equal(c->issuers[0].claims.dialect, DIALECT_KEYCLOAK);
+	assert_int_equal(c->issuers[0].claims.typ, TYP_JWT);
+	assert_string_equal(c->issuers[0].claims.tenant, "/org/id");
+	assert_names(&c->issuers[0].claims.client, "azp");
+	assert_names(&c->issuers[0].claims.scope, "/realm_access/roles scp scope https://acme.example/scope");
+	assert_names(&c->issuers[0].claims.jti, "");
+	assert_true(c->issuers[0].claims.jti_optional);
+	assert_string_equal(c->issuers[0].claims.user, "email");
+	assert_string_equal(c->issuers[0].claims.service, "");
+	assert_int_equal(c->issuers[0].n_tenant_values, 2);
+	assert_string_equal(issuer_tenant(&c->issuers[0], "3f8a-1"), "acme");
+	assert_string_equal(issuer_tenant(&c->issuers[0], "Umbrella Corp"), "umbrella");
+	assert_null(issuer_tenant(&c->issuers[0], "acme"));
+	assert_true(c->issuers[0].allow_private);
+	assert_non_null(strstr(c->issuers[0].jwks_file, "/corp.jwks"));
+	assert_true(c->issuers[1].binding);
+}
+
 static void test_everything_set(void **state)
 {
 	struct problem why;
@@ -224,7 +271,9 @@ static void test_everything_set(void **state)
 		"    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/acme.crl}\n    - {domain: b.example, bundle: %D/acme.pem}\n"
 		"issuers:\n  - {name: corp, url: \"https://login.example/\", jwks_file: %D/corp.jwks, tenants: [acme, umbrella], algorithms: [ES384, RS256],\n"
 		"     binding: none, max_lifetime: 10m, keys_refresh: 30s, keys_stale: 1m, ca_file: %D/ca.pem, allow_private: true,\n"
-		"     claims: {tenant: org, client: azp, scope: scp, user: email}}\n"
+		"     audiences: [baton, \"api://b\"], typ: jwt, claims: {tenant: /org/id, client: azp, user: email, service: \"\", jti: [],\n"
+		"      scope: [/realm_access/roles, scp, scope, \"https://acme.example/scope\"],\n"
+		"      tenant_values: {3f8a-1: acme, \"Umbrella Corp\": umbrella}}, dialect: keycloak}\n"
 		"  - {name: other, url: \"https://other.example\", tenants: [acme]}\n"
 		"store: {url: \"rediss://redis.example:6379\", user: baton, password_file: %D/password, ca: %D/ca.pem, cert: %D/server.pem,\n"
 		"  key: %D/server.key, keys_file: %D/seal, fsync: everysec, timeout: 250ms, keep_finished: 7d, max_memory: 256MiB, max_lost: 0, hold_after_failover: 0s}\n"
@@ -252,18 +301,7 @@ static void test_everything_set(void **state)
 	assert_int_equal(c->n_trust, 2);
 	assert_non_null(strstr(c->trust[0].crl_file, "/acme.crl"));
 	assert_string_equal(c->trust[1].domain, "b.example");
-	assert_int_equal(c->n_issuers, 2);
-	assert_int_equal(c->issuers[0].algorithms, ALG_ES384 | ALG_RS256);
-	assert_string_equal(c->issuers[0].url, "https://login.example/");
-	assert_false(c->issuers[0].binding);
-	assert_int_equal(c->issuers[0].max_lifetime_ms, 600000);
-	assert_int_equal(c->issuers[0].keys_refresh_ms, 30000);
-	assert_int_equal(c->issuers[0].keys_stale_ms, 60000);
-	assert_string_equal(c->issuers[0].claim_client, "azp");
-	assert_string_equal(c->issuers[0].user_claim, "email");
-	assert_true(c->issuers[0].allow_private);
-	assert_non_null(strstr(c->issuers[0].jwks_file, "/corp.jwks"));
-	assert_true(c->issuers[1].binding);
+	check_issuers_set(c);
 	assert_string_equal(c->store_url, "rediss://redis.example:6379");
 	assert_string_equal(c->store_user, "baton");
 	assert_false(c->store_fsync_always);
@@ -318,7 +356,7 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "version: 1\n", NULL},
 	{TLS ISSUER "    audience: x\n" PROFILES,
 		":10:5: unknown key `audience` in issuers[0]\n    Audiences are demanded by profiles "
-	 "(identity.required_audience). Remove the line. Known keys: name, url, jwks_file, "},
+	 "(identity.required_audience). List those that its tokens may be for under audiences, or remove the line. Did you mean `audiences`? Known keys: name, "},
 	{TLS ISSUER "    max_lifetime: 1m\n" PROFILES, NULL},
 	{TLS ISSUER "    algoritms: [ES256]\n" PROFILES,
 		":10:5: unknown key `algoritms` in issuers[0]\n    Did you mean `algorithms`?"},
@@ -341,7 +379,7 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "listen.agents: \"127.0.0.1:1\"\n", ":11:1: unknown key `listen.agents`"},
 	{LEAST "listen: {agents: \"127.0.0.1:1\"}\n", NULL},
 	{TLS ISSUER "    claims: {sub: x}\n" PROFILES,
-		":10:14: unknown key `sub` in issuers[0].claims\n    Known keys: tenant, client, scope, user"},
+		":10:14: unknown key `sub` in issuers[0].claims\n    Known keys: tenant, client, scope, jti, user, service, tenant_values"},
 	{TLS ISSUER "    claims: {user: x}\n" PROFILES, NULL},
 	{LEAST "node: a\nnode: b\n", ":12:1: key `node` stands here twice"},
 	{LEAST "node: a\n", NULL},
@@ -480,6 +518,78 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{TLS ISSUER "  - {name: corp2, url: \"https://login.example\", tenants: [acme]}\n" PROFILES,
 		":10:5: issuers corp and corp2 have the same url"},
 	{TLS ISSUER "  - {name: corp2, url: \"https://login.example/\", tenants: [acme]}\n" PROFILES, NULL},
+	/* how an issuer's tokens are read */
+	{TLS ISSUER "    audiences: a\n" PROFILES, ":10:16: issuers[0].audiences: a list of 1 to 16 audiences belongs here"},
+	{LEAST, NULL},
+	{TLS ISSUER "    audiences: []\n" PROFILES, ":10:16: issuers[0].audiences: a list of 1 to 16 audiences belongs here"},
+	{LEAST, NULL},
+	{TLS ISSUER "    audiences: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]\n" PROFILES,
+		"issuers[0].audiences: a list of 1 to 16 audiences belongs here"},
+	{TLS ISSUER "    audiences: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]\n" PROFILES, NULL},
+	{TLS ISSUER "    audiences: [a, b, a]\n" PROFILES, ":10:23: issuers[0].audiences: a stands in the list twice"},
+	{LEAST, NULL},
+	{TLS ISSUER "    audiences: [\"a b\"]\n" PROFILES, "issuers[0].audiences: an audience has 1 to 255 characters, no space"},
+	{LEAST, NULL},
+	{TLS ISSUER "    audiences: [[a]]\n" PROFILES, "issuers[0].audiences: an audience is a text"},
+	{LEAST, NULL},
+	{TLS ISSUER "    kind: saml\n" PROFILES, "issuers[0].kind: \"saml\" is none of oidc, jwt-svid"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS ISSUER "    kind: jwt-svid\n" PROFILES, ":7:5: issuers[0].trust_domain: name the trust domain of its JWT-SVIDs: acme.example"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS ISSUER "    trust_domain: acme.example\n" PROFILES, "issuers[0].trust_domain: only JWT-SVIDs are of a trust domain"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS ISSUER "    kind: jwt-svid\n    trust_domain: acme.example\n" PROFILES, "issuers[0].audiences: list what its JWT-SVIDs may be for: [baton]"},
+	{TLS SVIDS PROFILES, NULL},
+	{TLS SVIDS "    algorithms: [EdDSA]\n" PROFILES, "issuers[0].algorithms: a JWT-SVID is not signed with EdDSA"},
+	{TLS SVIDS "    algorithms: [ES384]\n" PROFILES, NULL},
+	{TLS SVIDS "    binding: none\n" PROFILES, "issuers[0].binding: a JWT-SVID is bound by its sub, whatever stands here: remove it"},
+	{TLS SVIDS "    binding: certificate\n" PROFILES, NULL},
+	{TLS SVIDS "    dialect: standard\n" PROFILES, ":13:14: issuers[0]: dialect is not for JWT-SVIDs: remove it"},
+	{TLS SVIDS "    claims: {tenant: t}\n" PROFILES, NULL},
+	{TLS SVIDS "    claims: {user: uid}\n" PROFILES, ":13:20: issuers[0]: user is not for JWT-SVIDs: remove it"},
+	{TLS SVIDS "    claims: {scope: scp}\n" PROFILES, NULL},
+	{TLS SVIDS "  - {name: twin, url: \"https://b\", tenants: [acme], kind: jwt-svid, trust_domain: acme.example, audiences: [a]}\n" PROFILES,
+		"issuers corp and twin have the same trust domain"},
+	{TLS SVIDS "  - {name: twin, url: \"https://b\", tenants: [acme], kind: jwt-svid, trust_domain: b.example, audiences: [a]}\n" PROFILES, NULL},
+	{TLS ISSUER "    dialect: google\n" PROFILES, "issuers[0].dialect: \"google\" is none of standard, entra, okta, keycloak, auth0"},
+	{TLS ISSUER "    dialect: okta\n" PROFILES, NULL},
+	{TLS ISSUER "    typ: any\n" PROFILES, "issuers[0].typ: \"any\" is none of at+jwt, jwt"},
+	{TLS ISSUER "    typ: jwt\n" PROFILES, NULL},
+	{TLS ISSUER "    claims: {client: []}\n" PROFILES, ":7:5: issuers[0].claims.client: 1 to 4 names of claims belong here"},
+	{TLS ISSUER "    claims: {client: [a, b, c, d]}\n" PROFILES, NULL},
+	{TLS ISSUER "    claims: {client: [a, b, c, d, e]}\n" PROFILES, ":10:35: issuers[0].claims.client: at most 4 claims can be named"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {client: [a, a]}\n" PROFILES, "issuers[0].claims.client: a claim stands in the list twice"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {client: {a: b}}\n" PROFILES, "issuers[0].claims.client: a claim's name belongs here, or a list of them"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {client: [[a]]}\n" PROFILES, "issuers[0].claims.client: a claim's name belongs here, not a list or mapping"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {scope: \"a b\"}\n" PROFILES, "issuers[0].claims.scope: a claim's name has no space"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {scope: \"\"}\n" PROFILES, "issuers[0].claims.scope: it is empty. Name a claim"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {tenant: \"\"}\n" PROFILES, "issuers[0].claims.tenant: it is empty. Name a claim"},
+	{TLS ISSUER "    claims: {tenant: /a/b/c/d}\n" PROFILES, NULL},
+	{TLS ISSUER "    claims: {tenant: /a/b/c/d/e}\n" PROFILES, "issuers[0].claims.tenant: a pointer to a claim has at most 4 parts"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {tenant: /a//b}\n" PROFILES, "issuers[0].claims.tenant: a pointer to a claim has no empty part"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {tenant: /a~2}\n" PROFILES, "issuers[0].claims.tenant: in a pointer to a claim ~0 stands for ~"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {user: sid, service: sid}\n" PROFILES, "issuers[0].claims.service: it is claims.user: a token would be both"},
+	{TLS ISSUER "    claims: {user: sid, service: client_id}\n" PROFILES, NULL},
+	{TLS ISSUER "    claims: {jti: [a, a]}\n" PROFILES, "issuers[0].claims.jti: a claim stands in the list twice"},
+	{TLS ISSUER "    claims: {jti: []}\n" PROFILES, NULL},
+	{TLS ISSUER "    claims: {tenant_values: {}}\n" PROFILES, "issuers[0].claims.tenant_values: 1 to 32 values with the tenant of each belong here"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {tenant_values: [acme]}\n" PROFILES, "issuers[0].claims.tenant_values: 1 to 32 values with the tenant of each belong here"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {tenant_values: {x: Acme}}\n" PROFILES, ":10:33: issuers[0].claims.tenant_values: \"Acme\" is not a tenant's name"},
+	{LEAST, NULL},
+	{TLS ISSUER "    claims: {tenant_values: {x: globex}}\n" PROFILES,
+		":7:5: issuers[0].claims.tenant_values: a value means a tenant that the issuer does not speak for: list it under tenants"},
+	{TLS ISSUER "    claims: {tenant_values: {x: acme, y: acme}}\n" PROFILES, NULL},
 	{TLS "issuers:\n  - {name: corp, url: \"https://a\", tenants: [acme, acme]}\n" PROFILES,
 		"issuers[0].tenants: acme stands in the list twice"},
 	{LEAST, NULL},

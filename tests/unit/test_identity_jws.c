@@ -45,7 +45,7 @@ static int world_up(void **state)
 
 		k->key = !k->group ? jwt_rsa(2048) : k->group[0] ? jwt_ec(k->group) : jwt_ed25519();
 		json = json_loads(jwt_jwk(k->key, arena_printf(jwt_arena, ",\"alg\":\"%s\"", k->alg)), 0, NULL);
-		assert_null(jwk_read(json, ALL, &k->jwk));
+		assert_null(jwk_read(json, ALL, false, &k->jwk));
 		json_decref(json);
 		k->verifier = jws_verifier_new(&k->jwk);
 		assert_non_null(k->verifier);
@@ -166,7 +166,7 @@ static const char *header_fault(const char *header)
 	const char *field;
 
 	assert_splits(joined(jwt_b64(header, strlen(header)), "e30", "AA"));
-	return jws_read_header(&jws, "at+jwt", &h, &field) ? field : NULL;
+	return jws_read_header(&jws, "at+jwt", false, &h, &field) ? field : NULL;
 }
 
 static void attack_10_crit_is_refused_whatever_it_names_rfc7515_4_1_11(void **state)

@@ -56,9 +56,7 @@ static struct issuer_entry entry(const char *name, const char *url, struct keyse
 	e.rule.algorithms = ALL;
 	e.rule.binding = true;
 	e.rule.max_lifetime_ms = 3600 * 1000;
-	strcpy(e.rule.claim_tenant, "tenant");
-	strcpy(e.rule.claim_client, "client_id");
-	strcpy(e.rule.claim_scope, "scope");
+	dialect_preset(DIALECT_STANDARD, &e.rule.claims);
 	return e;
 }
 
@@ -1027,10 +1025,10 @@ static void attack_4_client_is_the_agent(void **state)
 
 static void other_names(struct issuer_entry *e)
 {
-	strcpy(e[0].rule.claim_client, "azp");
-	strcpy(e[0].rule.claim_scope, "scp");
-	strcpy(e[0].rule.claim_tenant, "tid");
-	strcpy(e[0].rule.user_claim, "name");
+	strcpy(e[0].rule.claims.client.name[0], "azp");
+	strcpy(e[0].rule.claims.scope.name[0], "scp");
+	strcpy(e[0].rule.claims.tenant, "tid");
+	strcpy(e[0].rule.claims.user, "name");
 }
 
 static void rule_names_the_claims(void **state)
