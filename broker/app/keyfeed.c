@@ -40,7 +40,8 @@ struct feed {
 	int64_t answered_ms;              /* monotonic: when the last fetch that is over began; INT64_MIN: none */
 	int64_t begun_ms;                 /* monotonic: when the last fetch began */
 	uint8_t digest[SHA256_BYTES];     /* of the JWKS that the keys came from */
-	char failure[200];                /* why the last fetch failed; "" when it did not */
+	char failure[KEYS_FAILURE_MAX];   /* why the last fetch failed; "" when it did not. Written under of->gates, as the next */
+	int64_t fetched_at_ms;            /* wall clock: when the present keys came; 0: never */
 };
 
 struct keyfeed {
@@ -145,7 +146,9 @@ static void fail(struct feed *f, const char *why)
 	struct keyfeed *k = f->of;
 	const char *name = entry_of(f)->rule.name, *document = f->state == FEED_FETCHING ? "jwks" : "discovery";
 
+	pthread_mutex_lock(&k->gates);
 	snprintf(f->failure, sizeof f->failure, "%s: %s", document, why);
+	pthread_mutex_unlock(&k->gates);
 	metrics_add(k->c.metrics, METRIC_KEYS_FETCHES, name, "failed", 1);
 	log_event(LOG_WARN, "keys.fetch_failed", F_STR("issuer", name), F_STR("document", document), F_STR("why", why),
 		  F_INT("usable_s", left_ms(f) / 1000));
@@ -160,7 +163,10 @@ static void succeed(struct feed *f, int64_t max_age_s)
 	struct keyfeed *k = f->of;
 	struct issuer_entry *e = entry_of(f);
 
+	pthread_mutex_lock(&k->gates);
 	f->failure[0] = '\0';
+	f->fetched_at_ms = clock_unix_ms();
+	pthread_mutex_unlock(&k->gates);
 	f->backoff_ms = 0;
 	f->fetched_ms = clock_mono_ms();
 	e->keys_good_until_ms = clock_unix_ms() + lifetime_ms(&e->rule);
@@ -323,6 +329,29 @@ bool keyfeed_want(struct keyfeed *k, const struct key_want *want)
 	return answer == KEYGATE_BEGIN || answer == KEYGATE_WAIT;
 }
 
+bool keyfeed_state(struct keyfeed *k, const char *issuer, struct keys_state *out)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		const struct feed *f = &k->feeds[i];
+
+		if (strcmp(k->entries[i].rule.name, issuer) != 0)
+			continue;
+		pthread_mutex_lock(&k->gates);
+		*out = (struct keys_state){.discovers = f->discovers, .fetched_at_ms = f->fetched_at_ms};
+		memcpy(out->failure, f->failure, sizeof out->failure);
+		pthread_mutex_unlock(&k->gates);
+		return true;
+	}
+	return false;
+}
+
+void keyfeed_refresh(struct keyfeed *k, struct slice issuer)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->feeds[i].discovers && slice_is(issuer, k->entries[i].rule.name))
+			begin_in_turn(&k->feeds[i]);
+}
+
 /* ---- the feed's own life ---- */
 
 static int parse_keys(struct keyfeed *k, struct issuer_entry *e, struct slice jwks, struct problem *why)
@@ -430,6 +459,7 @@ static void inherit(struct feed *f, const struct feed *old)
 		return;
 	e->keys = keyset_ref(o->keys);
 	f->fetched_ms = old->fetched_ms;
+	f->fetched_at_ms = old->fetched_at_ms;
 	e->keys_good_until_ms = o->keys_good_until_ms - lifetime_ms(&o->rule) + lifetime_ms(&e->rule);
 	memcpy(f->digest, old->digest, SHA256_BYTES);
 }

@@ -17,7 +17,7 @@
 struct keyfeed;
 
 struct keyfeed_config {
-	struct loop *loop;           /* the control loop; every function but keyfeed_want() runs there */
+	struct loop *loop;           /* the control loop; every function but keyfeed_want() and keyfeed_state() runs there */
 	struct metrics *metrics;
 	struct health *health;
 	/* Keys came, or lapsed: the present entries, in the rules' order (keys may be NULL). When it returns, every worker has them. */
@@ -47,5 +47,9 @@ void keyfeed_look(struct keyfeed *k);
 /* From any thread: have this issuer's keys fetched soon. True when a fetch is under way or was asked for, so that on_settled will follow; false
  * when it was looked for a moment ago, the agent's budget is used up, or the keys come from a file. */
 bool keyfeed_want(struct keyfeed *k, const struct key_want *want);
+/* From any thread: how it goes with this issuer's keys. false: there is no such issuer. */
+bool keyfeed_state(struct keyfeed *k, const char *issuer, struct keys_state *out);
+/* Has them fetched now, or when it is the issuer's turn again. */
+void keyfeed_refresh(struct keyfeed *k, struct slice issuer);
 
 #endif

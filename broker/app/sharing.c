@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "rpc/keys.h"
 #include "rpc/revoked.h"
 #include "rpc/roster.h"
 
@@ -191,10 +192,14 @@ static void put_back(struct node *n, const struct store_answer *a)
 	}
 }
 
-static void note_kind(struct sharing *s, struct slice name)
+static void note_kind(struct node *n, struct slice name)
 {
-	s->revoked = s->revoked || kept_is(name);
-	s->vouchers = s->vouchers || vouching_is(name);
+	const struct slice refresh = SLICE_LIT(KEYS_REFRESH_PREFIX);
+
+	n->sharing.revoked = n->sharing.revoked || kept_is(name);
+	n->sharing.vouchers = n->sharing.vouchers || vouching_is(name);
+	if (slice_begins(name, refresh))
+		keyfeed_refresh(n->feed, slice_of(name.p + refresh.n, name.n - refresh.n));
 }
 
 /* Takes what is newer. false: memory is out, and nothing was taken. */
@@ -209,7 +214,7 @@ static bool take(struct node *n, const struct store_answer *a)
 	n->sharing.behind = n->sharing.behind || behind;
 	n->sharing.changed = n->sharing.changed || k;
 	for (size_t i = 0; i < k; i++)
-		note_kind(&n->sharing, v[i].name);
+		note_kind(n, v[i].name);
 	resources_unref(n->resources);
 	n->resources = now;
 	if (behind) {

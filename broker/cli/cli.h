@@ -137,6 +137,8 @@ int cmd_issuer_list(struct cli *c);
 int cmd_issuer_show(struct cli *c);
 int cmd_issuer_add(struct cli *c);
 int cmd_issuer_remove(struct cli *c);
+int cmd_issuer_test(struct cli *c);
+int cmd_issuer_refresh(struct cli *c);
 int cmd_issuer_history(struct cli *c);
 int cmd_trust_add(struct cli *c);
 int cmd_trust_list(struct cli *c);

@@ -112,7 +112,14 @@ static void print_one(const struct cli *c, const resource *r)
 	print_claims(c, s);
 	snprintf(text, sizeof text, "%u", s->keys);
 	text_line(c->out, WIDTH, "keys:", s->keys ? text : "none yet: its tokens are refused");
+	for (size_t i = 0; i < s->n_key_ids; i++)
+		text_line(c->out, WIDTH, "key:", s->key_ids[i]);
 	text_line(c->out, WIDTH, "good until:", good_until(c, s, text));
+	if (s->keys_fetched_at_ms) {
+		text_time(s->keys_fetched_at_ms, c->args.given[OPT_UTC], text);
+		text_line(c->out, WIDTH, "fetched:", text);
+	}
+	text_line(c->out, WIDTH, "failed:", s->keys_failure);
 	line_seconds(c, "refreshed:", s->keys_refresh_s, 300);
 	line_seconds(c, "stale after:", s->keys_stale_s, 900);
 	text_line(c->out, WIDTH, "private:", s->allow_private ? "its address may be" : "");
@@ -231,7 +238,7 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 	return put_values(c, arena, s) ? EXIT_USAGE : put_files(c, arena, s);
 }
 
-/* What is there under the name is changed where the flags say so; its keys are the broker's to tell. */
+/* What is there under the name is changed where the flags say so. */
 int cmd_issuer_add(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
@@ -252,12 +259,50 @@ int cmd_issuer_add(struct cli *c)
 	if (!code && !r && !(c->args.given[OPT_URL] && c->args.given[OPT_SPEAKS_FOR]))
 		code = complain_usage(c, "`issuer add` needs --url, what iss is in its tokens, and --tenant, whom it speaks for; there is no issuer %.64s yet", s.name);
 	r = r ? r : &made;
-	r->issuer->keys = 0;
-	r->issuer->keys_good_until_ms = 0;
 	if (!code)
 		code = put_flags(c, arena, r->issuer);
 	if (!code)
 		code = resource_apply(c, arena, r, reason);
+	arena_free(arena);
+	return code;
+}
+
+/* ---- their keys ---- */
+
+/* What came of it is shown; no keys, or a fetch that failed, is a no. */
+int cmd_issuer_test(struct cli *c)
+{
+	const Baton__V1__ResourceRef q = resource_ref(c, &view);
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+	resource *r = code ? NULL : admin_ask(c, ADMIN_RESOURCE "TestIssuer", &q.base, &baton__v1__resource__descriptor, arena, &code);
+
+	if (r && r->spec_case == view.spec && r->issuer) {
+		resource_print(c, &view, r);
+		if (*r->issuer->keys_failure)
+			code = complain(c, EXIT_NO, "the keys cannot be fetched", r->issuer->keys_failure, r->issuer->keys ? "The last ones serve until the time above." : "Its tokens are refused until they can.");
+		else if (!r->issuer->keys)
+			code = complain(c, EXIT_NO, "there are no keys yet", NULL, "Try again in a moment.");
+	}
+	arena_free(arena);
+	return code;
+}
+
+int cmd_issuer_refresh(struct cli *c)
+{
+	Baton__V1__RefreshKeysRequest q = BATON__V1__REFRESH_KEYS_REQUEST__INIT;
+	Baton__V1__ResourceRef ref = resource_ref(c, &view);
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	Baton__V1__ApplyResponse *m = NULL;
+	int code = arena ? admin_reason(c, &q.reason) : EXIT_BUG;
+
+	q.issuer = &ref;
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		m = admin_ask(c, ADMIN_RESOURCE "RefreshKeys", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	if (m)
+		code = admin_tell(c, m);
 	arena_free(arena);
 	return code;
 }

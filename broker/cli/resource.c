@@ -155,18 +155,24 @@ void resource_print_version(const struct cli *c, int width, const resource *r)
 	text_line(c->out, width, "reason:", r->reason);
 }
 
+void resource_print(struct cli *c, const struct resource_view *v, const resource *r)
+{
+	if (cli_json(c))
+		pbjson_print(c->out, &r->base);
+	else if (cli_output(c) == OUTPUT_NAME)
+		fprintf(c->out, "%s\n", v->name(r));
+	else
+		v->print(c, r);
+}
+
 int resource_show(struct cli *c, const struct resource_view *v)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
 	int code = arena ? admin_connect(c) : EXIT_BUG;
 	resource *r = code ? NULL : resource_get(c, v, arena, &code);
 
-	if (r && cli_json(c))
-		pbjson_print(c->out, &r->base);
-	else if (r && cli_output(c) == OUTPUT_NAME)
-		fprintf(c->out, "%s\n", v->name(r));
-	else if (r)
-		v->print(c, r);
+	if (r)
+		resource_print(c, v, r);
 	arena_free(arena);
 	return code;
 }

@@ -33,6 +33,9 @@ int resource_list(struct cli *c, const struct resource_view *v);
 int resource_show(struct cli *c, const struct resource_view *v);
 int resource_history(struct cli *c, const struct resource_view *v);
 
+/* One, as -o says. */
+void resource_print(struct cli *c, const struct resource_view *v, const resource *r);
+
 /* The one that the command names, borrowed from its words: for a question about it. */
 Baton__V1__ResourceRef resource_ref(struct cli *c, const struct resource_view *v);
 /* It, in the arena. NULL: *code, complained about. */

@@ -148,8 +148,6 @@ int cmd_trust_add(struct cli *c)
 	if (!code && !r && !c->args.given[OPT_BUNDLE])
 		code = complain_usage(c, "`trust add` needs --bundle, the CAs of the trust domain; there is none of %.200s yet", b.trust_domain);
 	r = r ? r : &made;
-	r->bundle->anchors = 0;
-	r->bundle->crl_next_update_ms = 0;
 	if (!code)
 		code = put_file(c, OPT_BUNDLE, PEM_CERTIFICATE, arena, &r->bundle->anchors_der, &r->bundle->n_anchors_der);
 	if (!code)

@@ -77,6 +77,8 @@ const struct verb verbs[] = {
 	{"issuer", "list", "", "whose tokens count, and until when the broker's keys of them are good", OPTS(OPT_TENANT), 0, 0, false, cmd_issuer_list},
 	{"issuer", "show", "NAME", "one of them", OPTS(), 1, 1, false, cmd_issuer_show},
 	{"issuer", "add", "NAME", "take its tokens; of one that is there, change what the flags name", OPTS(ISSUER_OPTS, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_issuer_add},
+	{"issuer", "test", "NAME", "fetch its keys now, on the node that is asked, and say what came of it", OPTS(), 1, 1, false, cmd_issuer_test},
+	{"issuer", "refresh", "NAME", "have all nodes fetch its keys now", OPTS(OPT_REASON), 1, 1, false, cmd_issuer_refresh},
 	{"issuer", "remove", "NAME", "refuse its tokens from now on", OPTS(OPT_REASON), 1, 1, false, cmd_issuer_remove},
 	{"issuer", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_issuer_history},
 	{"trust", "add", "DOMAIN", "whose signatures vouch for a trust domain's certificates; of one that is there, change what the flags name",
@@ -124,8 +126,7 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 static const struct { const char *noun, *words; } later[] = {
 	{"handoff", "tree"}, {"attach", NULL}, {"agent", "enroll-token"},
 	{"enroll", NULL}, {"renew", NULL},
-	{"policy", "lint test diff apply history show rollback explain"}, {"issuer", "test refresh"},
-	{"ca", "init issue rotate crl"}, {"tenant", "create list show limit"},
+	{"policy", "lint test diff apply history show rollback explain"}, {"ca", "init issue rotate crl"}, {"tenant", "create list show limit"},
 	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},
 	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"top", NULL}, {"check",

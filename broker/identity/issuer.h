@@ -84,6 +84,8 @@ struct keyset *keyset_parse_for(const struct issuer_rule *r, struct slice json, 
 struct keyset *keyset_ref(struct keyset *k);
 void keyset_unref(struct keyset *k);
 size_t keyset_size(const struct keyset *k);
+/* Of the one at this place: its kid ("-": none, or one that is no plain text), and what it is for. Lives as long as the set. */
+const char *keyset_key_name(const struct keyset *k, size_t at, const char **alg);
 uint64_t keyset_generation(const struct keyset *k);
 
 /* Reads an OpenID provider's discovery document: `issuer` must equal url to the byte, `jwks_uri` must be https with the same origin rules.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/encode.h"
 #include "base/secret.h"
 #include "identity/jwk.h"
 
@@ -120,6 +121,17 @@ size_t keyset_size(const struct keyset *k)
 uint64_t keyset_generation(const struct keyset *k)
 {
 	return k ? k->generation : 0;
+}
+
+const char *keyset_key_name(const struct keyset *k, size_t at, const char **alg)
+{
+	const struct jwk *j = &k->keys[at];
+
+	*alg = "";
+	for (size_t i = 0; token_alg_text(i); i++)
+		if (token_alg_from_text(slice_str(token_alg_text(i))) == j->alg)
+			*alg = token_alg_text(i);
+	return j->has_kid && j->kid_n == strlen(j->kid) && utf8_is_text(slice_str(j->kid)) ? j->kid : "-";
 }
 
 const struct jwk *keyset_at(const struct keyset *k, size_t at)

@@ -73,10 +73,7 @@ static bool may(struct op *op, const ProtobufCMessage *was, const ProtobufCMessa
 
 static const char *wrong(const ProtobufCMessage *m, const char **field, struct problem *why)
 {
-	const bundle *b = (const bundle *)m;
-
-	*field = "bundle.anchors";
-	return b->anchors || b->crl_next_update_ms ? "the broker says it: leave it out" : bundlespec_wrong(b, field, why);
+	return bundlespec_wrong((const bundle *)m, field, why);
 }
 
 static bool sees(struct op *op, const ProtobufCMessage *m, const char *tenant)
@@ -86,10 +83,16 @@ static bool sees(struct op *op, const ProtobufCMessage *m, const char *tenant)
 	return !*tenant;
 }
 
+static void strip(ProtobufCMessage *m)
+{
+	((bundle *)m)->anchors = 0;
+	((bundle *)m)->crl_next_update_ms = 0;
+}
+
 static const bundle none = BATON__V1__TRUST_BUNDLE__INIT;
 
 const struct named named_bundles = {
 	.prefix = BUNDLE_PREFIX, .what = "trust bundle", .field = "bundle.trust_domain", .made = "added", .none = &none.base, .name = offsetof(bundle, trust_domain),
-	.max = BUNDLES_MAX, .name_wrong = trust_domain_wrong, .wrong = wrong, .may = may, .sees = sees, .all_tenants = true, .n_static = n_static, .static_at = static_at,
+	.max = BUNDLES_MAX, .name_wrong = trust_domain_wrong, .strip = strip, .wrong = wrong, .may = may, .sees = sees, .all_tenants = true, .n_static = n_static, .static_at = static_at,
 	.dress = dress,
 };

@@ -253,6 +253,8 @@ bool named_judge(struct op *op, const struct kind *k, const Baton__V1__Resource 
 	const struct named *n = k->named;
 	ProtobufCMessage *spec = kinds_spec(m), *was;
 
+	if (n->strip)
+		n->strip(spec);
 	if (!named_for_all(op, k) || !named_well_formed(op, k, spec, e, i))
 		return false;
 	look_up(op, k, name_of(n, spec), e);

@@ -15,6 +15,8 @@ struct named {
 	size_t name;                      /* where a message has its name */
 	size_t max;                       /* so many of them */
 	const char *(*name_wrong)(const char *name);
+	/* What the broker says of it when it shows it is not kept, whoever sends it back. NULL: it says nothing. */
+	void (*strip)(ProtobufCMessage *m);
 	/* What is wrong with what shall be, with `field`; the text may stand in *why. NULL = nothing. */
 	const char *(*wrong)(const ProtobufCMessage *m, const char **field, struct problem *why);
 	/* What else it must be, beside others that are there, or will be by what stands before it in the call (e NULL: nothing does). false: the op has ended.

@@ -1,4 +1,4 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, keys.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
@@ -21,6 +21,8 @@ void contain_on_revoke(struct rpc_call *rc, struct op *op);
 void contain_on_lift(struct rpc_call *rc, struct op *op);
 void contain_on_list(struct rpc_call *rc, struct op *op);
 void init_on_message(struct rpc_call *rc, struct op *op);
+void keys_on_test(struct rpc_call *rc, struct op *op);
+void keys_on_refresh(struct rpc_call *rc, struct op *op);
 void enlist_on_apply(struct rpc_call *rc, struct op *op);
 void enlist_on_delete(struct rpc_call *rc, struct op *op);
 

@@ -63,7 +63,31 @@ static void hide_other_tenants(struct op *op, issuer *m)
 	m->n_tenants = n;
 }
 
-/* What this node lives by: the rule in full, and the keys. */
+static void put_state(struct op *op, issuer *m)
+{
+	const struct rpc_env *env = &op->w->env;
+	struct keys_state state;
+
+	if (!env->keys_state || !env->keys_state(env->arg, m->name, &state))
+		return;
+	m->keys_fetched_at_ms = state.fetched_at_ms;
+	m->keys_failure = arena_strdup(op->arena, state.failure);
+}
+
+/* Any of it may be left out when memory is. */
+static void put_key_ids(struct op *op, const struct keyset *keys, issuer *m)
+{
+	m->key_ids = arena_alloc(op->arena, keyset_size(keys) * sizeof *m->key_ids);
+	for (size_t i = 0; m->key_ids && i < keyset_size(keys); i++) {
+		const char *alg, *kid = keyset_key_name(keys, i, &alg);
+		char *text = arena_printf(op->arena, "%s %s", kid, alg);
+
+		if (text)
+			m->key_ids[m->n_key_ids++] = text;
+	}
+}
+
+/* What this node lives by: the keys, and how it goes with them. */
 static void dress(struct op *op, Baton__V1__Resource *r)
 {
 	const struct issuers *all = op->world->issuers;
@@ -71,10 +95,12 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 	const struct issuer_entry *e = at < issuers_count(all) ? issuers_at(all, at) : NULL;
 
 	hide_other_tenants(op, r->issuer);
+	put_state(op, r->issuer);
 	if (!e || !e->keys)
 		return;
 	r->issuer->keys = (uint32_t)keyset_size(e->keys);
 	r->issuer->keys_good_until_ms = e->keys_good_until_ms < INT64_MAX ? e->keys_good_until_ms : 0;
+	put_key_ids(op, e->keys, r->issuer);
 }
 
 /* ---- changes ---- */
@@ -126,17 +152,25 @@ static const char *name_wrong(const char *name)
 
 static const char *wrong(const ProtobufCMessage *m, const char **field, struct problem *why)
 {
-	const issuer *s = (const issuer *)m;
 	struct issuer_rule rule;
 
-	*field = "issuer.keys";
-	return s->keys || s->keys_good_until_ms ? "the broker says it: leave it out" : issuerspec_rule(s, &rule, field, why);
+	return issuerspec_rule((const issuer *)m, &rule, field, why);
+}
+
+static void strip(ProtobufCMessage *m)
+{
+	issuer *s = (issuer *)m;
+
+	s->keys = 0;
+	s->keys_good_until_ms = s->keys_fetched_at_ms = 0;
+	s->keys_failure = (char *)protobuf_c_empty_string;
+	s->n_key_ids = 0;
 }
 
 static const issuer none = BATON__V1__ISSUER__INIT;
 
 const struct named named_issuers = {
 	.prefix = ISSUER_PREFIX, .what = "issuer", .field = "issuer.name", .made = "added", .none = &none.base, .name = offsetof(issuer, name), .max = ISSUERS_MAX,
-	.name_wrong = name_wrong, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .n_static = n_static, .static_at = static_at, .dress = dress, .claim = claim,
+	.name_wrong = name_wrong, .strip = strip, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .n_static = n_static, .static_at = static_at, .dress = dress, .claim = claim,
 	.claimed = "issuer.url",
 };

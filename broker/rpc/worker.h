@@ -28,6 +28,14 @@ struct key_want {
 	int64_t since_ms;            /* monotonic: the request waits since then; 0: it has not waited yet */
 };
 
+/* How it goes with an issuer's keys. */
+#define KEYS_FAILURE_MAX 200
+struct keys_state {
+	bool discovers;              /* they are fetched */
+	int64_t fetched_at_ms;       /* wall clock; 0: never */
+	char failure[KEYS_FAILURE_MAX]; /* why the last fetch failed; "" when it did not */
+};
+
 /* What app/ lends to a worker; all of it outlives the worker. */
 struct rpc_env {
 	unsigned index;              /* of this worker */
@@ -53,6 +61,7 @@ struct rpc_env {
 	/* These keys should be fetched. True: a fetch is under way or will be, and rpc_worker_keys_settled() will follow. False: it was looked
 	 * for already, or the agent has asked too often. */
 	bool (*want_keys)(void *arg, const struct key_want *want);
+	bool (*keys_state)(void *arg, const char *issuer, struct keys_state *out); /* false: there is no such issuer. NULL: nobody knows */
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
 	 * NULL: this node keeps none. */
 	int (*initialised)(void *arg, bool make, struct problem *why);

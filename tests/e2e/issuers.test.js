@@ -1,7 +1,7 @@
 // Whose tokens count, and has the broker their keys? Issuers of the configuration, as operators see them, of a provider that is up, down, and up again; and those
 // that are added, changed and removed while the broker runs.
 import fs from 'node:fs'
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
@@ -32,7 +32,10 @@ before(async () => {
 })
 after(async () => { for (const o of made) o.close(); await other?.stop(); await b.remove() })
 
-const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+const env = () => ({ PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' })
+const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', env: env() })
+// The same, while the issuers of this process answer.
+const asks = (...args) => new Promise((done) => execFile(BATON, args, { encoding: 'utf8', env: env() }, (e, stdout, stderr) => done({ status: e ? e.code : 0, stdout, stderr })))
 const says = (...args) => { const r = baton(...args); assert.equal(r.status, 0, r.stdout + r.stderr); return r.stdout }
 const get = async (op, name, more) => (await op.call('Get', { kind: 'issuer', name, ...more })).issuer
 const list = async (op, more) => (await op.call('List', { kind: 'issuer', ...more })).resources.map((r) => r.issuer.name)
@@ -186,6 +189,32 @@ test('I-2 I-3 An issuer of a dialect, with tenants under its own names and an au
   says('issuer', 'add', 'live', '--url', LIVE, '--tenant', 'acme', '--tenant', 'globex', '--jwks', live.file, '--reason', 'x')
 })
 
+test('I-2 test says whether the keys of an issuer can be had, and which they are; refresh has every node fetch them: a key that it took away stops working at once', async () => {
+  const planner = await b.agent('planner')
+  says('issuer', 'add', 'other', '--url', other.url, '--tenant', 'acme', '--issuer-ca', b.serverCa.cert, '--allow-private', 'yes', '--reason', 'x')
+  assert.match((await asks('issuer', 'test', 'other')).stdout, /^keys: +1$.*^key: +idp-\d+ ES256$.*^fetched: +\S/ms)
+  const token = await other.token(planner)
+  assert.ok((await submit(planner, token)).handoff_id)
+  await other.rotate() // the old key is gone
+  assert.ok((await submit(planner, token)).handoff_id)
+  const fetched = other.keyFetches
+  assert.match(says('issuer', 'refresh', 'other', '--reason', 'the key was stolen'), /^other refreshed$/m)
+  await b.audited({ event: 'issuers.changed', rpc: 'RefreshKeys', message: 'refreshed issuer/other (): the key was stolen' })
+  await until('the new key', async () => other.keyFetches > fetched && (await resource('other')).issuer.key_ids[0].startsWith(other.jwks.keys[0].kid))
+  await denied(submit(planner, token), 'invalid_token')
+  assert.ok((await submit(planner, await other.token(planner))).handoff_id)
+  await other.stop()
+  says('issuer', 'refresh', 'other', '--reason', 'is it there?')
+  await until('a failure', async () => (await resource('other')).issuer.keys_failure)
+  const r = await asks('issuer', 'test', 'other')
+  assert.equal(r.status, 1)
+  assert.match(r.stderr, /the keys cannot be fetched.*discovery: .*\n.*serve until the time above/s)
+  await other.restart()
+  await remove(local, 'other')
+  assert.match((await denied(local.call('RefreshKeys', { issuer: { name: 'live' }, reason: 'x' }), 'wrong_state')).message, /its keys were given/)
+  for (const call of [['TestIssuer', { name: 'nobody' }], ['RefreshKeys', { issuer: { name: 'nobody' }, reason: 'x' }], ['RefreshKeys', { reason: 'x' }]]) await denied(local.call(...call), 'not_found')
+})
+
 test('attack 24 attack 16 What may not stand in an issuer is refused by its field, and nothing is kept / the same without the fault is taken', async () => {
   const good = { name: 'good', url: 'https://good.example', tenants: ['acme'] }
   const oct = Buffer.from(JSON.stringify({ keys: [{ kty: 'oct', k: 'AAAA', kid: 'a', alg: 'HS256' }] }))
@@ -200,7 +229,7 @@ test('attack 24 attack 16 What may not stand in an issuer is refused by its fiel
     ['algorithms', { algorithms: ['ES256', 'ES256'] }], ['max_lifetime_s', { max_lifetime_s: 604801 }], ['binding', { binding: 'dpop' }], ['tenant_claim', { tenant_claim: 'a b' }],
     ['scope_claim', { scope_claim: 's'.repeat(128) }], ['keys_refresh_s', { keys_refresh_s: 86401 }], ['keys_stale_s', { keys_stale_s: 604801 }], ['jwks', { jwks: Buffer.from('{}') }],
     ['jwks', { jwks: oct }], ['jwks', { jwks: Buffer.from('{"keys":[],"keys":[]}') }], ['ca_der', { ca_der: [Buffer.from('x')] }],
-    ['ca_der', { ca_der: [new (await import('node:crypto')).X509Certificate(fs.readFileSync(b.acme.cert)).raw], jwks: fs.readFileSync(live.file) }], ['keys', { keys: 3 }]
+    ['ca_der', { ca_der: [new (await import('node:crypto')).X509Certificate(fs.readFileSync(b.acme.cert)).raw], jwks: fs.readFileSync(live.file) }]
   ]
   for (const [field, change] of bad) {
     const r = await refused(apply(local, { ...good, ...change }))
@@ -219,9 +248,9 @@ test('Two admins at once: one url for two names, one version for two changes: on
   assert.deepEqual(done.map((d) => d.status).sort(), ['fulfilled', 'rejected'])
   const name = done[0].status === 'fulfilled' ? 'one' : 'two'
   const { issuer, version } = await resource(name)
-  const changes = await Promise.allSettled([60, 120].map((max_lifetime_s) => apply(local, { ...issuer, keys: 0, keys_good_until_ms: 0, max_lifetime_s }, version)))
+  const changes = await Promise.allSettled([60, 120].map((max_lifetime_s) => apply(local, { ...issuer, max_lifetime_s }, version)))
   assert.deepEqual(changes.map((d) => d.status).sort(), ['fulfilled', 'rejected'])
-  assert.match((await denied(apply(local, { ...issuer, keys: 0 }, version), 'wrong_state')).message, /it is \d+ by now, not \d+/)
+  assert.match((await denied(apply(local, issuer, version), 'wrong_state')).message, /it is \d+ by now, not \d+/)
   await remove(local, name)
   await apply(local, { name: 'three', url: 'https://same.example', tenants: ['acme'] }) // the url is free again
   await remove(local, 'three')
@@ -234,7 +263,7 @@ test('T5 Who has not the roles that a binding gives to an issuer\'s tokens may n
   await apply(pia, { name: 'people', url: 'https://people.example', tenants: ['acme'], jwks: fs.readFileSync(live.file) }) // it names nobody yet
   await root.grant('by-token', ['sre'], { issuer: 'people', claim: 'groups', value: 'sre' })
   const { issuer, version } = await resource('people')
-  const evil = { ...issuer, keys: 0, keys_good_until_ms: 0, url: 'https://evil.example' }
+  const evil = { ...issuer, url: 'https://evil.example' }
   for (const op of [pia, local]) {
     assert.match((await denied(apply(op, evil, version), 'role_denied')).message, /has not sre for all tenants \(role binding by-token\)/)
     await denied(remove(op, 'people'), 'role_denied')

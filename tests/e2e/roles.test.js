@@ -189,6 +189,8 @@ const rows = [ // service, method, who may, a request that does no harm
   ['ResourceService', 'Get', 'P S U', missing],
   ['ResourceService', 'List', 'P S U', { kind: 'agent' }],
   ['ResourceService', 'History', 'P S U', missing],
+  ['ResourceService', 'TestIssuer', 'P S', { kind: 'issuer', name: 'nobody' }],
+  ['ResourceService', 'RefreshKeys', 'P S', { issuer: { kind: 'issuer', name: 'nobody' }, reason: 'x' }],
   ['ResourceService', 'Apply', 'P', { resources: [{ version: '7', agent: agent('nobody') }], reason: 'x' }],
   ['ResourceService', 'Apply', 'P S U', { resources: [{ agent: agent('nobody') }], reason: 'x', dry_run: true }, 'dry'],
   ['ResourceService', 'Delete', 'P', { ref: missing, version: '1', reason: 'x' }]
