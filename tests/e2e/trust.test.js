@@ -1,12 +1,14 @@
 // Whose signatures vouch for which certificates? Trust bundles that are added, changed and removed while the broker runs, as files and by calls.
 import fs from 'node:fs'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { test, before, after, assert, until } from './lib/suite.js'
-import { Broker, BATON, BUILD, ROOT, ROUTE } from './lib/broker.js'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { Broker, BATON, BUILD, ROOT, ROUTE, profile } from './lib/broker.js'
+import { Cluster } from './lib/cluster.js'
 import { Agent, denied, read, refused } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { Operator } from './lib/operator.js'
+import { STATIC_ISSUER, StaticIssuer } from './lib/tokens.js'
 
 const DOMAIN = 'umbrella.example'
 const b = new Broker({ admin: true })
@@ -170,6 +172,50 @@ test('The commands of the README do what it says', () => {
   for (const line of [/^umbrella\.example added$/m, /^umbrella added$/m, /^umbrella +https:\/\/login\.umbrella\.example +acme +0/m]) assert.match(r.stdout, line)
   says('issuer', 'remove', 'umbrella', '--yes', '--reason', 'x')
 })
+
+test('Several nodes: what is added and removed on one holds on each when the command says so / one that was stopped meanwhile lets in nobody whom it should not', async () => {
+  const LIVE = 'https://live.issuer.example'
+  const cluster = new Cluster(2, { profiles: { [ROUTE]: profile(ROUTE, {}, [STATIC_ISSUER, LIVE]) } })
+  const tool = (...args) => new Promise((done) => { // the proxies to Redis live in this process: it must not wait
+    const p = spawn(BATON, args, { env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${cluster.first.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+    const r = { out: '' }
+    for (const k of ['stdout', 'stderr']) p[k].on('data', (d) => { r.out += d })
+    p.on('close', (status) => done({ ...r, status }))
+  })
+  const true2 = async (...args) => { const r = await tool(...args); assert.equal(r.status, 0, r.out); assert.match(r.out, /true on 2\/2 nodes/) }
+  const mine = []
+  try {
+    await cluster.start()
+    const two = cluster.nodes[1], live = await new StaticIssuer(b.path('cluster.jwks'), LIVE).make({ es: 'ES256' })
+    const agent = async (file) => {
+      const leaf = { ...old.leaf(file, { sans: [`URI:spiffe://${DOMAIN}/ula`] }), name: 'ula', tenant: 'acme', trust: two.serverCa.cert }
+      const a = new Agent(leaf, two.addr, { token: await live.mint(leaf) })
+      mine.push(a)
+      return a
+    }
+    await true2('trust', 'add', DOMAIN, '--bundle', old.cert, '--reason', 'x')
+    await true2('agent', 'register', 'ula', '--tenant', 'acme', '--id', `spiffe://${DOMAIN}/ula`, '--owner', 'x', '--call', ROUTE, '--reason', 'x')
+    const ula = await agent('on-two')
+    await denied(ula.submit(read(ROUTE)), 'wrong_issuer')
+    await true2('issuer', 'add', 'live', '--url', LIVE, '--tenant', 'acme', '--jwks', live.file, '--reason', 'x')
+    await works(ula)
+    await true2('issuer', 'remove', 'live', '--yes', '--reason', 'x')
+    await denied(ula.submit(read(ROUTE)), 'wrong_issuer')
+    await true2('issuer', 'add', 'live', '--url', LIVE, '--tenant', 'acme', '--jwks', live.file, '--reason', 'x')
+    two.signal('SIGSTOP')
+    const r = await tool('trust', 'remove', DOMAIN, '--yes', '--reason', 'they left')
+    assert.deepEqual([r.status, /Node-1 has not confirmed it/.test(r.out)], [75, true], r.out)
+    await sleep(6000) // its lease of 10 s runs out meanwhile
+    two.signal('SIGCONT')
+    const after = await refused(ula.submit(read(ROUTE), { timeout: 3000 }))
+    assert.ok(after.reason === 'store_unavailable' || ['UNAVAILABLE', 'DEADLINE_EXCEEDED'].includes(after.code), `${after.code} ${after.message}`)
+    await until('the other node to refuse the handshake', async () => (await two.http('/metrics')).body.includes('unknown_trust_domain'), 15000)
+    await shut(await agent('on-two-again'))
+  } finally {
+    for (const a of mine) a.close()
+    await cluster.remove()
+  }
+}, 120000)
 
 // ---- as files ----
 
