@@ -242,23 +242,17 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 int cmd_issuer_add(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
-	resource made = BATON__V1__RESOURCE__INIT, *r = NULL;
+	resource made = BATON__V1__RESOURCE__INIT, *r;
 	issuer s = BATON__V1__ISSUER__INIT;
 	char *reason;
-	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+	int code;
 
-	made.spec_case = BATON__V1__RESOURCE__SPEC_ISSUER;
+	made.spec_case = view.spec;
 	made.issuer = &s;
 	s.name = (char *)(uintptr_t)c->words[0];
-	if (!code)
-		code = admin_connect(c);
-	if (!code)
-		r = resource_look(c, &view, arena, &code);
-	if (!code)
-		code = resource_not_static(c, &view, r);
-	if (!code && !r && !(c->args.given[OPT_URL] && c->args.given[OPT_SPEAKS_FOR]))
+	r = resource_begin(c, &view, arena, &reason, &made, &code);
+	if (r == &made && !(c->args.given[OPT_URL] && c->args.given[OPT_SPEAKS_FOR]))
 		code = complain_usage(c, "`issuer add` needs --url, what iss is in its tokens, and --tenant, whom it speaks for; there is no issuer %.64s yet", s.name);
-	r = r ? r : &made;
 	if (!code)
 		code = put_flags(c, arena, r->issuer);
 	if (!code)

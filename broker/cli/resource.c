@@ -124,6 +124,20 @@ int resource_not_static(struct cli *c, const struct resource_view *v, const reso
 	return complain(c, EXIT_NO, text, "it stands in the broker's configuration file", "Change it there, and send SIGHUP.");
 }
 
+resource *resource_begin(struct cli *c, const struct resource_view *v, struct arena *arena, char **reason, resource *made, int *code)
+{
+	resource *r = NULL;
+
+	*code = arena ? admin_reason(c, reason) : EXIT_BUG;
+	if (!*code)
+		*code = admin_connect(c);
+	if (!*code)
+		r = resource_look(c, v, arena, code);
+	if (!*code)
+		*code = resource_not_static(c, v, r);
+	return *code ? NULL : r ? r : made;
+}
+
 int resource_file(struct cli *c, enum opt o, size_t max, struct arena *arena, struct slice *out)
 {
 	const char *path = c->args.text[o];

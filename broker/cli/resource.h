@@ -51,6 +51,8 @@ int resource_delete(struct cli *c, const struct resource_view *v, struct arena *
 int resource_remove(struct cli *c, const struct resource_view *v, const char *effect);
 /* What is there is static: the exit code, complained about; 0: it is not. */
 int resource_not_static(struct cli *c, const struct resource_view *v, const resource *r);
+/* For a command that changes what is there, or makes it: *reason, and what is there under the name, to be changed; else made. NULL: *code, complained about. */
+resource *resource_begin(struct cli *c, const struct resource_view *v, struct arena *arena, char **reason, resource *made, int *code);
 /* A file that an option names, in the arena. The exit code. */
 int resource_file(struct cli *c, enum opt o, size_t max, struct arena *arena, struct slice *out);
 /* The lines of show about who changed it last, and why. */

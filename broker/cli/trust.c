@@ -131,23 +131,17 @@ static int put_file(struct cli *c, enum opt o, const char *label, struct arena *
 int cmd_trust_add(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
-	resource made = BATON__V1__RESOURCE__INIT, *r = NULL;
+	resource made = BATON__V1__RESOURCE__INIT, *r;
 	bundle b = BATON__V1__TRUST_BUNDLE__INIT;
 	char *reason;
-	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+	int code;
 
-	made.spec_case = BATON__V1__RESOURCE__SPEC_BUNDLE;
+	made.spec_case = view.spec;
 	made.bundle = &b;
 	b.trust_domain = (char *)(uintptr_t)c->words[0];
-	if (!code)
-		code = admin_connect(c);
-	if (!code)
-		r = resource_look(c, &view, arena, &code);
-	if (!code)
-		code = resource_not_static(c, &view, r);
-	if (!code && !r && !c->args.given[OPT_BUNDLE])
+	r = resource_begin(c, &view, arena, &reason, &made, &code);
+	if (r == &made && !c->args.given[OPT_BUNDLE])
 		code = complain_usage(c, "`trust add` needs --bundle, the CAs of the trust domain; there is none of %.200s yet", b.trust_domain);
-	r = r ? r : &made;
 	if (!code)
 		code = put_file(c, OPT_BUNDLE, PEM_CERTIFICATE, arena, &r->bundle->anchors_der, &r->bundle->n_anchors_der);
 	if (!code)
