@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/encode.h"
 #include "identity/ca_priv.h"
 #include "identity/trust_priv.h"
 
@@ -107,19 +108,19 @@ struct extension {
 
 static const struct extension root_extensions[] = {
 	{NID_basic_constraints, "critical,CA:TRUE,pathlen:1"}, {NID_key_usage, "critical,keyCertSign,cRLSign"},
-	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid"}, {0, NULL},
+	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid:always"}, {0, NULL},
 };
 static const struct extension intermediate_extensions[] = {
 	{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"}, {NID_key_usage, "critical,keyCertSign,cRLSign"},
-	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid"}, {0, NULL},
+	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid:always"}, {0, NULL},
 };
 static const struct extension agent_extensions[] = {
 	{NID_basic_constraints, "critical,CA:FALSE"}, {NID_key_usage, "critical,digitalSignature"}, {NID_ext_key_usage, "clientAuth"},
-	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid"}, {0, NULL},
+	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid:always"}, {0, NULL},
 };
 static const struct extension server_extensions[] = {
 	{NID_basic_constraints, "critical,CA:FALSE"}, {NID_key_usage, "critical,digitalSignature"}, {NID_ext_key_usage, "serverAuth,clientAuth"},
-	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid"}, {0, NULL},
+	{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid:always"}, {0, NULL},
 };
 
 static bool add_extensions(X509 *cert, X509 *issuer, const struct extension *all)
@@ -159,12 +160,15 @@ static X509 *begin(EVP_PKEY *public_key, const uint8_t serial[CA_SERIAL_BYTES], 
 	return NULL;
 }
 
-/* Names the CA, by something of its serial number: no two have the same name, so a list's issuer is never taken for another's. */
-static bool set_subject(X509 *cert, const char *what, const uint8_t *serial)
+/* Names the CA by the beginning of its key's id: no two keys have the same name, so a list's issuer is never taken for another. */
+static bool set_subject(X509 *cert, const char *what)
 {
+	uint8_t key_id[CA_KEY_ID_BYTES];
 	char cn[64], hex[17];
 
-	hex_encode(serial, 8, hex);
+	if (X509_pubkey_digest(cert, EVP_sha1(), key_id, NULL) != 1) /* as its subjectKeyIdentifier is made */
+		return false;
+	hex_encode(key_id, 8, hex);
 	snprintf(cn, sizeof cn, "Baton %s %s", what, hex);
 	return X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0) == 1;
 }
@@ -232,7 +236,7 @@ int ca_make_root(const struct ca_key *key, const struct ca_authority *what, stru
 	X509 *cert = begin(key->pkey, what->serial, what->not_before_ms, what->not_after_ms);
 	int rc = -1;
 
-	if (!cert || !set_subject(cert, "root", what->serial) || !add_extensions(cert, cert, root_extensions))
+	if (!cert || !set_subject(cert, "root") || !add_extensions(cert, cert, root_extensions))
 		ca_failed(why, "making a root");
 	else if (check_span(what->not_before_ms, what->not_after_ms, NULL, why) == 0 && set_domain(cert, what->trust_domain, why) == 0)
 		rc = finish(cert, cert, key->pkey, out, why);
@@ -281,7 +285,7 @@ int ca_make_intermediate(const struct ca_issuer *root, struct slice public_key, 
 
 	if (!key || check_root(root, what, why) < 0)
 		goto out;
-	if (!cert || !set_subject(cert, "intermediate", what->serial) || !add_extensions(cert, root->cert, intermediate_extensions))
+	if (!cert || !set_subject(cert, "intermediate") || !add_extensions(cert, root->cert, intermediate_extensions))
 		ca_failed(why, "making an intermediate");
 	else if (set_domain(cert, what->trust_domain, why) == 0 && set_constraints(cert, what, why) == 0)
 		rc = finish(cert, root->cert, root->key->pkey, out, why);
