@@ -84,7 +84,7 @@ int cafolder_write_key(const char *path, const struct ca_key *k, struct problem 
 	return rc;
 }
 
-static struct ca_key *read_key(const char *path, struct problem *why)
+struct ca_key *cafolder_read_key(const char *path, struct problem *why)
 {
 	uint8_t *pem = NULL;
 	size_t n = 0;
@@ -355,7 +355,7 @@ bool cafolder_has_root_key(const struct cafolder *f)
 
 static struct ca_issuer *issuer(const char *key_path, struct slice der, struct problem *why)
 {
-	struct ca_key *k = read_key(key_path, why);
+	struct ca_key *k = cafolder_read_key(key_path, why);
 	struct ca_issuer *by = k ? ca_issuer_new(der, k, why) : NULL;
 
 	if (k && !by)

@@ -82,6 +82,8 @@ size_t cafolder_drop_ended(struct cafolder *f, int64_t now_ms);
 int cafolder_read_pem(const char *path, enum ca_pem kind, struct buf *out, struct problem *why);
 /* DER blocks as a PEM file of mode 0644. */
 int cafolder_write_pem(const char *path, enum ca_pem kind, const struct slice *ders, size_t n, struct problem *why);
+/* A private key as PEM, mode 0600; refused when its file lets others in (base/secret.h). Owned, or NULL with why. */
+struct ca_key *cafolder_read_key(const char *path, struct problem *why);
 int cafolder_write_key(const char *path, const struct ca_key *k, struct problem *why);
 
 #endif
