@@ -720,7 +720,7 @@ static void authorities_are_of_one_domain_and_within_the_root(void **state)
 	struct ca_authority a = authority(3650);
 	struct buf public = {0}, der = {0};
 	struct problem why = {""};
-	static const char *const bad[] = {"", "ACME.example", "acme.example/x", "*", "acme example", "\xd0\xb0" "cme.example"};
+	static const char *const bad[] = {"", "ACME.example", "acme.example/x", "*", "acme example", ("\xd0\xb0" "cme.example")};
 
 	must(ca_key_public(k, fresh(&public), &why), &why);
 	must(ca_make_intermediate(root, buf_slice(&public), &a, fresh(&der), &why), &why);
