@@ -144,9 +144,9 @@ static int make_intermediate(const char *dir, const struct ca_issuer *root, cons
 		goto out;
 	name_of(&out->info, out->name);
 	one = buf_slice(&out->der);
-	rc = cafolder_write_key(file_of(dir, &key, out->name, "key"), k, why);
-	if (rc == 0 && cafolder_write_pem(file_of(dir, &pem, out->name, "pem"), CA_PEM_CERTIFICATE, &one, 1, why) < 0) {
-		unlink(key.p);
+	rc = cafolder_write_pem(file_of(dir, &pem, out->name, "pem"), CA_PEM_CERTIFICATE, &one, 1, why);
+	if (rc == 0 && cafolder_write_key(file_of(dir, &key, out->name, "key"), k, why) < 0) { /* last: it is there once the key is */
+		unlink(pem.p);
 		rc = -1;
 	}
 out:
@@ -421,8 +421,8 @@ void cafolder_undo_intermediate(struct cafolder *f, size_t at)
 {
 	struct capath p;
 
+	unlink(file_of(f->dir, &p, f->all[at].name, "key")); /* first: without it the other file is nothing */
 	unlink(file_of(f->dir, &p, f->all[at].name, "pem"));
-	unlink(file_of(f->dir, &p, f->all[at].name, "key"));
 }
 
 size_t cafolder_drop_ended(struct cafolder *f, int64_t now_ms)

@@ -66,8 +66,8 @@ struct ca_authority {
 /* Signed by itself; a CA with one level of CAs beneath it; names its trust domain (X.509-SVID §4.1), nothing else. */
 int ca_make_root(const struct ca_key *key, const struct ca_authority *what, struct buf *out, struct problem *why);
 /* A CA with none beneath it, for that public key. Critical name constraints (RFC 5280 §4.2.1.10): URIs of the trust domain's host alone; DNS names
- * and addresses that `servers` names alone; no mailbox. Directory names are left free: nobody is named by them, and Go refuses a certificate
- * whose critical constraints speak of them. Refused when it would outlive the root. */
+ * and addresses that `servers` names alone; no mailbox. Directory names are left free: nobody is named by them, and some
+ * verifiers (Go, rustls) refuse every chain whose constraints speak of them. Refused when it would outlive the root. */
 int ca_make_intermediate(const struct ca_issuer *root, struct slice public_key, const struct ca_authority *what, struct buf *out,
 			 struct problem *why);
 

@@ -369,6 +369,27 @@ static void a_rotation_that_fails_leaves_the_old_one_alone(void **state)
 	assert_int_equal(w->f->current, 0);
 }
 
+/* As a crash leaves it: a certificate without its key is no intermediate; one with its key that was not made to issue has lists, and does not issue. */
+static void a_rotation_that_stopped_on_the_way_harms_nothing(void **state)
+{
+	const struct ca_servers none = {NULL, NULL};
+	struct world *w = *state;
+	char old[CAFOLDER_NAME];
+	struct capath p;
+	FILE *f = fopen(cafolder_path(w->dir, &p, "intermediates/0123456789abcdef.pem"), "w");
+
+	fclose(f);
+	strcpy(old, w->f->all[0].name);
+	assert_int_equal(cafolder_add_intermediate(w->f, &none, true, NOW, 10 * DAY, NULL), 1);
+	reopen(w);
+	assert_int_equal(w->f->n, 2);
+	assert_string_equal(w->f->all[w->f->current].name, old);
+	lists(w, NOW);
+	assert_int_equal(count_lists(w), 3);
+	rotate(w, NOW, 10 * DAY);
+	assert_int_equal(count_lists(w), 4);
+}
+
 int main(void)
 {
 #define WITH_WORLD(t) cmocka_unit_test_setup_teardown(t, world_up, world_down)
@@ -383,6 +404,7 @@ int main(void)
 		WITH_WORLD(a_folder_or_a_key_that_lets_others_in_is_refused),
 		WITH_WORLD(nothing_is_overwritten_and_nothing_left_half_made),
 		WITH_WORLD(a_rotation_that_fails_leaves_the_old_one_alone),
+		WITH_WORLD(a_rotation_that_stopped_on_the_way_harms_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
