@@ -292,6 +292,7 @@ int ca_make_intermediate(const struct ca_issuer *root, struct slice public_key, 
 out:
 	X509_free(cert);
 	EVP_PKEY_free(key);
+	ERR_clear_error();
 	return rc;
 }
 
@@ -335,5 +336,6 @@ int ca_make_leaf(const struct ca_issuer *by, struct slice public_key, const stru
 out:
 	X509_free(cert);
 	EVP_PKEY_free(key);
+	ERR_clear_error();
 	return rc;
 }

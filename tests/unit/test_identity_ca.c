@@ -160,6 +160,7 @@ static const char *issue(const struct ca_issuer *by, const struct ca_leaf *l, st
 		return "";
 	assert_int_equal(der->n, 0);
 	assert_true(why.text[0]);
+	assert_int_equal(ERR_peek_error(), 0);
 	return why.text;
 }
 
@@ -486,6 +487,7 @@ static const char *check_der(struct slice der, const char *id)
 	why.text[0] = '\0';
 	fresh(&key);
 	rc = ca_request_check(der, id, &key, &why);
+	assert_int_equal(ERR_peek_error(), 0);
 	assert_int_equal(rc == 0, key.n > 0);
 	assert_int_equal(rc == 0, why.text[0] == '\0');
 	buf_clear(&key);
