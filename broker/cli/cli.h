@@ -159,5 +159,9 @@ int cmd_help(struct cli *c);
 int cmd_version(struct cli *c);
 int cmd_bench(struct cli *c);
 int cmd_completion_bash(struct cli *c);
+int cmd_ca_init(struct cli *c);
+int cmd_ca_issue(struct cli *c);
+int cmd_ca_rotate(struct cli *c);
+int cmd_ca_crl(struct cli *c);
 
 #endif

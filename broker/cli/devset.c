@@ -16,14 +16,13 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/devpki.h"
 #include "client/certinfo.h"
-#include "client/devpki.h"
 #include "client/devtoken.h"
 
 #define CA_DAYS 365
 #define LEAF_MS (7 * 24 * 3600 * 1000LL)
 #define LEAF_MIN_MS (24 * 3600 * 1000LL)
-#define BACKDATE_MS 300000
 #define CONFIG_MAX 16384
 #define TOKEN_BYTES_MAX 8192
 
@@ -97,9 +96,8 @@ static int make_pki(const struct devset *d, int64_t now_ms, struct problem *why)
 {
 	static const char *const dns[] = {"localhost", NULL}, *const ips[] = {"127.0.0.1", "::1", NULL};
 	struct path ca, ca_key, cert, key;
-	struct devpki_leaf leaf = {.name = "batond", .dns = dns, .ips = ips, .server = true,
-		.not_before_ms = now_ms - BACKDATE_MS,
-				   .not_after_ms = now_ms + LEAF_MS};
+	struct ca_leaf leaf = {.spiffe_id = "spiffe://" DEVPKI_DOMAIN "/batond", .servers = {dns, ips}, .not_before_ms = now_ms - CA_BACKDATE_MS,
+			       .not_after_ms = now_ms + LEAF_MS};
 	bool fresh;
 
 	in(d, &ca, "ca.pem", "");
@@ -109,7 +107,7 @@ static int make_pki(const struct devset *d, int64_t now_ms, struct problem *why)
 		return -1;
 	in(d, &cert, "tls/server.pem", "");
 	in(d, &key, "tls/server.key", "");
-	if ((fresh || !leaf_good(cert.p, key.p, now_ms)) && devpki_make_leaf(ca.p, ca_key.p, &leaf, cert.p, key.p, why))
+	if ((fresh || !leaf_good(cert.p, key.p, now_ms)) && devpki_make_leaf(ca.p, ca_key.p, leaf, cert.p, key.p, why))
 		return -1;
 	for (size_t i = 0; i < N_AGENTS; i++) {
 		char id[128], pem[64], keyname[64];
@@ -119,9 +117,9 @@ static int make_pki(const struct devset *d, int64_t now_ms, struct problem *why)
 		snprintf(keyname, sizeof keyname, "%s.key", agents[i].name);
 		in(d, &cert, "agents/", pem);
 		in(d, &key, "agents/", keyname);
-		leaf = (struct devpki_leaf){.name = agents[i].name, .spiffe_id = id, .client = true,
-					    .not_before_ms = now_ms - BACKDATE_MS, .not_after_ms = now_ms + LEAF_MS};
-		if ((fresh || !leaf_good(cert.p, key.p, now_ms)) && devpki_make_leaf(ca.p, ca_key.p, &leaf, cert.p, key.p, why))
+		leaf.spiffe_id = id;
+		leaf.servers = (struct ca_servers){NULL, NULL};
+		if ((fresh || !leaf_good(cert.p, key.p, now_ms)) && devpki_make_leaf(ca.p, ca_key.p, leaf, cert.p, key.p, why))
 			return -1;
 	}
 	return 0;

@@ -182,8 +182,9 @@ static const struct broker_check {
 	bool warns; /* a remedy beside "ok" says what ends soon, or is about to fail */
 } broker_checks[] = {
 	{"store", "Redis", "Redis answers all workers", true},
+	{"registry", "what all nodes share", "this node hears of changes", false},
 	{"audit", "audit file", "the audit file can be written", false},
-	{"keys", "issuers' keys", "the issuers' keys are there", true},
+	{"keys", "issuers' keys", "there are issuers' keys", true},
 	{"certificate", "the broker's certificate", "the broker's certificate is valid", true},
 	{"trust", "trust bundles and CRLs", "trust bundles and CRLs are valid", true},
 	{"listeners", "ports", "the ports are open", false},

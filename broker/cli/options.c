@@ -161,6 +161,22 @@ static const struct option_row rows[] = {
 	NUMBER(OPT_WARMUP, "warmup", 0, 100000000, "1000", "cycles before measuring begins"),
 	TEXT(OPT_BENCH_ROUTE, "route", "R", NULL, "support_refund_assistant", "the route to use"),
 	TEXT(OPT_BENCH_TOOL, "tool", "T", NULL, "orders.lookup", "its tool, pinned read"),
+
+	TEXT(OPT_CA_DOMAIN, "trust-domain", "NAME", NULL, NULL, "whose agents it vouches for: acme.example, of spiffe://acme.example/..."),
+	NUMBER(OPT_ROOT_DAYS, "root-days", 1, 10950, "3650", "how long the root is good"),
+	NUMBER(OPT_INTERMEDIATE_DAYS, "intermediate-days", 1, 1825, "90", "how long the intermediate is good"),
+	LIST(OPT_DNS, "dns", "NAME", "a server's DNS name; more with commas, or repeated"),
+	LIST(OPT_IP, "ip", "ADDR", "a server's address; more with commas, or repeated"),
+	TEXT(OPT_LEAF_ID, "spiffe-id", "URI", NULL, NULL, "whose certificate it is: spiffe://acme.example/planner"),
+	TEXT(OPT_CSR, "csr", "FILE", NULL, NULL, "certificate request of the agent's own key; without it a key is made"),
+	TEXT(OPT_LEAF_OUT, "out", "FILE", NULL, NULL, "write the chain there; FILE.pem gets a key that is made beside it, FILE.key"),
+	SPAN(OPT_LEAF_TTL, "ttl", NULL, 60000, 30 * MS_DAY, "24h", "how long it is good"),
+	LIST(OPT_CRL_REVOKE, "revoke", "SERIAL|FILE", "a certificate, by its serial number or itself; may be repeated"),
+	CHOICE(OPT_CRL_REASON, "reason", 0,
+	       "unspecified|key-compromise|ca-compromise|affiliation-changed|superseded|cessation-of-operation|privilege-withdrawn", NULL, "unspecified",
+	       "why what is revoked now is revoked"),
+	NUMBER(OPT_CRL_DAYS, "days", 1, 365, "7", "until when the next list is due"),
+	TEXT(OPT_CRL_OUT, "out", "FILE", NULL, NULL, "write a copy there, mode 0644"),
 };
 
 _Static_assert(sizeof rows / sizeof rows[0] == OPT_COUNT - 1, "one row for each option, in the order of enum opt");

@@ -37,9 +37,8 @@ bool trust_time_ms(const ASN1_TIME *t, int64_t *ms)
 	return true;
 }
 
-bool trust_key_is_strong(X509 *cert)
+bool trust_pkey_is_strong(const EVP_PKEY *key)
 {
-	EVP_PKEY *key = X509_get0_pubkey(cert);
 	char group[32];
 	int bits;
 
@@ -57,6 +56,11 @@ bool trust_key_is_strong(X509 *cert)
 	default:
 		return false;
 	}
+}
+
+bool trust_key_is_strong(X509 *cert)
+{
+	return trust_pkey_is_strong(X509_get0_pubkey(cert));
 }
 
 bool trust_signature_is_strong(X509 *cert)

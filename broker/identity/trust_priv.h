@@ -20,7 +20,8 @@ struct trust_domain {
 
 /* NULL when no bundle is configured for it. */
 const struct trust_domain *trust_find(const struct trust *t, struct slice domain);
-/* RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519. */
+/* RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519; NULL is not. */
+bool trust_pkey_is_strong(const EVP_PKEY *key);
 bool trust_key_is_strong(X509 *cert);
 /* Signed with SHA-256 or better. */
 bool trust_signature_is_strong(X509 *cert);

@@ -1,5 +1,5 @@
 /* Which certificates do the client's tests use? A throw-away folder with a CA, a broker and agents, made by
- * client/devpki. */
+ * identity/ca. */
 #ifndef BATON_TESTS_CLIENT_PKI_H
 #define BATON_TESTS_CLIENT_PKI_H
 

@@ -1,0 +1,29 @@
+/* What did the CA issue, and what of it counts no more? Two files of its folder to which lines are added, never changed, and synced before anybody
+ * hears of it:
+ *
+ *	issued     SERIAL ISSUER NOT-AFTER SHA-256 SPIFFE-ID
+ *	revoked    SERIAL ISSUER NOT-AFTER REVOKED-AT REASON
+ *
+ * Serial numbers and digests in hex, times in UTC, ISSUER an intermediate's name or "root". The caller holds the folder's lock. */
+#ifndef BATON_CLI_CARECORD_H
+#define BATON_CLI_CARECORD_H
+
+#include "base/problem.h"
+#include "cli/cafolder.h"
+
+struct carevoked {
+	struct ca_revoked entry;
+	char issuer[CAFOLDER_NAME];
+	int64_t not_after_ms;
+};
+
+/* 0, or -1 with why: then the certificate must not leave. */
+int carecord_add_issued(const char *dir, const struct ca_cert_info *leaf, const char *issuer, struct problem *why);
+/* Fills in who issued it and when it ends. 1; 0: it was not issued here; -1 with why. */
+int carecord_find_issued(const char *dir, const uint8_t serial[CA_SERIAL_BYTES], struct carevoked *out, struct problem *why);
+
+int carecord_add_revoked(const char *dir, const struct carevoked *one, struct problem *why);
+/* All of them; the caller frees *out. 0, or -1 with why, also when a line cannot be read: it may be one that matters. */
+int carecord_read_revoked(const char *dir, struct carevoked **out, size_t *n, struct problem *why);
+
+#endif
