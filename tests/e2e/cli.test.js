@@ -108,6 +108,7 @@ test('whoami and doctor', async () => {
   assert.equal(d.code, 0, d.out + d.err)
   for (const word of ['clock', 'certificate', 'token', 'ALPN', 'token binding', 'Redis']) assert.match(d.out, new RegExp(word, 'i'))
   for (const check of ['store', 'registry', 'audit', 'keys', 'certificate', 'trust', 'listeners', 'draining']) assert.match(d.out, new RegExp(`^broker ${check} +(ok|warn) `, 'm'))
+  assert.doesNotMatch(d.out, /newer than this baton/)
 })
 
 test('whoami and doctor with a token that does not verify: exit 77 and the reason', async () => {
