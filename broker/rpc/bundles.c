@@ -16,7 +16,7 @@ static size_t n_domains(const struct op *op)
 	return op->world->trust ? trust_count(op->world->trust) : 0;
 }
 
-static size_t n_static(const struct op *op)
+static size_t n_given(const struct op *op)
 {
 	size_t n = 0;
 
@@ -25,18 +25,24 @@ static size_t n_static(const struct op *op)
 	return n;
 }
 
-static Baton__V1__Resource *static_at(struct op *op, const struct kind *k, size_t at)
+static struct named_given given(const struct op *op, size_t at)
 {
-	bundle *m = arena_alloc(op->arena, sizeof *m);
-	Baton__V1__Resource *r;
 	size_t i = 0;
 
 	while (!trust_state(op->world->trust, i).of_file || at--)
 		i++;
+	return (struct named_given){trust_state(op->world->trust, i).domain, true};
+}
+
+static Baton__V1__Resource *given_at(struct op *op, const struct kind *k, size_t at)
+{
+	bundle *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__Resource *r;
+
 	if (!m)
 		return NULL;
 	baton__v1__trust_bundle__init(m);
-	m->trust_domain = (char *)trust_state(op->world->trust, i).domain;
+	m->trust_domain = (char *)given(op, at).name;
 	r = kinds_wrap(op, k, &m->base);
 	if (r)
 		r->is_static = true;
@@ -90,6 +96,6 @@ static const bundle none = BATON__V1__TRUST_BUNDLE__INIT;
 
 const struct named named_bundles = {
 	.prefix = BUNDLE_PREFIX, .what = "trust bundle", .field = "bundle.trust_domain", .made = "added", .none = &none.base, .name = offsetof(bundle, trust_domain),
-	.max = BUNDLES_MAX, .name_wrong = trust_domain_wrong, .wrong = wrong, .may = may, .sees = sees, .all_tenants = true, .n_static = n_static, .static_at = static_at,
-	.dress = dress,
+	.max = BUNDLES_MAX, .name_wrong = trust_domain_wrong, .wrong = wrong, .may = may, .sees = sees, .all_tenants = true, .n_given = n_given, .given = given,
+	.given_at = given_at, .dress = dress,
 };

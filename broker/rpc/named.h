@@ -1,4 +1,4 @@
-/* What do kinds share whose resources have one name for all tenants? Role bindings, issuers, trust bundles: each says in a row what is its own. Private to
+/* What do kinds share whose resources have one name for all tenants? Role bindings, issuers, tenants, trust bundles: each says in a row what is its own. Private to
  * rpc/. */
 #ifndef BATON_RPC_NAMED_H
 #define BATON_RPC_NAMED_H
@@ -6,6 +6,12 @@
 #include "rpc/kinds.h"
 
 #define NAMED_NAME_MAX 300 /* "trust/" and a trust domain */
+
+/* It is static, and changes in the configuration file alone; or what is stored under its name stands in its place. */
+struct named_given {
+	const char *name;
+	bool is_static;
+};
 
 struct named {
 	const char *prefix;               /* of resources' names: "role/" */
@@ -25,9 +31,11 @@ struct named {
 	/* Is it shown to the caller, who asked for this tenant's ("": for all)? A removed one too. */
 	bool (*sees)(struct op *op, const ProtobufCMessage *m, const char *tenant);
 	bool all_tenants;                 /* who has his roles for one tenant is told nothing of them */
-	/* Those of the configuration file, which are static; NULL: it has none. The op's arena. NULL: memory is out. */
-	size_t (*n_static)(const struct op *op);
-	Baton__V1__Resource *(*static_at)(struct op *op, const struct kind *k, size_t i);
+	const char *for_all;              /* why he does nothing here who has his roles for one tenant; NULL: they are for all tenants */
+	/* Those that are there without being stored; NULL: there are none. As a resource, in the op's arena: NULL when memory is out. */
+	size_t (*n_given)(const struct op *op);
+	struct named_given (*given)(const struct op *op, size_t i);
+	Baton__V1__Resource *(*given_at)(struct op *op, const struct kind *k, size_t i);
 	/* What this node knows of it beside what is kept; NULL: nothing. */
 	void (*dress)(struct op *op, Baton__V1__Resource *m);
 	/* No two of them have the same text here: the resource that says whose it is; NULL: there is no such text. */
@@ -37,6 +45,7 @@ struct named {
 
 extern const struct named named_roles;   /* roles.c */
 extern const struct named named_issuers; /* providers.c */
+extern const struct named named_tenants; /* tenantkind.c */
 extern const struct named named_bundles; /* bundles.c */
 
 /* "role/first". */

@@ -13,7 +13,7 @@ typedef Baton__V1__Issuer issuer;
 
 /* ---- those of the configuration ---- */
 
-static size_t n_static(const struct op *op)
+static size_t n_given(const struct op *op)
 {
 	const struct issuers *all = op->world->issuers;
 	size_t n = 0;
@@ -23,16 +23,27 @@ static size_t n_static(const struct op *op)
 	return n;
 }
 
-static Baton__V1__Resource *static_at(struct op *op, const struct kind *k, size_t at)
+static const struct issuer_rule *rule_at(const struct op *op, size_t at)
 {
 	const struct issuers *all = op->world->issuers;
-	issuer *m = arena_alloc(op->arena, sizeof *m);
-	Baton__V1__Resource *r;
 	size_t i = 0;
 
 	while (issuers_at(all, i)->rule.registered || at--)
 		i++;
-	if (!m || !issuerspec_of(op->arena, &issuers_at(all, i)->rule, m))
+	return &issuers_at(all, i)->rule;
+}
+
+static struct named_given given(const struct op *op, size_t at)
+{
+	return (struct named_given){rule_at(op, at)->name, true};
+}
+
+static Baton__V1__Resource *given_at(struct op *op, const struct kind *k, size_t at)
+{
+	issuer *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__Resource *r;
+
+	if (!m || !issuerspec_of(op->arena, rule_at(op, at), m))
 		return NULL;
 	r = kinds_wrap(op, k, &m->base);
 	if (r)
@@ -137,6 +148,6 @@ static const issuer none = BATON__V1__ISSUER__INIT;
 
 const struct named named_issuers = {
 	.prefix = ISSUER_PREFIX, .what = "issuer", .field = "issuer.name", .made = "added", .none = &none.base, .name = offsetof(issuer, name), .max = ISSUERS_MAX,
-	.name_wrong = name_wrong, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .n_static = n_static, .static_at = static_at, .dress = dress, .claim = claim,
-	.claimed = "issuer.url",
+	.name_wrong = name_wrong, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .n_given = n_given, .given = given, .given_at = given_at, .dress = dress,
+	.claim = claim, .claimed = "issuer.url",
 };
