@@ -251,7 +251,7 @@ static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, 
 	const struct kind *k = kinds_of(m->spec_case);
 
 	if (!k || !kinds_spec(m))
-		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, "spec", "in this version agents, role bindings, issuers and trust bundles are changed; the others stand in the configuration file");
+		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, "spec", "in this version agents, role bindings, issuers, tenants and trust bundles are changed; the others stand in the configuration file");
 	return k->judge(op, k, m, e, i);
 }
 
@@ -297,7 +297,7 @@ void enlist_on_delete(struct rpc_call *rc, struct op *op)
 
 	(void)rc;
 	if (!k) {
-		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind and name of what is to go, and of an agent its tenant; kinds are agent, role, issuer and trust");
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind and name of what is to go, and of an agent its tenant; kinds are agent, role, issuer, tenant and trust");
 		return;
 	}
 	if (!*m->version) {
