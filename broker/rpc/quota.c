@@ -36,7 +36,7 @@ bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v)
 }
 
 /* What to name to who asks for more room. */
-static const char *whose(const struct limit *l, const char *key)
+static const char *whose(const struct tenancy_limit *l, const char *key)
 {
 	return l->source == LIMIT_OWN ? "the tenant's own limit" : key;
 }

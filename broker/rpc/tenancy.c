@@ -183,11 +183,11 @@ size_t tenancy_peopled(const struct tenancy *t)
 	return t->peopled;
 }
 
-static struct limit limit_of(uint64_t own, uint64_t configured)
+static struct tenancy_limit limit_of(uint64_t own, uint64_t configured)
 {
 	if (own)
-		return (struct limit){own, LIMIT_OWN};
-	return (struct limit){configured, configured ? LIMIT_CONFIGURED : LIMIT_NONE};
+		return (struct tenancy_limit){own, LIMIT_OWN};
+	return (struct tenancy_limit){configured, configured ? LIMIT_CONFIGURED : LIMIT_NONE};
 }
 
 struct tenancy_limits tenancy_judge(const struct tenancy_entry *e, uint64_t waiting, uint64_t bytes)

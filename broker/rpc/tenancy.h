@@ -39,12 +39,12 @@ const char *tenancy_wrong(const Baton__V1__Tenant *m, const char **field);
 
 /* How much of a tenant may wait, and who says so. */
 enum limit_source { LIMIT_NONE, LIMIT_CONFIGURED, LIMIT_OWN };
-struct limit {
+struct tenancy_limit {
 	uint64_t max;                     /* 0 = no cap */
 	enum limit_source source;
 };
 struct tenancy_limits {
-	struct limit waiting, bytes;
+	struct tenancy_limit waiting, bytes;
 	bool unknown;                     /* it may have had a cap, and now has none: nothing more may wait */
 };
 /* Its own limits (e NULL: it is not known) before those that are configured, where 0 = none. Who cannot read the former goes by the latter, which must cap. */

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
-import { Broker, BATON, BUILD, ROOT, ROUTE } from './lib/broker.js'
+import { Broker, BATON, BUILD, ROOT, ROUTE, profile } from './lib/broker.js'
 import { denied, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 
@@ -38,7 +38,7 @@ const over = async (agent, text, more = {}) => {
   assert.ok(Number(r.retry_after_ms) > 0)
 }
 
-test('Who is named by an agent or an issuer is there without being made: it has no version, and can be neither removed nor asked for its history', async () => {
+test('Who is named by an agent, an issuer or a route is there without being made: it has no version, and can be neither removed nor asked for its history', async () => {
   assert.match(says('tenant', 'list'), /^NAME +WAITING +MAX-WAITING +BYTES +MAX-BYTES +AGENTS +VERSION$.*^acme +0 +- +0 +- +\d+ +-$.*^globex +0 +- +0 +- +\d+ +-$/ms)
   const show = says('tenant', 'show', 'acme')
   for (const line of [/^max waiting: +as the broker's configuration says$/m, /^waiting: +0, 0 bytes$/m, /^version: +none: nothing of it is kept/m]) assert.match(show, line)
@@ -52,7 +52,14 @@ test('Who is named by an agent or an issuer is there without being made: it has 
     assert.deepEqual([none.status, /no such tenant/.test(none.stderr), /baton tenant list/.test(none.stderr)], [1, true, true], none.stderr)
   }
   await local.call('Apply', { resources: [{ issuer: { name: 'later', url: 'https://later.example', tenants: ['initech'] } }], reason: 'x' })
-  assert.deepEqual(await list(local), ['acme', 'globex', 'initech'])
+  const theirs = profile('theirs')
+  theirs.identity.tenants = ['hooli']
+  b.writeProfiles({ ...b.profiles, theirs })
+  await b.reloaded()
+  assert.deepEqual(await list(local), ['acme', 'globex', 'hooli', 'initech'])
+  assert.equal((await get(local, 'hooli')).tenant.agents, 0)
+  b.writeProfiles()
+  await b.reloaded()
   const issuer = await local.call('Get', { kind: 'issuer', name: 'later' })
   await local.call('Delete', { ref: { kind: 'issuer', name: 'later' }, version: issuer.version, reason: 'x' })
   assert.deepEqual(await list(local), ['acme', 'globex'])

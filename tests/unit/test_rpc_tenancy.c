@@ -33,7 +33,7 @@ static void bad(const tenant *m, const char *expected)
 
 static void fields(void **state)
 {
-	static const char *const names[] = {"", "Acme", "acme/x", "*", "acme*", "ac me", "acme\n", ".acme", "-acme", "\xd0\xb0" "cme", "acme\xe2\x80\x8b"};
+	static const char *const names[] = {"", "Acme", "acme/x", "*", "acme*", "ac me", "acme\n", ".acme", "-acme", ("\xd0\xb0" "cme"), "acme\xe2\x80\x8b"};
 	char longest[65];
 	const char *field;
 	tenant m;
@@ -193,7 +193,7 @@ static void what_does_not_read(void **state)
 
 /* ---- whose cap holds ---- */
 
-static void is(struct limit l, uint64_t max, enum limit_source source)
+static void is(struct tenancy_limit l, uint64_t max, enum limit_source source)
 {
 	assert_int_equal(l.max, max);
 	assert_int_equal(l.source, source);
