@@ -91,27 +91,28 @@ static void say_left(const struct feed *f, int64_t left, struct buf *out)
 			   f->failure[0] ? f->failure : "they are being fetched", r->url);
 }
 
-/* Ready as long as an issuer has keys that may be used, or there is none at all: what one of several lacks is no reason to take the others' work elsewhere.
- * What is missing is said, else what will be. */
+/* Ready as long as an issuer whose keys are fetched has keys that may be used, or there is no such issuer: what one of several lacks is no reason to take the
+ * others' work elsewhere. What is missing is said, else what will be. */
 static void tell(struct keyfeed *k)
 {
 	struct buf gone, soon;
 	struct buf *said;
-	bool usable = !k->n;
+	bool usable = false, fetched = false;
 
 	buf_init(&gone, REMEDY_MAX);
 	buf_init(&soon, REMEDY_MAX);
 	for (size_t i = 0; i < k->n; i++) {
 		int64_t left = left_ms(&k->feeds[i]);
 
-		usable = usable || left || !k->feeds[i].discovers;
 		if (!k->feeds[i].discovers)
 			continue;
+		fetched = true;
+		usable = usable || left;
 		say_left(&k->feeds[i], left, left ? &soon : &gone);
 		metrics_set(k->c.metrics, METRIC_KEYS_USABLE, k->entries[i].rule.name, NULL, left / 1000);
 	}
 	said = gone.n ? &gone : &soon;
-	health_set(k->c.health, HEALTH_KEYS, usable, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
+	health_set(k->c.health, HEALTH_KEYS, usable || !fetched, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
 	buf_clear(&gone);
 	buf_clear(&soon);
 }

@@ -155,7 +155,7 @@ static int open_server(struct node *n, struct problem *why)
 	const struct config *c = n->config;
 	struct server_config s = {.workers = n->n_workers, .limits = node_limits(n, c),
 		.observer = {.on_connection = on_connection, .on_handshake = on_handshake, .on_closed = on_closed, .arg = n},
-		.worker_start = node_worker_start, .worker_stop = node_worker_stop, .admit = node_worker_admit, .arg = n};
+		.worker_start = node_worker_start, .worker_stop = node_worker_stop, .admit = node_worker_admit, .rechecked = node_worker_rechecked, .arg = n};
 
 	n->server = server_new(&s, why);
 	if (!n->server)
@@ -179,9 +179,12 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
 	n->resources = resources_new();
-	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || !(n->configured_trust = trust_new(c->trust, c->n_trust, why)) ||
-	    reload_make_vouching(n, c, n->configured_trust, true, true, &v, why) < 0)
+	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || !(n->configured_trust = trust_new(c->trust, c->n_trust, why)))
 		return -1;
+	if (reload_make_vouching(n, c, n->configured_trust, true, true, &v, why) < 0) {
+		vouching_clear(&v);
+		return -1;
+	}
 	n->tls = reload_make_tls(n, c, why);
 	n->configured = n->tls ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, &roster, why) : NULL;
@@ -350,7 +353,7 @@ int node_run(struct node *n)
 		log_event(LOG_INFO, "admin.served", F_INT("admin_port", server_port(n->server, RPC_LISTENER_ADMIN_TLS)));
 	loop_run(n->loop);
 	if (n->conflict)
-		log_event(LOG_ERROR, "node.failed", F_STR("why", "the configuration has an agent that is registered"));
+		log_event(LOG_ERROR, "node.failed", F_STR("why", "something that stands in the configuration is registered too: registry.not_applied says what, and what to do"));
 	if (atomic_load(&n->redis_lost))
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
 	drain(n);

@@ -89,7 +89,7 @@ struct node {
 	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
 	char run[20];                    /* this run, for other nodes on the same Redis: a name of its own */
 	struct redis_private *redis;     /* NULL: the configured server is used */
-	bool conflict;                   /* the configuration has an agent that is registered: this node ends */
+	bool conflict;                   /* the configuration has something that is registered too: this node ends */
 	atomic_bool redis_lost;          /* it cannot be started again: this node ends */
 	int landlock;                    /* the ABI in force; 0 = none */
 	char redis_url[1200];
@@ -185,6 +185,7 @@ const struct call_handler *node_worker_start(void *node, unsigned i, struct loop
 void node_worker_stop(void *node, unsigned i);
 /* Closes the connections of worker i whose peers are revoked. On its thread. */
 void node_worker_close_revoked(struct node *n, unsigned i);
+void node_worker_rechecked(void *node, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
 
 /* ---- reload.c ---- */

@@ -162,8 +162,7 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 		return -1;
 	if (strict && v->conflicts) {
 		problem_set(why, "registered %.400s: take it out of the configuration, or remove the registered one", v->why.text);
-		vouching_clear(v);
-		return -1;
+		return -1; /* v says so too; whoever asked clears it */
 	}
 	if (v->refused)
 		log_event(LOG_ERROR, "vouching.refused", F_INT("resources", (long long)v->refused), F_STR("why", v->why.text),

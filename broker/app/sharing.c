@@ -121,7 +121,7 @@ static bool apply(struct node *n, uint64_t generation)
 	struct world *w;
 
 	if (vouchers && reload_make_vouching(n, n->config, n->configured_trust, false, first, &v, &why) < 0)
-		return not_applied(n, true, &v, &why);
+		return not_applied(n, v.conflicts, &v, &why);
 	r = sharing_registry(n, n->configured, first, &roster, &why);
 	w = r ? world_with_agents(n->world, r, resources_ref(n->resources), generation) : NULL;
 	if (w && vouchers)
@@ -321,9 +321,11 @@ static void watch_whole(struct node *n, const struct store_answer *a)
 	}
 }
 
-/* Once no worker has anything under way that began in an older world. */
+/* Once no worker has anything under way that began in an older world, and all peers were judged by those who vouch now. */
 static void confirm(struct node *n)
 {
+	if (!server_rechecked(n->server))
+		return;
 	for (unsigned i = 0; i < n->n_workers; i++)
 		if (n->rpc[i] && !rpc_worker_settled(n->rpc[i]))
 			return;

@@ -8,7 +8,8 @@
 #include "rpc/issuerspec.h"
 #include "rpc/unpacked.h"
 
-#define ARENA_MAX (64u << 20)
+#define ARENA_MAX (256u << 20) /* as many of them, and as large, as there may be */
+#define TRUSTS_MAX 256 /* domains: trust_with() takes no more */
 
 /* The lists while they grow. */
 struct making {
@@ -54,6 +55,15 @@ static const char *issuer_conflict(const struct making *k, const struct issuer_r
 		: "another issuer has its trust domain";
 }
 
+/* Those who run the node can mend it; what two registered ones have in common, whoever registered them. */
+static bool of_configuration(const struct making *k, const struct issuer_rule *rule)
+{
+	for (size_t i = 0; i < k->from->n_issuers; i++)
+		if (issuerspec_collide(&k->from->issuers[i], rule))
+			return true;
+	return false;
+}
+
 /* false: memory is out; so below. */
 static bool copy_ca(struct making *k, const Baton__V1__Issuer *m, struct slice *out)
 {
@@ -66,17 +76,24 @@ static bool copy_ca(struct making *k, const Baton__V1__Issuer *m, struct slice *
 
 static bool add_issuer(struct making *k, const struct resource *r)
 {
-	Baton__V1__Resource *m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_ISSUER);
 	struct problem why = {""};
-	struct issuer_rule *rule = arena_alloc(k->arena, sizeof *rule);
+	struct issuer_rule *rule;
 	const char *field, *wrong;
+	Baton__V1__Resource *m;
 	struct slice ca;
+
+	if (k->n_issuers >= k->from->n_issuers + ISSUERS_MAX) {
+		leave_out(k, r, false, "there are more issuers than there may be: remove some");
+		return true;
+	}
+	m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_ISSUER);
+	rule = arena_alloc(k->arena, sizeof *rule);
 
 	if (arena_failed(k->arena))
 		return false;
 	wrong = !m || !is_under(r, sizeof ISSUER_PREFIX - 1, m->issuer->name) ? "it is no issuer" : issuerspec_rule(m->issuer, rule, &field, &why);
 	if (wrong || issuer_conflict(k, rule)) {
-		leave_out(k, r, !wrong, wrong ? wrong : issuer_conflict(k, rule));
+		leave_out(k, r, !wrong && of_configuration(k, rule), wrong ? wrong : issuer_conflict(k, rule));
 		return true;
 	}
 	if (!copy_ca(k, m->issuer, &ca))
@@ -97,10 +114,16 @@ static bool is_configured(const struct making *k, const char *domain)
 
 static bool add_domain(struct making *k, const struct resource *r)
 {
-	Baton__V1__Resource *m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_BUNDLE);
 	struct trust_domain_config *d = &k->domains[k->n_domains];
 	struct problem why = {""};
 	const char *field, *wrong;
+	Baton__V1__Resource *m;
+
+	if (k->n_domains >= BUNDLES_MAX || trust_count(k->from->configured) + k->n_domains >= TRUSTS_MAX) {
+		leave_out(k, r, false, "there are more trust bundles than there may be: remove some");
+		return true;
+	}
+	m = resource_unpack(k->arena, r, BATON__V1__RESOURCE__SPEC_BUNDLE);
 
 	if (arena_failed(k->arena))
 		return false;

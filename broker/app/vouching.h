@@ -26,7 +26,8 @@ struct vouching_from {
 	bool read_files;                   /* keys of files are read anew */
 };
 
-/* What cannot be had of the resources is left out, so that its tokens and certificates are refused. -1: the configured ones cannot be had, or memory is out. */
+/* What cannot be had of the resources, or is more than there may be, is left out, so that its tokens and certificates are refused: nothing that is stored keeps
+ * a node from living by the rest. -1: the configured ones cannot be had, or memory is out. */
 int vouching_make(const struct vouching_from *from, struct vouching *out, struct problem *why);
 void vouching_clear(struct vouching *v);
 /* Is the resource of this name one that vouching_make() reads? */

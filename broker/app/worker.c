@@ -363,6 +363,13 @@ void node_worker_stop(void *arg, unsigned i)
 		audit_lane_free(w->audit);
 }
 
+void node_worker_rechecked(void *node, unsigned i)
+{
+	struct node *n = node;
+
+	sharing_settled(&n->workers[i]);
+}
+
 const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;

@@ -143,7 +143,7 @@ static int complain_at(const struct work *w, const struct res_item *item, struct
 
 /* ---- what is there ---- */
 
-/* In scratch. *r NULL: nothing, or what is there for its history alone. 0, or an exit code. */
+/* In scratch. *r NULL: nothing, or what is there for its history alone, or because others name it. 0, or an exit code. */
 static int get(struct work *w, const struct res_item *item, resource **r)
 {
 	Baton__V1__ResourceRef q = BATON__V1__RESOURCE_REF__INIT;
@@ -158,7 +158,7 @@ static int get(struct work *w, const struct res_item *item, resource **r)
 		return status.reason == REASON_NOT_FOUND ? 0 : complain_status(w->c, &status);
 	if (!res_spec(item->kind, *r))
 		return complain(w->c, EXIT_PROTOCOL, "the broker's answer is of another kind", item->name, "Use a baton of the broker's version.");
-	if (!(*r)->is_static && res_gone(item->kind, res_spec(item->kind, *r)))
+	if (!(*r)->is_static && (!*(*r)->version || res_gone(item->kind, res_spec(item->kind, *r))))
 		*r = NULL;
 	return 0;
 }

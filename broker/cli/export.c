@@ -91,6 +91,8 @@ static int put(struct exporting *x, const struct res_kind *k, const Baton__V1__R
 
 	if (!m)
 		return complain(x->c, EXIT_PROTOCOL, "the broker's answer is of another kind", k->name, "Use a baton of the broker's version.");
+	if (!r->is_static && !*r->version) /* it is there because others name it */
+		return 0;
 	if (r->is_static || res_gone(k, m)) {
 		x->left_static += r->is_static;
 		x->left_gone += !r->is_static;

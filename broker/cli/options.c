@@ -18,6 +18,7 @@
 #define LIST(o, name, arg, help) {o, name, 0, KIND_LIST, arg, NULL, 0, 0, NULL, help}
 #define NUMBER(o, name, min, max, fallback, help) {o, name, 0, KIND_NUMBER, "N", NULL, min, max, fallback, help}
 #define SPAN(o, name, env, min, max, fallback, help) {o, name, 0, KIND_DURATION, "TIME", env, min, max, fallback, help}
+#define SIZE(o, name, min, max, help) {o, name, 0, KIND_SIZE, "SIZE", NULL, min, max, NULL, help}
 #define CHOICE(o, name, letter, choices, env, fallback, help) {o, name, letter, KIND_CHOICE, choices, env, 0, 0, fallback, help}
 
 static const struct option_row rows[] = {
@@ -135,6 +136,9 @@ static const struct option_row rows[] = {
 	TEXT(OPT_BUNDLE, "bundle", "FILE", NULL, NULL, "the CAs of the trust domain, PEM: all of them, also those that are there already"),
 	TEXT(OPT_CRL, "crl", "FILE", NULL, NULL, "their revocation lists, PEM"),
 
+	NUMBER(OPT_MAX_WAITING, "max-waiting", 0, 1000000000, NULL, "how many handoffs of it may wait on all its routes together; 0: as the broker's configuration says"),
+	SIZE(OPT_MAX_BYTES, "max-bytes", 0, 1LL << 40, "the same, of their bytes: 64MiB, 2GiB; 0: as the broker's configuration says"),
+
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),
 	TEXT(OPT_RESULT_TYPE, "content-type", "TYPE", NULL, NULL,
 		"of the results (application/json, text/plain or application/octet-stream, by what was written)"),
@@ -224,6 +228,35 @@ void duration_text(int64_t ms, char out[32])
 		}
 }
 
+static const struct { const char *unit; int64_t bytes; } size_units[] = {
+	{"TiB", 1LL << 40}, {"GiB", 1LL << 30}, {"MiB", 1LL << 20}, {"KiB", 1LL << 10}, {"B", 1}, {"", 1},
+};
+#define SIZE_UNITS (sizeof size_units / sizeof size_units[0])
+
+int64_t size_parse(const char *text)
+{
+	char *end = NULL;
+	long long n;
+
+	if (*text < '0' || *text > '9')
+		return -1;
+	errno = 0;
+	n = strtoll(text, &end, 10);
+	for (size_t i = 0; i < SIZE_UNITS && !errno; i++)
+		if (strcmp(end, size_units[i].unit) == 0)
+			return n > INT64_MAX / size_units[i].bytes ? -1 : n * size_units[i].bytes;
+	return -1;
+}
+
+void size_text(int64_t bytes, char out[SIZE_TEXT_MAX])
+{
+	size_t i = 0;
+
+	while (i + 2 < SIZE_UNITS && (!bytes || bytes % size_units[i].bytes))
+		i++;
+	snprintf(out, SIZE_TEXT_MAX, "%lld%s", (long long)(bytes / size_units[i].bytes), size_units[i].bytes > 1 ? size_units[i].unit : "");
+}
+
 /* The number of single-character edits between a and b, at most 3. */
 static unsigned edits(const char *a, const char *b)
 {
@@ -303,6 +336,15 @@ static int take_duration(const struct option_row *r, const char *value, const ch
 			   *n > r->max ? "most" : "least", limit);
 }
 
+static int take_size(const struct option_row *r, const char *value, const char *source, int64_t *n, struct problem *why)
+{
+	char most[SIZE_TEXT_MAX];
+
+	*n = size_parse(value);
+	size_text(r->max, most);
+	return *n >= r->min && *n <= r->max ? 0 : problem_set(why, "%s: `%.64s` is no size like 512, 64KiB, 1MiB, 4GiB, at most %s", source, value, most);
+}
+
 /* Checks one value and stores it. source: "--timeout" or "BATON_TIMEOUT". */
 static int take(struct args *a, const struct option_row *r, const char *value, const char *source, struct problem *why)
 {
@@ -325,6 +367,10 @@ static int take(struct args *a, const struct option_row *r, const char *value, c
 		break;
 	case KIND_DURATION:
 		if (take_duration(r, value, source, &n, why))
+			return -1;
+		break;
+	case KIND_SIZE:
+		if (take_size(r, value, source, &n, why))
 			return -1;
 		break;
 	case KIND_CHOICE:

@@ -33,6 +33,8 @@ enum opt {
 	/* issuer, trust */
 	OPT_URL, OPT_SPEAKS_FOR, OPT_COUNTS_FOR, OPT_TOKENS, OPT_TRUST_DOMAIN, OPT_ALGORITHM, OPT_TOKEN_BINDING, OPT_MAX_LIFETIME, OPT_KEYS_REFRESH, OPT_KEYS_STALE, OPT_TENANT_CLAIM, OPT_CLIENT_CLAIM, OPT_SCOPE_CLAIM,
 	OPT_USER_CLAIM, OPT_SERVICE_CLAIM, OPT_JTI_CLAIM, OPT_TENANT_VALUE, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE, OPT_BUNDLE, OPT_CRL,
+	/* tenant */
+	OPT_MAX_WAITING, OPT_MAX_BYTES,
 	/* serve */
 	OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE,
 	/* checks */
@@ -47,7 +49,7 @@ enum opt {
 	OPT_COUNT
 };
 
-enum opt_kind { KIND_SWITCH, KIND_TEXT, KIND_LIST, KIND_NUMBER, KIND_DURATION, KIND_CHOICE };
+enum opt_kind { KIND_SWITCH, KIND_TEXT, KIND_LIST, KIND_NUMBER, KIND_DURATION, KIND_SIZE, KIND_CHOICE };
 
 struct option_row {
 	enum opt opt;
@@ -56,7 +58,7 @@ struct option_row {
 	enum opt_kind kind;
 	const char *arg;     /* "FILE"; for a choice: "a|b|c"; NULL for a switch */
 	const char *env;     /* NULL = none */
-	int64_t min, max;    /* of a number; of a duration in ms */
+	int64_t min, max;    /* of a number; of a duration in ms; of a size in bytes */
 	const char *fallback;/* used when neither flag nor environment says; NULL = none */
 	const char *help;
 };
@@ -71,7 +73,7 @@ bool option_is_path(const struct option_row *r); /* its value names a file or a 
 
 struct args {
 	const char *text[OPT_COUNT];   /* as given; borrowed from argv, the environment or the table */
-	int64_t number[OPT_COUNT];     /* numbers; durations in ms; the index of a choice */
+	int64_t number[OPT_COUNT];     /* numbers; durations in ms; sizes in bytes; the index of a choice */
 	bool given[OPT_COUNT];         /* by flag */
 	struct { enum opt opt; const char *value; } many[ARGS_MANY]; /* KIND_LIST, in order */
 	size_t n_many;
@@ -90,6 +92,11 @@ int args_defaults(struct args *a, struct problem *why);
 int64_t duration_parse(const char *text);
 /* The other way, in the largest unit that fits without a rest. */
 void duration_text(int64_t ms, char out[32]);
+/* "512" "64KiB" "1MiB" "4GiB" "1TiB", in bytes. -1 when it is none. */
+int64_t size_parse(const char *text);
+#define SIZE_TEXT_MAX 32
+/* The other way, in the largest unit that fits without a rest. */
+void size_text(int64_t bytes, char out[SIZE_TEXT_MAX]);
 /* The nearest of words within two edits, or NULL. words ends in NULL. */
 const char *near_miss(const char *word, const char *const *words);
 

@@ -4,6 +4,7 @@
 
 #include "cli/resfile.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "base/encode.h"
 #include "base/near.h"
 #include "base/yaml_tree.h"
+#include "cli/options.h"
 #include "cli/pem.h"
 
 #define TREE_BYTES_MAX (64 * 1024 * 1024) /* of one document */
@@ -95,10 +97,22 @@ static int read_number(const struct reader *r, const struct res_field *f, const 
 	int64_t v;
 
 	if (!len || len > 10 || strspn(n->text, "0123456789") != len || (len > 1 && n->text[0] == '0'))
-		return error_at(r, n, "%s: \"%s\" is no whole number; write %u to %u", f->name, near_show(slice_str(n->text), shown), f->min, f->max);
+		return error_at(r, n, "%s: \"%s\" is no whole number; write %" PRIu64 " to %" PRIu64, f->name, near_show(slice_str(n->text), shown), f->min, f->max);
 	v = strtoll(n->text, NULL, 10);
-	if (v < f->min || v > f->max)
-		return error_at(r, n, "%s: %s is not within %u to %u; leave the line out for the default", f->name, n->text, f->min, f->max);
+	if ((uint64_t)v < f->min || (uint64_t)v > f->max)
+		return error_at(r, n, "%s: %s is not within %" PRIu64 " to %" PRIu64 "; leave the line out for the default", f->name, n->text, f->min, f->max);
+	res_set_number(r->item->spec, f, v);
+	return 0;
+}
+
+static int read_size(const struct reader *r, const struct res_field *f, const struct yaml_node *n)
+{
+	int64_t v = size_parse(n->text);
+	char shown[64], most[SIZE_TEXT_MAX];
+
+	size_text((int64_t)f->max, most);
+	if (v < 0 || (uint64_t)v > f->max)
+		return error_at(r, n, "%s: \"%s\" is no size; write it as 512, 64KiB, 1MiB or 4GiB, at most %s", f->name, near_show(slice_str(n->text), shown), most);
 	res_set_number(r->item->spec, f, v);
 	return 0;
 }
@@ -223,7 +237,7 @@ static int read_value(const struct reader *r, const struct res_field *f, const s
 		[RES_TEXT] = {YAML_TEXT, "a text"}, [RES_NUMBER] = {YAML_TEXT, "a number"}, [RES_BOOL] = {YAML_TEXT, "true or false"}, [RES_TIME] = {YAML_TEXT, "a time"},
 		[RES_CHOICE] = {YAML_TEXT, "a word"}, [RES_WORDS] = {YAML_LIST, "a list: [a, b], or one a line behind `- `"},
 		[RES_PAIRS] = {YAML_MAP, "a mapping: one `key: value` a line"}, [RES_BYTES] = {YAML_TEXT, "a text"},
-		[RES_DER] = {YAML_LIST, "a list: one a line behind `- `"},
+		[RES_DER] = {YAML_LIST, "a list: one a line behind `- `"}, [RES_COUNT] = {YAML_TEXT, "a number"}, [RES_SIZE] = {YAML_TEXT, "a size: 64MiB"},
 	};
 
 	if (n->kind == YAML_TEXT && n->nothing)
@@ -234,7 +248,10 @@ static int read_value(const struct reader *r, const struct res_field *f, const s
 	case RES_TEXT:
 		return read_text(r, f, n, res_text(r->item->spec, f));
 	case RES_NUMBER:
+	case RES_COUNT:
 		return read_number(r, f, n);
+	case RES_SIZE:
+		return read_size(r, f, n);
 	case RES_BOOL:
 		return read_bool(r, f, n);
 	case RES_TIME:

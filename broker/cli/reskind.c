@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/words.h"
+#include "cli/options.h"
 #include "cli/pem.h"
 #include "identity/issuer.h"
 #include "identity/peer.h"
@@ -173,9 +174,28 @@ static const struct res_refused bundle_refused[] = {
 	{NULL, NULL, NULL},
 };
 
+/* ---- tenants ---- */
+
+#undef AT
+#define AT(field) offsetof(Baton__V1__Tenant, field)
+
+static const struct res_field tenant_fields[] = {
+	{.name = "name", .type = RES_TEXT, .at = AT(name), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
+	{.name = "max_waiting", .type = RES_COUNT, .at = AT(max_waiting), .max = 1000000000},
+	{.name = "max_bytes", .type = RES_SIZE, .at = AT(max_bytes), .max = UINT64_C(1) << 40},
+};
+
+static const struct res_refused tenant_refused[] = {
+	{"waiting", "the broker says it", NULL}, {"waiting_bytes", "the broker says it", NULL}, {"agents", "the broker says it", NULL},
+	{"waiting_per_tenant", "it has another name here", "max_waiting"}, {"waiting_bytes_per_tenant", "it has another name here", "max_bytes"},
+	{"tenant", "it has another name here", "name"}, {NULL, NULL, NULL},
+};
+
 /* ---- all kinds: what others need stands first ---- */
 
 const struct res_kind res_kinds[] = {
+	{"tenant", BATON__V1__RESOURCE__SPEC_TENANT, &baton__v1__tenant__descriptor, tenant_fields, sizeof tenant_fields / sizeof tenant_fields[0], tenant_refused, RES_NO_TENANT,
+	 offsetof(Baton__V1__Tenant, name), NULL, "created", NULL},
 	{"trust", BATON__V1__RESOURCE__SPEC_BUNDLE, &baton__v1__trust_bundle__descriptor, bundle_fields, sizeof bundle_fields / sizeof bundle_fields[0], bundle_refused, RES_NO_TENANT,
 	 offsetof(Baton__V1__TrustBundle, trust_domain), NULL, "added", NULL},
 	{"issuer", BATON__V1__RESOURCE__SPEC_ISSUER, &baton__v1__issuer__descriptor, issuer_fields, sizeof issuer_fields / sizeof issuer_fields[0], issuer_refused, RES_NO_TENANT,
@@ -253,6 +273,9 @@ int64_t res_number(const ProtobufCMessage *spec, const struct res_field *f)
 		return ms > CLOCK_LAST_MS ? 0 : ms;
 	case RES_CHOICE:
 		return *(const int *)at;
+	case RES_COUNT:
+	case RES_SIZE:
+		return (int64_t)*(const uint64_t *)at;
 	default:
 		return *(const uint32_t *)at;
 	}
@@ -271,6 +294,10 @@ void res_set_number(ProtobufCMessage *spec, const struct res_field *f, int64_t v
 		break;
 	case RES_CHOICE:
 		*(int *)at = (int)v;
+		break;
+	case RES_COUNT:
+	case RES_SIZE:
+		*(uint64_t *)at = (uint64_t)v;
 		break;
 	default:
 		*(uint32_t *)at = (uint32_t)v;
@@ -295,6 +322,8 @@ const char *res_number_text(const ProtobufCMessage *spec, const struct res_field
 		return v ? "true" : "false";
 	if (f->type == RES_TIME)
 		time_text(v, out);
+	if (f->type == RES_SIZE)
+		size_text(v, out);
 	for (const struct res_word *w = f->type == RES_CHOICE ? f->words : NULL; w && w->text; w++)
 		if (w->value == v)
 			return w->text;

@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "baton/v1/admin.pb-c.h"
 
-enum res_type { RES_TEXT, RES_NUMBER, RES_BOOL, RES_TIME, RES_CHOICE, RES_BYTES, RES_WORDS, RES_PAIRS, RES_DER };
+enum res_type { RES_TEXT, RES_NUMBER, RES_BOOL, RES_TIME, RES_CHOICE, RES_BYTES, RES_WORDS, RES_PAIRS, RES_DER, RES_COUNT, RES_SIZE };
 
 #define RES_FIELDS_MAX 24
 
@@ -27,7 +27,7 @@ struct res_field {
 	bool unique;                             /* no two resources of a kind have the same */
 	bool stays;                              /* left out, it is as it is: a number */
 	bool shown;                              /* written and shown also when it is 0, for its default is not always that */
-	uint32_t min, max;                       /* of RES_NUMBER */
+	uint64_t min, max;                       /* of RES_NUMBER; of RES_COUNT, which the message has in 64 bits; of RES_SIZE, a count of bytes */
 	const struct res_word *words;            /* of RES_CHOICE */
 	const ProtobufCMessageDescriptor *entry; /* of RES_PAIRS: map<string, string> */
 	const char *(*wrong)(const char *text);  /* of a text, and of each of RES_WORDS: what is wrong; NULL = nothing */
@@ -113,7 +113,7 @@ static inline char **res_side(const ProtobufCMessage *entry, unsigned side)
 {
 	return res_at(entry, entry->descriptor->fields[side].offset);
 }
-/* Of RES_NUMBER, RES_BOOL, RES_TIME, RES_CHOICE. A time that RFC 3339 cannot say is never, as 0 is. */
+/* Of RES_NUMBER, RES_COUNT, RES_SIZE, RES_BOOL, RES_TIME, RES_CHOICE. A time that RFC 3339 cannot say is never, as 0 is. */
 int64_t res_number(const ProtobufCMessage *spec, const struct res_field *f);
 void res_set_number(ProtobufCMessage *spec, const struct res_field *f, int64_t v);
 /* A number as files have it: 12, true, 2027-01-01T00:00:00Z, active. */

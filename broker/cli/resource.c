@@ -162,6 +162,10 @@ void resource_print_version(const struct cli *c, int width, const resource *r)
 		text_line(c->out, width, "version:", "static: it stands in the broker's configuration file");
 		return;
 	}
+	if (!*r->version) {
+		text_line(c->out, width, "version:", "none: nothing of it is kept, it is there because others name it");
+		return;
+	}
 	text_line(c->out, width, "version:", r->version);
 	text_time(r->updated_at_ms, c->args.given[OPT_UTC], text);
 	text_line(c->out, width, "changed:", text);
@@ -256,6 +260,8 @@ int resource_remove(struct cli *c, const struct resource_view *v, const char *ef
 		r = resource_get(c, v, arena, &code);
 	if (!code)
 		code = resource_not_static(c, v, r);
+	if (!code && !*r->version)
+		code = complain(c, EXIT_NO, "there is nothing to remove", "nothing of it is kept, it is there because others name it", NULL);
 	if (!code)
 		code = cli_confirm(c, "remove takes it away", "nothing was changed", "Remove %s %s? (%s)", v->kind, v->name(r), effect);
 	if (!code)

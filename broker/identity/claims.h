@@ -12,7 +12,7 @@
 #define CLAIMS_SCOPES_MAX 128
 
 struct claims {
-	const char *issuer;      /* the configured URL; all strings live in the caller's arena */
+	const char *issuer;      /* the configured URL, of a JWT-SVID issuer_id(); all strings live in the caller's arena */
 	const char *issuer_name; /* the configuration's name for it */
 	const char *subject;
 	const char *client_id;

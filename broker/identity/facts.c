@@ -336,7 +336,8 @@ const char *facts_find_audience(const struct facts *f, const char *audience)
 bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, struct arena *arena, struct claims *out)
 {
 	const char *tenant = issuer_tenant(rule, facts_text(f, f->tenant));
-	size_t url_n = strlen(rule->url) + 1, name_n = strlen(rule->name) + 1, tenant_n = tenant ? strlen(tenant) + 1 : 0;
+	char issuer[ISSUER_ID_MAX];
+	size_t url_n = strlen(issuer_id(rule, issuer)) + 1, name_n = strlen(rule->name) + 1, tenant_n = tenant ? strlen(tenant) + 1 : 0;
 	char *text = arena_alloc(arena, f->text_n + url_n + name_n + tenant_n);
 	const char **scopes = f->n_scopes ? arena_alloc(arena, f->n_scopes * sizeof *scopes) : NULL;
 	const char *s;
@@ -344,7 +345,7 @@ bool facts_to_claims(const struct facts *f, const struct issuer_rule *rule, stru
 	if (!text || (f->n_scopes && !scopes))
 		return false;
 	memcpy(text, f->text, f->text_n);
-	memcpy(text + f->text_n, rule->url, url_n);
+	memcpy(text + f->text_n, issuer, url_n);
 	memcpy(text + f->text_n + url_n, rule->name, name_n);
 	if (tenant)
 		memcpy(text + f->text_n + url_n + name_n, tenant, tenant_n);

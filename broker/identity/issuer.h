@@ -72,6 +72,9 @@ const char *issuer_url_wrong(const char *url);
 const char *issuer_audience_wrong(const char *audience);
 /* The tenant that a tenant claim's value means; NULL: none, for the rule lists values and not this one. */
 const char *issuer_tenant(const struct issuer_rule *r, const char *value);
+/* What its tokens are of, for profiles and revocations: its url; of JWT-SVIDs, which name no issuer, "spiffe://" and their trust domain, whatever the url is. */
+#define ISSUER_ID_MAX 513
+const char *issuer_id(const struct issuer_rule *r, char out[ISSUER_ID_MAX]);
 /* May a token of this issuer count for that audience? */
 bool issuer_serves(const struct issuer_rule *r, const char *audience);
 

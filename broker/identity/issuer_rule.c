@@ -2,6 +2,8 @@
  * are there, and whether two rules collide, is for whoever has them. */
 #include "identity/issuer.h"
 
+#include <stdio.h>
+
 #include "base/encode.h"
 #include "base/words.h"
 #include "identity/claim.h"
@@ -245,4 +247,13 @@ bool issuer_serves(const struct issuer_rule *r, const char *audience)
 		if (strcmp(r->audiences[i], audience) == 0)
 			return true;
 	return r->n_audiences == 0;
+}
+
+const char *issuer_id(const struct issuer_rule *r, char out[ISSUER_ID_MAX])
+{
+	if (of_svids(r))
+		snprintf(out, ISSUER_ID_MAX, "spiffe://%s", r->claims.trust_domain);
+	else
+		slice_copy_str(slice_str(r->url), out, ISSUER_ID_MAX);
+	return out;
 }

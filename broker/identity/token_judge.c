@@ -17,10 +17,13 @@ struct question {
 
 bool token_judge_issuer(const struct issuer_rule *rule, const struct token_context *cx)
 {
+	char issuer[ISSUER_ID_MAX];
+
 	if (!cx->allowed_issuers)
 		return true;
+	issuer_id(rule, issuer);
 	for (size_t i = 0; i < cx->n_allowed_issuers; i++)
-		if (strcmp(cx->allowed_issuers[i], rule->url) == 0)
+		if (strcmp(cx->allowed_issuers[i], issuer) == 0)
 			return true;
 	return false;
 }

@@ -113,8 +113,10 @@ void conn_set_state(struct conn *c, enum conn_state to)
 	c->state = to;
 	if (was_shaking)
 		shaken(c);
-	if (was_live && to > CONN_CLOSING)
+	if (was_live && to > CONN_CLOSING) {
+		worker_judged(c);
 		worker_conn_over(c->worker);
+	}
 }
 
 static void link_conn(struct worker *w, struct conn *c)

@@ -43,6 +43,7 @@ static int64_t check_trust(struct conn *c, int64_t now)
 	why = c->tls ? tls_io_recheck(c->tls) : NULL;
 	if (why)
 		conn_close(c, H2_NO_ERROR, server_certificate_label(c->worker->server, why));
+	worker_judged(c);
 	return NEVER;
 }
 

@@ -342,7 +342,18 @@ void server_set_limits(struct server *s, const struct server_limits *l)
 
 void server_recheck_peers(struct server *s)
 {
+	atomic_fetch_add(&s->rechecks, 1);
 	post_all(s, worker_recheck);
+}
+
+bool server_rechecked(const struct server *s)
+{
+	unsigned asked = atomic_load(&s->rechecks);
+
+	for (unsigned i = 0; i < s->config.workers; i++)
+		if (s->workers[i].started && atomic_load(&s->workers[i].rechecked) != asked)
+			return false;
+	return true;
 }
 
 int64_t server_take_handshake(struct server *s, uint32_t per_s)

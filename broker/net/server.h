@@ -54,6 +54,8 @@ struct server_config {
 	void (*worker_stop)(void *arg, unsigned i);
 	/* Asked after the TLS handshake, before the connection counts: a per-agent cap, a revocation. NULL = fine, else static why. */
 	const char *(*admit)(void *arg, unsigned i, const struct call_peer *p);
+	/* On worker i's thread: no peer of it is left to be judged anew. NULL: nobody asks. */
+	void (*rechecked)(void *arg, unsigned i);
 	void *arg;
 };
 
@@ -74,6 +76,8 @@ void server_set_limits(struct server *s, const struct server_limits *l);
 /* What the hook judges by has changed: asks it again about every live connection's certificate, and closes those that it refuses
  * now, within seconds. From any thread. */
 void server_recheck_peers(struct server *s);
+/* Was every peer that was there then judged anew, or is gone? From any thread. */
+bool server_rechecked(const struct server *s);
 /* Runs fn(arg, i) on every worker's thread and returns when all have run it. Not from a worker. */
 void server_each_worker(struct server *s, void (*fn)(void *arg, unsigned i), void *arg);
 unsigned server_workers(const struct server *s);

@@ -194,6 +194,15 @@ void worker_drain_timeout(void *arg)
 	worker_close_all(arg, "drain_timeout");
 }
 
+static void rechecked(struct worker *w)
+{
+	const struct server_config *c = &w->server->config;
+
+	atomic_store(&w->rechecked, w->recheck);
+	if (c->rechecked)
+		c->rechecked(c->arg, w->index);
+}
+
 /* A judgement costs about 0.1 ms: spread, so that no tick stands still. */
 void worker_recheck(void *arg)
 {
@@ -202,9 +211,25 @@ void worker_recheck(void *arg)
 	unsigned n = 0;
 
 	w->recheck++;
-	for (struct conn *c = w->conns; c; c = c->next)
-		if (conn_live(c))
+	for (struct conn *c = w->conns; c; c = c->next) {
+		c->unjudged = conn_live(c);
+		if (c->unjudged)
 			conn_check_by(c, now + n++ / RECHECKS_PER_MS);
+	}
+	w->unjudged = n;
+	if (!n)
+		rechecked(w);
+}
+
+void worker_judged(struct conn *c)
+{
+	struct worker *w = c->worker;
+
+	if (!c->unjudged)
+		return;
+	c->unjudged = false;
+	if (--w->unjudged == 0)
+		rechecked(w);
 }
 
 void worker_conn_over(struct worker *w)

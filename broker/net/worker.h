@@ -117,6 +117,7 @@ struct conn {
 	int64_t ping_ms;                /* our PING that is unanswered; 0 = none */
 	int64_t expires_unix_ms;        /* of the certificate */
 	unsigned recheck;               /* worker.recheck when the certificate was judged */
+	bool unjudged;                  /* it counts in worker.unjudged */
 	struct call *calls;
 	struct call *buckets[CALL_BUCKETS];
 };
@@ -194,6 +195,8 @@ struct worker {
 	int spare_fd;            /* given up for a moment when there are no more */
 	bool draining, stopping;
 	unsigned recheck;        /* counts server_recheck_peers() */
+	unsigned unjudged;       /* connections that were live at the last of them and were not judged since */
+	atomic_uint rechecked;   /* the last of them after which none is left */
 	struct loop_timer *drain_timer;
 	int64_t now_ms;          /* when this tick's last read began */
 };
@@ -209,6 +212,7 @@ void worker_drain_timeout(void *arg); /* posted */
 int worker_launch(struct worker *w);
 void worker_close_all(struct worker *w, const char *why);
 void worker_recheck(void *arg);       /* posted */
+void worker_judged(struct conn *c);   /* its certificate was judged anew, or it is over */
 void worker_conn_over(struct worker *w); /* one fewer that is live */
 /* May one more step of a handshake be made in this tick? */
 bool worker_may_shake(struct worker *w);
@@ -247,6 +251,7 @@ struct server {
 	struct bucket handshakes;
 	atomic_uint connections; /* HANDSHAKE to LINGER, all workers, but for those of listeners that have their own */
 	atomic_ullong next_connection;
+	atomic_uint rechecks;    /* of peers, asked for */
 	char *labels[64];        /* "certificate:<why>", made once each */
 	unsigned n_labels;
 };

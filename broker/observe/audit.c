@@ -39,6 +39,7 @@ static const char *const events[] = {
 	"agents.changed",   /* registered, updated, quarantined, released, retired by an operator: from what to what, and why */
 	"roles.changed",    /* role bindings made, changed, removed: from what to what, and why */
 	"issuers.changed",  /* issuers added, changed, removed: the same */
+	"tenants.changed",  /* tenants created, given limits, removed: the same */
 	"trust.changed",    /* trust bundles added, changed, removed: the same */
 	"route.state",      /* paused, closed, opened again by an operator */
 	"assertion.issued",

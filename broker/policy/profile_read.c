@@ -57,7 +57,13 @@ static bool is_pattern(struct slice s)
 
 static const struct text_shape name_shape = {"a name: [a-z0-9][a-z0-9._-]{0,62}", name_valid};
 static const struct text_shape scope_shape = {"a scope (RFC 6749) of at most 64 bytes", is_scope};
-static const struct text_shape issuer_shape = {"an https URL without query, fragment or user info", is_issuer};
+/* Whose JWT-SVIDs: what a trust domain may be says whoever configures the issuer. */
+static bool is_issuer_or_domain(struct slice s)
+{
+	return slice_begins(s, SLICE_LIT("spiffe://")) ? s.n > 9 && graphic(s, 9 + 255, "?#\"@*\\%") && !memchr(s.p + 9, '/', s.n - 9) : is_issuer(s);
+}
+
+static const struct text_shape issuer_shape = {"an https URL without query, fragment or user info, nor spiffe:// and a trust domain", is_issuer_or_domain};
 static const struct text_shape audience_shape = {"an audience: 1 to 256 printable characters without space",
 	is_audience};
 static const struct text_shape word_shape = {"a word of 1 to 64 printable characters without space", is_word};

@@ -16,7 +16,7 @@ static size_t n_domains(const struct op *op)
 	return op->world->trust ? trust_count(op->world->trust) : 0;
 }
 
-static size_t n_static(const struct op *op)
+static size_t n_given(const struct op *op)
 {
 	size_t n = 0;
 
@@ -25,18 +25,24 @@ static size_t n_static(const struct op *op)
 	return n;
 }
 
-static Baton__V1__Resource *static_at(struct op *op, const struct kind *k, size_t at)
+static struct named_given given(const struct op *op, size_t at)
 {
-	bundle *m = arena_alloc(op->arena, sizeof *m);
-	Baton__V1__Resource *r;
 	size_t i = 0;
 
 	while (!trust_state(op->world->trust, i).of_file || at--)
 		i++;
+	return (struct named_given){trust_state(op->world->trust, i).domain, true};
+}
+
+static Baton__V1__Resource *given_at(struct op *op, const struct kind *k, size_t at)
+{
+	bundle *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__Resource *r;
+
 	if (!m)
 		return NULL;
 	baton__v1__trust_bundle__init(m);
-	m->trust_domain = (char *)trust_state(op->world->trust, i).domain;
+	m->trust_domain = (char *)given(op, at).name;
 	r = kinds_wrap(op, k, &m->base);
 	if (r)
 		r->is_static = true;
@@ -58,10 +64,13 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 
 /* ---- changes ---- */
 
-static bool is_of(const Baton__V1__RoleBinding *m, const char *domain)
+/* A JWT-SVID is as good as the certificate that it is shown with. */
+static bool is_of(const struct op *op, const Baton__V1__RoleBinding *m, const char *domain)
 {
 	struct spiffe_id id;
 
+	if (*m->issuer && strcmp(providers_domain(op, m->issuer), domain) == 0)
+		return true;
 	return *m->spiffe_id && !spiffe_parse(slice_str(m->spiffe_id), &id) && slice_is(id.trust_domain, domain);
 }
 
@@ -89,10 +98,16 @@ static void strip(ProtobufCMessage *m)
 	((bundle *)m)->crl_next_update_ms = 0;
 }
 
+static struct slice guard(const struct op *op, const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])
+{
+	(void)op;
+	return i == 0 ? named_bound("trust", ((const bundle *)m)->trust_domain, out) : slice_of(NULL, 0);
+}
+
 static const bundle none = BATON__V1__TRUST_BUNDLE__INIT;
 
 const struct named named_bundles = {
 	.prefix = BUNDLE_PREFIX, .what = "trust bundle", .field = "bundle.trust_domain", .made = "added", .none = &none.base, .name = offsetof(bundle, trust_domain),
-	.max = BUNDLES_MAX, .name_wrong = trust_domain_wrong, .strip = strip, .wrong = wrong, .may = may, .sees = sees, .all_tenants = true, .n_static = n_static, .static_at = static_at,
-	.dress = dress,
+	.max = BUNDLES_MAX, .counted = true, .name_wrong = trust_domain_wrong, .strip = strip, .wrong = wrong, .may = may, .guard = guard, .sees = sees, .all_tenants = true, .n_given = n_given, .given = given,
+	.given_at = given_at, .dress = dress,
 };

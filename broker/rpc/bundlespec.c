@@ -42,6 +42,8 @@ const char *bundlespec_wrong(const bundle *m, const char **field, struct problem
 	if (trust_domain_wrong(m->trust_domain))
 		return trust_domain_wrong(m->trust_domain);
 	*field = "bundle.anchors_der";
+	if (!m->n_anchors_der)
+		return "at least one CA: to refuse all certificates of the domain, remove it";
 	if (bytes_of(m->anchors_der, m->n_anchors_der) + bytes_of(m->crls_der, m->n_crls_der) > BUNDLE_BYTES_MAX)
 		return "over 256 KiB with the CRLs: put a bundle that large into the configuration, as files";
 	a = arena_new(ARENA_MAX);

@@ -14,7 +14,8 @@
 
 #define PATIENCE_MS 5000      /* then the answer says who is missing */
 #define DIFF_MAX 16384
-#define AUDIT_TEXT_MAX 4096
+#define AUDIT_TEXT_MAX 16384  /* each entry of a call by its name, and a reason */
+#define AUDIT_DIFFS_MAX 4096  /* of all entries */
 #define VALUES_MAX (2u * STORE_RESOURCE_VALUE_MAX) /* of a call */
 
 bool enlist_deny(struct op *op, enum reason r, size_t i, const char *field, const char *what)
@@ -64,6 +65,10 @@ bool enlist_compare(struct op *op, struct entry *e, const ProtobufCMessage *was,
 
 	buf_init(&b, DIFF_MAX);
 	specdiff(was, is, &b);
+	if (b.failed) {
+		buf_reset(&b);
+		buf_put_str(&b, "too much to show here: see its history");
+	}
 	e->diff = arena_strndup(op->arena, b.p, b.n);
 	e->action = was && same(op, was, is) ? NULL : action;
 	buf_clear(&b);
@@ -76,7 +81,9 @@ bool enlist_compare(struct op *op, struct entry *e, const ProtobufCMessage *was,
 
 void enlist_add(struct enlist *x, struct slice name, uint64_t version, bool removed, struct slice value)
 {
-	x->changes[x->n_changes++] = (struct store_change){.name = name, .version = version, .removed = removed, .value = value};
+	x->over = x->over || x->n_changes == STORE_CHANGES_MAX;
+	if (!x->over)
+		x->changes[x->n_changes++] = (struct store_change){.name = name, .version = version, .removed = removed, .value = value};
 }
 
 bool enlist_put(struct op *op, struct enlist *x, const struct entry *e, struct slice name)
@@ -103,6 +110,16 @@ void enlist_claim(struct op *op, struct enlist *x, struct slice name, struct sli
 		enlist_add(x, op_keep(op, name), r ? r->version + 1 : 1, removed, op_keep(op, whose));
 }
 
+void enlist_guard(struct op *op, struct enlist *x, struct slice name)
+{
+	const struct resource *r = resources_find(op->world->resources, name);
+
+	for (size_t i = 0; i < x->n_changes; i++)
+		if (slice_eq(x->changes[i].name, name))
+			return;
+	enlist_add(x, op_keep(op, name), r ? r->version + 1 : 1, false, slice_of(NULL, 0));
+}
+
 /* Two of a call for one name, or for what one alone may have; or too much of it. */
 static bool check_changes(struct op *op, const struct enlist *x)
 {
@@ -112,13 +129,13 @@ static bool check_changes(struct op *op, const struct enlist *x)
 		bytes += x->changes[i].value.n;
 		for (size_t j = 0; j < i; j++)
 			if (slice_eq(x->changes[i].name, x->changes[j].name)) {
-				operator_deny(op, REASON_MALFORMED_ENVELOPE, "resources", "resources: two of them are for the same name, SPIFFE id or URL");
+				operator_deny(op, REASON_MALFORMED_ENVELOPE, "resources", "resources: two of them are for the same name, SPIFFE id, URL or trust domain");
 				return false;
 			}
 	}
-	if (bytes > VALUES_MAX)
-		operator_deny(op, REASON_PAYLOAD_TOO_LARGE, "resources", "resources: over 2 MiB in one call: send fewer of them at once");
-	return bytes <= VALUES_MAX;
+	if (bytes > VALUES_MAX || x->over)
+		operator_deny(op, REASON_PAYLOAD_TOO_LARGE, "resources", "resources: too much for one call, at most 2 MiB and 128 changes in the store: send fewer of them at once");
+	return bytes <= VALUES_MAX && !x->over;
 }
 
 /* ---- the answer ---- */
@@ -167,6 +184,21 @@ static bool put_nodes(struct op *op, const struct enlist *x, Baton__V1__ApplyRes
 	return m->nodes;
 }
 
+/* What was done with each: always its name, and its differences as long as there is room for all of them. */
+static void put_deeds(const struct enlist *x, size_t room, struct buf *b)
+{
+	size_t diffs = 0;
+
+	for (size_t i = 0; i < x->n; i++)
+		diffs += x->v[i].action ? strlen(x->v[i].diff) : 0;
+	for (size_t i = 0; i < x->n; i++) {
+		const struct entry *e = &x->v[i];
+
+		if (e->action)
+			buf_printf(b, "%s%s %s/%s (%s)", b->n ? "; " : "", e->action, *e->tenant ? e->tenant : e->kind->name, e->name, diffs <= room ? e->diff : "see its history");
+	}
+}
+
 /* Who changed what is the pipeline's to write; this says from what to what, and why. */
 static void tell_audit(struct op *op, const struct enlist *x)
 {
@@ -174,11 +206,7 @@ static void tell_audit(struct op *op, const struct enlist *x)
 	char *text;
 
 	buf_init(&b, AUDIT_TEXT_MAX);
-	for (size_t i = 0; i < x->n; i++)
-		if (x->v[i].action)
-			buf_printf(&b, "%s%s %s/%s (%s)", b.n ? "; " : "", x->v[i].action, *x->v[i].tenant ? x->v[i].tenant : x->v[i].kind->name, x->v[i].name, x->v[i].diff);
-	if (b.failed) /* too long: the history has it all */
-		buf_reset(&b);
+	put_deeds(x, AUDIT_DIFFS_MAX, &b);
 	if (!b.n)
 		buf_printf(&b, "%zu resources", x->n);
 	buf_printf(&b, "%s: %s", x->dry ? " (dry run)" : "", x->reason);
@@ -251,7 +279,7 @@ static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, 
 	const struct kind *k = kinds_of(m->spec_case);
 
 	if (!k || !kinds_spec(m))
-		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, "spec", "in this version agents, role bindings, issuers and trust bundles are changed; the others stand in the configuration file");
+		return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, "spec", "in this version agents, role bindings, issuers, tenants and trust bundles are changed; the others stand in the configuration file");
 	return k->judge(op, k, m, e, i);
 }
 
@@ -297,7 +325,7 @@ void enlist_on_delete(struct rpc_call *rc, struct op *op)
 
 	(void)rc;
 	if (!k) {
-		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind and name of what is to go, and of an agent its tenant; kinds are agent, role, issuer and trust");
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "ref", "ref: kind and name of what is to go, and of an agent its tenant; kinds are agent, role, issuer, tenant and trust");
 		return;
 	}
 	if (!*m->version) {

@@ -29,6 +29,7 @@ struct enlist {
 	size_t n;
 	struct store_change changes[STORE_CHANGES_MAX];
 	size_t n_changes;
+	bool over;                        /* they are more than a call may make */
 	uint64_t generation;
 	/* What is to be said when the store did not make the changes. True: the op has ended. NULL: what is always said. */
 	bool (*on_failed)(struct op *op, const struct store_answer *a);
@@ -48,6 +49,8 @@ bool enlist_compare(struct op *op, struct entry *e, const ProtobufCMessage *was,
 bool enlist_put(struct op *op, struct enlist *x, const struct entry *e, struct slice name);
 /* Whose something is that one alone may have, said by a resource of this name: given, or given back. */
 void enlist_claim(struct op *op, struct enlist *x, struct slice name, struct slice whose, bool removed);
+/* A version more of a resource that says nothing: nobody else who saw the same one makes a change that rests on it. Once a call. */
+void enlist_guard(struct op *op, struct enlist *x, struct slice name);
 void enlist_add(struct enlist *x, struct slice name, uint64_t version, bool removed, struct slice value);
 /* Writes what was judged and answers when all nodes live by it; owns the op. */
 void enlist_carry_out(struct op *op, struct enlist *x);

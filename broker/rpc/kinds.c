@@ -16,6 +16,7 @@ static const struct kind kinds[] = {
 	{"agent", SPEC(AGENT), NULL, agents_get, agents_list, agents_history, agents_judge, agents_judge_removal, agents_write, "agents.changed"},
 	{"role", SPEC(ROLE), SHOWN(named_roles), roles_judge, roles_judge_removal, named_write, "roles.changed"},
 	{"issuer", SPEC(ISSUER), SHOWN(named_issuers), named_judge, named_judge_removal, named_write, "issuers.changed"},
+	{"tenant", SPEC(TENANT), SHOWN(named_tenants), named_judge, named_judge_removal, named_write, "tenants.changed"},
 	{"trust", SPEC(BUNDLE), SHOWN(named_bundles), named_judge, named_judge_removal, named_write, "trust.changed"},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
@@ -42,7 +43,7 @@ static const struct kind *find(struct op *op, const char *name)
 	const struct kind *k = kinds_find(name);
 
 	if (!k)
-		operator_deny(op, REASON_MALFORMED_ENVELOPE, "kind", "kind: in this version there are `agent`, `role`, `issuer` and `trust`");
+		operator_deny(op, REASON_MALFORMED_ENVELOPE, "kind", "kind: in this version there are `agent`, `role`, `issuer`, `tenant` and `trust`");
 	return k;
 }
 

@@ -35,7 +35,9 @@ bool roles_judge(struct op *op, const struct kind *k, const Baton__V1__Resource 
 bool roles_judge_removal(struct op *op, const struct kind *k, const Baton__V1__DeleteRequest *m, struct entry *e);
 /* Has he all roles of the bindings of which is() is true? Who may change how others prove who they are could else make himself one of them. Else the op has
  * ended. */
-bool roles_has_all_of(struct op *op, bool (*is)(const Baton__V1__RoleBinding *m, const char *name), const char *name);
+bool roles_has_all_of(struct op *op, bool (*is)(const struct op *op, const Baton__V1__RoleBinding *m, const char *name), const char *name);
+/* The trust domain of which the issuer of this name has JWT-SVIDs, good with the certificates of that domain alone; "": it has none, or there is no such issuer. */
+const char *providers_domain(const struct op *op, const char *issuer);
 
 /* ---- all kinds ---- */
 /* NULL: there is none. */

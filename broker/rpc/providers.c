@@ -13,7 +13,7 @@ typedef Baton__V1__Issuer issuer;
 
 /* ---- those of the configuration ---- */
 
-static size_t n_static(const struct op *op)
+static size_t n_given(const struct op *op)
 {
 	const struct issuers *all = op->world->issuers;
 	size_t n = 0;
@@ -23,16 +23,27 @@ static size_t n_static(const struct op *op)
 	return n;
 }
 
-static Baton__V1__Resource *static_at(struct op *op, const struct kind *k, size_t at)
+static const struct issuer_rule *rule_at(const struct op *op, size_t at)
 {
 	const struct issuers *all = op->world->issuers;
-	issuer *m = arena_alloc(op->arena, sizeof *m);
-	Baton__V1__Resource *r;
 	size_t i = 0;
 
 	while (issuers_at(all, i)->rule.registered || at--)
 		i++;
-	if (!m || !issuerspec_of(op->arena, &issuers_at(all, i)->rule, m))
+	return &issuers_at(all, i)->rule;
+}
+
+static struct named_given given(const struct op *op, size_t at)
+{
+	return (struct named_given){rule_at(op, at)->name, true};
+}
+
+static Baton__V1__Resource *given_at(struct op *op, const struct kind *k, size_t at)
+{
+	issuer *m = arena_alloc(op->arena, sizeof *m);
+	Baton__V1__Resource *r;
+
+	if (!m || !issuerspec_of(op->arena, rule_at(op, at), m))
 		return NULL;
 	r = kinds_wrap(op, k, &m->base);
 	if (r)
@@ -53,9 +64,18 @@ static bool sees(struct op *op, const ProtobufCMessage *m, const char *tenant)
 	return any;
 }
 
-static void hide_other_tenants(struct op *op, issuer *m)
+/* Nor who changed it for them, and why. */
+static void hide_other_tenants(struct op *op, Baton__V1__Resource *r)
 {
-	size_t n = 0;
+	issuer *m = r->issuer;
+	size_t n = 0, v = 0;
+
+	if (!caller_sees_all(op))
+		r->updated_by = r->reason = (char *)protobuf_c_empty_string;
+	for (size_t i = 0; i < m->n_tenant_values; i++)
+		if (caller_sees(op, m->tenant_values[i]->value))
+			m->tenant_values[v++] = m->tenant_values[i];
+	m->n_tenant_values = v;
 
 	for (size_t i = 0; i < m->n_tenants; i++)
 		if (caller_sees(op, m->tenants[i]))
@@ -94,7 +114,7 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 	size_t at = issuers_place(all, r->issuer->name);
 	const struct issuer_entry *e = at < issuers_count(all) ? issuers_at(all, at) : NULL;
 
-	hide_other_tenants(op, r->issuer);
+	hide_other_tenants(op, r);
 	put_state(op, r->issuer);
 	if (!e || !e->keys)
 		return;
@@ -122,20 +142,38 @@ static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e
 	return true;
 }
 
-static struct slice claim(const ProtobufCMessage *m, char out[NAMED_NAME_MAX])
+static struct slice claim(const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])
 {
+	const issuer *s = (const issuer *)m;
 	uint8_t print[SHA256_BYTES];
 	char text[B64URL_LEN(SHA256_BYTES) + 1];
 	int n;
 
-	sha256(slice_str(((const issuer *)m)->url), print);
+	if (i == 1 && !*s->trust_domain)
+		return slice_of(NULL, 0);
+	sha256(slice_str(i == 0 ? s->url : s->trust_domain), print);
 	b64url_encode(print, sizeof print, text);
-	n = snprintf(out, NAMED_NAME_MAX, "issuer-url/%s", text);
+	n = snprintf(out, NAMED_NAME_MAX, "%s/%s", i == 0 ? "issuer-url" : "issuer-domain", text);
 	return slice_of(out, (size_t)n);
 }
 
-static bool is_of(const Baton__V1__RoleBinding *m, const char *name)
+static struct slice guard(const struct op *op, const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])
 {
+	(void)op;
+	return i == 0 ? named_bound("issuer", ((const issuer *)m)->name, out) : slice_of(NULL, 0);
+}
+
+const char *providers_domain(const struct op *op, const char *name)
+{
+	const struct issuers *all = op->world->issuers;
+	size_t at = issuers_place(all, name);
+
+	return at < issuers_count(all) ? issuers_at(all, at)->rule.claims.trust_domain : "";
+}
+
+static bool is_of(const struct op *op, const Baton__V1__RoleBinding *m, const char *name)
+{
+	(void)op;
 	return strcmp(m->issuer, name) == 0;
 }
 
@@ -170,7 +208,7 @@ static void strip(ProtobufCMessage *m)
 static const issuer none = BATON__V1__ISSUER__INIT;
 
 const struct named named_issuers = {
-	.prefix = ISSUER_PREFIX, .what = "issuer", .field = "issuer.name", .made = "added", .none = &none.base, .name = offsetof(issuer, name), .max = ISSUERS_MAX,
-	.name_wrong = name_wrong, .strip = strip, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .n_static = n_static, .static_at = static_at, .dress = dress, .claim = claim,
-	.claimed = "issuer.url",
+	.prefix = ISSUER_PREFIX, .what = "issuer", .field = "issuer.name", .made = "added", .none = &none.base, .name = offsetof(issuer, name), .max = ISSUERS_MAX, .counted = true,
+	.name_wrong = name_wrong, .strip = strip, .wrong = wrong, .fits = fits, .may = may, .guard = guard, .sees = sees, .n_given = n_given, .given = given, .given_at = given_at, .dress = dress,
+	.claim = claim, .claimed = {"issuer.url", "issuer.trust_domain"},
 };

@@ -35,27 +35,37 @@ bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v)
 	return answer == RATE_OVER;
 }
 
+/* What to name to who asks for more room. */
+static const char *whose(const struct tenancy_limit *l, const char *key)
+{
+	return l->source == LIMIT_OWN ? "the tenant's own limit" : key;
+}
+
 struct verdict quota_tenant_enter(const struct op *op, size_t n, size_t bytes)
 {
-	const struct world_quotas *q = &op->world->quotas;
-	struct tenant_room room = {.max = q->waiting_per_tenant, .max_bytes = q->waiting_bytes_per_tenant, .tenants = op->world->tenants};
 	const char *tenant = op->agent->tenant;
+	const struct world_quotas *q = &op->world->quotas;
+	const struct tenancy_limits l = tenancy_judge(tenancy_find(op->world->tenancy, tenant), q->waiting_per_tenant, q->waiting_bytes_per_tenant);
+	struct tenant_room room = {.max = l.waiting.max, .max_bytes = l.bytes.max, .tenants = tenancy_peopled(op->world->tenancy)};
 
+	if (l.unknown)
+		return later(verdict_deny(REASON_QUOTA_EXCEEDED, "", "the limits that are kept of tenant %s cannot be read, and the configuration has none for all: give it "
+					  "limits anew, by baton tenant limit", tenant), 0);
 	switch (tenants_enter(op->w->env.tenants, tenant, n, bytes, &room)) {
 	case TENANT_FITS:
 		return verdict_allow();
 	case TENANT_BYTES:
 		return later(verdict_deny(REASON_QUOTA_EXCEEDED, "", "%" PRIu64 " bytes wait on the routes of tenant %s, and with this one it would be "
-					  "more than %" PRIu64 " (limits.waiting_bytes_per_tenant): wait until some are served, or cancel some",
-					  room.bytes, tenant, room.max_bytes), 0);
+					  "more than %" PRIu64 " (%s): wait until some are served, or cancel some",
+					  room.bytes, tenant, room.max_bytes, whose(&l.bytes, "limits.waiting_bytes_per_tenant")), 0);
 	case TENANT_SHARE:
 		return later(verdict_deny(REASON_QUOTA_EXCEEDED, "", "the store's memory is full to %d %%, and tenant %s keeps %" PRIu64 " bytes in "
 					  "it, more than its share: wait until some are served and forgotten (store.keep_finished), or give Redis "
 					  "more memory", SHARE_FROM_PERCENT, tenant, room.kept), 0);
 	default:
 		return later(verdict_deny(REASON_QUOTA_EXCEEDED, "", "%" PRIu64 " handoffs wait on the routes of tenant %s, and no more than %" PRIu64
-					  " may (limits.waiting_per_tenant): wait until some are served, or cancel some",
-					  room.waiting, tenant, room.max), 0);
+					  " may (%s): wait until some are served, or cancel some",
+					  room.waiting, tenant, room.max, whose(&l.waiting, "limits.waiting_per_tenant")), 0);
 	}
 }
 

@@ -8,6 +8,7 @@
 #include "base/encode.h"
 #include "base/log.h"
 #include "base/words.h"
+#include "identity/peer.h"
 #include "rpc/unpacked.h"
 
 #define SUBJECT_MAX 2048
@@ -94,6 +95,8 @@ static const char *name_wrong(const struct kind *k, const char *text)
 	switch (k->form) {
 	case FORM_DIGEST:
 		return digest_read(text, digest) ? NULL : "a SHA-256: 64 hex digits, or 43 characters of base64url";
+	case FORM_ISSUER: /* or what iss is: looked for among the issuers */
+		return *text && strlen(text) < ISSUER_ID_MAX && utf8_is_text(slice_str(text)) ? NULL : "it is empty, too long, or has control characters";
 	case FORM_TEXT:
 		return *text && strlen(text) <= k->max && utf8_is_text(slice_str(text)) ? NULL : "it is empty, too long, or has control characters";
 	default:
@@ -136,15 +139,18 @@ const char *revoked_wrong(const pb_revocation *m, const char **field)
 	return m->until_ms < 0 ? "a time after 1970, or 0 for good" : NULL;
 }
 
-static const char *issuer_url(const struct issuers *issuers, const char *name)
+/* By name, or as tokens have it: then it need not be there any more, for what it once signed may still be under way. NULL: neither. */
+static const char *issuer_of(const struct issuers *issuers, const char *name, char out[ISSUER_ID_MAX])
 {
+	const char *domain = strncmp(name, "spiffe://", 9) == 0 ? name + 9 : NULL;
+
 	for (size_t i = 0; i < issuers_count(issuers); i++) {
 		const struct issuer_rule *r = &issuers_at(issuers, i)->rule;
 
 		if (strcmp(r->name, name) == 0 || strcmp(r->url, name) == 0)
-			return r->url;
+			return issuer_id(r, out);
 	}
-	return NULL;
+	return (domain && !trust_domain_wrong(domain)) || (!issuer_url_wrong(name) && strlen(name) < ISSUER_ID_MAX) ? name : NULL;
 }
 
 const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issuers *issuers, int64_t now_ms, int64_t skew_ms, const char **field)
@@ -152,6 +158,7 @@ const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issue
 	const struct kind *k = kind_of(m);
 	char **text = text_of(m, k);
 	const char *url = NULL;
+	char id[ISSUER_ID_MAX];
 
 	if (k->form == FORM_DIGEST) {
 		uint8_t digest[SHA256_BYTES];
@@ -165,9 +172,9 @@ const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issue
 	*field = "within";
 	if (k->form == FORM_ISSUER || (k->scope == SCOPE_ISSUER && *m->within)) {
 		*field = k->form == FORM_ISSUER ? k->field : "within";
-		url = issuer_url(issuers, k->form == FORM_ISSUER ? *text : m->within);
+		url = issuer_of(issuers, k->form == FORM_ISSUER ? *text : m->within, id);
 		if (!url)
-			return "no issuer of this name, or with this URL, is configured";
+			return "no issuer of this name, and nothing that iss could be: of one that was removed give what iss was in its tokens, of JWT-SVIDs spiffe:// and the trust domain";
 		m->within = arena_strdup(a, url);
 	}
 	if (k->dated && !m->issued_before_ms) /* an issuer's clock may be ahead by the skew that is allowed */

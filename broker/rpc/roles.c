@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "identity/spiffe.h"
 #include "rpc/caller.h"
 #include "rpc/named.h"
 #include "rpc/pipeline.h"
@@ -30,12 +31,32 @@ static bool has_all(struct op *op, const binding *m)
 	return true;
 }
 
-bool roles_has_all_of(struct op *op, bool (*is)(const binding *m, const char *name), const char *name)
+bool roles_has_all_of(struct op *op, bool (*is)(const struct op *op, const binding *m, const char *name), const char *name)
 {
+	if (!worker_is_fresh(op->w)) { /* it may not know yet which bindings there are */
+		operator_no_store(op);
+		return false;
+	}
 	for (size_t i = 0; i < grants_count(op->world->grants); i++)
-		if (is(grants_at(op->world->grants, i), name) && !has_all(op, grants_at(op->world->grants, i)))
+		if (is(op, grants_at(op->world->grants, i), name) && !has_all(op, grants_at(op->world->grants, i)))
 			return false;
 	return true;
+}
+
+/* Who shows the token, or the certificate. */
+static struct slice guard(const struct op *op, const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])
+{
+	const binding *b = (const binding *)m;
+	char domain[256] = "";
+	struct spiffe_id id;
+
+	if (i == 0)
+		return *b->issuer ? named_bound("issuer", b->issuer, out) : slice_of(NULL, 0);
+	if (*b->spiffe_id && !spiffe_parse(slice_str(b->spiffe_id), &id))
+		slice_copy_str(id.trust_domain, domain, sizeof domain);
+	else if (*b->issuer)
+		slice_copy_str(slice_str(providers_domain(op, b->issuer)), domain, sizeof domain);
+	return *domain ? named_bound("trust", domain, out) : slice_of(NULL, 0);
 }
 
 static bool may(struct op *op, const ProtobufCMessage *was, const ProtobufCMessage *is, size_t i)
@@ -91,5 +112,5 @@ static const binding none = BATON__V1__ROLE_BINDING__INIT;
 
 const struct named named_roles = {
 	.prefix = ROLEBIND_PREFIX, .what = "role binding", .field = "role.name", .made = "granted", .none = &none.base, .name = offsetof(binding, name), .max = GRANTS_MAX,
-	.name_wrong = name_wrong, .wrong = wrong, .fits = fits, .may = may, .sees = sees, .all_tenants = true,
+	.name_wrong = name_wrong, .wrong = wrong, .fits = fits, .may = may, .guard = guard, .sees = sees, .all_tenants = true,
 };

@@ -6,8 +6,9 @@
 #include "base/encode.h"
 #include "base/secret.h"
 
-#define VALUE_MAX 4096
-#define PRINT_SHOWN 8 /* bytes of a digest: enough to tell two apart */
+#define VALUE_MAX (4u << 20) /* all that a call may hold, as text */
+#define SHOWN_MAX 4096       /* what is longer is told by its digest */
+#define PRINT_SHOWN 16       /* bytes of a digest: nobody makes two that are the same */
 
 static const void *member(const ProtobufCMessage *m, unsigned offset)
 {
@@ -120,6 +121,18 @@ static bool is_nothing(const ProtobufCFieldDescriptor *f, struct slice text)
 	return !text.n || (!is_text && (slice_is(text, "0") || slice_is(text, "false")));
 }
 
+static void put_shown(struct slice text, struct buf *out)
+{
+	const ProtobufCBinaryData all = {text.n, (uint8_t *)(uintptr_t)text.p};
+
+	if (text.n <= SHOWN_MAX) {
+		buf_put_slice(out, text.n ? text : slice_str("-"));
+		return;
+	}
+	buf_printf(out, "%zu bytes, ", text.n);
+	put_print(&all, out);
+}
+
 void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out)
 {
 	struct buf was, is;
@@ -137,10 +150,10 @@ void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, str
 			continue;
 		buf_printf(out, "%s%s: ", out->n ? "; " : "", f->name);
 		if (before) {
-			buf_put_slice(out, was.n ? buf_slice(&was) : slice_str("-"));
+			put_shown(buf_slice(&was), out);
 			buf_put_str(out, " -> ");
 		}
-		buf_put_slice(out, is.n ? buf_slice(&is) : slice_str("-"));
+		put_shown(buf_slice(&is), out);
 	}
 	buf_clear(&was);
 	buf_clear(&is);

@@ -40,6 +40,7 @@ static const struct prescan_rule applied[] = {
 	{.message = &baton__v1__agent_spec__descriptor, .known_below = 1u << 20, .max_fields = 512},
 	{.message = &baton__v1__role_binding__descriptor, .known_below = 1u << 20, .max_fields = 64},
 	{.message = &baton__v1__issuer__descriptor, .known_below = 1u << 20, .max_fields = 128},
+	{.message = &baton__v1__tenant__descriptor, .known_below = 1u << 20, .max_fields = 16},
 	{.message = &baton__v1__trust_bundle__descriptor, .known_below = 1u << 20, .max_fields = 768},
 };
 static const struct prescan_rules apply_rules = {.max_depth = 6, .max_fields = 16384, .rules = applied, .n_rules = sizeof applied / sizeof applied[0]};

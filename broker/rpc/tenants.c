@@ -216,6 +216,17 @@ void tenants_leave(struct tenants *t, const char *tenant, uint64_t n, uint64_t b
 	pthread_mutex_unlock(&t->lock);
 }
 
+void tenants_look(struct tenants *t, const char *tenant, uint64_t *handoffs, uint64_t *bytes)
+{
+	const struct tenant *of;
+
+	pthread_mutex_lock(&t->lock);
+	of = tenant_get(t, tenant, false);
+	*handoffs = of ? of->waiting : 0;
+	*bytes = of ? of->bytes : 0;
+	pthread_mutex_unlock(&t->lock);
+}
+
 void tenants_each(struct tenants *t, int64_t now_ms, void (*fn)(void *arg, const char *tenant, uint64_t handoffs, uint64_t bytes), void *arg)
 {
 	struct tenant *of, *next_of;

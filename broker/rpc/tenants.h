@@ -32,6 +32,8 @@ struct tenant_room {
 enum tenant_over tenants_enter(struct tenants *t, const char *tenant, uint64_t n, uint64_t bytes, struct tenant_room *room);
 void tenants_leave(struct tenants *t, const char *tenant, uint64_t n, uint64_t bytes);
 
+/* What waits of it; nothing of one that is not known. */
+void tenants_look(struct tenants *t, const char *tenant, uint64_t *handoffs, uint64_t *bytes);
 /* Each tenant, after those routes are forgotten that nobody has told of for a minute. fn may not call back. */
 void tenants_each(struct tenants *t, int64_t now_ms, void (*fn)(void *arg, const char *tenant, uint64_t handoffs, uint64_t bytes), void *arg);
 

@@ -97,52 +97,6 @@ static void index_route(void *arg, const char *tenant, const struct profile *p)
 		registry_each_agent(x->world->registry, add_inbox, x);
 }
 
-/* ---- how many tenants have agents ---- */
-
-struct name {
-	char text[64];
-	UT_hash_handle hh;
-};
-
-struct names {
-	struct name *set;
-	bool failed;
-};
-
-static void count_tenant(void *arg, const struct agent *a)
-{
-	struct names *names = arg;
-	struct name *n = NULL;
-
-	HASH_FIND_STR(names->set, a->tenant, n);
-	if (n)
-		return;
-	n = calloc(1, sizeof *n);
-	if (n) {
-		memcpy(n->text, a->tenant, sizeof n->text);
-		HASH_ADD_STR(names->set, text, n);
-		if (TABLE_HAS(n, hh))
-			return;
-		free(n);
-	}
-	names->failed = true;
-}
-
-/* false: out of memory. */
-static bool count_tenants(struct world *w)
-{
-	struct names names = {NULL, false};
-	struct name *n, *next;
-
-	registry_each_agent(w->registry, count_tenant, &names);
-	w->tenants = HASH_COUNT(names.set);
-	HASH_ITER(hh, names.set, n, next) {
-		HASH_DEL(names.set, n);
-		free(n);
-	}
-	return !names.failed;
-}
-
 struct world *world_new(struct registry *r, struct issuers *i, struct resources *s, uint64_t generation, const struct envelope_limits *limits,
 			const struct world_quotas *quotas, bool audit_payload_hash)
 {
@@ -167,8 +121,9 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 	w->quotas = *quotas;
 	w->audit_payload_hash = audit_payload_hash;
 	w->grants = grants_new(s);
+	w->tenancy = tenancy_new(r, i, s);
 	registry_each_route(r, index_route, &x);
-	if (!w->revocations || !w->grants || !count_tenants(w) || x.failed) {
+	if (!w->revocations || !w->grants || !w->tenancy || x.failed) {
 		world_unref(w);
 		return NULL;
 	}
@@ -224,6 +179,7 @@ void world_unref(struct world *w)
 		route_free(r);
 	}
 	grants_free(w->grants);
+	tenancy_free(w->tenancy);
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
 	trust_unref(w->trust);

@@ -15,6 +15,7 @@
 #include "registry/resources.h"
 #include "registry/revocations.h"
 #include "rpc/grants.h"
+#include "rpc/tenancy.h"
 #include "store/store.h"
 
 #define ADMIN_AUDIENCE_MAX 255
@@ -33,11 +34,11 @@ struct world {
 	struct revocations *revocations; /* of them, those in force */
 	uint64_t generation;       /* of the latest change to what all nodes share that is in here */
 	struct grants *grants;     /* of the resources: who has which roles */
+	struct tenancy *tenancy;   /* which tenants there are, and their limits */
 	struct trust *trust;       /* whose signatures count; NULL: not said */
 	char admin_audience[ADMIN_AUDIENCE_MAX + 1]; /* of operators' tokens; "" = none is taken */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
-	size_t tenants;            /* that have agents */
 	bool audit_payload_hash;   /* audit.payloads: hash */
 	struct world_route *routes; /* by tag */
 };

@@ -211,7 +211,7 @@ test('What is wrong is said by file, line and column, with what to do, exit 65, 
     ['client: "a\u0001b"\n', '6:11: a control character; take it out'], ['client:\n', '6:1: client has no value; '], ['client: [\n', /7:1: this is no YAML: .*; /],
     [`---\n${agent('good')}`, '7:1: agent/acme/good stands here again, it was at line 1; '],
     [`---\n${agent('other').replace('example/other', 'example/good')}`, '10:1: spiffe_id: "spiffe://acme.example/good" is that of agent/acme/good too, at line 1; '],
-    ['---\nkind: role\n', '7:7: kind: "role" is not known; write trust or issuer or agent'], ['---\nname: x\n', '7:1: no `kind` stands here; '], ['---\njust text\n', '7:1: a resource is a mapping'],
+    ['---\nkind: role\n', '7:7: kind: "role" is not known; write tenant or trust or issuer or agent'], ['---\nname: x\n', '7:1: no `kind` stands here; '], ['---\njust text\n', '7:1: a resource is a mapping'],
     ['---\nkind: agent\ntenant: acme\n', '7:1: `name` is missing; '], [`---\n${agent('other').replace('team-refunds', '""')}`, '11:8: owner is empty; '],
     [`---\n${agent('other').replace('spiffe://', 'https://')}`, '10:12: spiffe_id: "https://acme.example/other": a SPIFFE id starts with spiffe://; ']
   ]

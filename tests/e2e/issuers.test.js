@@ -23,7 +23,7 @@ before(async () => {
   idp = b.idp
   other = new Idp({ ca: b.serverCa.cert, agentsCa: b.acme.cert, server: b.server, agents: [b.leaves.planner] })
   await other.start()
-  const p = profile(ROUTE, {}, [STATIC_ISSUER, LIVE, other.url])
+  const p = profile(ROUTE, {}, [STATIC_ISSUER, LIVE, other.url, 'spiffe://acme.example'])
   b.writeProfiles({ [ROUTE]: p })
   live = await new StaticIssuer(b.path('live.jwks'), LIVE).make({ es: 'ES256' })
   await b.start()
@@ -131,7 +131,7 @@ test('I-2 An issuer that is added counts at once, without a reload, on the conne
 
 async function print (file) {
   const { createHash } = await import('node:crypto')
-  return createHash('sha256').update(fs.readFileSync(file)).digest('hex').slice(0, 16)
+  return createHash('sha256').update(fs.readFileSync(file)).digest('hex').slice(0, 32)
 }
 
 test('I-1 A change holds for the next envelope: a token that lives too long, an algorithm that is no longer taken / what the flags do not name stays', async () => {
@@ -275,6 +275,76 @@ test('T5 Who has not the roles that a binding gives to an issuer\'s tokens may n
   await root.ungrant('by-token')
   await apply(pia, { ...evil, name: 'people' })
   await remove(pia, 'people')
+})
+
+// An issuer of JWT-SVIDs of the agents' trust domain, and one of them.
+async function svids (file) {
+  const spire = await new StaticIssuer(b.path(file), 'https://spire.example').make({ es: 'ES256' })
+  for (const k of Object.values(spire.keys)) Object.assign(k.jwk, { use: 'jwt-svid', alg: undefined })
+  spire.publish()
+  const bare = { iss: undefined, iat: undefined, nbf: undefined, jti: undefined, client_id: undefined, tenant: undefined, cnf: undefined }
+  return { spire, of: (agent) => spire.mint(agent, { ...bare, sub: agent.spiffe }, { header: { typ: 'JWT' } }) }
+}
+
+test('I-7 attack 12 What was revoked of an issuer of JWT-SVIDs stays so when its url is changed; and an issuer that was removed can still be revoked', async () => {
+  const { spire, of } = await svids('spire.jwks')
+  const issuer = { name: 'spire', url: 'https://spire.example', kind: 'jwt-svid', trust_domain: 'acme.example', tenants: ['acme'], audiences: [AUDIENCE], jwks: fs.readFileSync(spire.file) }
+  await apply(local, issuer)
+  const planner = await b.agent('planner'), token = await of(planner)
+  assert.ok((await submit(planner, token)).handoff_id)
+  const said = await local.revoke({ key_id: 'es', within: 'spire' })
+  await denied(submit(planner, token), 'revoked')
+  await apply(local, { ...issuer, url: 'https://elsewhere.example' }, (await resource('spire')).version)
+  await denied(submit(planner, token), 'revoked')
+  await local.lift(said.revocation_id)
+  assert.ok((await submit(planner, token)).handoff_id)
+  await remove(local, 'spire')
+  const gone = await local.revoke({ issuer: { name: 'spiffe://acme.example' } })
+  await apply(local, issuer)
+  await denied(submit(planner, token), 'revoked')
+  await local.lift(gone.revocation_id)
+  await remove(local, 'spire')
+})
+
+test('attack 17 Two issuers of the JWT-SVIDs of one trust domain, in one call or in two at once: one of them is refused, and the node can be started again', async () => {
+  const { spire } = await svids('two.jwks')
+  const one = (name) => ({ name, url: `https://${name}.example`, kind: 'jwt-svid', trust_domain: 'td.example', tenants: ['acme'], audiences: ['x'], jwks: fs.readFileSync(spire.file) })
+  assert.match((await refused(local.call('Apply', { resources: [{ issuer: one('aa') }, { issuer: one('bb') }], reason: 'x' }))).message, /two of them are for the same/)
+  const done = await Promise.allSettled(['aa', 'bb'].map((n) => apply(local, one(n))))
+  assert.deepEqual(done.map((d) => d.status).sort(), ['fulfilled', 'rejected'])
+  assert.equal(await b.reloaded(), '')
+  await remove(local, done[0].status === 'fulfilled' ? 'aa' : 'bb')
+  await apply(local, one('cc')) // the trust domain is free again
+  await remove(local, 'cc')
+})
+
+test('O-4 A change is told however long it is, and so is whatever was changed beside it; an operator of one tenant is not told of the others', async () => {
+  const audiences = Array.from({ length: 16 }, (_, i) => `${i}`.padEnd(255, 'a')), other = [...audiences.slice(0, 15), 'z'.repeat(255)]
+  const long = (a) => ({ name: 'long', url: 'https://long.example', tenants: ['acme', 'globex'], audiences: a, tenant_values: { 'guid-of-acme': 'acme', 'guid-of-globex': 'globex' } })
+  await apply(local, long(audiences))
+  const { changes } = await local.call('Apply', { resources: [{ version: (await resource('long')).version, issuer: long(other) }, { issuer: { name: 'quiet', url: 'https://quiet.example', tenants: ['acme'] } }], reason: 'tidy' })
+  assert.match(changes[0].diff, /^audiences: \d+ bytes, sha256:\w{32} -> \d+ bytes, sha256:\w{32}$/)
+  await b.audited({ event: 'issuers.changed', rpc: 'Apply', message: `updated issuer/long (${changes[0].diff}); added issuer/quiet (name: quiet; url: https://quiet.example; tenants: acme): tidy` })
+  const theirs = new Operator(b.adminAddr, b.person('guest'))
+  made.push(theirs)
+  const seen = await theirs.call('Get', { kind: 'issuer', name: 'long' })
+  assert.deepEqual([seen.issuer.tenants, seen.issuer.tenant_values, seen.updated_by, seen.reason], [['globex'], { 'guid-of-globex': 'globex' }, '', ''])
+  await remove(local, 'quiet')
+  await remove(local, 'long')
+})
+
+test('T5 A role that is bound to an issuer\'s tokens while that issuer is changed: one of the two is refused', async () => {
+  await apply(local, { name: 'racy', url: 'https://racy.example', tenants: ['acme'] })
+  for (let i = 0; i < 5; i++) {
+    const { issuer, version } = await resource('racy')
+    const done = await Promise.allSettled([
+      root.grant(`racy-${i}`, ['sre'], { issuer: 'racy', claim: 'groups', value: 'sre' }),
+      apply(local, { ...issuer, max_lifetime_s: 100 + i }, version)
+    ])
+    assert.ok(done.filter((d) => d.status === 'fulfilled').length <= 1, `${i}: ${done.map((d) => d.reason?.details)}`)
+    if (done[0].status === 'fulfilled') await root.ungrant(`racy-${i}`)
+  }
+  await remove(local, 'racy')
 })
 
 test('B1 Who has his roles for one tenant changes no issuer, nor has the auditor the right / the history of one is for all tenants too', async () => {

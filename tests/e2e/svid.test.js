@@ -7,9 +7,10 @@ import { Operator } from './lib/operator.js'
 import { StaticIssuer } from './lib/tokens.js'
 
 const URL = 'https://spire.acme.example'
-const only = (subject) => ({ ...profile('x', { identity: { ...profile('x', {}, [URL]).identity, subject } }, [URL]), route: `${subject}s` })
+const SVIDS = 'spiffe://acme.example' // what profiles and revocations call them
+const only = (subject) => ({ ...profile('x', { identity: { ...profile('x', {}, [SVIDS]).identity, subject } }, [SVIDS]), route: `${subject}s` })
 const b = new Broker({
-  profiles: { [ROUTE]: profile(ROUTE, {}, [URL]), statics: profile('statics'), users: only('user'), services: only('service') },
+  profiles: { [ROUTE]: profile(ROUTE, {}, [SVIDS]), statics: profile('statics'), users: only('user'), services: only('service') },
   config: (t) => t.replace('\nstore:\n', `\n  - {name: spire, url: "${URL}", kind: jwt-svid, trust_domain: acme.example, jwks_file: "${b.path('bundle.json')}", tenants: [acme], audiences: [support-agent-runtime]}\nstore:\n`)
 })
 const spire = new StaticIssuer(b.path('bundle.json'), URL)
@@ -32,7 +33,7 @@ test('I-2 I-5 a JWT-SVID without iss, iat, jti and client is its workload\'s own
   const token = await svid(planner)
   const { trace_id } = await planner.submit({}, { token })
   const a = await b.audited({ event: 'decision', trace_id })
-  assert.deepEqual([a.issuer, a.subject, a.client_id, a.audience], [URL, planner.spiffe, planner.spiffe, 'support-agent-runtime'])
+  assert.deepEqual([a.issuer, a.subject, a.client_id, a.audience], [SVIDS, planner.spiffe, planner.spiffe, 'support-agent-runtime'])
   await planner.submit({}, { token: await svid(planner, { iss: URL, iat: now(), jti: 'j' }, { typ: undefined }) })
   await planner.submit({ route: 'services' }, { token })
   await denied(planner.submit({ route: 'users' }, { token }), 'route_denied', 'PERMISSION_DENIED')

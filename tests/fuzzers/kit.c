@@ -132,13 +132,25 @@ static struct slice pack_role(const char *name, char *role, const char *spiffe_i
 	return slice_of(bytes, baton__v1__resource__pack(&m, bytes));
 }
 
-/* One agent that was registered, and one name whose value is no agent; the worker is an operator, the sender is one of its tenant by its token. */
+static struct slice pack_tenant(uint8_t *bytes)
+{
+	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
+	Baton__V1__Tenant t = BATON__V1__TENANT__INIT;
+
+	t.name = KIT_TENANT;
+	t.max_waiting = 40;
+	m.spec_case = BATON__V1__RESOURCE__SPEC_TENANT;
+	m.tenant = &t;
+	return slice_of(bytes, baton__v1__resource__pack(&m, bytes));
+}
+
+/* One agent that was registered, and one name whose value is no agent, the same of tenants; the worker is an operator, the sender is one of its tenant by its token. */
 static struct resources *make_resources(void)
 {
 	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
 	Baton__V1__AgentSpec a = BATON__V1__AGENT_SPEC__INIT;
 	struct resources *none = resources_new(), *r;
-	uint8_t bytes[512], worker[512], sender[512];
+	uint8_t bytes[512], worker[512], sender[512], tenant[512];
 	size_t behind;
 
 	a.tenant = KIT_TENANT;
@@ -152,7 +164,9 @@ static struct resources *make_resources(void)
 		{.name = SLICE_LIT("agent/" KIT_TENANT "/member"), .version = 1, .value = slice_of(bytes, baton__v1__resource__pack(&m, bytes))},
 		{.name = SLICE_LIT("agent/" KIT_TENANT "/none"), .version = 1, .value = SLICE_LIT("?")},
 		{.name = SLICE_LIT("role/one"), .version = 1, .value = pack_role("one", "platform", KIT_SPIFFE(KIT_WORKER), "", worker)},
-		{.name = SLICE_LIT("role/two"), .version = 1, .value = pack_role("two", "sre", "", "sub", sender)}}, 4, &behind);
+		{.name = SLICE_LIT("role/two"), .version = 1, .value = pack_role("two", "sre", "", "sub", sender)},
+		{.name = SLICE_LIT("tenant/" KIT_TENANT), .version = 1, .value = pack_tenant(tenant)}, {.name = SLICE_LIT("tenant/none"), .version = 1, .value = SLICE_LIT("?")}},
+		6, &behind);
 	NEED(r);
 	resources_unref(none);
 	return r;

@@ -65,6 +65,22 @@ static void expect(struct ran o, int code, const char *out, const char *err)
 	ran_free(&o);
 }
 
+static void sizes_are_strict(void **state)
+{
+	static const char *const good[] = {"0", "512", "64KiB", "1MiB", "3GiB", "1TiB"}, *const bad[] = {"", "-1", "1MB", "1 MiB", "1mib", "1.5GiB", "0x10", "9223372036854775808", "8388608TiB"};
+	char text[SIZE_TEXT_MAX];
+
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		size_text(size_parse(good[i]), text);
+		assert_string_equal(text, good[i]);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(size_parse(bad[i]), -1);
+	assert_int_equal(size_parse("1024B"), 1024);
+	size_text(1536, text);
+	assert_string_equal(text, "1536");
+}
+
 static void durations_are_strict(void **state)
 {
 	assert_int_equal(duration_parse("500ms"), 500);
@@ -630,7 +646,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pace_is_the_clocks),
-		cmocka_unit_test(durations_are_strict), cmocka_unit_test(options_are_parsed_anywhere),
+		cmocka_unit_test(durations_are_strict), cmocka_unit_test(sizes_are_strict), cmocka_unit_test(options_are_parsed_anywhere),
 		cmocka_unit_test(bad_options_are_refused), cmocka_unit_test(a_token_in_argv_is_refused),
 		cmocka_unit_test(commands_are_found_or_explained), cmocka_unit_test(help_is_on_every_level),
 		cmocka_unit_test(the_manual_names_every_option), cmocka_unit_test(options_are_unique_in_each_command),

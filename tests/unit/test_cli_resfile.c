@@ -21,6 +21,7 @@
 
 #define ISSUER "kind: issuer\nname: corp\ntenants: [acme]\n"
 #define TRUST "kind: trust\ntrust_domain: acme.example\n"
+#define TENANT "kind: tenant\nname: acme\n"
 
 static struct arena *arena;
 static struct resfile file;
@@ -89,7 +90,7 @@ static void what_is_wrong_is_refused_where_it_stands(void **state)
 {
 	static const struct { const char *yaml, *error; } rows[] = {
 		{"", "f:1:1: nothing stands in the file; "}, {"# x\n", "f:1:1: nothing stands"}, {"x", "f:1:1: a resource is a mapping"}, {"[]", "f:1:1: a resource is a mapping"},
-		{"kind: [agent]\n", "f:1:7: kind: \"\" is not known"}, {"kind: Agent\n", "f:1:7: kind: \"Agent\" is not known; write trust or issuer or agent"},
+		{"kind: [agent]\n", "f:1:7: kind: \"\" is not known"}, {"kind: Agent\n", "f:1:7: kind: \"Agent\" is not known; write tenant or trust or issuer or agent"},
 		{"resources:\n- kind: agent\n", "f:1:1: `resources` is not taken; "}, {"kind: agent\n", "f:1:1: `tenant` is missing; write a name"},
 		{HEAD "KIND: agent\n", "f:6:1: unknown key `KIND`; known are kind, tenant, "}, {HEAD "labels: {a: [b]}\n", "f:6:13: labels: `a` has no text; "},
 		{HEAD "may_call: [[x]]\n", "f:6:12: may_call: each entry is a text; "}, {HEAD "may_call: [~]\n", "f:6:12: may_call: each entry is a text; "},
@@ -106,6 +107,10 @@ static void what_is_wrong_is_refused_where_it_stands(void **state)
 		{ISSUER "url: https://a\njwks_file: x\n", "f:5:1: `jwks_file` is not taken: the keys themselves stand here; "}, {ISSUER "url: https://a\nca: [x!]\n", "f:5:6: ca: this is no CERTIFICATE; "},
 		{ISSUER, "f:1:1: `url` is missing; "}, {TRUST, "f:1:1: `anchors` is missing; "}, {TRUST "anchors: [AAA=, '-----BEGIN X509 CRL-----AAA=-----END X509 CRL-----']\n", "f:3:17: anchors: this is no CERTIFICATE; "},
 		{TRUST "anchors: AAA=\n", "f:3:10: anchors is not what it should be; "}, {"kind: trust\ntrust_domain: ACME\nanchors: []\n", "f:2:15: trust_domain: \"ACME\": "},
+		{TENANT "max_bytes: 1MB\n", "f:3:12: max_bytes: \"1MB\" is no size; "}, {TENANT "max_bytes: 2TiB\n", "f:3:12: max_bytes: \"2TiB\" is no size; "},
+		{TENANT "max_bytes: -1\n", "f:3:12: max_bytes: \"-1\" is no size; "}, {TENANT "max_waiting: 1KiB\n", "f:3:14: max_waiting: \"1KiB\" is no whole number"},
+		{TENANT "max_waiting: 1000000001\n", "f:3:14: max_waiting: 1000000001 is not within 0 to 1000000000; "}, {TENANT "waiting: 1\n", "f:3:1: `waiting` may not be set: the broker says it; "},
+		{"kind: tenant\nname: Acme\n", "f:2:7: name: \"Acme\": this is no name; "}, {"kind: tenant\n", "f:1:1: `name` is missing; "},
 		{HEAD "---\n" HEAD, "f:7:1: agent/acme/a stands here again, it was at line 1; "}, {HEAD "---\n" OTHER "---\n" OTHER "---\n" HEAD, "f:13:1: agent/acme/b stands here again, it was at line 7"},
 		{HEAD "---\nkind: agent\ntenant: t\nname: a\nspiffe_id: spiffe://acme.example/a\nowner: o\n", "f:10:1: spiffe_id: \"spiffe://acme.example/a\" is that of agent/acme/a too, at line 1"},
 	};

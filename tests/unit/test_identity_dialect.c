@@ -460,7 +460,7 @@ static void a_jwt_svid_is_the_peers_own(void **state)
 	allowed(token(UNTYPED, SVID, NULL));
 	assert_string_equal(answer.claims.client_id, ID);
 	assert_string_equal(answer.claims.subject, ID);
-	assert_string_equal(answer.claims.issuer, URL);
+	assert_string_equal(answer.claims.issuer, "spiffe://acme.example");
 	assert_string_equal(answer.claims.jti, "");
 	assert_true(answer.claims.bound);
 	assert_false(answer.claims.subject_is_user);

@@ -36,6 +36,11 @@ static void handoffs(void **state)
 	assert_true(enters(t, "acme", 10, 10, 0));
 	tenants_leave(t, "acme", 1, 10);
 	tenants_leave(t, "acme", 1, 10);
+	tenants_look(t, "acme", &room.waiting, &room.bytes);
+	assert_int_equal(room.waiting, 8);
+	assert_int_equal(room.bytes, 800);
+	tenants_look(t, "nobody", &room.waiting, &room.bytes);
+	assert_int_equal(room.waiting + room.bytes, 0);
 	tenants_saw(t, "acme", "a", 5, 410, 1000);
 	tenants_saw(t, "acme", "b", 5, 410, 1000);
 	assert_false(enters(t, "acme", 10, 10, 0));
