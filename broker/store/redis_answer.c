@@ -155,13 +155,14 @@ static void on_opened(struct redis *s, struct batch *b, struct slice text)
 {
 	struct slot *slot = b->slot;
 	struct store_incarnation found;
-	const uint8_t *p = text.p + HEAD_BYTES;
 	struct record_head h;
+	const uint8_t *p;
 
 	slot->opening = false;
 	slot_dirty(s, slot);
 	if (text.n != OPEN_BYTES || !record_head_decode(text, &h))
 		return; /* the next call finds it closed again */
+	p = text.p + HEAD_BYTES;
 	found = (struct store_incarnation){.lost = be_get(p + 1, 6), .paused = p[0] & OPENED_PAUSED,
 		.held_from_ms = (int64_t)be_get(p + 21, 6), .held_to_ms = (int64_t)be_get(p + 27, 6)};
 	memcpy(b->primary->replid, text.p + OPEN_BYTES - REPLID_BYTES, REPLID_BYTES);
