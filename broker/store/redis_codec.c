@@ -234,7 +234,7 @@ struct slice resp_bytes(const redisReply *r)
 {
 	if (r && (r->type == REDIS_REPLY_STRING || r->type == REDIS_REPLY_STATUS))
 		return slice_of(r->str, r->len);
-	return slice_of(NULL, 0);
+	return SLICE_LIT(""); /* somewhere, so that a place behind its head may be named before its length is judged */
 }
 
 bool resp_error_is(const redisReply *r, const char *code)
