@@ -53,6 +53,14 @@ export const AGENTS = [
   { name: 'gworker', tenant: 'globex', serve: true }
 ]
 
+// Who started a process, and is it over, though nobody may have asked for its exit code yet?
+function stat (pid) {
+  try {
+    const [state, parent] = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')
+    return { parent: Number(parent), gone: state === 'Z' }
+  } catch { return { parent: 1, gone: true } }
+}
+
 export class Broker {
   // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml;
   // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as; admin: with listen.admin
@@ -252,11 +260,12 @@ ${agents.join('\n')}
   }
 
   async crash () { // kill -9, of its Redis too
-    const redis = await this.redisPid()
+    const redis = await this.redisPid(), supervisor = stat(redis).parent
     this.signal('SIGKILL')
     try { process.kill(redis, 'SIGKILL') } catch { /* it went with its parent */ }
     await this.exited
     this.process = null
+    await until('the end of redis-server and of who supervises it', () => [redis, supervisor].every((pid) => pid === 1 || stat(pid).gone))
   }
 
   async remove () {
