@@ -78,7 +78,7 @@ static bool add_issuer(struct making *k, const struct resource *r)
 {
 	struct problem why = {""};
 	struct issuer_rule *rule;
-	const char *field, *wrong;
+	const char *field, *wrong, *conflict;
 	Baton__V1__Resource *m;
 	struct slice ca;
 
@@ -92,8 +92,9 @@ static bool add_issuer(struct making *k, const struct resource *r)
 	if (arena_failed(k->arena))
 		return false;
 	wrong = !m || !is_under(r, sizeof ISSUER_PREFIX - 1, m->issuer->name) ? "it is no issuer" : issuerspec_rule(m->issuer, rule, &field, &why);
-	if (wrong || issuer_conflict(k, rule)) {
-		leave_out(k, r, !wrong && of_configuration(k, rule), wrong ? wrong : issuer_conflict(k, rule));
+	conflict = wrong ? NULL : issuer_conflict(k, rule);
+	if (wrong || conflict) {
+		leave_out(k, r, conflict && of_configuration(k, rule), wrong ? wrong : conflict);
 		return true;
 	}
 	if (!copy_ca(k, m->issuer, &ca))

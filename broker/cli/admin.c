@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "cli/pbjson.h"
+#include "cli/reskind.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "client/addr.h"
@@ -117,6 +118,32 @@ int admin_tell(struct cli *c, const Baton__V1__ApplyResponse *m)
 		print_diff(c, ch->diff);
 	}
 	return admin_tell_nodes(c, m->nodes, m->n_nodes);
+}
+
+int admin_pairs(struct cli *c, enum opt o, const ProtobufCMessageDescriptor *entry, bool last, const char *form, struct arena *arena, ProtobufCMessage ***v,
+		size_t *n)
+{
+	if (!c->args.given[o])
+		return 0;
+	*v = arena_alloc(arena, ARGS_MANY * sizeof **v);
+	*n = 0;
+	for (size_t i = 0; *v && i < c->args.n_many; i++) {
+		const char *text = c->args.many[i].value, *equals = last ? strrchr(text, '=') : strchr(text, '=');
+		ProtobufCMessage *m;
+
+		if (c->args.many[i].opt != o || !*text)
+			continue;
+		if (!equals)
+			return complain_usage(c, "--%s is %s, and %.60s has no =", option_row(o)->name, form, text);
+		m = arena_alloc(arena, entry->sizeof_message);
+		if (!m)
+			break;
+		protobuf_c_message_init(entry, m);
+		*res_side(m, 0) = arena_strndup(arena, text, (size_t)(equals - text));
+		*res_side(m, 1) = (char *)(uintptr_t)(equals + 1);
+		(*v)[(*n)++] = m;
+	}
+	return 0;
 }
 
 void admin_list(const struct cli *c, enum opt o, struct arena *arena, char ***v, size_t *n)

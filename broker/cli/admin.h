@@ -29,6 +29,10 @@ char *admin_text(const struct cli *c, enum opt o);
 int admin_reason(struct cli *c, char **out);
 /* The words that were given for a list: in place of what there was; one that is empty leaves none. */
 void admin_list(const struct cli *c, enum opt o, struct arena *arena, char ***v, size_t *n);
+/* The same of a map of text to text, whose entries are of this descriptor: each word is KEY=VALUE, parted at the first =, or the last;
+ * form: what a complaint calls that. 0, or the exit code. */
+int admin_pairs(struct cli *c, enum opt o, const ProtobufCMessageDescriptor *entry, bool last, const char *form, struct arena *arena, ProtobufCMessage ***v,
+		size_t *n);
 /* What was done, and on which nodes it holds. The exit code. */
 int admin_tell(struct cli *c, const Baton__V1__ApplyResponse *m);
 

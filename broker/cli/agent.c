@@ -126,29 +126,6 @@ int cmd_agent_history(struct cli *c)
 
 /* ---- changes ---- */
 
-static int put_labels(struct cli *c, struct arena *arena, spec *s)
-{
-	Baton__V1__AgentSpec__LabelsEntry *e = arena_alloc(arena, ARGS_MANY * sizeof *e);
-
-	if (!c->args.given[OPT_LABEL])
-		return 0;
-	s->labels = arena_alloc(arena, ARGS_MANY * sizeof *s->labels);
-	s->n_labels = 0;
-	for (size_t i = 0; e && s->labels && i < c->args.n_many; i++) {
-		const char *text = c->args.many[i].value, *equals = strchr(text, '=');
-
-		if (c->args.many[i].opt != OPT_LABEL || !*text)
-			continue;
-		if (!equals)
-			return complain_usage(c, "--label is KEY=VALUE, and %.60s has no =", text);
-		baton__v1__agent_spec__labels_entry__init(e);
-		e->key = arena_strndup(arena, text, (size_t)(equals - text));
-		e->value = (char *)(uintptr_t)(equals + 1);
-		s->labels[s->n_labels++] = e++;
-	}
-	return 0;
-}
-
 /* What the flags say, put over what s has. */
 static int put_flags(struct cli *c, struct arena *arena, spec *s)
 {
@@ -168,7 +145,7 @@ static int put_flags(struct cli *c, struct arena *arena, spec *s)
 		s->may_originate = c->args.number[OPT_ORIGINATE] == 0;
 	if (c->args.given[OPT_EXPIRES])
 		s->expires_at_ms = c->args.number[OPT_EXPIRES] ? clock_unix_ms() + c->args.number[OPT_EXPIRES] : 0;
-	return put_labels(c, arena, s);
+	return admin_pairs(c, OPT_LABEL, &baton__v1__agent_spec__labels_entry__descriptor, false, "KEY=VALUE", arena, (ProtobufCMessage ***)&s->labels, &s->n_labels);
 }
 
 int cmd_agent_register(struct cli *c)

@@ -188,30 +188,6 @@ static int put_files(struct cli *c, struct arena *arena, issuer *s)
 	return code;
 }
 
-/* "GUID=acme". 0, or the exit code. */
-static int put_values(struct cli *c, struct arena *arena, issuer *s)
-{
-	Baton__V1__Issuer__TenantValuesEntry *e = arena_alloc(arena, ARGS_MANY * sizeof *e);
-
-	if (!c->args.given[OPT_TENANT_VALUE])
-		return 0;
-	s->tenant_values = arena_alloc(arena, ARGS_MANY * sizeof *s->tenant_values);
-	s->n_tenant_values = 0;
-	for (size_t i = 0; e && s->tenant_values && i < c->args.n_many; i++) {
-		const char *text = c->args.many[i].value, *equals = strrchr(text, '=');
-
-		if (c->args.many[i].opt != OPT_TENANT_VALUE || !*text)
-			continue;
-		if (!equals)
-			return complain_usage(c, "--tenant-value is VALUE=TENANT, and %.60s has no =", text);
-		baton__v1__issuer__tenant_values_entry__init(e);
-		e->key = arena_strndup(arena, text, (size_t)(equals - text));
-		e->value = (char *)(uintptr_t)(equals + 1);
-		s->tenant_values[s->n_tenant_values++] = e++;
-	}
-	return 0;
-}
-
 /* What the flags say, put over what s has. 0, or the exit code. */
 static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 {
@@ -223,6 +199,7 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 	const struct { enum opt o; uint32_t *to; } spans[] = {
 		{OPT_MAX_LIFETIME, &s->max_lifetime_s}, {OPT_KEYS_REFRESH, &s->keys_refresh_s}, {OPT_KEYS_STALE, &s->keys_stale_s},
 	};
+	int code;
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (c->args.given[texts[i].o])
@@ -235,7 +212,9 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 	admin_list(c, OPT_ALGORITHM, arena, &s->algorithms, &s->n_algorithms);
 	if (c->args.given[OPT_ALLOW_PRIVATE])
 		s->allow_private = c->args.number[OPT_ALLOW_PRIVATE] == 0;
-	return put_values(c, arena, s) ? EXIT_USAGE : put_files(c, arena, s);
+	code = admin_pairs(c, OPT_TENANT_VALUE, &baton__v1__issuer__tenant_values_entry__descriptor, true, "VALUE=TENANT", arena,
+			   (ProtobufCMessage ***)&s->tenant_values, &s->n_tenant_values);
+	return code ? code : put_files(c, arena, s);
 }
 
 /* What is there under the name is changed where the flags say so. */

@@ -108,14 +108,11 @@ int cmd_tenant_history(struct cli *c)
 
 /* ---- changes ---- */
 
-/* What the flags say, over what is there; what waits is the broker's to tell. */
+/* What the flags say, over what is there. */
 static int put(struct cli *c, struct arena *arena, resource *r, char *reason)
 {
 	tenant *m = r->tenant;
 
-	m->waiting = 0;
-	m->waiting_bytes = 0;
-	m->agents = 0;
 	if (c->args.given[OPT_MAX_WAITING])
 		m->max_waiting = (uint64_t)c->args.number[OPT_MAX_WAITING];
 	if (c->args.given[OPT_MAX_BYTES])
@@ -126,18 +123,15 @@ static int put(struct cli *c, struct arena *arena, resource *r, char *reason)
 int cmd_tenant_create(struct cli *c)
 {
 	struct arena *arena = arena_new(ADMIN_ARENA);
-	resource made = BATON__V1__RESOURCE__INIT, *there = NULL;
+	resource made = BATON__V1__RESOURCE__INIT, *there;
 	tenant m = BATON__V1__TENANT__INIT;
 	char *reason;
-	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
+	int code;
 
-	made.spec_case = BATON__V1__RESOURCE__SPEC_TENANT;
+	made.spec_case = view.spec;
 	made.tenant = &m;
 	m.name = (char *)(uintptr_t)c->words[0];
-	if (!code)
-		code = admin_connect(c);
-	if (!code)
-		there = resource_look(c, &view, arena, &code);
+	there = resource_begin(c, &view, arena, &reason, &made, &code);
 	if (there && *there->version)
 		code = complain(c, EXIT_NO, "the tenant is there already", NULL, "Give it other limits by baton tenant limit.");
 	if (!code)

@@ -20,18 +20,6 @@ void ca_serial_new(uint8_t out[CA_SERIAL_BYTES])
 	out[0] |= 0x40; /* positive, and never shorter */
 }
 
-X509 *ca_x509(struct slice der)
-{
-	const unsigned char *at = der.p;
-	X509 *cert = der.n ? d2i_X509(NULL, &at, (long)der.n) : NULL;
-
-	ERR_clear_error();
-	if (cert && at == der.p + der.n)
-		return cert;
-	X509_free(cert);
-	return NULL;
-}
-
 int ca_put_x509(X509 *cert, struct buf *out, struct problem *why)
 {
 	unsigned char *der = NULL;
@@ -80,7 +68,7 @@ struct ca_issuer *ca_issuer_new(struct slice der, struct ca_key *key, struct pro
 		return NULL;
 	}
 	by->key = key;
-	by->cert = ca_x509(der);
+	by->cert = trust_x509(der);
 	fault = issuer_fault(by);
 	ERR_clear_error();
 	if (!fault)
@@ -182,18 +170,14 @@ static bool add_value(X509 *cert, int nid, void *value, bool critical)
 static int set_domain(X509 *cert, const char *domain, struct problem *why)
 {
 	static const struct ca_servers none;
-	char text[sizeof SCHEME "/x" + 256];
-	struct spiffe_id id;
-	const char *fault = strlen(domain) > 255 ? "it is longer than 255 bytes" : NULL;
+	char text[sizeof SCHEME + 256];
+	const char *fault = trust_domain_wrong(domain);
 	GENERAL_NAMES *names;
 	int rc;
 
-	snprintf(text, sizeof text, SCHEME "%.255s/x", domain);
-	if (!fault)
-		fault = spiffe_parse(slice_str(text), &id);
-	if (fault || !slice_is(id.trust_domain, domain))
-		return problem_set(why, "trust domain `%.64s`: %s", domain, fault ? fault : "it holds a /");
-	text[strlen(text) - 2] = '\0';
+	if (fault)
+		return problem_set(why, "trust domain `%.64s`: %s", domain, fault);
+	snprintf(text, sizeof text, SCHEME "%.255s", domain);
 	names = ca_names(text, &none, why);
 	rc = !names ? -1 : add_value(cert, NID_subject_alt_name, names, false) ? 0 : ca_failed(why, "naming the trust domain");
 	GENERAL_NAMES_free(names);
@@ -252,7 +236,7 @@ static NAME_CONSTRAINTS *find_constraints(const struct ca_authority *what, struc
 
 	if (!what->like.n)
 		return ca_constraints(what->trust_domain, &what->servers, why);
-	like = ca_x509(what->like);
+	like = trust_x509(what->like);
 	c = like ? X509_get_ext_d2i(like, NID_name_constraints, NULL, NULL) : NULL;
 	X509_free(like);
 	if (!c)

@@ -48,7 +48,7 @@ static void copy_id(X509 *cert, char out[SPIFFE_ID_MAX + 1])
 
 int ca_cert_info(struct slice der, struct ca_cert_info *out, struct problem *why)
 {
-	X509 *cert = ca_x509(der);
+	X509 *cert = trust_x509(der);
 	unsigned n = 0;
 	bool ok = cert && X509_check_purpose(cert, -1, 0) == 1 && copy_serial(cert, out->serial) &&
 		  X509_digest(cert, EVP_sha256(), out->sha256, &n) == 1 && copy_key_id(X509_get0_subject_key_id(cert), out->key_id) &&
@@ -66,7 +66,7 @@ int ca_cert_info(struct slice der, struct ca_cert_info *out, struct problem *why
 
 bool ca_cert_signed_by(struct slice der, struct slice issuer)
 {
-	X509 *cert = ca_x509(der), *by = ca_x509(issuer);
+	X509 *cert = trust_x509(der), *by = trust_x509(issuer);
 	bool ok = cert && by && X509_verify(cert, X509_get0_pubkey(by)) == 1;
 
 	X509_free(cert);

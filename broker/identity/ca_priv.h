@@ -26,8 +26,6 @@ EVP_PKEY *ca_public_key(struct slice der, struct problem *why);
 /* Is it of a kind that peers may have, and none of those that others could use as well? NULL, or static text. */
 const char *ca_key_fault(EVP_PKEY *key);
 
-/* A whole certificate, and nothing behind it. Owned; NULL: it is none. */
-X509 *ca_x509(struct slice der);
 /* Appends what i2d writes. */
 int ca_put_x509(X509 *cert, struct buf *out, struct problem *why);
 

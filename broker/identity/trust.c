@@ -164,12 +164,12 @@ static int load_pem(struct trust_domain *d, const char *file, size_t max,
 
 /* ---- as DER ---- */
 
-/* The whole of it is one certificate, or NULL. */
-static X509 *read_der(struct slice der)
+X509 *trust_x509(struct slice der)
 {
 	const unsigned char *at = der.p;
-	X509 *cert = d2i_X509(NULL, &at, (long)der.n);
+	X509 *cert = der.n ? d2i_X509(NULL, &at, (long)der.n) : NULL;
 
+	ERR_clear_error();
 	if (cert && at == der.p + der.n)
 		return cert;
 	X509_free(cert);
@@ -178,7 +178,7 @@ static X509 *read_der(struct slice der)
 
 static int add_anchor_der(struct trust_domain *d, struct slice der, struct problem *why)
 {
-	X509 *cert = read_der(der);
+	X509 *cert = trust_x509(der);
 	int rc = cert ? add_anchor(d, cert, why) : problem_set(why, "certificate %zu cannot be read", d->n_anchors + 1);
 
 	X509_free(cert);
@@ -193,7 +193,7 @@ char *trust_pem(const struct slice *der, size_t n)
 	long len;
 
 	for (size_t i = 0; ok && i < n; i++) {
-		X509 *cert = read_der(der[i]);
+		X509 *cert = trust_x509(der[i]);
 
 		ok = cert && PEM_write_bio_X509(bio, cert) == 1;
 		X509_free(cert);

@@ -20,6 +20,8 @@ struct trust_domain {
 
 /* NULL when no bundle is configured for it. */
 const struct trust_domain *trust_find(const struct trust *t, struct slice domain);
+/* A whole certificate, and nothing behind it. Owned; NULL: it is none. */
+X509 *trust_x509(struct slice der);
 /* RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519; NULL is not. */
 bool trust_pkey_is_strong(const EVP_PKEY *key);
 bool trust_key_is_strong(X509 *cert);
