@@ -46,7 +46,18 @@ static const char *const allowed[] = {
 	"getegid", "geteuid", "getgid", "getpid", "getppid", "getrusage", "getuid", "sysinfo", "uname", "wait4",
 };
 
+/* The keeper's, who has no thread, no socket but the pipe that is open, and nothing to wait for but that. */
+static const char *const allowed_keeper[] = {
+	"brk", "madvise", "mremap", "munmap",
+	"exit", "exit_group", "futex", "gettid", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+	"clock_gettime", "getrandom", "gettimeofday", "time",
+	"close", "fcntl", "fdatasync", "fstat", "fsync", "lseek", "newfstatat", "open", "openat", "read", "recvfrom", "sendto", "stat", "statx", "write",
+	"geteuid", "getpid", "getppid", "getuid",
+};
+
 #define BROKER (1u << CONFINE_BROKER)
+#define KEEPER (1u << CONFINE_KEEPER)
+#define OURS (BROKER | KEEPER)
 #define PROGRAM (1u << CONFINE_PROGRAM)
 #define UNSANITIZED 0x80u /* left out in a sanitized build, whose leak checker stops all threads by ptrace, from a child */
 
@@ -71,9 +82,9 @@ static const struct rule rules[] = {
 	ROW("ioctl", ALLOW, BROKER, IS(1, FIONREAD)),
 	ROW("ioctl", ALLOW, BROKER, IS(1, FIONBIO)),
 	ROW("ioctl", ALLOW, BROKER, IS(1, TCGETS)), /* isatty() */
-	ROW("mmap", ALLOW, BROKER, BITS(2, PROT_EXEC, 0)),
+	ROW("mmap", ALLOW, OURS, BITS(2, PROT_EXEC, 0)),
 	ROW("mmap", ALLOW, BROKER, BITS(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)), /* a library that a name service needs */
-	ROW("mprotect", ALLOW, BROKER, BITS(2, PROT_EXEC, 0)),
+	ROW("mprotect", ALLOW, OURS, BITS(2, PROT_EXEC, 0)),
 	ROW("prctl", ALLOW, BROKER, IS(0, PR_SET_NAME)),
 	ROW("prlimit64", ALLOW, BROKER, IS(0, 0), {2, SCMP_CMP_EQ, 0, 0}), /* of itself, and only to read */
 	ROW("socket", ALLOW, BROKER, IS(0, AF_UNIX)),
@@ -84,57 +95,57 @@ static const struct rule rules[] = {
 	ROW("socket", ALLOW, BROKER, IS(0, AF_NETLINK), IS(2, 0)), /* NETLINK_ROUTE: getaddrinfo() asks which families there are */
 
 	/* another program, another process */
-	ROW("execve", KILL, BROKER),
-	ROW("execveat", KILL, BROKER),
-	ROW("fork", KILL, BROKER),
-	ROW("vfork", KILL, BROKER),
-	ROW("clone", KILL, BROKER | UNSANITIZED, BITS(0, CLONE_THREAD, 0)),
-	ROW("ptrace", KILL, BROKER | PROGRAM | UNSANITIZED),
-	ROW("process_vm_readv", KILL, BROKER | PROGRAM),
-	ROW("process_vm_writev", KILL, BROKER | PROGRAM),
-	ROW("pidfd_getfd", KILL, BROKER | PROGRAM),
-	ROW("kcmp", KILL, BROKER | PROGRAM),
+	ROW("execve", KILL, OURS),
+	ROW("execveat", KILL, OURS),
+	ROW("fork", KILL, OURS),
+	ROW("vfork", KILL, OURS),
+	ROW("clone", KILL, OURS | UNSANITIZED, BITS(0, CLONE_THREAD, 0)),
+	ROW("ptrace", KILL, OURS | PROGRAM | UNSANITIZED),
+	ROW("process_vm_readv", KILL, OURS | PROGRAM),
+	ROW("process_vm_writev", KILL, OURS | PROGRAM),
+	ROW("pidfd_getfd", KILL, OURS | PROGRAM),
+	ROW("kcmp", KILL, OURS | PROGRAM),
 	/* code that was data */
-	ROW("mmap", KILL, BROKER, BITS(2, PROT_EXEC | PROT_WRITE, PROT_EXEC | PROT_WRITE)),
-	ROW("mprotect", KILL, BROKER, BITS(2, PROT_EXEC, PROT_EXEC)),
+	ROW("mmap", KILL, OURS, BITS(2, PROT_EXEC | PROT_WRITE, PROT_EXEC | PROT_WRITE)),
+	ROW("mprotect", KILL, OURS, BITS(2, PROT_EXEC, PROT_EXEC)),
 	/* the network below TCP and UDP */
-	ROW("socket", KILL, BROKER, IS(0, AF_INET), TYPE(SOCK_RAW)),
-	ROW("socket", KILL, BROKER, IS(0, AF_INET6), TYPE(SOCK_RAW)),
-	ROW("socket", KILL, BROKER, {0, SCMP_CMP_GT, AF_NETLINK, 0}), /* packets, vsock, the kernel's ciphers, ... */
+	ROW("socket", KILL, OURS, IS(0, AF_INET), TYPE(SOCK_RAW)),
+	ROW("socket", KILL, OURS, IS(0, AF_INET6), TYPE(SOCK_RAW)),
+	ROW("socket", KILL, OURS, {0, SCMP_CMP_GT, AF_NETLINK, 0}), /* packets, vsock, the kernel's ciphers, ... */
 	ROW("socket", REFUSE, PROGRAM, {0, SCMP_CMP_NE, AF_UNIX, 0}),
 	/* the kernel, and rights over the machine */
-	ROW("acct", KILL, BROKER | PROGRAM),
-	ROW("bpf", KILL, BROKER | PROGRAM),
-	ROW("chroot", KILL, BROKER | PROGRAM),
-	ROW("clock_settime", KILL, BROKER | PROGRAM),
-	ROW("delete_module", KILL, BROKER | PROGRAM),
-	ROW("finit_module", KILL, BROKER | PROGRAM),
-	ROW("fsconfig", KILL, BROKER | PROGRAM),
-	ROW("fsmount", KILL, BROKER | PROGRAM),
-	ROW("fsopen", KILL, BROKER | PROGRAM),
-	ROW("init_module", KILL, BROKER | PROGRAM),
-	ROW("ioperm", KILL, BROKER | PROGRAM),
-	ROW("iopl", KILL, BROKER | PROGRAM),
-	ROW("kexec_file_load", KILL, BROKER | PROGRAM),
-	ROW("kexec_load", KILL, BROKER | PROGRAM),
-	ROW("modify_ldt", KILL, BROKER | PROGRAM),
-	ROW("mount", KILL, BROKER | PROGRAM),
-	ROW("mount_setattr", KILL, BROKER | PROGRAM),
-	ROW("move_mount", KILL, BROKER | PROGRAM),
-	ROW("open_by_handle_at", KILL, BROKER | PROGRAM),
-	ROW("open_tree", KILL, BROKER | PROGRAM),
-	ROW("perf_event_open", KILL, BROKER | PROGRAM),
-	ROW("pivot_root", KILL, BROKER | PROGRAM),
-	ROW("quotactl", KILL, BROKER | PROGRAM),
-	ROW("reboot", KILL, BROKER | PROGRAM),
-	ROW("setns", KILL, BROKER | PROGRAM),
-	ROW("settimeofday", KILL, BROKER | PROGRAM),
-	ROW("swapoff", KILL, BROKER | PROGRAM),
-	ROW("swapon", KILL, BROKER | PROGRAM),
-	ROW("umount2", KILL, BROKER | PROGRAM),
-	ROW("unshare", KILL, BROKER | PROGRAM),
-	ROW("userfaultfd", KILL, BROKER | PROGRAM),
-	/* for BROKER these are like all that has no row. io_uring would go around the filter */
+	ROW("acct", KILL, OURS | PROGRAM),
+	ROW("bpf", KILL, OURS | PROGRAM),
+	ROW("chroot", KILL, OURS | PROGRAM),
+	ROW("clock_settime", KILL, OURS | PROGRAM),
+	ROW("delete_module", KILL, OURS | PROGRAM),
+	ROW("finit_module", KILL, OURS | PROGRAM),
+	ROW("fsconfig", KILL, OURS | PROGRAM),
+	ROW("fsmount", KILL, OURS | PROGRAM),
+	ROW("fsopen", KILL, OURS | PROGRAM),
+	ROW("init_module", KILL, OURS | PROGRAM),
+	ROW("ioperm", KILL, OURS | PROGRAM),
+	ROW("iopl", KILL, OURS | PROGRAM),
+	ROW("kexec_file_load", KILL, OURS | PROGRAM),
+	ROW("kexec_load", KILL, OURS | PROGRAM),
+	ROW("modify_ldt", KILL, OURS | PROGRAM),
+	ROW("mount", KILL, OURS | PROGRAM),
+	ROW("mount_setattr", KILL, OURS | PROGRAM),
+	ROW("move_mount", KILL, OURS | PROGRAM),
+	ROW("open_by_handle_at", KILL, OURS | PROGRAM),
+	ROW("open_tree", KILL, OURS | PROGRAM),
+	ROW("perf_event_open", KILL, OURS | PROGRAM),
+	ROW("pivot_root", KILL, OURS | PROGRAM),
+	ROW("quotactl", KILL, OURS | PROGRAM),
+	ROW("reboot", KILL, OURS | PROGRAM),
+	ROW("setns", KILL, OURS | PROGRAM),
+	ROW("settimeofday", KILL, OURS | PROGRAM),
+	ROW("swapoff", KILL, OURS | PROGRAM),
+	ROW("swapon", KILL, OURS | PROGRAM),
+	ROW("umount2", KILL, OURS | PROGRAM),
+	ROW("unshare", KILL, OURS | PROGRAM),
+	ROW("userfaultfd", KILL, OURS | PROGRAM),
+	/* for OURS these are like all that has no row. io_uring would go around the filter */
 	ROW("add_key", REFUSE, PROGRAM),
 	ROW("io_uring_setup", REFUSE, PROGRAM),
 	ROW("keyctl", REFUSE, PROGRAM),
@@ -199,14 +210,16 @@ static int add_rules(scmp_filter_ctx c, enum confine_role role)
 	}
 	if (rc == 0 && role == CONFINE_BROKER)
 		rc = add_names(c, allowed, sizeof allowed / sizeof allowed[0]);
-	if (rc == 0 && role == CONFINE_BROKER)
+	if (rc == 0 && role == CONFINE_KEEPER)
+		rc = add_names(c, allowed_keeper, sizeof allowed_keeper / sizeof allowed_keeper[0]);
+	if (rc == 0 && role != CONFINE_PROGRAM)
 		rc = SANITIZED ? add_names(c, sanitizers, sizeof sanitizers / sizeof sanitizers[0]) : add_own_signals(c);
 	return rc;
 }
 
 int confine_calls(enum confine_role role, struct problem *why)
 {
-	scmp_filter_ctx c = seccomp_init(role == CONFINE_BROKER ? SCMP_ACT_ERRNO(ENOSYS) : SCMP_ACT_ALLOW);
+	scmp_filter_ctx c = seccomp_init(role == CONFINE_PROGRAM ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(ENOSYS));
 	int rc = c ? 0 : -ENOMEM;
 
 	if (rc == 0)

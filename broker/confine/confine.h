@@ -13,6 +13,13 @@
 /* First of all in main(): prctl(2) PR_SET_DUMPABLE 0 and PR_SET_NO_NEW_PRIVS, no core file. -1 with why. */
 int confine_process(struct problem *why);
 
+/* ---- user.c ---- */
+/* This process runs as `user` from now on, in its group alone, with no capability. Whoever has no right to that is refused. Undumpable and the signal for
+ * the parent's end are to be set after it: the kernel takes them back. -1 with why. */
+int confine_become(const char *user, struct problem *why);
+/* Gives up all capabilities, but root's. -1 with why. */
+int confine_give_up_rights(struct problem *why);
+
 /* ---- environment.c ---- */
 /* Before any thread: drops every variable but those of its table, and wipes the text that the kernel shows in /proc/PID/environ. */
 void confine_environment(void);
@@ -45,6 +52,7 @@ void confine_files_free(struct confine_files *f);
 /* ---- calls.c: seccomp, seccomp(2) ---- */
 enum confine_role {
 	CONFINE_BROKER,  /* batond: what its table allows */
+	CONFINE_KEEPER,  /* who holds keys for it: of that table what computing, its files and one pipe need */
 	CONFINE_PROGRAM, /* a program that is not ours, and who starts it: all but what its table denies; no network */
 };
 /* From now on, for all threads. -1 with why: nothing is in force. */

@@ -163,7 +163,14 @@ static bool configure_protocol(SSL_CTX *ctx)
 	       SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1;
 }
 
-static int configure(SSL_CTX *ctx, struct problem *why)
+/* No client CA list is set: whom we trust is not told to whoever connects. */
+static void demand_certificate(SSL_CTX *ctx)
+{
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_cert_verify_callback(ctx, tls_io_verify, NULL);
+}
+
+static int configure(SSL_CTX *ctx, bool strangers, struct problem *why)
 {
 	if (!configure_protocol(ctx))
 		return openssl_problem(why, "TLS cannot be configured");
@@ -174,9 +181,8 @@ static int configure(SSL_CTX *ctx, struct problem *why)
 	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); /* else one SSL_read takes KeyUpdates as long as they come */
 	SSL_CTX_set_read_ahead(ctx, 0);
 	SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN_MAX);
-	/* No client CA list is set: whom we trust is not told to whoever connects. */
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_cert_verify_callback(ctx, tls_io_verify, NULL);
+	if (!strangers)
+		demand_certificate(ctx);
 	SSL_CTX_set_alpn_select_cb(ctx, choose_h2, NULL);
 	return 0;
 }
@@ -215,7 +221,7 @@ struct tls_server *tls_server_new(const char *cert_file, const char *key_file, c
 		openssl_problem(why, "TLS cannot be set up");
 		goto out;
 	}
-	if (configure(t->ctx, why) < 0 || tls_load_identity(t->ctx, cert_file, key_file, &leaf, why) < 0 || describe(t,
+	if (configure(t->ctx, hook->anonymous, why) < 0 || tls_load_identity(t->ctx, cert_file, key_file, &leaf, why) < 0 || describe(t,
 			leaf, why) < 0)
 		goto out;
 	return t;

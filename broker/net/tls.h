@@ -1,4 +1,4 @@
-/* How does a listener speak TLS? TLS 1.3 only, client certificate demanded, ALPN "h2" enforced after the handshake, no tickets, no
+/* How does a listener speak TLS? TLS 1.3 only, client certificate demanded (but where its hook lets anybody in), ALPN "h2" enforced after the handshake, no tickets, no
  * resumption, no 0-RTT, no compression (RFC 9325, RFC 9113 §3.2). Who the peer is, is decided by the hook. */
 #ifndef BATON_NET_TLS_H
 #define BATON_NET_TLS_H
@@ -17,6 +17,8 @@ struct tls_hook {
 	void (*free_identity)(void *identity);
 	int64_t (*not_after_ms)(const void *identity); /* the connection closes then */
 	void *arg;
+	/* Not NULL: no client certificate is asked for, verify is not, and this is what everybody is; borrowed. */
+	const void *anonymous;
 };
 
 /* cert: PEM chain, leaf first. key: PEM, mode 0600 or refused. Checks that they belong together and are in date. */

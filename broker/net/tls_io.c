@@ -216,7 +216,7 @@ enum tls_step tls_io_handshake(struct tls_io *io)
 		io->failure = "alpn";
 		return TLS_FAILED;
 	}
-	if (!io->identity) {
+	if (!tls_io_identity(io)) {
 		io->failure = "no_certificate";
 		return TLS_FAILED;
 	}
@@ -270,7 +270,7 @@ const char *tls_io_detail(const struct tls_io *io)
 
 const void *tls_io_identity(const struct tls_io *io)
 {
-	return io->identity;
+	return io->identity ? io->identity : tls_server_hook(io->server)->anonymous;
 }
 
 const char *tls_io_recheck(const struct tls_io *io)
@@ -281,6 +281,10 @@ const char *tls_io_recheck(const struct tls_io *io)
 	void *identity = NULL;
 	int alert;
 
+	if (hook->anonymous) {
+		X509_STORE_CTX_free(ctx);
+		return NULL;
+	}
 	if (ctx && X509_STORE_CTX_init(ctx, SSL_CTX_get_cert_store(tls_server_context(io->server)), SSL_get0_peer_certificate(io->ssl),
 				       SSL_get_peer_cert_chain(io->ssl)) == 1)
 		identity = hook->verify(hook->arg, ctx, &why, &alert);
@@ -293,7 +297,7 @@ const char *tls_io_recheck(const struct tls_io *io)
 
 int64_t tls_io_identity_not_after_ms(const struct tls_io *io)
 {
-	return tls_server_hook(io->server)->not_after_ms(io->identity);
+	return tls_server_hook(io->server)->not_after_ms(tls_io_identity(io));
 }
 
 /* TLS 1.2 is the floor towards servers that we did not choose. */

@@ -1,0 +1,42 @@
+/* As whom does a process run? One that was started with the right to do so becomes another user for good; and who needs that right no more gives it up. */
+#include "config.h"
+
+#include "confine/confine.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int confine_become(const char *user, struct problem *why)
+{
+	const struct passwd *pw;
+
+	errno = 0;
+	pw = getpwnam(user);
+	if (!pw)
+		return problem_set(why, "there is no user %.64s%s%s", user, errno ? ": " : "", errno ? strerror(errno) : "");
+	if (pw->pw_uid == geteuid() && pw->pw_uid != 0)
+		return problem_set(why, "user %.64s is the broker's own: name another one, or none", user);
+	if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return problem_set(why, "it cannot run as user %.64s: %s: start batond as root, or with AmbientCapabilities=CAP_SETUID CAP_SETGID in its unit", user,
+				   strerror(errno));
+	return confine_give_up_rights(why);
+}
+
+/* capset(2) has no function of the C library. */
+int confine_give_up_rights(struct problem *why)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	if (geteuid() == 0)
+		return 0; /* root has them again with the next program; as whom the broker runs is its unit's to say */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || syscall(SYS_capset, &head, none) < 0)
+		return problem_set(why, "capabilities cannot be given up: %s", strerror(errno));
+	return 0;
+}

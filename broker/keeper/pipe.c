@@ -1,0 +1,141 @@
+/* What is said on the pipe between the broker and its keeper? See pipe.h. A packet that has a byte too many or too few, a number out of its range or
+ * a name that is too long is none. */
+#include "keeper/pipe.h"
+
+#include "identity/spiffe.h"
+
+#define VERSION 1
+#define WHY_MAX 512
+
+/* ---- writing ---- */
+
+static void put_u64(struct buf *b, uint64_t v)
+{
+	for (int shift = 56; shift >= 0; shift -= 8)
+		buf_put_u8(b, (uint8_t)(v >> shift));
+}
+
+static bool put_slice(struct buf *b, struct slice s, size_t max)
+{
+	if (s.n > max)
+		return false;
+	buf_put_u8(b, (uint8_t)(s.n >> 8));
+	buf_put_u8(b, (uint8_t)s.n);
+	buf_put_slice(b, s);
+	return true;
+}
+
+bool keeper_put_ask(struct buf *b, const struct keeper_ask *a)
+{
+	bool fits;
+
+	buf_put_u8(b, VERSION);
+	buf_put_u8(b, (uint8_t)a->kind);
+	put_u64(b, a->tag);
+	put_u64(b, (uint64_t)a->ttl_ms);
+	put_u64(b, (uint64_t)a->backdate_ms);
+	fits = put_slice(b, a->spiffe_id, SPIFFE_ID_MAX) && put_slice(b, a->public_key, KEEPER_KEY_MAX);
+	return fits && !b->failed;
+}
+
+bool keeper_put_answer(struct buf *b, const struct keeper_answer *a)
+{
+	bool fits;
+
+	buf_put_u8(b, VERSION);
+	buf_put_u8(b, (uint8_t)a->status);
+	put_u64(b, a->tag);
+	put_u64(b, (uint64_t)a->not_before_ms);
+	put_u64(b, (uint64_t)a->not_after_ms);
+	fits = put_slice(b, slice_of(a->why.p, a->why.n < WHY_MAX ? a->why.n : WHY_MAX), WHY_MAX) && put_slice(b, a->certificate, KEEPER_CERT_MAX) &&
+	       put_slice(b, a->issuer, KEEPER_CERT_MAX);
+	return fits && !b->failed;
+}
+
+/* ---- reading ---- */
+
+struct reader {
+	struct slice left;
+	bool bad;
+};
+
+static uint64_t get(struct reader *r, size_t bytes)
+{
+	uint64_t v = 0;
+
+	r->bad = r->bad || r->left.n < bytes;
+	for (size_t i = 0; !r->bad && i < bytes; i++)
+		v = v << 8 | r->left.p[i];
+	if (!r->bad)
+		r->left = slice_of(r->left.p + bytes, r->left.n - bytes);
+	return v;
+}
+
+/* A time or a span: never below 0. */
+static int64_t get_ms(struct reader *r)
+{
+	uint64_t v = get(r, 8);
+
+	r->bad = r->bad || v > INT64_MAX;
+	return r->bad ? 0 : (int64_t)v;
+}
+
+static struct slice get_slice(struct reader *r, size_t max)
+{
+	size_t n = get(r, 2);
+	struct slice s = r->left;
+
+	r->bad = r->bad || n > max || n > r->left.n;
+	if (r->bad)
+		return slice_of(NULL, 0);
+	r->left = slice_of(r->left.p + n, r->left.n - n);
+	return slice_of(s.p, n);
+}
+
+static unsigned get_enum(struct reader *r, unsigned end)
+{
+	unsigned v = (unsigned)get(r, 1);
+
+	r->bad = r->bad || v >= end;
+	return v;
+}
+
+static struct reader begin(struct slice packet)
+{
+	struct reader r = {.left = packet};
+
+	r.bad = get(&r, 1) != VERSION || r.bad;
+	return r;
+}
+
+static bool whole(const struct reader *r)
+{
+	return !r->bad && !r->left.n;
+}
+
+bool keeper_get_ask(struct slice packet, struct keeper_ask *out)
+{
+	struct reader r = begin(packet);
+
+	*out = (struct keeper_ask){.kind = get_enum(&r, KEEPER_KINDS)};
+	out->tag = get(&r, 8);
+	out->ttl_ms = get_ms(&r);
+	out->backdate_ms = get_ms(&r);
+	out->spiffe_id = get_slice(&r, SPIFFE_ID_MAX);
+	out->public_key = get_slice(&r, KEEPER_KEY_MAX);
+	return whole(&r);
+}
+
+bool keeper_get_answer(struct slice packet, struct keeper_answer *out)
+{
+	struct reader r = begin(packet);
+
+	*out = (struct keeper_answer){.status = get_enum(&r, KEEPER_STATUSES)};
+	out->tag = get(&r, 8);
+	out->not_before_ms = get_ms(&r);
+	out->not_after_ms = get_ms(&r);
+	out->why = get_slice(&r, WHY_MAX);
+	out->certificate = get_slice(&r, KEEPER_CERT_MAX);
+	out->issuer = get_slice(&r, KEEPER_CERT_MAX);
+	return whole(&r);
+}

@@ -1,0 +1,355 @@
+/* The keeper: what is said on its pipe, what it issues and refuses, that it writes down before it answers, and that it is a process that can do nothing
+ * else. */
+#include <config.h>
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "identity/ca.h"
+#include "keeper/keeper.h"
+
+#define HOUR 3600000LL
+
+static char dir[64], cert[96], key[96], record[96];
+static const struct keeper_files files = {cert, key, record};
+
+/* ---- a CA, in files ---- */
+
+static void write_file(const char *path, struct slice bytes, mode_t mode)
+{
+	struct problem why = {""};
+
+	if (file_write_atomic(path, bytes, mode, &why) < 0)
+		fail_msg("%s", why.text);
+}
+
+static void make_authority(const char *domain, int64_t lives_ms)
+{
+	struct problem why = {""};
+	int64_t now = clock_unix_ms();
+	struct ca_authority root = {.trust_domain = domain, .not_before_ms = now - HOUR, .not_after_ms = now + 48 * HOUR}, mid = root;
+	struct ca_key *root_key = ca_key_new(CA_P256, &why), *mid_key = ca_key_new(CA_P256, &why);
+	struct buf root_der, mid_der, public, pem;
+	char text[CA_KEY_PEM_MAX];
+	struct ca_issuer *by;
+	size_t n = 0;
+
+	buf_init(&root_der, 1 << 16);
+	buf_init(&mid_der, 1 << 16);
+	buf_init(&public, 1 << 16);
+	buf_init(&pem, 1 << 16);
+	ca_serial_new(root.serial);
+	ca_serial_new(mid.serial);
+	mid.not_after_ms = now + lives_ms;
+	assert_int_equal(ca_make_root(root_key, &root, &root_der, &why), 0);
+	by = ca_issuer_new(buf_slice(&root_der), root_key, &why);
+	assert_non_null(by);
+	assert_int_equal(ca_key_public(mid_key, &public, &why), 0);
+	assert_int_equal(ca_make_intermediate(by, buf_slice(&public), &mid, &mid_der, &why), 0);
+	assert_int_equal(ca_pem_write(CA_PEM_CERTIFICATE, buf_slice(&mid_der), &pem, &why), 0);
+	assert_int_equal(ca_key_write(mid_key, text, &n, &why), 0);
+	write_file(cert, buf_slice(&pem), 0644);
+	write_file(key, slice_of(text, n), 0600);
+	ca_issuer_free(by);
+	ca_key_free(mid_key);
+	buf_clear(&root_der);
+	buf_clear(&mid_der);
+	buf_clear(&public);
+	buf_clear(&pem);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof dir, "/tmp/keeper-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(cert, sizeof cert, "%s/mid.pem", dir);
+	snprintf(key, sizeof key, "%s/mid.key", dir);
+	snprintf(record, sizeof record, "%s/issued.jsonl", dir);
+	make_authority("acme.example", 24 * HOUR);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(cert);
+	unlink(key);
+	unlink(record);
+	return rmdir(dir);
+}
+
+static struct buf public_key(void)
+{
+	struct problem why = {""};
+	struct ca_key *k = ca_key_new(CA_P256, &why);
+	struct buf b;
+
+	buf_init(&b, 4096);
+	assert_int_equal(ca_key_public(k, &b, &why), 0);
+	ca_key_free(k);
+	return b;
+}
+
+static struct keeper_issuer *issuer(void)
+{
+	struct problem why = {""};
+	struct keeper_issuer *k = keeper_issuer_new(&files, 8 * HOUR, &why);
+
+	if (!k)
+		fail_msg("%s", why.text);
+	return k;
+}
+
+static enum keeper_status ask(struct keeper_issuer *k, const char *id, int64_t ttl, int64_t now, struct keeper_answer *out)
+{
+	struct buf pub = public_key();
+	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 7, .ttl_ms = ttl, .backdate_ms = 60000, .spiffe_id = slice_str(id), .public_key = buf_slice(&pub)};
+
+	keeper_issuer_answer(k, &a, now, out);
+	buf_clear(&pub);
+	return out->status;
+}
+
+static size_t recorded(void)
+{
+	struct problem why = {""};
+	uint8_t *text = NULL;
+	size_t n = 0, lines = 0;
+
+	if (file_read(record, 1 << 20, &text, &n, &why) < 0)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		lines += text[i] == '\n' && i > 0 && text[i - 1] == '}';
+	free(text);
+	return lines;
+}
+
+/* ---- tests ---- */
+
+static void test_packets(void **state)
+{
+	const struct keeper_ask ask = {.kind = KEEPER_ISSUE, .tag = UINT64_MAX, .ttl_ms = HOUR, .backdate_ms = 5, .spiffe_id = SLICE_LIT("spiffe://a/b"), .public_key = SLICE_LIT("key")};
+	const struct keeper_answer answer = {.status = KEEPER_BUSY, .tag = 9, .not_before_ms = 1, .not_after_ms = 2, .why = SLICE_LIT("later")};
+	struct keeper_answer answer_back;
+	struct keeper_ask back;
+	struct buf b, c;
+
+	(void)state;
+	buf_init(&b, KEEPER_PACKET_MAX);
+	buf_init(&c, KEEPER_PACKET_MAX);
+	assert_true(keeper_put_ask(&b, &ask));
+	assert_true(keeper_get_ask(buf_slice(&b), &back));
+	assert_true(back.tag == UINT64_MAX && back.ttl_ms == HOUR && back.backdate_ms == 5 && slice_eq(back.spiffe_id, ask.spiffe_id) &&
+		    slice_eq(back.public_key, ask.public_key));
+	assert_true(keeper_put_answer(&c, &answer));
+	assert_true(keeper_get_answer(buf_slice(&c), &answer_back));
+	assert_true(answer_back.status == KEEPER_BUSY && answer_back.tag == 9 && slice_is(answer_back.why, "later"));
+	for (size_t n = 0; n < b.n; n++) /* cut anywhere it is none; nor is it with a byte more, or of another version */
+		assert_false(keeper_get_ask(slice_of(b.p, n), &back));
+	buf_put_u8(&b, 0);
+	assert_false(keeper_get_ask(buf_slice(&b), &back));
+	b.p[0] = 2;
+	assert_false(keeper_get_ask(slice_of(b.p, b.n - 1), &back));
+	b.p[0] = 1, b.p[1] = KEEPER_KINDS;
+	assert_false(keeper_get_ask(slice_of(b.p, b.n - 1), &back));
+	b.p[1] = 0, b.p[10] = 0x80; /* a span below 0 */
+	assert_false(keeper_get_ask(slice_of(b.p, b.n - 1), &back));
+	buf_clear(&b);
+	buf_clear(&c);
+}
+
+static void test_issues_and_records(void **state)
+{
+	struct keeper_issuer *k = issuer();
+	int64_t now = clock_unix_ms();
+	struct ca_cert_info info;
+	struct problem why = {""};
+	struct keeper_answer a;
+
+	(void)state;
+	assert_int_equal(recorded(), 0);
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, now, &a), KEEPER_OK);
+	assert_int_equal(a.tag, 7);
+	assert_int_equal(ca_cert_info(a.certificate, &info, &why), 0);
+	assert_string_equal(info.spiffe_id, "spiffe://acme.example/planner");
+	assert_true(info.not_after_ms <= now + HOUR && info.not_after_ms > now + HOUR - 1000 && info.not_before_ms <= now - 59000 && info.not_before_ms > now - 62000);
+	assert_true(ca_cert_signed_by(a.certificate, a.issuer));
+	assert_int_equal(recorded(), 1);
+	keeper_issuer_free(k);
+}
+
+static void test_refuses(void **state)
+{
+	struct keeper_issuer *k = issuer();
+	int64_t now = clock_unix_ms();
+	struct keeper_answer a;
+
+	(void)state;
+	assert_int_equal(ask(k, "spiffe://other.example/planner", HOUR, now, &a), KEEPER_REFUSED);
+	assert_int_equal(ask(k, "spiffe://acme.example/a*", HOUR, now, &a), KEEPER_REFUSED);
+	assert_int_equal(ask(k, "", HOUR, now, &a), KEEPER_REFUSED);
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", 9 * HOUR, now, &a), KEEPER_REFUSED); /* over what it was made for */
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", 1000, now, &a), KEEPER_REFUSED);
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, now + 25 * HOUR, &a), KEEPER_REFUSED); /* the CA's certificate has ended */
+	assert_true(a.why.n > 0 && !a.certificate.n);
+	const struct keeper_ask junk = {.kind = KEEPER_ISSUE, .ttl_ms = HOUR, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = SLICE_LIT("no key")};
+	keeper_issuer_answer(k, &junk, now, &a);
+	assert_int_equal(a.status, KEEPER_REFUSED);
+	assert_int_equal(recorded(), 1); /* of the test before */
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", 8 * HOUR, now, &a), KEEPER_OK);
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", 8 * HOUR, now + 20 * HOUR, &a), KEEPER_OK); /* no longer than its issuer */
+	assert_true(a.not_after_ms <= now + 24 * HOUR);
+	keeper_issuer_free(k);
+}
+
+static void test_caps(void **state)
+{
+	struct keeper_issuer *k = issuer();
+	int64_t now = clock_unix_ms();
+	struct keeper_answer a;
+
+	(void)state;
+	for (int i = 0; i < KEEPER_PER_MINUTE; i++)
+		assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + i, &a), KEEPER_OK);
+	assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + 100, &a), KEEPER_BUSY);
+	assert_int_equal(ask(k, "spiffe://acme.example/modest", HOUR, now + 100, &a), KEEPER_OK);
+	assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + 60000, &a), KEEPER_OK);
+	keeper_issuer_free(k);
+}
+
+/* What cannot be written down is not issued. */
+static void test_no_record(void **state)
+{
+	struct keeper_issuer *k = issuer();
+	struct problem why = {""};
+	struct keeper_answer a;
+
+	(void)state;
+	keeper_issuer_free(k);
+	if (symlink("/dev/full", record) < 0) {
+		unlink(record);
+		assert_int_equal(symlink("/dev/full", record), 0);
+	}
+	assert_null(keeper_issuer_new(&files, 8 * HOUR, &why)); /* nor is a link followed */
+	unlink(record);
+	k = issuer();
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, clock_unix_ms(), &a), KEEPER_OK);
+	keeper_issuer_free(k);
+}
+
+static void test_reload(void **state)
+{
+	const struct keeper_ask again = {.kind = KEEPER_RELOAD, .tag = 3};
+	struct keeper_issuer *k = issuer();
+	struct ca_cert_info before, after;
+	int64_t now = clock_unix_ms();
+	struct problem why = {""};
+	struct keeper_answer a;
+
+	(void)state;
+	keeper_issuer_answer(k, &again, now, &a);
+	assert_int_equal(ca_cert_info(a.issuer, &before, &why), 0);
+	make_authority("other.example", 24 * HOUR);
+	keeper_issuer_answer(k, &again, now, &a);
+	assert_int_equal(a.status, KEEPER_FAILED);
+	write_file(key, SLICE_LIT("no key"), 0600);
+	keeper_issuer_answer(k, &again, now, &a);
+	assert_int_equal(a.status, KEEPER_FAILED);
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, now, &a), KEEPER_OK); /* it goes on with what it had */
+	make_authority("acme.example", 24 * HOUR);
+	assert_int_equal(chmod(key, 0640), 0);
+	keeper_issuer_answer(k, &again, now, &a);
+	assert_int_equal(a.status, KEEPER_FAILED);
+	assert_int_equal(chmod(key, 0600), 0);
+	keeper_issuer_answer(k, &again, now, &a);
+	assert_int_equal(a.status, KEEPER_OK);
+	assert_int_equal(ca_cert_info(a.issuer, &after, &why), 0);
+	assert_memory_not_equal(before.serial, after.serial, CA_SERIAL_BYTES);
+	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, now, &a), KEEPER_OK);
+	assert_true(ca_cert_signed_by(a.certificate, a.issuer));
+	keeper_issuer_free(k);
+}
+
+static int receive(struct keeper *k, struct keeper_answer *a)
+{
+	struct pollfd p = {.fd = keeper_fd(k), .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	return keeper_receive(k, a);
+}
+
+/* The process, confined as it is in a broker. */
+static void test_process(void **state)
+{
+	const struct keeper_config c = {.files = files, .max_ttl_ms = HOUR, .user = "", .seccomp = true, .landlock = true};
+	struct buf pub = public_key();
+	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 11, .ttl_ms = HOUR, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = buf_slice(&pub)};
+	const struct keeper_ask again = {.kind = KEEPER_RELOAD, .tag = 12};
+	struct problem why = {""};
+	struct keeper_answer answer;
+	struct keeper *k = keeper_start(&c, &answer, &why);
+	size_t had = recorded();
+
+	(void)state;
+	if (!k)
+		fail_msg("%s", why.text);
+	assert_true(answer.issuer.n > 0);
+	assert_true(keeper_send(k, &a));
+	assert_int_equal(receive(k, &answer), 1);
+	assert_int_equal(answer.status, KEEPER_OK);
+	assert_true(answer.tag == 11 && answer.certificate.n > 0);
+	make_authority("acme.example", 24 * HOUR); /* replaced by renaming: another file for the kernel */
+	assert_true(keeper_send(k, &again));
+	assert_int_equal(receive(k, &answer), 1);
+	assert_int_equal(answer.status, KEEPER_OK);
+	assert_int_equal(recorded(), had + 1);
+	kill(keeper_pid(k), SIGTERM); /* not for it to answer */
+	assert_true(keeper_send(k, &again));
+	assert_int_equal(receive(k, &answer), 1);
+	kill(keeper_pid(k), SIGKILL);
+	assert_int_equal(receive(k, &answer), -1);
+	assert_false(keeper_send(k, &a));
+	keeper_stop(k);
+	buf_clear(&pub);
+}
+
+static void test_process_refuses(void **state)
+{
+	struct keeper_config c = {.files = files, .max_ttl_ms = HOUR, .user = "", .seccomp = true, .landlock = true};
+	struct problem why = {""};
+	struct keeper_answer answer;
+
+	(void)state;
+	c.user = "nobody-of-this-name";
+	assert_null(keeper_start(&c, &answer, &why));
+	assert_non_null(strstr(why.text, "there is no user"));
+	c.user = "";
+	c.files.key = "/nonexistent/key";
+	assert_null(keeper_start(&c, &answer, &why));
+	assert_non_null(strstr(why.text, "/nonexistent/key"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_process), cmocka_unit_test(test_process_refuses),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
