@@ -86,7 +86,7 @@ static int allow_all(struct allowing *a, const struct node *n)
 	    confine_files_file(a->files, n->config_path, CONFINE_READ, a->why) ||
 	    confine_files_path(a->files, c->state_dir, CONFINE_WRITE, a->why) ||
 	    confine_files_file(a->files, c->audit_file, CONFINE_WRITE, a->why) || allow_port(a, c->listen_agents) ||
-	    allow_port(a, c->listen_admin) || allow_port(a, c->listen_metrics))
+	    allow_port(a, c->listen_admin) || allow_port(a, c->listen_enrol) || allow_port(a, c->listen_metrics))
 		return -1;
 	return 0;
 }

@@ -362,11 +362,28 @@ static int finish_limits(struct config_reader *r, const struct yaml_node *root)
 	return 0;
 }
 
+/* Which keys need which others. */
+static int check_issuing(struct config_reader *r, const struct yaml_node *root)
+{
+	struct config *c = r->config;
+	bool any = c->issuing_cert[0] || c->issuing_key[0] || c->issuing_bundle[0], all = c->issuing_cert[0] && c->issuing_key[0] && c->issuing_bundle[0];
+
+	if (any && !all)
+		return config_error(r, yaml_tree_get(root, "issuing"), "issuing: cert, key and bundle belong together: name all three, or remove the section");
+	if (!any && c->listen_enrol[0])
+		return config_error(r, node_at(root, "listen", "enrol"), "listen.enrol: there is nothing to enrol with: name a CA's certificate, its key and the bundle under issuing");
+	if (c->issuing_user[0] && !c->issuing_record[0])
+		return config_error(r, node_at(root, "issuing", "user"), "issuing.user: name issuing.record too, a file in a folder that this user can write");
+	if (!c->issuing_record[0])
+		c->issuing_record = arena_printf(r->arena, "%s/issuing/issued.jsonl", c->state_dir);
+	return c->issuing_record ? 0 : config_error(r, root, "the file is too large");
+}
+
 int config_finish(struct config_reader *r, const struct yaml_node *root)
 {
 	struct config *c = r->config;
 
-	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || finish_limits(r, root))
+	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || check_issuing(r, root) || finish_limits(r, root))
 		return -1;
 	if (!c->store_keys_file[0])
 		c->store_keys_file = arena_printf(r->arena, "%s/seal.keys", c->state_dir);

@@ -33,6 +33,7 @@ struct config {
 	const char *listen_http1;            /* "" = off; always, in this version */
 	const char *listen_admin;            /* "" = off */
 	const char *listen_admin_socket;     /* "" = off */
+	const char *listen_enrol;            /* "" = off */
 	const char *listen_metrics;          /* "" = off */
 
 	const char *admin_audience;          /* of operators' tokens; "" = none is taken */
@@ -40,6 +41,12 @@ struct config {
 	const char *tls_cert, *tls_key;
 	const struct trust_domain_config *trust;
 	size_t n_trust;                      /* at least 1 */
+
+	const char *issuing_cert, *issuing_key; /* of the CA that issues agents' certificates; "" = none does */
+	const char *issuing_bundle;          /* what agents verify the broker by */
+	const char *issuing_user;            /* of the keeper; "" = the broker's */
+	const char *issuing_record;          /* default state_dir/issuing/issued.jsonl */
+	int64_t issuing_ttl_ms;
 
 	const struct issuer_rule *issuers;
 	size_t n_issuers;

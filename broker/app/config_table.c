@@ -42,6 +42,13 @@ static const char *check_store_url(const char *text)
 		: NULL;
 }
 
+static const char *check_user(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	return text[n] || n > 32 || text[0] == '-' ? "a user's name is 1 to 32 letters, digits, dots, hyphens, underscores" : NULL;
+}
+
 static const char *check_domain(const char *text)
 {
 	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
@@ -177,6 +184,7 @@ const struct config_row config_rows[] = {
 	{"listen.http1", KIND_ONLY, .def = "off", .note = NOT_YET},
 	{"listen.admin", KIND_LISTEN, C(listen_admin), .def = "127.0.0.1:7444"},
 	{"listen.admin_socket", KIND_PATH, C(listen_admin_socket), .def = "/run/baton/admin.sock"},
+	{"listen.enrol", KIND_LISTEN, C(listen_enrol), .def = "off"},
 	{"listen.metrics", KIND_LISTEN, C(listen_metrics), .def = "127.0.0.1:9464"},
 
 	{.path = "admin", .kind = KIND_SECTION},
@@ -197,6 +205,14 @@ const struct config_row config_rows[] = {
 	 .note = "Name the file of its CA certificates, PEM"},
 	{"tls.trust[].crl", KIND_FILE, T(crl_file), .def = ""},
 	{"tls.crl_stale", KIND_CUSTOM, .custom = read_crl_stale},
+
+	{.path = "issuing", .kind = KIND_SECTION},
+	{"issuing.cert", KIND_PATH, C(issuing_cert), .def = ""},
+	{"issuing.key", KIND_PATH, C(issuing_key), .def = ""},
+	{"issuing.bundle", KIND_FILE, C(issuing_bundle), .def = ""},
+	{"issuing.ttl", KIND_DURATION, C(issuing_ttl_ms), .def = "8h", .min = 30 * SECOND, .max = DAY},
+	{"issuing.user", KIND_TEXT, C(issuing_user), .def = "", .check = check_user},
+	{"issuing.record", KIND_PATH, C(issuing_record), .def = ""},
 
 	{"issuers", KIND_LIST, C(issuers), .size = sizeof(struct issuer_rule),
 	 .count = offsetof(struct config, n_issuers), .max = 64, .custom = config_issuer_settle,

@@ -24,6 +24,19 @@ static bool passed(const struct node *n, int64_t at, int64_t now)
 	return at <= now && at > n->expiry_looked_ms;
 }
 
+/* It is nobody's but those who are to be enrolled, or to renew: the node goes on without. */
+static void look_at_issuing(struct node *n, int64_t now)
+{
+	int64_t end = issuance_not_after_ms(n);
+
+	if (end == INT64_MAX)
+		return;
+	metrics_set(n->metrics, METRIC_CERTIFICATE_EXPIRY, "issuing", NULL, end / 1000);
+	if (passed(n, end, now) || passed(n, end - WARN_MS, now))
+		log_event(LOG_WARN, "issuing.expiry", F_STR("remedy", end > now ? "the issuing certificate ends soon, and no agent's certificate outlives it: baton ca rotate, then put it in place"
+			: "the issuing certificate has ended, and no certificate is issued or renewed: baton ca rotate, then put it in place"));
+}
+
 /* Whether the domain's peers are let in; remedy gets what to do about it, if anything. */
 static bool look_at_domain(struct node *n, const struct trust_domain_state *d, int64_t now, char *remedy, size_t size)
 {
@@ -67,5 +80,6 @@ void expiry_look(struct node *n)
 
 	look_at_certificate(n, now);
 	look_at_trust(n, now);
+	look_at_issuing(n, now);
 	n->expiry_looked_ms = now;
 }

@@ -20,6 +20,7 @@
 #define DESCRIPTORS_KEPT 64 /* for the store, the audit, the files of a reload, keys that are fetched, pages */
 #define DESCRIPTORS_A_WORKER 8
 #define OPERATORS_MAX 128 /* connections of listen.admin, beside those of agents */
+#define STRANGERS_MAX 128 /* of listen.enrol */
 
 static unsigned worker_count(const struct config *c)
 {
@@ -100,7 +101,7 @@ static void on_closed(void *arg, const char *listener, const char *why)
 struct server_limits node_limits(const struct node *n, const struct config *c)
 {
 	rlim_t a_worker = DESCRIPTORS_A_WORKER + (c->store_cluster[0] ? STORE_PRIMARIES_MAX : 0);
-	rlim_t kept = DESCRIPTORS_KEPT + a_worker * n->n_workers + (c->listen_admin[0] ? OPERATORS_MAX : 0), most;
+	rlim_t kept = DESCRIPTORS_KEPT + a_worker * n->n_workers + (c->listen_admin[0] ? OPERATORS_MAX : 0) + (c->listen_enrol[0] ? STRANGERS_MAX : 0), most;
 	struct server_limits l = c->server;
 	struct rlimit r;
 
@@ -150,6 +151,19 @@ static int serve_operators(struct node *n, struct problem *why)
 	return 0;
 }
 
+static int serve_strangers(struct node *n, struct problem *why)
+{
+	const char *address = n->config->listen_enrol;
+
+	if (!address[0])
+		return 0;
+	n->tls_enrol = reload_make_enrol_tls(n->config, why);
+	if (!n->tls_enrol || server_listen(n->server, RPC_LISTENER_ENROL, address, n->tls_enrol, why) < 0)
+		return problem_prefix(why, "listen.enrol");
+	server_reserve(n->server, RPC_LISTENER_ENROL, STRANGERS_MAX);
+	return 0;
+}
+
 static int open_server(struct node *n, struct problem *why)
 {
 	const struct config *c = n->config;
@@ -160,7 +174,7 @@ static int open_server(struct node *n, struct problem *why)
 	n->server = server_new(&s, why);
 	if (!n->server)
 		return -1;
-	if (server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why) < 0 || serve_operators(n, why) < 0)
+	if (server_listen(n->server, NODE_LISTENER, c->listen_agents, n->tls, why) < 0 || serve_operators(n, why) < 0 || serve_strangers(n, why) < 0)
 		return -1;
 	return serve_admin(n, why);
 }
@@ -171,8 +185,8 @@ static int open_parts(struct node *n, struct problem *why)
 	struct vouching v = {0};
 	struct config *c = n->config;
 
-	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || open_secrets(n, why) < 0 ||
-	    open_admin(n, why) < 0 || bounds_files(n, why) < 0 || marker_open(n, why) < 0)
+	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || issuance_open(n, why) < 0 ||
+	    open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || marker_open(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
@@ -186,14 +200,14 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	}
 	n->tls = reload_make_tls(n, c, why);
-	n->configured = n->tls ? reload_make_registry(c, why) : NULL;
-	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, &roster, why) : NULL;
+	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
+	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;
 	reload_swap_vouching(n, &v);
 	if (!n->world)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
 		return -1;
-	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0)
+	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0 || issuance_serve(n, why) < 0)
 		return -1;
 	return bounds_calls(n, why);
 }
@@ -245,9 +259,12 @@ static uint64_t files_mark(const struct config *c)
 	uint64_t mark = 14695981039346656037u;
 	struct stat st;
 
-	for (size_t i = 0; i < 2 + 2 * c->n_trust; i++) {
-		const char *path = i == 0 ? c->tls_cert : i == 1 ? c->tls_key
-				   : i % 2 ? c->trust[i / 2 - 1].crl_file : c->trust[i / 2 - 1].bundle_file;
+	const char *const own[] = {c->tls_cert, c->tls_key, c->issuing_cert, c->issuing_key, c->issuing_bundle};
+	const size_t n_own = sizeof own / sizeof own[0];
+
+	for (size_t i = 0; i < n_own + 2 * c->n_trust; i++) {
+		const struct trust_domain_config *t = i < n_own ? NULL : &c->trust[(i - n_own) / 2];
+		const char *path = !t ? own[i] : (i - n_own) % 2 ? t->crl_file : t->bundle_file;
 		uint64_t seen = path && *path && stat(path, &st) == 0
 			? (uint64_t)st.st_mtim.tv_sec * 1000003 ^ (uint64_t)st.st_mtim.tv_nsec ^ (uint64_t)st.st_ino << 20 : 1;
 
@@ -279,6 +296,7 @@ static void control(void *arg)
 
 	expiry_look(n);
 	sharing_look(n);
+	issuance_look(n);
 	keyfeed_look(n->feed);
 	follow_files(n);
 	marker_look(n);
@@ -349,6 +367,8 @@ int node_run(struct node *n)
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),
 		  F_STR("certificate", tls_server_fingerprint(n->tls)));
+	if (n->config->listen_enrol[0])
+		log_event(LOG_INFO, "enrol.served", F_INT("enrol_port", server_port(n->server, RPC_LISTENER_ENROL)));
 	if (n->config->listen_admin[0])
 		log_event(LOG_INFO, "admin.served", F_INT("admin_port", server_port(n->server, RPC_LISTENER_ADMIN_TLS)));
 	loop_run(n->loop);
@@ -370,6 +390,7 @@ void node_free(struct node *n)
 	if (n->server)
 		server_free(n->server);
 	sharing_close(n);
+	issuance_close(n);
 	if (n->admin_fd >= 0)
 		close(n->admin_fd);
 	redis_private_stop(n->redis);
@@ -377,8 +398,9 @@ void node_free(struct node *n)
 	keyfeed_free(n->feed);
 	if (n->timer)
 		loop_timer_free(n->timer);
-	if (n->tls)
-		tls_server_unref(n->tls);
+	tls_server_unref(n->tls);
+	tls_server_unref(n->tls_enrol);
+	issuing_unref(n->issuing);
 	world_unref(n->world);
 	registry_unref(n->configured);
 	trust_unref(n->trust);

@@ -27,6 +27,8 @@
 
 #define NODE_LISTENER "agents"
 
+struct issuance; /* issuance.c */
+
 /* One worker's share; made and freed on its thread. */
 struct node_worker {
 	struct node *node;
@@ -99,7 +101,9 @@ struct node {
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
 	struct trust *configured_trust;  /* of it what the configuration says */
 	pthread_mutex_t trust_lock;
-	struct tls_server *tls;
+	struct tls_server *tls, *tls_enrol; /* the latter of listen.enrol, where nobody has a certificate; NULL: it is closed */
+	struct issuance *issuance;       /* NULL: no certificates are issued */
+	struct issuing *issuing;         /* the world's part of it */
 	struct server *server;
 	int admin_fd;                    /* the admin socket until the server has it; -1 = none */
 	struct world *world;             /* the present one; control thread */
@@ -134,6 +138,22 @@ int bounds_files(struct node *n, struct problem *why);
 int bounds_calls(struct node *n, struct problem *why);
 /* Whether a new configuration stays inside. */
 int bounds_check(const struct node *n, const struct config *fresh, struct problem *why);
+
+/* ---- issuance.c ---- */
+/* Forks the keeper, when certificates are issued: before secrets are read, and threads begin. */
+int issuance_open(struct node *n, struct problem *why);
+/* From now on answers are heard, on the control loop. */
+int issuance_serve(struct node *n, struct problem *why);
+/* The world's part; NULL in *out: no certificates are issued. -1 with why. */
+int issuance_make(struct node *n, const struct config *c, struct issuing **out, struct problem *why);
+/* See rpc_env.issue. */
+bool issuance_ask(void *node_worker, const struct issue_ask *ask);
+/* The keeper reads its files again; what comes of it is logged. */
+void issuance_reload(struct node *n);
+/* Each second: who was not answered in time is told so. */
+void issuance_look(struct node *n);
+int64_t issuance_not_after_ms(const struct node *n); /* INT64_MAX: none are issued */
+void issuance_close(struct node *n);
 
 /* ---- marker.c ---- */
 /* Begins a run: after one that crashed n->reconcile compares the audit with the store. */
@@ -193,8 +213,8 @@ const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p)
 /* The configured limits, with no more connections than there are descriptors for. */
 struct server_limits node_limits(const struct node *n, const struct config *c);
 struct registry *reload_make_registry(const struct config *c, struct problem *why);
-struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct roster *roster,
-				struct problem *why);
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct issuing *issuing,
+				struct roster *roster, struct problem *why);
 /* The configured issuers and trust domains, and those that are registered: read_files: as the files are now. */
 int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why);
 struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, struct problem *why);
@@ -203,6 +223,8 @@ struct keyfeed *reload_swap_vouching(struct node *n, struct vouching *v);
 /* When that world was spread: keys are fetched; the old feed ends. */
 void reload_begin_vouching(struct node *n, struct keyfeed *old);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
+/* For those who have no certificate. */
+struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */
 void reload_spread_world(struct node *n);
 /* SIGHUP: all or nothing. */

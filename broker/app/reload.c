@@ -31,8 +31,8 @@ struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, st
 	return issuers;
 }
 
-struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct roster *roster,
-				struct problem *why)
+struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct issuing *issuing,
+				struct roster *roster, struct problem *why)
 {
 	struct registry *r = sharing_registry(n, configured, true, roster, why);
 	struct issuers *issuers = r ? reload_make_issuers(n, v, why) : NULL;
@@ -53,6 +53,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 	}
 	world_set_audience(w, c->admin_audience);
 	world_set_trust(w, v->trust);
+	world_set_issuing(w, issuing);
 	return w;
 }
 
@@ -93,6 +94,16 @@ static int64_t peer_not_after(const void *identity)
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why)
 {
 	const struct tls_hook hook = {.verify = verify_peer, .free_identity = free_peer, .not_after_ms = peer_not_after, .arg = n};
+
+	return tls_server_new(c->tls_cert, c->tls_key, &hook, why);
+}
+
+/* Whoever comes to be enrolled. */
+static const struct identity_peer stranger = {.not_after_ms = INT64_MAX};
+
+struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why)
+{
+	const struct tls_hook hook = {.not_after_ms = peer_not_after, .anonymous = &stranger};
 
 	return tls_server_new(c->tls_cert, c->tls_key, &hook, why);
 }
@@ -205,6 +216,12 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"workers", a->workers == b->workers},
 		{"listen.agents", strcmp(a->listen_agents, b->listen_agents) == 0},
 		{"listen.admin", strcmp(a->listen_admin, b->listen_admin) == 0},
+		{"listen.enrol", strcmp(a->listen_enrol, b->listen_enrol) == 0},
+		{"issuing.cert", strcmp(a->issuing_cert, b->issuing_cert) == 0},
+		{"issuing.key", strcmp(a->issuing_key, b->issuing_key) == 0},
+		{"issuing.user", strcmp(a->issuing_user, b->issuing_user) == 0},
+		{"issuing.record", strcmp(a->issuing_record, b->issuing_record) == 0},
+		{"issuing.ttl", a->issuing_ttl_ms == b->issuing_ttl_ms},
 		{"listen.admin_socket", strcmp(a->listen_admin_socket, b->listen_admin_socket) == 0},
 		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
 		{"store.url", strcmp(a->store_url, b->store_url) == 0},
@@ -267,15 +284,17 @@ struct fresh {
 	struct roster roster;
 	struct trust *trust;             /* configured */
 	struct vouching vouching;
+	struct issuing *issuing;
 	struct world *world;
-	struct tls_server *tls;
+	struct tls_server *tls, *tls_enrol; /* the latter NULL when the listener is closed */
 };
 
 static void fresh_drop(struct fresh *f)
 {
-	if (f->tls)
-		tls_server_unref(f->tls);
+	tls_server_unref(f->tls);
+	tls_server_unref(f->tls_enrol);
 	world_unref(f->world);
+	issuing_unref(f->issuing);
 	registry_unref(f->configured);
 	vouching_clear(&f->vouching);
 	trust_unref(f->trust);
@@ -290,9 +309,11 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
 	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
 		return -1;
-	f->configured = reload_make_registry(f->config, why);
-	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, &f->roster, why) : NULL;
+	f->configured = issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
+	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
+	if (f->tls && f->config->listen_enrol[0] && !(f->tls_enrol = reload_make_enrol_tls(f->config, why)))
+		return -1;
 	return f->tls ? 0 : -1;
 }
 
@@ -319,9 +340,16 @@ void reload_run(struct node *n)
 	n->configured = f.configured;
 	tls_server_unref(n->tls);
 	n->tls = f.tls;
+	tls_server_unref(n->tls_enrol);
+	n->tls_enrol = f.tls_enrol;
+	issuing_unref(n->issuing);
+	n->issuing = f.issuing;
 	n->config = f.config;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
 	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
+	if (n->tls_enrol)
+		server_set_tls(n->server, RPC_LISTENER_ENROL, n->tls_enrol);
+	issuance_reload(n);
 	limits = node_limits(n, n->config);
 	server_set_limits(n->server, &limits);
 	census_set_max(n->census, n->config->connections_per_agent);

@@ -115,6 +115,8 @@ static void audit_peer(struct node_worker *w, const char *event, const struct ca
 	struct audit_record r = {.event = event, .at_ms = clock_unix_ms(), .spiffe_id = slice_str(peer->spiffe_id),
 		.certificate_sha256 = slice_str(peer->x5t_s256), .remote = slice_str(p->remote), .message = slice_str(why)};
 
+	if (strcmp(p->listener, RPC_LISTENER_ENROL) == 0)
+		return;
 	audit_put(w->audit, &r);
 	loop_defer(w->loop, &w->tail);
 }
@@ -308,7 +310,7 @@ static bool parts(struct node_worker *w, struct problem *why)
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
 		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .keys_state = keys_state, .initialised = initialised, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.ask_tail = ask_tail, .want_keys = want_keys, .keys_state = keys_state, .initialised = initialised, .issue = n->issuance ? issuance_ask : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};

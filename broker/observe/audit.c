@@ -42,6 +42,8 @@ static const char *const events[] = {
 	"tenants.changed",  /* tenants created, given limits, removed: the same */
 	"trust.changed",    /* trust bundles added, changed, removed: the same */
 	"route.state",      /* paused, closed, opened again by an operator */
+	"enrolment.token",  /* made for an agent, by an operator */
+	"certificate.issued", /* to an agent, for its token or its certificate: which, until when */
 	"assertion.issued",
 	"peer.connected",
 	"peer.refused",

@@ -58,6 +58,8 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(AUDIT_FAILURES, COUNTER, "baton_audit_failures_total", NULL, NULL, "Audit records not written."),
 	ROW(CERTIFICATE_EXPIRY, GAUGE, "baton_certificate_expiry_timestamp_seconds", "subject", NULL,
 	    "When a certificate of this node ends, in seconds since 1970."),
+	ROW(KEEPER, GAUGE, "baton_keeper_up", NULL, NULL, "1 while the process that issues certificates is there, else 0."),
+	ROW(ISSUED, COUNTER, "baton_certificates_issued_total", "result", NULL, "Certificates that were asked for, by what became of it."),
 	ROW(CRL_EXPIRY, GAUGE, "baton_crl_expiry_timestamp_seconds", "domain", NULL,
 	    "When a trust domain's CRL goes out of date, in seconds since 1970."),
 	ROW(RELOADS, COUNTER, "baton_reloads_total", "result", NULL, "Reloads of the configuration."),

@@ -39,6 +39,8 @@ enum metric {
 	METRIC_AUDIT_RECORDS,          /* counter event */
 	METRIC_AUDIT_FAILURES,         /* counter */
 	METRIC_CERTIFICATE_EXPIRY,     /* gauge   subject: seconds since 1970 */
+	METRIC_KEEPER,                 /* gauge: 1 while the process that issues certificates is there */
+	METRIC_ISSUED,                 /* counter result: certificates that were asked for */
 	METRIC_CRL_EXPIRY,             /* gauge   domain: seconds since 1970 */
 	METRIC_RELOADS,                /* counter result */
 	METRIC_AGENTS,                 /* gauge   status: of those that are registered: active, inactive, refused */

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/secret.h"
@@ -20,6 +21,7 @@
 #include "observe/audit.h"
 #include "observe/trace.h"
 #include "registry/registry.h"
+#include "rpc/issuing.h"
 #include "rpc/worker.h"
 #include "store/store.h"
 
@@ -69,6 +71,7 @@ struct rpc_worker {
 	int64_t next_housekeeping_ms, next_poll_ms;
 	unsigned rounds;                 /* of housekeeping */
 	uint64_t seen_hits, seen_misses; /* of the token cache, already counted */
+	struct bucket strangers;         /* refusals that are still written down of those who have no certificate */
 	bool draining, last_ready;
 };
 
@@ -116,6 +119,7 @@ struct op {
 	struct trace_context trace;
 	struct audit_record audit;       /* filled in as more becomes known */
 	void (*on_answer)(struct op *op, const struct store_answer *a);
+	void (*on_issued)(struct op *op, const struct issue_answer *a);
 	int64_t parked_ms;               /* since when it waits for keys, on and off; 0: it never did */
 	size_t parked_for;               /* the issuer */
 	unsigned parks;                  /* how often it waited */

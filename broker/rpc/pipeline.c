@@ -19,6 +19,7 @@
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
 #define STRANGER_MAX (64u << 10)
 #define NO_MEMORY_RETRY_MS 1000
+#define STRANGERS_TOLD 60 /* at once, and one a second */
 
 static void free_secret(char *s)
 {
@@ -161,6 +162,12 @@ void pipeline_receipt_sent(struct rpc_call *rc)
 		call_end(rc->c, GRPC_OK, NULL, NULL, 0);
 }
 
+/* Those who have no certificate do not fill the audit's disk: of what they are refused some is written down, and all of it counted. */
+static bool is_told(const struct op *op)
+{
+	return !op->row || op->row->peer != PEER_STRANGER || bucket_take(&op->w->strangers, STRANGERS_TOLD, 1, clock_mono_ms());
+}
+
 void pipeline_deny(struct op *op, const struct verdict *v)
 {
 	struct verdict *keep = arena_alloc(op->arena, sizeof *keep);
@@ -184,7 +191,13 @@ void pipeline_deny(struct op *op, const struct verdict *v)
 	op->audit.field = slice_str(keep->field);
 	op->audit.message = slice_str(keep->message);
 	metrics_add(op->w->env.metrics, METRIC_DECISIONS, "", reason_text(v->reason), 1);
-	op_after_audit(op, op_audit(op, "decision"), deny_release);
+	if (is_told(op)) {
+		op_after_audit(op, op_audit(op, "decision"), deny_release);
+		return;
+	}
+	if (rc)
+		reply_denied(rc, op, v, "", NULL);
+	op_end(op);
 }
 
 void pipeline_end(struct rpc_call *rc, const struct verdict *v)

@@ -6,6 +6,7 @@
 
 #include "baton/v1/handoff.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
+#include "rpc/enrol.h"
 #include "rpc/get.h"
 #include "rpc/follow.h"
 #include "rpc/operator.h"
@@ -16,6 +17,7 @@
 
 #define HANDOFF(method) "/baton.v1.HandoffService/" method, method
 #define OPERATE(method) "/baton.v1.OperateService/" method, method
+#define ENROL(method) "/baton.v1.EnrolService/" method, method
 #define RESOURCE(method) "/baton.v1.ResourceService/" method, method
 #define CONTAIN(method) "/baton.v1.ContainmentService/" method, method
 /* The letters of proto/baton/v1/admin.proto. */
@@ -71,6 +73,14 @@ static const struct rpc_row rows[] = {
 	 SMALL, cancel_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{HANDOFF("WhoAmI"), &baton__v1__who_am_irequest__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "rpc",
 	 SMALL, whoami_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
+	{ENROL("Renew"), &baton__v1__renew_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "certificate.issued",
+	 SMALL, issue_on_renew, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
+	{ENROL("Enrol"), &baton__v1__enrol_request__descriptor, NULL, PEER_STRANGER, STREAM_UNARY, false, "certificate.issued",
+	 SMALL, issue_on_enrol, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
+	{ENROL("GetBundle"), &baton__v1__get_bundle_request__descriptor, NULL, PEER_STRANGER, STREAM_UNARY, false, NULL,
+	 SMALL, issue_on_bundle, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
+	{ENROL("CreateToken"), &baton__v1__create_enrol_token_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "enrolment.token",
+	 SMALL, enrol_on_create, NULL, NULL, NULL, NULL, NULL, false, BY(P)},
 	{OPERATE("ListRoutes"), &baton__v1__list_routes_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, routes_on_list, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{CONTAIN("SetRouteState"), &baton__v1__set_route_state_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "route.state",
@@ -120,7 +130,10 @@ static const struct rpc_row rows[] = {
 static bool served(const struct rpc_row *r, const char *listener)
 {
 	bool local = strcmp(listener, RPC_LISTENER_ADMIN) == 0, operators = local || strcmp(listener, RPC_LISTENER_ADMIN_TLS) == 0;
+	bool strangers = strcmp(listener, RPC_LISTENER_ENROL) == 0;
 
+	if (strangers || r->peer == PEER_STRANGER)
+		return strangers && r->peer == PEER_STRANGER;
 	return r->peer == PEER_ANY || ((r->peer == PEER_OPERATOR) == operators && (local || !r->local));
 }
 

@@ -9,6 +9,7 @@
 enum row_peer {
 	PEER_ANY,        /* any valid certificate */
 	PEER_REGISTERED, /* a registered, active agent: else unknown_peer */
+	PEER_STRANGER,   /* who has no certificate yet: on listen.enrol, and nothing else is there */
 	PEER_OPERATOR,   /* who has a role for it, on the operators' listeners; nobody else finds the call */
 };
 

@@ -11,6 +11,7 @@
 #include "observe/audit.h"
 #include "observe/health.h"
 #include "observe/metrics.h"
+#include "rpc/issuing.h"
 #include "rpc/shared.h"
 #include "rpc/world.h"
 #include "store/store.h"
@@ -65,6 +66,9 @@ struct rpc_env {
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
 	 * NULL: this node keeps none. */
 	int (*initialised)(void *arg, bool make, struct problem *why);
+	/* A certificate is to be issued. true: rpc_worker_issued() will follow, within seconds, on this worker's thread. false: nobody can now, or there is too much
+	 * to do. NULL: this node issues none. */
+	bool (*issue)(void *arg, const struct issue_ask *ask);
 	void (*peer_gone)(void *arg, const struct call_peer *p); /* a connection is over */
 	void *arg;
 	const char *node, *version;
@@ -77,6 +81,8 @@ struct rpc_worker;
 /* The listeners whose peers are operators, by the names that app/ opens them under: the unix socket, and listen.admin. */
 #define RPC_LISTENER_ADMIN "admin"
 #define RPC_LISTENER_ADMIN_TLS "admin_tls"
+/* listen.enrol: its peers have no certificate. */
+#define RPC_LISTENER_ENROL "enrol"
 
 struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world);
 void rpc_worker_free(struct rpc_worker *w);
@@ -92,6 +98,8 @@ bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_p
 /* A fetch of this issuer's keys ended, well or not: requests that waited for it are judged again. */
 #define KEYS_OF_ALL SIZE_MAX
 void rpc_worker_keys_settled(struct rpc_worker *w, size_t issuer);
+/* What became of an issue_ask of this op. */
+void rpc_worker_issued(struct rpc_worker *w, uint64_t op, const struct issue_answer *a);
 /* Writes the audit lines of this tick and lets go the answers whose lines are durable. */
 void rpc_worker_tail(struct rpc_worker *w);
 /* Ten times a second: leases to renew, deadlines, watchers to look after; on worker 0 the store's housekeeping. */

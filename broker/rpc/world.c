@@ -141,6 +141,12 @@ void world_set_trust(struct world *w, struct trust *t)
 	w->trust = trust_ref(t);
 }
 
+void world_set_issuing(struct world *w, struct issuing *i)
+{
+	issuing_unref(w->issuing);
+	w->issuing = issuing_ref(i);
+}
+
 static struct world *world_like(const struct world *w, struct registry *r, struct issuers *i, struct resources *s, uint64_t generation)
 {
 	struct world *now = world_new(r, i, s, generation, &w->envelope, &w->quotas, w->audit_payload_hash);
@@ -148,6 +154,7 @@ static struct world *world_like(const struct world *w, struct registry *r, struc
 	if (now) {
 		world_set_audience(now, w->admin_audience);
 		world_set_trust(now, w->trust);
+		world_set_issuing(now, w->issuing);
 	}
 	return now;
 }
@@ -183,6 +190,7 @@ void world_unref(struct world *w)
 	registry_unref(w->registry);
 	issuers_unref(w->issuers);
 	trust_unref(w->trust);
+	issuing_unref(w->issuing);
 	resources_unref(w->resources);
 	revocations_unref(w->revocations);
 	free(w);

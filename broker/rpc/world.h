@@ -15,6 +15,7 @@
 #include "registry/resources.h"
 #include "registry/revocations.h"
 #include "rpc/grants.h"
+#include "rpc/issuing.h"
 #include "rpc/tenancy.h"
 #include "store/store.h"
 
@@ -36,6 +37,7 @@ struct world {
 	struct grants *grants;     /* of the resources: who has which roles */
 	struct tenancy *tenancy;   /* which tenants there are, and their limits */
 	struct trust *trust;       /* whose signatures count; NULL: not said */
+	struct issuing *issuing;   /* certificates; NULL: none are issued */
 	char admin_audience[ADMIN_AUDIENCE_MAX + 1]; /* of operators' tokens; "" = none is taken */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
@@ -65,6 +67,7 @@ struct world *world_with_issuers(const struct world *w, struct issuers *i);
 struct world *world_with_agents(const struct world *w, struct registry *r, struct resources *s, uint64_t generation);
 /* Takes a ref, in the place of what it has. Before it is shared. */
 void world_set_trust(struct world *w, struct trust *t);
+void world_set_issuing(struct world *w, struct issuing *i);
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
 /* The queue from which this agent is served what is sent to the route. */

@@ -109,6 +109,7 @@ export class Agent {
     this.health = new api.grpc.health.v1.Health(addr, creds, opts)
     this.admin = new api.baton.v1.ContainmentService(addr, creds, opts)
     this.operate = new api.baton.v1.OperateService(addr, creds, opts)
+    this.enrolment = new api.baton.v1.EnrolService(addr, creds, opts)
   }
 
   meta ({ token = this.token, metadata = {} } = {}) {
@@ -131,6 +132,11 @@ export class Agent {
     return new Promise((yes, no) => {
       this.client[method](request, this.meta(opts), { deadline: Date.now() + (opts.timeout || 10000) }, (e, r) => (e ? no(e) : yes(r)))
     })
+  }
+
+  // The next certificate.
+  renew (csr_der) {
+    return new Promise((yes, no) => this.enrolment.Renew({ csr_der }, this.meta(), { deadline: Date.now() + 10000 }, (e, r) => (e ? no(e) : yes(r))))
   }
 
   // Exact bytes as the request of a unary method.

@@ -1,0 +1,20 @@
+/* How does an agent come by a certificate of this broker? enrol.c has the operator's part, a token; issue.c has the agent's: its first certificate for the
+ * token, and each next one for the certificate that it has. Private to rpc/. */
+#ifndef BATON_RPC_ENROL_H
+#define BATON_RPC_ENROL_H
+
+#include "rpc/op.h"
+#include "rpc/issuing.h"
+
+void enrol_on_create(struct rpc_call *rc, struct op *op);
+
+void issue_on_bundle(struct rpc_call *rc, struct op *op);
+void issue_on_enrol(struct rpc_call *rc, struct op *op);
+void issue_on_renew(struct rpc_call *rc, struct op *op);
+
+/* The part of the world that issues. NULL: this broker does not, and the op has ended. */
+const struct issuing *enrol_issuing(struct op *op);
+/* The uuid of an agent that is registered, "" of one of the configuration; in the arena. NULL: memory is out. */
+const char *enrol_uuid(struct op *op, const struct agent *a);
+
+#endif

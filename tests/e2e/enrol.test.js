@@ -1,0 +1,264 @@
+// How does an agent get a certificate from the broker itself? A token of an operator's, a request of its own, a certificate for hours, and the next one for that:
+// with the keeper that holds the key, and all that is refused.
+import fs from 'node:fs'
+import path from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { X509Certificate, createHash } from 'node:crypto'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { Broker, BATON, ROUTE } from './lib/broker.js'
+import { Agent, denied, read, refused } from './lib/agent.js'
+import { Stranger, install, issuing, keep, request } from './lib/enrolling.js'
+import { Operator } from './lib/operator.js'
+import { thumbprint } from './lib/pki.js'
+
+const b = new Broker({ admin: true })
+const made = []
+let local, root, stranger, ca
+
+before(async () => {
+  await b.prepare()
+  ca = await issuing(b)
+  await b.start()
+  local = new Operator(b.adminSocket)
+  await local.init(b.person('root').spiffe)
+  root = new Operator(b.adminAddr, b.person('root'))
+  stranger = new Stranger(b)
+  made.push(local, root, stranger)
+})
+after(async () => { for (const o of made) o.close(); await b.remove() })
+
+const spiffeOf = (name) => `spiffe://acme.example/${name}`
+const register = (name, more = {}) => root.call('Apply', { resources: [{ agent: { tenant: 'acme', name, spiffe_id: spiffeOf(name), owner: 'team-e', may_call: [ROUTE], may_originate: true, ...more } }], reason: 'a test' })
+const resource = (name) => root.call('Get', { kind: 'agent', tenant: 'acme', name }, { service: 'ResourceService' })
+async function change (name, more) {
+  const r = await resource(name)
+  return root.call('Apply', { resources: [{ version: r.version, agent: { ...r.agent, ...more } }], reason: 'a test' })
+}
+const tokenFor = (name, more = {}, op = root) => op.call('CreateToken', { agent: { kind: 'agent', tenant: 'acme', name }, ...more })
+const csr = (name, sans) => request(b.path('pki'), name, sans)
+// The agent of an answer, at work.
+async function agentOf (name, key, answer, more = {}) {
+  const leaf = keep(b.path('pki'), `${name}-${made.length}`, key, answer, { tenant: 'acme', spiffe: spiffeOf(name), trust: b.serverCa.cert, ...more })
+  leaf.name = name
+  leaf.thumbprint = thumbprint(leaf.cert)
+  const a = new Agent(leaf, b.addr, { token: await b.issuer.mint(leaf) })
+  made.push(a)
+  return a
+}
+const works = async (a) => assert.ok((await a.submit(read(ROUTE))).handoff_id)
+async function enrolled (name) {
+  await register(name)
+  const { token } = await tokenFor(name)
+  const r = csr(name)
+  return { r, answer: await stranger.enrol(token, r), token }
+}
+
+test('I-5 I-1 An agent that is registered enrols with a token and a request, and works with what it gets: one URI, hours, a critical name, and a chain to the root', async () => {
+  await register('enid')
+  const t = await tokenFor('enid', { ttl_s: 600 })
+  assert.match(t.token, /^baton-enrol\.[\w-]{43}\.[\w-]{43}$/)
+  assert.ok(Math.abs(Number(t.expires_at_ms) - Date.now() - 600000) < 30000)
+  const { bundle_der } = await stranger.bundle()
+  const digest = createHash('sha256').update(Buffer.concat(bundle_der)).digest()
+  assert.equal(t.ca_sha256, digest.toString('hex'))
+  assert.equal(t.token.split('.')[2], digest.toString('base64url'))
+  const r = csr('enid')
+  const answer = await stranger.enrol(t.token, r)
+  const [leaf, issuer] = answer.chain_der.map((d) => new X509Certificate(d))
+  assert.equal(leaf.subjectAltName, 'URI:spiffe://acme.example/enid')
+  assert.ok(leaf.verify(issuer.publicKey))
+  assert.ok(issuer.verify(new X509Certificate(fs.readFileSync(path.join(ca, 'bundle.pem'))).publicKey))
+  const lives = Number(answer.expires_at_ms) - Date.now()
+  assert.ok(lives > 3500e3 && lives <= 3600e3, `${lives}`)
+  assert.ok(Math.abs(Number(answer.renew_at_ms) - Date.now() - 2400e3) < 30000)
+  const a = await agentOf('enid', r.key, answer)
+  await works(a)
+  const said = await b.audited({ event: 'certificate.issued', rpc: 'Enrol', agent: 'enid' })
+  assert.equal(said.tenant, 'acme')
+  assert.ok(said.message.includes(a.thumbprint), said.message)
+  assert.ok((await b.audited({ event: 'enrolment.token', agent: 'enid' })).roles.includes('platform'))
+})
+
+test('I-5 A token is good once: with another key, expired, cut short, changed, or after a newer one it is refused / asked again with the same key it is answered again', async () => {
+  const { r, token, answer } = await enrolled('once')
+  assert.equal(answer.chain_der.length, 2)
+  assert.match((await denied(stranger.enrol(token, csr('thief')), 'invalid_token', 'UNAUTHENTICATED')).message, /used with another key/)
+  const again = await stranger.enrol(token, r)
+  assert.notDeepEqual(again.chain_der[0], answer.chain_der[0])
+  const flipped = token.slice(0, 30) + (token[30] === 'A' ? 'B' : 'A') + token.slice(31)
+  for (const bad of ['', 'x', token.slice(0, -1), token + 'A', flipped, token.replace('baton', 'Baton'), `${'A'.repeat(12)}.${'A'.repeat(43)}.${'A'.repeat(43)}`]) {
+    assert.match((await denied(stranger.enrol(bad, r), 'invalid_token')).message, /none of this broker's/)
+  }
+  await tokenFor('once')
+  await denied(stranger.enrol(token, r), 'invalid_token')
+  await register('worn')
+  const worn = await tokenFor('worn'), same = csr('worn')
+  for (let i = 0; i < 8; i++) await stranger.enrol(worn.token, same)
+  assert.match((await denied(stranger.enrol(worn.token, same), 'invalid_token')).message, /used too often/)
+})
+
+test('I-5 attack 4: A request for another agent\'s name, for more than a name, with a broken signature, or for no good key, is refused, and costs the token nothing', async () => {
+  await register('honest')
+  const { token } = await tokenFor('honest')
+  const refusedFor = async (der, words) => assert.match((await denied(stranger.enrol(token, der), 'malformed_envelope')).message, words)
+  await refusedFor(csr('another', ['URI:spiffe://acme.example/planner']).der, /another URI/)
+  await refusedFor(csr('two', ['URI:spiffe://acme.example/honest', 'URI:spiffe://acme.example/planner']).der, /2 URIs/)
+  await refusedFor(csr('dns', ['URI:spiffe://acme.example/honest', 'DNS:localhost']).der, /another kind of name/)
+  const good = csr('honest', ['URI:spiffe://acme.example/honest'])
+  const broken = Buffer.from(good.der)
+  broken[broken.length - 3] ^= 1
+  await refusedFor(broken, /signature/)
+  await refusedFor(Buffer.alloc(0), /csr_der/)
+  await refusedFor(Buffer.alloc(17000, 0x30), /16384 bytes/)
+  execFileSync('openssl', ['req', '-new', '-newkey', 'rsa:1024', '-nodes', '-subj', '/', '-keyout', b.path('pki', 'weak.key'), '-outform', 'DER', '-out', b.path('pki', 'weak.der')], { stdio: 'pipe' })
+  await refusedFor(fs.readFileSync(b.path('pki', 'weak.der')), /csr_der/)
+  assert.ok((await stranger.enrol(token, good)).chain_der.length)
+})
+
+test('I-5 Nobody gets a token for an agent that is not there, not active or of another domain; nor does a token outlive its agent / released, it is good again', async () => {
+  await denied(tokenFor('nobody'), 'not_found')
+  await denied(root.call('CreateToken', {}), 'malformed_envelope')
+  assert.match((await denied(tokenFor('enid', { ttl_s: 59 }), 'malformed_envelope')).message, /60 to 86400/)
+  await denied(tokenFor('enid', { ttl_s: 86401 }), 'malformed_envelope')
+  assert.match((await denied(root.call('CreateToken', { agent: { tenant: 'globex', name: 'gplanner' } }), 'wrong_state')).message, /trust domain acme\.example alone/)
+  await register('later')
+  const { token } = await tokenFor('later'), r = csr('later')
+  await change('later', { status: 'AGENT_STATUS_QUARANTINED' })
+  assert.match((await denied(tokenFor('later'), 'wrong_state')).message, /release it first/)
+  assert.match((await denied(stranger.enrol(token, r), 'unknown_peer')).message, /not active/)
+  await change('later', { status: 'AGENT_STATUS_ACTIVE' })
+  await stranger.enrol(token, r)
+  const { version } = await resource('later')
+  await root.call('Delete', { ref: { kind: 'agent', tenant: 'acme', name: 'later' }, version, reason: 'a test' })
+  await register('later') // of the same name, and another one
+  assert.match((await denied(stranger.enrol(token, r), 'unknown_peer')).message, /another one by now/)
+})
+
+test('I-5 A-4 Who may make tokens: platform, for tenants that he sees / not an sre, not an agent, nobody on the port of those without a certificate', async () => {
+  const sre = new Operator(b.adminAddr, b.person('sally')), owner = new Operator(b.adminAddr, b.person('tess'))
+  made.push(sre, owner)
+  await root.grant('sally', ['sre'], b.person('sally').spiffe)
+  await root.grant('tess', ['platform'], b.person('tess').spiffe, { tenant: 'globex' })
+  await denied(tokenFor('enid', {}, sre), 'role_denied')
+  await denied(tokenFor('enid', {}, owner), 'not_found')
+  await tokenFor('planner', {}, local) // of the configuration, and by the socket
+  const agent = await b.agent('planner')
+  const nobody = new Stranger(b, { addr: b.addr })
+  made.push(nobody)
+  assert.match((await refused(nobody.call('GetBundle', {}, 1500))).code, /UNAVAILABLE|DEADLINE_EXCEEDED/)
+  for (const m of ['CreateToken', 'Enrol', 'GetBundle']) assert.equal((await refused(new Promise((yes, no) => agent.enrolment[m]({}, (e, r) => (e ? no(e) : yes(r)))))).code, 'UNIMPLEMENTED')
+  for (const m of ['CreateToken', 'Renew']) assert.equal((await refused(stranger.call(m))).code, 'UNIMPLEMENTED')
+  for (const m of ['Enrol', 'GetBundle', 'Renew']) assert.equal((await refused(root.call(m, {}, { service: 'EnrolService' }))).code, 'UNIMPLEMENTED')
+  const health = new Operator(b.enrolAddr, b.person('root'))
+  made.push(health)
+  assert.equal((await refused(new Promise((yes, no) => health.health.Check({}, (e, r) => (e ? no(e) : yes(r)))))).code, 'UNIMPLEMENTED')
+  await works(agent)
+})
+
+test('I-1 I-5 An agent renews by the certificate it has, for a key of its own choice / not for another name; its connection goes on, and the old certificate too', async () => {
+  const { r, answer } = await enrolled('renate')
+  const a = await agentOf('renate', r.key, answer)
+  const next = csr('renate-2')
+  const second = await a.renew(next.der)
+  assert.equal(new X509Certificate(second.chain_der[0]).subjectAltName, 'URI:spiffe://acme.example/renate')
+  assert.match((await denied(a.renew(csr('renate-3', ['URI:spiffe://acme.example/enid']).der), 'malformed_envelope')).message, /another URI/)
+  await works(a)
+  const young = await agentOf('renate', next.key, second)
+  await works(young)
+  await works(a)
+  const said = await b.audited({ event: 'certificate.issued', rpc: 'Renew', agent: 'renate' })
+  assert.equal(said.certificate_sha256, a.thumbprint)
+  await change('renate', { status: 'AGENT_STATUS_QUARANTINED' })
+  await denied(a.renew(csr('renate-4').der), 'unknown_peer')
+})
+
+test('I-7 R-3 attack 12: Who is revoked gets no certificate and renews none / as of a moment: a certificate of after it is good, one of before is not', async () => {
+  const { r, token, answer } = await enrolled('revoked')
+  const a = await agentOf('revoked', r.key, answer)
+  await works(a)
+  const { revocation_id } = await root.revoke({ agent: { tenant: 'acme', name: 'revoked' } })
+  await denied(stranger.enrol(token, r), 'revoked')
+  await root.lift(revocation_id)
+  await sleep(1100)
+  await root.revoke({ agent: { tenant: 'acme', name: 'revoked' }, issued_before_ms: Date.now() })
+  await sleep(1100) // a certificate's times are seconds
+  const fresh = await stranger.enrol(token, r)
+  await works(await agentOf('revoked', r.key, fresh))
+  const old = await agentOf('revoked', r.key, answer)
+  assert.match(`${(await refused(old.submit(read(ROUTE), { timeout: 1500 }))).reason}`, /revoked/)
+})
+
+test('I-8 T3 attack 30: The token stands in no log, audit, metric or store; the key of the CA is the keeper\'s alone, who writes down each certificate', async () => {
+  const { token, answer } = await enrolled('secretive')
+  const secret = token.split('.')[1]
+  for (const where of [b.log(), b.auditLines().join('\n'), (await b.http('/metrics')).body]) assert.ok(!where.includes(secret))
+  await b.redis(async (r) => {
+    for (const key of await r.call('KEYS', '*')) {
+      const dump = await r.call('DUMP', key)
+      assert.ok(!String(dump).includes(secret), String(key))
+    }
+  })
+  const lines = fs.readFileSync(b.path('state', 'issuing', 'issued.jsonl'), 'utf8').trim().split('\n').map((l) => JSON.parse(l))
+  const sha256 = createHash('sha256').update(answer.chain_der[0]).digest('hex')
+  assert.equal(lines.find((l) => l.sha256 === sha256)?.spiffe_id, spiffeOf('secretive'))
+  assert.equal(fs.statSync(b.path('state', 'issuing', 'issued.jsonl')).mode & 0o777, 0o600)
+  const keeper = Number(execFileSync('pgrep', ['-P', String(b.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
+  const own = b.process.pid
+  const open = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length
+  assert.ok(open(keeper) < 8 && open(own) > 8)
+  const status = fs.readFileSync(`/proc/${keeper}/status`, 'utf8')
+  assert.match(status, /^NoNewPrivs:\t1$/m)
+  assert.match(status, /^Seccomp:\t2$/m)
+  assert.equal(fs.readFileSync(`/proc/${keeper}/environ`, 'utf8').replaceAll('\0', ''), '')
+})
+
+test('I-5 The intermediate is rotated while work goes on: the next certificate is of the new one, both are good, nothing is cut / a bad pair of files changes nothing', async () => {
+  const { r, answer } = await enrolled('rosa')
+  const a = await agentOf('rosa', r.key, answer)
+  const issuerOf = (x) => createHash('sha256').update(x.chain_der[1]).digest('hex')
+  fs.writeFileSync(b.path('issuing', 'ca.key'), 'nonsense', { mode: 0o600 })
+  await b.reloaded()
+  await until('the failure to be said', () => b.log().includes('issuing.reload_failed'))
+  const second = await a.renew(csr('rosa-2').der)
+  assert.equal(issuerOf(second), issuerOf(answer))
+  execFileSync(BATON, ['ca', 'rotate', ca])
+  install(b, ca)
+  await b.reloaded()
+  await until('the new intermediate', () => b.log().includes('issuing.reloaded'))
+  const next = csr('rosa-3')
+  const third = await a.renew(next.der)
+  assert.notEqual(issuerOf(third), issuerOf(answer))
+  await works(a)
+  await works(await agentOf('rosa', next.key, third))
+})
+
+test('O-1 Strangers cannot fill the audit: of what they are refused a bounded part is written down, all of it is counted / an honest one still gets in', async () => {
+  await register('patient')
+  const { token } = await tokenFor('patient')
+  const lines = () => b.auditLines().length
+  const n = lines()
+  const many = 600
+  for (let i = 0; i < many; i += 50) await Promise.all(Array.from({ length: 50 }, () => refused(stranger.enrol('baton-enrol.x', Buffer.alloc(10)))))
+  assert.ok(lines() - n < 300, `${lines() - n} lines`)
+  const counted = (await b.http('/metrics')).body.match(/^baton_decisions_total\{[^}]*reason="invalid_token"[^}]*\} (\d+)$/m)
+  assert.ok(Number(counted?.[1]) >= many, counted?.[0])
+  assert.ok((await stranger.enrol(token, csr('patient'))).chain_der.length)
+})
+
+test('I-5 When the keeper has ended none is issued, and it is said / all else goes on; started again, it issues', async () => {
+  const { r, answer } = await enrolled('kim')
+  const a = await agentOf('kim', r.key, answer)
+  const keeper = Number(execFileSync('pgrep', ['-P', String(b.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
+  process.kill(keeper, 'SIGKILL')
+  await until('the loss to be said', () => b.log().includes('keeper.lost'))
+  const later = await denied(a.renew(csr('kim-2').der), 'store_unavailable')
+  assert.ok(Number(later.retry_after_ms) > 0)
+  assert.match((await b.http('/metrics')).body, /^baton_keeper_up 0$/m)
+  await works(a)
+  await b.stop()
+  await b.start()
+  assert.match((await b.http('/metrics')).body, /^baton_keeper_up 1$/m)
+  await works(await agentOf('kim', r.key, answer))
+  const back = await agentOf('kim', r.key, answer)
+  await until('a certificate', () => back.renew(csr('kim-3').der))
+})

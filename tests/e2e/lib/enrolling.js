@@ -1,0 +1,73 @@
+// How does a broker of a test issue certificates? A CA made by `baton ca init`, the section of baton.yaml that names it, and a client of the port where nobody has
+// a certificate yet.
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { BATON } from './broker.js'
+import { freePort } from './ports.js'
+import { api, grpc } from './wire.js'
+
+const q = JSON.stringify
+
+// Of a broker that is prepared: makes the CA in its folder, takes a port, and has baton.yaml name both. more: further lines of `issuing`.
+export async function issuing (b, { dir = b.path('ca'), port, more = '', ttl = '1h' } = {}) {
+  const made = fs.existsSync(dir)
+  if (!made) execFileSync(BATON, ['ca', 'init', dir, '--trust-domain', 'acme.example', '--dns', 'localhost', '--ip', '127.0.0.1'])
+  const bundle = b.path('acme-both.pem')
+  fs.writeFileSync(bundle, fs.readFileSync(b.acme.cert, 'utf8') + fs.readFileSync(path.join(dir, 'bundle.pem'), 'utf8'))
+  b.enrolPort = port || await freePort()
+  b.enrolAddr = `127.0.0.1:${b.enrolPort}`
+  const files = install(b, dir)
+  const before = b.change
+  b.change = (text) => before(text)
+    .replace('  metrics:', `  enrol: ${b.enrolAddr}\n  metrics:`)
+    .replace(q(b.acme.cert), q(bundle))
+    .replace('\nissuers:', `\nissuing: {cert: ${q(files.cert)}, key: ${q(files.key)}, bundle: ${q(b.serverCa.cert)}, ttl: ${ttl}${more}}\nissuers:`)
+  b.writeConfig()
+  return dir
+}
+
+// The CA's intermediate of now, where the broker looks for it: each file is replaced by renaming.
+export function install (b, dir) {
+  const now = fs.readFileSync(path.join(dir, 'current'), 'utf8').trim()
+  fs.mkdirSync(b.path('issuing'), { recursive: true, mode: 0o700 })
+  const put = (ext, mode) => {
+    fs.writeFileSync(b.path('issuing', `new.${ext}`), fs.readFileSync(path.join(dir, 'intermediates', `${now}.${ext}`)), { mode })
+    fs.renameSync(b.path('issuing', `new.${ext}`), b.path('issuing', `ca.${ext}`))
+  }
+  put('key', 0o600)
+  put('pem', 0o644)
+  return { cert: b.path('issuing', 'ca.pem'), key: b.path('issuing', 'ca.key') }
+}
+
+// A request for a key of its own; sans: what it asks for.
+export function request (dir, name, sans = []) {
+  const key = path.join(dir, `${name}.key`), csr = path.join(dir, `${name}.der`)
+  const ext = sans.length ? ['-addext', `subjectAltName=${sans.join(',')}`] : []
+  execFileSync('openssl', ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/', '-keyout', key, '-outform', 'DER', '-out', csr, ...ext], { stdio: 'pipe' })
+  return { key, der: fs.readFileSync(csr) }
+}
+
+export const pem = (der) => `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`
+
+// Who has no certificate.
+export class Stranger {
+  constructor (b, { trust = b.serverCa.cert, addr = b.enrolAddr } = {}) {
+    this.client = new api.baton.v1.EnrolService(addr, grpc.credentials.createSsl(fs.readFileSync(trust)), { 'grpc.use_local_subchannel_pool': 1, 'grpc.initial_reconnect_backoff_ms': 50 })
+  }
+
+  call (method, request = {}, timeout = 10000) {
+    return new Promise((yes, no) => this.client[method](request, new grpc.Metadata(), { deadline: Date.now() + timeout }, (e, r) => (e ? no(e) : yes(r))))
+  }
+
+  enrol (token, csr) { return this.call('Enrol', { token, csr_der: csr.der || csr }) }
+  bundle () { return this.call('GetBundle') }
+  close () { this.client.close() }
+}
+
+// What an agent keeps of a Certificate.
+export function keep (dir, name, key, answer, more = {}) {
+  const cert = path.join(dir, `${name}-enrolled.pem`)
+  fs.writeFileSync(cert, answer.chain_der.map(pem).join(''))
+  return { name, cert, key, ...more }
+}
