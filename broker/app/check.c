@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "net/tls.h"
+#include "rpc/issuing.h"
 
 #define JWKS_MAX (256u << 10)
 
@@ -48,6 +49,25 @@ static int check_socket(const char *path, struct problem *why)
 	if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
 		return 0;
 	return problem_set(why, "listen.admin_socket: there is no folder %s: make it, name another path, or close the socket with \"\"", folder);
+}
+
+/* What the broker itself reads; the key is the keeper's to read, maybe as another user. */
+static int check_issuing(const struct config *c, struct problem *why)
+{
+	struct issuing *i;
+	uint8_t *pem = NULL;
+	size_t n = 0;
+
+	if (!c->issuing_cert[0])
+		return 0;
+	if (file_read(c->issuing_bundle, ISSUING_BUNDLE_FILE_MAX, &pem, &n, why) < 0)
+		return problem_prefix(why, "issuing.bundle");
+	i = issuing_new("", slice_of(pem, n), c->issuing_ttl_ms, why);
+	free(pem);
+	if (!i)
+		return problem_prefix(why, "issuing.bundle: %s", c->issuing_bundle);
+	issuing_unref(i);
+	return 0;
 }
 
 /* What start refuses, and what nobody could use. */
@@ -92,7 +112,7 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 	for (size_t i = 0; i < c->n_issuers; i++)
 		if (check_keys(&c->issuers[i], why) < 0)
 			goto out;
-	rc = check_usable(c, t, why, warn);
+	rc = check_issuing(c, why) < 0 ? -1 : check_usable(c, t, why, warn);
 out:
 	tls_server_unref(tls);
 	trust_unref(t);

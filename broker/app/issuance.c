@@ -15,7 +15,6 @@
 
 #define PENDING_MAX 1024
 #define PATIENCE_MS 5000
-#define BUNDLE_FILE_MAX (256u << 10)
 #define TAG_RELOAD 0 /* no pending one has it */
 
 /* A worker's op that waits. */
@@ -267,7 +266,7 @@ int issuance_make(struct node *n, const struct config *c, struct issuing **out, 
 	*out = NULL;
 	if (!n->issuance)
 		return 0;
-	if (file_read(c->issuing_bundle, BUNDLE_FILE_MAX, &pem, &size, why) < 0)
+	if (file_read(c->issuing_bundle, ISSUING_BUNDLE_FILE_MAX, &pem, &size, why) < 0)
 		return problem_prefix(why, "issuing.bundle");
 	*out = issuing_new(n->issuance->trust_domain, slice_of(pem, size), c->issuing_ttl_ms, why);
 	free(pem);

@@ -72,6 +72,15 @@ int cafolder_write_pem(const char *path, enum ca_pem kind, const struct slice *d
 	return rc;
 }
 
+int cafolder_key_path(const char *cert, char *out, size_t size, struct problem *why)
+{
+	size_t n = strlen(cert);
+
+	if (n > 4 && strcmp(cert + n - 4, ".pem") == 0)
+		n -= 4;
+	return (size_t)snprintf(out, size, "%.*s.key", (int)n, cert) < size ? 0 : problem_set(why, "%.64s...: too long", cert);
+}
+
 int cafolder_write_key(const char *path, const struct ca_key *k, struct problem *why)
 {
 	char pem[CA_KEY_PEM_MAX];
@@ -372,6 +381,13 @@ struct ca_issuer *cafolder_root(const struct cafolder *f, struct problem *why)
 		return issuer(p.p, buf_slice(&f->root), why);
 	problem_set(why, "the root's key is offline: %s is not there. This needs it: bring the folder back, and take it away again afterwards", p.p);
 	return NULL;
+}
+
+struct ca_key *cafolder_key(const struct cafolder *f, size_t at, struct problem *why)
+{
+	struct capath p;
+
+	return cafolder_read_key(file_of(f->dir, &p, f->all[at].name, "key"), why);
 }
 
 struct ca_issuer *cafolder_intermediate(const struct cafolder *f, size_t at, struct problem *why)

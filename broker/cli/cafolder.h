@@ -66,6 +66,8 @@ bool cafolder_has_root_key(const struct cafolder *f);
 /* With its key. Owned, or NULL with why; when the root's is not there why says what to do. */
 struct ca_issuer *cafolder_root(const struct cafolder *f, struct problem *why);
 struct ca_issuer *cafolder_intermediate(const struct cafolder *f, size_t at, struct problem *why);
+/* Its key alone. Owned, or NULL with why. */
+struct ca_key *cafolder_key(const struct cafolder *f, size_t at, struct problem *why);
 /* The intermediate that has this key id, or NULL. */
 const struct caintermediate *cafolder_find(const struct cafolder *f, const uint8_t key_id[CA_KEY_ID_BYTES]);
 
@@ -84,6 +86,8 @@ int cafolder_read_pem(const char *path, enum ca_pem kind, struct buf *out, struc
 int cafolder_write_pem(const char *path, enum ca_pem kind, const struct slice *ders, size_t n, struct problem *why);
 /* A private key as PEM, mode 0600; refused when its file lets others in (base/secret.h). Owned, or NULL with why. */
 struct ca_key *cafolder_read_key(const char *path, struct problem *why);
+/* Where the key of a certificate in that file stands: beside FILE.pem, or FILE, FILE.key. -1 with why. */
+int cafolder_key_path(const char *cert, char *out, size_t size, struct problem *why);
 int cafolder_write_key(const char *path, const struct ca_key *k, struct problem *why);
 
 #endif

@@ -29,15 +29,10 @@ struct issue {
 
 /* ---- the key ---- */
 
-/* FILE.pem → FILE.key, or FILE → FILE.key. */
 static int choose_key_path(struct issue *x, const char *out, struct problem *why)
 {
-	size_t n = strlen(out);
-
-	if (n > 4 && strcmp(out + n - 4, ".pem") == 0)
-		n -= 4;
-	if ((size_t)snprintf(x->key_path, sizeof x->key_path, "%.*s.key", (int)n, out) >= sizeof x->key_path)
-		return problem_set(why, "%.64s...: too long", out);
+	if (cafolder_key_path(out, x->key_path, sizeof x->key_path, why) < 0)
+		return -1;
 	if (access(x->key_path, F_OK) == 0 || access(out, F_OK) == 0)
 		return problem_set(why, "%s or %s is there already: no key is overwritten. Name another file, or renew with a --csr of the key that is there",
 				   out, x->key_path);

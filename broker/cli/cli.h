@@ -168,6 +168,7 @@ int cmd_completion_bash(struct cli *c);
 int cmd_ca_init(struct cli *c);
 int cmd_ca_issue(struct cli *c);
 int cmd_ca_rotate(struct cli *c);
+int cmd_ca_install(struct cli *c);
 int cmd_ca_crl(struct cli *c);
 
 #endif

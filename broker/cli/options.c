@@ -181,6 +181,7 @@ static const struct option_row rows[] = {
 	       "why what is revoked now is revoked"),
 	NUMBER(OPT_CRL_DAYS, "days", 1, 365, "7", "until when the next list is due"),
 	TEXT(OPT_CRL_OUT, "out", "FILE", NULL, NULL, "write a copy there, mode 0644"),
+	TEXT(OPT_INSTALL_OUT, "out", "FILE", NULL, NULL, "issuing.cert: FILE.pem; its key goes beside it, FILE.key, which issuing.key names"),
 };
 
 _Static_assert(sizeof rows / sizeof rows[0] == OPT_COUNT - 1, "one row for each option, in the order of enum opt");

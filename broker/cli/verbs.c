@@ -117,6 +117,8 @@ const struct verb verbs[] = {
 	 OPTS(OPT_LEAF_ID, OPT_CSR, OPT_LEAF_OUT, OPT_LEAF_TTL, OPT_DNS, OPT_IP), 1, 1, false, cmd_ca_issue},
 	{"ca", "rotate", "DIR", "a new intermediate; what the old one issued stays good until it ends",
 	 OPTS(OPT_INTERMEDIATE_DAYS, OPT_DNS, OPT_IP), 1, 1, false, cmd_ca_rotate},
+	{"ca", "install", "DIR", "the intermediate that issues, and its key, to where the broker's `issuing` has them",
+	 OPTS(OPT_INSTALL_OUT), 1, 1, false, cmd_ca_install},
 	{"ca", "crl", "DIR", "issue new revocation lists, with more on them or not",
 	 OPTS(OPT_CRL_REVOKE, OPT_CRL_REASON, OPT_CRL_DAYS, OPT_CRL_OUT), 1, 1, false, cmd_ca_crl},
 	{"dev", "up", "", "make and start a broker for trying out: CA, agents, issuer, route",

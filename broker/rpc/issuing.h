@@ -13,6 +13,7 @@
 #include "base/slice.h"
 
 #define ISSUING_BUNDLE_MAX 16 /* certificates */
+#define ISSUING_BUNDLE_FILE_MAX (256u << 10)
 
 struct issuing {
 	atomic_int refs;

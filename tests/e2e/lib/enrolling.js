@@ -12,7 +12,7 @@ const q = JSON.stringify
 // Of a broker that is prepared: makes the CA in its folder, takes a port, and has baton.yaml name both. more: further lines of `issuing`.
 export async function issuing (b, { dir = b.path('ca'), port, more = '', ttl = '1h' } = {}) {
   const made = fs.existsSync(dir)
-  if (!made) execFileSync(BATON, ['ca', 'init', dir, '--trust-domain', 'acme.example', '--dns', 'localhost', '--ip', '127.0.0.1'])
+  if (!made) execFileSync(BATON, ['ca', 'init', dir, '--trust-domain', 'acme.example', '--dns', 'localhost', '--ip', '127.0.0.1'], { stdio: 'pipe' })
   const bundle = b.path('acme-both.pem')
   fs.writeFileSync(bundle, fs.readFileSync(b.acme.cert, 'utf8') + fs.readFileSync(path.join(dir, 'bundle.pem'), 'utf8'))
   b.enrolPort = port || await freePort()
@@ -27,16 +27,10 @@ export async function issuing (b, { dir = b.path('ca'), port, more = '', ttl = '
   return dir
 }
 
-// The CA's intermediate of now, where the broker looks for it: each file is replaced by renaming.
+// The CA's intermediate of now, where the broker looks for it.
 export function install (b, dir) {
-  const now = fs.readFileSync(path.join(dir, 'current'), 'utf8').trim()
   fs.mkdirSync(b.path('issuing'), { recursive: true, mode: 0o700 })
-  const put = (ext, mode) => {
-    fs.writeFileSync(b.path('issuing', `new.${ext}`), fs.readFileSync(path.join(dir, 'intermediates', `${now}.${ext}`)), { mode })
-    fs.renameSync(b.path('issuing', `new.${ext}`), b.path('issuing', `ca.${ext}`))
-  }
-  put('key', 0o600)
-  put('pem', 0o644)
+  execFileSync(BATON, ['ca', 'install', dir, '--out', b.path('issuing', 'ca.pem')])
   return { cert: b.path('issuing', 'ca.pem'), key: b.path('issuing', 'ca.key') }
 }
 
