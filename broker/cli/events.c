@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/secret.h"
 #include "base/words.h"
 #include "cli/cli.h"
 #include "cli/envelope.h"
@@ -241,9 +242,22 @@ static bool watch_again(struct follow *f)
 	return true;
 }
 
+/* Whoever keeps the token's file fresh has written another one since. The connection is made anew with it; the stream is gone by then. */
+static bool has_another_token(struct follow *f)
+{
+	uint8_t before[SHA256_BYTES], now[SHA256_BYTES];
+
+	sha256(slice_str(f->c->token), before);
+	cli_close(f->c);
+	if (cli_connect(f->c))
+		return false;
+	sha256(slice_str(f->c->token), now);
+	return memcmp(before, now, sizeof now) != 0;
+}
+
 static bool worth_again(const struct follow *f, const struct client_status *s)
 {
-	return f->id[0] && (s->code == GRPC_UNAVAILABLE || (s->code == GRPC_CANCELLED && !s->reason));
+	return f->id[0] && (s->code == GRPC_UNAVAILABLE || s->reason == REASON_EXPIRED_TOKEN || (s->code == GRPC_CANCELLED && !s->reason));
 }
 
 /* Receives until the stream ends. 0: shown to the end; 1: broken, try again; else -1 with status or time-out. */
@@ -285,6 +299,7 @@ static int out_of_reach(const struct follow *f)
 int follow_run(struct follow *f)
 {
 	struct arena *arena = arena_new(EVENT_ARENA);
+	struct client_status ended;
 	bool timeout = false;
 	int rc = 1, code = 0;
 
@@ -298,9 +313,15 @@ int follow_run(struct follow *f)
 			break;
 		if (f->cursor != before)
 			tries = 0;
+		ended = *client_stream_status(f->stream);
 		client_stream_free(f->stream);
 		f->stream = NULL;
-		cli_note(f->c, "the connection broke; taking it up again behind event %llu", (unsigned long long)f->cursor);
+		if (ended.reason == REASON_EXPIRED_TOKEN && !has_another_token(f)) {
+			arena_free(arena);
+			return complain_status(f->c, &ended);
+		}
+		cli_note(f->c, "%s; taking it up again behind event %llu", ended.reason == REASON_EXPIRED_TOKEN ? "the token expired, and there is another" : "the connection broke",
+			 (unsigned long long)f->cursor);
 		nanosleep(&(struct timespec){.tv_sec = 1 << (tries < 4 ? tries : 4)}, NULL);
 	}
 	if (timeout)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "rpc/expiring.h"
 #include "rpc/pipeline.h"
 #include "rpc/revoked.h"
 #include "rpc/table.h"
@@ -112,6 +113,18 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 	return principal_judge(op, token, &cx, out);
 }
 
+/* The first token of a stream, when it is the stream's own and not a single request's. */
+static void note_expiry(struct op *op, struct slice token, const struct token_answer *a)
+{
+	struct rpc_call *rc = op_call(op);
+	struct verdict v;
+
+	if (!rc || rc->token_until_ms || !rpc_row_lives_on(rc->row))
+		return;
+	if (rc->row->stream == STREAM_UNARY || slice_eq(token, principal_token(rc, slice_of(NULL, 0), &v)))
+		expiring_begin(rc, &a->claims);
+}
+
 enum principal_result principal_judge(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *out)
 {
 	memset(out, 0, sizeof *out);
@@ -123,6 +136,8 @@ enum principal_result principal_judge(struct op *op, struct slice token, const s
 		audit_claims(op, &out->claims);
 	if (verdict_ok(&out->verdict))
 		judge_revoked(op, out);
+	if (verdict_ok(&out->verdict))
+		note_expiry(op, token, out);
 	if (verdict_ok(&out->verdict) && !out->claims.bound)
 		metrics_add(op->w->env.metrics, METRIC_TOKEN_UNBOUND, out->claims.issuer_name, NULL, 1);
 	return PRINCIPAL_JUDGED;
@@ -187,6 +202,7 @@ static struct verdict replace(struct rpc_call *rc, struct slice token, const str
 		free(rc->token);
 	}
 	rc->token = copy;
+	expiring_begin(rc, &answer->claims);
 	return verdict_allow();
 }
 

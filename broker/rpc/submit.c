@@ -512,6 +512,19 @@ bool pipe_is_submit(const struct op *op)
 	return prescan_field_bytes(op->raw, PIPE_SUBMIT).p || !prescan_field_bytes(op->raw, PIPE_CREDENTIAL).p;
 }
 
+void pipe_notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message, int64_t at_ms)
+{
+	Baton__V1__PipeReply reply = BATON__V1__PIPE_REPLY__INIT;
+	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
+
+	n.kind = kind;
+	n.message = (char *)message;
+	n.at_ms = at_ms;
+	reply.reply_case = BATON__V1__PIPE_REPLY__REPLY_NOTICE;
+	reply.notice = &n;
+	reply_send(rc, &reply.base);
+}
+
 void pipe_on_half_close(struct rpc_call *rc)
 {
 	if (!rc->pipe_open && !rc->closing)

@@ -263,17 +263,22 @@ static void flow(struct rpc_call *rc, struct op *op, const Baton__V1__Flow *f)
 	op_end(op);
 }
 
-static void notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message)
+void subscribe_notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message, int64_t at_ms)
 {
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
 	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
 
 	n.kind = kind;
 	n.message = (char *)message;
-	n.at_ms = clock_unix_ms();
+	n.at_ms = at_ms;
 	f.frame_case = BATON__V1__BROKER_FRAME__FRAME_NOTICE;
 	f.notice = &n;
 	reply_send(rc, &f.base);
+}
+
+static void notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message)
+{
+	subscribe_notice(rc, kind, message, clock_unix_ms());
 }
 
 static void unknown_frame(struct rpc_call *rc, struct op *op)

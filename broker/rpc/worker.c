@@ -8,6 +8,7 @@
 #include "policy/profile.h"
 #include "rpc/await.h"
 #include "rpc/desk.h"
+#include "rpc/expiring.h"
 #include "rpc/follow.h"
 #include "rpc/lines.h"
 #include "rpc/pipeline.h"
@@ -339,6 +340,7 @@ void rpc_worker_tick(struct rpc_worker *w)
 		w->next_poll_ms = now + POLL_MS;
 		poll_desks(w);
 		watches_poll(w);
+		expiring_look(w);
 		count_cache(w);
 	}
 	if (w->env.index == 0 && now >= w->next_housekeeping_ms) {
