@@ -8,8 +8,8 @@
 #include "client/certinfo.h"
 #include "identity/ca.h"
 
-#define CERTANSWER_CHAIN_MAX 4   /* with the anchor, five: what a broker takes (identity/peer.h) */
-#define CERTANSWER_BUNDLE_MAX 64
+#define CERTANSWER_CHAIN_MAX 4    /* with the anchor, five: what a broker takes (identity/peer.h) */
+#define CERTANSWER_BUNDLE_MAX 256 /* as many as a trust domain may have */
 #define CERTANSWER_DER_MAX 16384 /* bytes of one certificate */
 
 struct client;

@@ -118,11 +118,14 @@ static int fetch_bundle(struct enroll *e)
 			"Is that the broker that made the token? If its CAs were changed since then, ask for a new token. Otherwise somebody answers in its place.");
 }
 
-/* The answer may be lost when the certificate is made already: the same key gets it again. */
-static int lost(const struct enroll *e, const struct client_status *s, int code)
+/* What was refused, or lost: the certificate may be made already, and the same key gets it again. */
+static int complain_enrol(const struct enroll *e, struct client_status *s)
 {
-	if (s->local && code == EXIT_UNREACHABLE)
-		code = EXIT_AGAIN;
+	int code;
+
+	if (s->code == GRPC_UNAVAILABLE)
+		s->local = false; /* the broker was there before the question was sent: that is no "not reachable" */
+	code = complain_status(e->c, s);
 	if (code == EXIT_AGAIN)
 		cli_note(e->c, "The key is kept in %s: the same command with the same token goes on from there.", e->files.pending);
 	else if (code == EXIT_DENIED)
@@ -130,7 +133,6 @@ static int lost(const struct enroll *e, const struct client_status *s, int code)
 	return code;
 }
 
-/* Sends what `key` and the token get a certificate for. */
 static int ask_for_certificate(struct enroll *e, Baton__V1__Certificate **m)
 {
 	Baton__V1__EnrolRequest q = BATON__V1__ENROL_REQUEST__INIT;
@@ -147,7 +149,7 @@ static int ask_for_certificate(struct enroll *e, Baton__V1__Certificate **m)
 		q.csr_der = (ProtobufCBinaryData){csr.n, csr.p};
 		*m = ask(e, ADMIN_ENROL "Enrol", &q.base, &baton__v1__certificate__descriptor, &status);
 		if (!*m)
-			code = lost(e, &status, complain_status(e->c, &status));
+			code = complain_enrol(e, &status);
 	}
 	buf_clear(&csr);
 	return code;

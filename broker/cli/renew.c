@@ -91,6 +91,18 @@ static void announce(const struct cli *c, const struct renewer *r)
 	cli_note(c, "%s of %s is good until %s, renewed from %s on", r->files.agent, r->cert.spiffe_id, until, due);
 }
 
+/* The broker would not let it in. */
+static int check_end(const struct cli *c, const struct renewer *r)
+{
+	char until[25], what[SETTING_MAX + 80];
+
+	if (clock_unix_ms() < r->cert.not_after_ms)
+		return 0;
+	clock_format_utc(r->cert.not_after_ms, until);
+	snprintf(what, sizeof what, "%.4000s has ended, %s", r->files.agent, until);
+	return complain(c, EXIT_DENIED, what, NULL, "Ask for a new token (baton agent enroll-token), then: baton enroll --force");
+}
+
 int cmd_renew(struct cli *c)
 {
 	struct renewer r = {.files = {.lock = -1}};
@@ -102,6 +114,8 @@ int cmd_renew(struct cli *c)
 		code = complain_usage(c, "`renew` needs --cert, --key and --ca, or BATON_CERT, BATON_KEY and BATON_CA: what `baton enroll` made");
 	if (!code)
 		code = renewer_init(&r, c, true);
+	if (!code)
+		code = check_end(c, &r);
 	if (!code && c->args.given[OPT_DAEMON])
 		announce(c, &r);
 	if (!code)

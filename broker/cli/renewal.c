@@ -3,6 +3,7 @@
 
 #include "cli/renewal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,8 @@
 #include "identity/enrolment.h"
 
 #define METHOD "/baton.v1.EnrolService/Renew"
-#define ANSWER_ARENA (8 * 1024 * 1024)
-#define ANSWER_MAX (2 * 1024 * 1024)
+#define ANSWER_ARENA (16 * 1024 * 1024)
+#define ANSWER_MAX (5 * 1024 * 1024)
 
 /* What it failed of. */
 enum failed { FAILED_NOT, FAILED_CONNECTION, FAILED_REFUSED, FAILED_HERE };
@@ -172,11 +173,19 @@ static void finish(struct renewal *r)
 	}
 }
 
+/* Has the socket something for us? It may be asked for while it is still connecting. */
+static bool ready(const struct renewal *r)
+{
+	struct pollfd p = {.fd = client_fd(r->conn), .events = client_events(r->conn)};
+
+	return client_state(r->conn) != CLIENT_CLOSED && (client_pending(r->conn) || poll(&p, 1, 0) > 0);
+}
+
 enum renewal_end renewal_step(struct renewal *r)
 {
 	if (r->end != RENEWAL_GOES_ON)
 		return r->end;
-	if (client_state(r->conn) != CLIENT_CLOSED)
+	if (ready(r))
 		client_io(r->conn);
 	if (!r->call) {
 		finish(r);
