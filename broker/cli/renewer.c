@@ -117,16 +117,25 @@ static bool look_again(struct renewer *r)
 	return true;
 }
 
+/* Between two times others may. */
+static void unlock(struct renewer *r)
+{
+	if (!r->keeps_lock)
+		idfiles_unlock(&r->files);
+}
+
 static enum renewer_event begin(struct renewer *r)
 {
 	struct problem why = {""};
 
 	if (look_again(r))
 		return RENEWER_RENEWED;
-	if (idfiles_lock(&r->files, &why))
+	if (idfiles_lock(&r->files, &why)) {
 		fail(r, why.text);
-	else if (!(r->now = renewal_new(&r->c->set, &r->files, r->c->args.number[OPT_TIMEOUT])))
+	} else if (!(r->now = renewal_new(&r->c->set, &r->files, r->c->args.number[OPT_TIMEOUT]))) {
 		fail(r, "out of memory");
+		unlock(r);
+	}
 	return RENEWER_QUIET;
 }
 
@@ -144,8 +153,7 @@ static enum renewer_event end(struct renewer *r, enum renewal_end how)
 	}
 	renewal_free(r->now);
 	r->now = NULL;
-	if (!r->keeps_lock)
-		idfiles_unlock(&r->files);
+	unlock(r);
 	return how == RENEWAL_DONE ? RENEWER_RENEWED : RENEWER_QUIET;
 }
 

@@ -6,7 +6,8 @@ import path from 'node:path'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash, createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
-import { BATON } from './lib/broker.js'
+import { Broker, BATON, ROUTE } from './lib/broker.js'
+import { Agent } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { api, grpc, readText } from './lib/wire.js'
 
@@ -51,13 +52,14 @@ const keyOf = (csr) => openssl(['req', '-inform', 'DER', '-noout', '-pubkey'], c
 const pem = (raw) => new X509Certificate(raw).toString()
 
 // What enroll leaves behind, made without it, as of the certificate's beginning.
+// above: the file of the CA that vouches for the broker.
 function identity (name, options = {}) {
   const { key, csr } = freshCsr()
   const dir = at(name)
   fs.mkdirSync(dir, { mode: 0o700 })
   const agent = path.join(dir, 'agent.pem')
   fs.writeFileSync(agent, fs.readFileSync(key, 'utf8') + pem(sign(csr, options)), { mode: 0o600 })
-  fs.writeFileSync(path.join(dir, 'bundle.pem'), pem(der(acme.cert)))
+  fs.writeFileSync(path.join(dir, 'bundle.pem'), pem(der(options.above || acme.cert)))
   const begun = Date.now() / 1000 + (options.from ?? -1)
   fs.utimesSync(agent, begun, begun)
   return { dir, agent, bundle: path.join(dir, 'bundle.pem') }
@@ -443,7 +445,7 @@ function oneTask () {
   }
   return s
 }
-const serve = (i, f, script, ...more) => begin(['serve', '--renew', '--route', 'r', ...own(i, f.addr), ...more, '--', '/bin/sh', '-c', script])
+const serve = (i, f, script, ...more) => begin(['serve', '--renew', '--route', f instanceof Broker ? ROUTE : 'r', ...own(i, f.addr), ...more, '--', '/bin/sh', '-c', script])
 
 test('R-3 serve --renew shows the new certificate at a quiet moment, without a word lost', async () => {
   const s = oneTask()
@@ -499,3 +501,29 @@ test('I-7 R-3 serve --renew of an agent that is refused serves until its certifi
   }
   assert.equal(f.calls('Renew').length, 1)
 })
+
+test('R-3 serve --renew takes what somebody else renewed, and a real broker resumes the lease under the new certificate: the work is done once', async () => {
+  const b = new Broker()
+  try {
+    await b.start()
+    const { spiffe } = b.leaves.worker
+    const whose = { by: b.acme, sans: `URI:${spiffe}`, above: b.serverCa.cert }
+    const i = identity('real', { ...whose, from: -200, to: 22 })
+    const p = serve(i, b, `echo "begun $BATON_FENCE" >> ${at('real-begun')}; sleep 12; echo done`, '--once')
+    await until('it serves', () => /serving on/.test(p.err))
+    const planner = new Agent({ ...b.leaves.planner, trust: b.serverCa.cert }, b.addr, { token: await b.issuer.mint(b.leaves.planner) })
+    const { handoff_id: id } = await planner.submit()
+    await until('the work', () => readText(at('real-begun')))
+    const next = identity('real-next', { ...whose, to: 3600 })
+    fs.renameSync(next.agent, i.agent)
+    const end = await p.done
+    assert.equal(end.code, 0, p.err)
+    assert.match(p.err, /is renewed: good until.*connecting with the new certificate.*settled: completed/s)
+    assert.equal(readText(at('real-begun')).split('\n').length, 2, 'it was begun once')
+    const done = await planner.get(id)
+    assert.equal(done.state, 'HANDOFF_STATE_COMPLETED')
+    assert.equal(done.attempt, 1)
+  } finally {
+    await b.remove()
+  }
+}, 60000)
