@@ -50,6 +50,8 @@ struct renewer {
 int renewer_init(struct renewer *r, struct cli *c, bool keeps_lock);
 /* Begins what is due and does what can be done; says on standard error what came of it. */
 enum renewer_event renewer_tick(struct renewer *r);
+/* Looks into the file: somebody else may have renewed it. true: it is another one. */
+bool renewer_look(struct renewer *r);
 int renewer_fd(const struct renewer *r); /* -1: nothing to poll */
 short renewer_events(const struct renewer *r);
 int renewer_wait(const struct renewer *r); /* ms until the next tick, at most a minute */

@@ -15,7 +15,7 @@ int64_t renewal_due(int64_t from_ms, int64_t not_after_ms, uint32_t luck)
 {
 	int64_t life = not_after_ms > from_ms ? not_after_ms - from_ms : 0;
 
-	return from_ms + life / 3 * 2 - (int64_t)((double)(life / 30) * luck / UINT32_MAX);
+	return from_ms + life / 3 * 2 - (int64_t)((double)life / 30 * luck / UINT32_MAX);
 }
 
 int64_t renewal_pause(int64_t *backoff_ms, uint32_t luck)
@@ -23,7 +23,7 @@ int64_t renewal_pause(int64_t *backoff_ms, uint32_t luck)
 	int64_t full = *backoff_ms ? *backoff_ms : RENEWAL_BACKOFF_MIN_MS;
 
 	*backoff_ms = full * 2 > RENEWAL_BACKOFF_MAX_MS ? RENEWAL_BACKOFF_MAX_MS : full * 2;
-	return full / 2 + (int64_t)((double)(full / 2) * luck / UINT32_MAX);
+	return full / 2 + (int64_t)((double)full / 2 * luck / UINT32_MAX);
 }
 
 static uint32_t luck(void)
@@ -106,8 +106,7 @@ static void fail(struct renewer *r, const char *what)
 	say(r, line);
 }
 
-/* Somebody else may have renewed it. */
-static bool look_again(struct renewer *r)
+bool renewer_look(struct renewer *r)
 {
 	struct certinfo cert;
 
@@ -128,7 +127,7 @@ static enum renewer_event begin(struct renewer *r)
 {
 	struct problem why = {""};
 
-	if (look_again(r))
+	if (renewer_look(r))
 		return RENEWER_RENEWED;
 	if (idfiles_lock(&r->files, &why)) {
 		fail(r, why.text);
@@ -177,7 +176,7 @@ enum renewer_event renewer_tick(struct renewer *r)
 	char until[40], line[600];
 
 	if (e == RENEWER_QUIET && !r->now && clock_unix_ms() >= r->cert.not_after_ms)
-		e = look_again(r) ? RENEWER_RENEWED : RENEWER_ENDED;
+		e = renewer_look(r) ? RENEWER_RENEWED : RENEWER_ENDED;
 	if (e == RENEWER_RENEWED) {
 		text_time(r->cert.not_after_ms, true, until);
 		cli_note(r->c, "%s is renewed: good until %s", r->files.agent, until);

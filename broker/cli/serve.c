@@ -334,6 +334,8 @@ static bool open_stream(struct serve *s)
 	s->stream = client_stream_open(s->c->conn, "Subscribe", NULL, 0);
 	if (s->stream)
 		send_open(s);
+	if (s->renews)
+		renewer_look(&s->renewer); /* the file that was just read may be a newer one than it knows */
 	return s->stream != NULL;
 }
 

@@ -516,9 +516,12 @@ test('R-3 serve --renew takes what somebody else renewed, and a real broker resu
     await until('the work', () => readText(at('real-begun')))
     const next = identity('real-next', { ...whose, to: 3600 })
     fs.renameSync(next.agent, i.agent)
+    await until('it knows', () => /is renewed/.test(p.err))
+    fs.renameSync(identity('real-last', { ...whose, to: 7200 }).agent, i.agent) // it does not look again before it connects
     const end = await p.done
     assert.equal(end.code, 0, p.err)
     assert.match(p.err, /is renewed: good until.*connecting with the new certificate.*settled: completed/s)
+    assert.equal(p.err.match(/connecting with/g).length, 1)
     assert.equal(readText(at('real-begun')).split('\n').length, 2, 'it was begun once')
     const done = await planner.get(id)
     assert.equal(done.state, 'HANDOFF_STATE_COMPLETED')
