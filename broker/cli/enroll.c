@@ -79,17 +79,16 @@ static void hang_up(struct cli *c)
 	c->creds = NULL;
 }
 
-/* Verified by these CAs; without any, by nobody. */
-static int reach(struct enroll *e, const struct slice *cas, size_t n)
+/* With these credentials, which it takes; NULL: why there are none. */
+static int reach(struct enroll *e, struct client_creds *creds, struct client_error *why)
 {
-	struct client_error why = {.fault = CLIENT_FINE};
 	struct cli *c = e->c;
 
 	hang_up(c);
-	c->creds = client_creds_unnamed(cas, n, &why);
-	c->conn = c->creds ? client_new(c->creds, e->server, &why) : NULL;
-	if (!c->conn || client_connect(c->conn, clock_mono_ms() + c->args.number[OPT_TIMEOUT], &why))
-		return complain_client(c, &why);
+	c->creds = creds;
+	c->conn = c->creds ? client_new(c->creds, e->server, why) : NULL;
+	if (!c->conn || client_connect(c->conn, clock_mono_ms() + c->args.number[OPT_TIMEOUT], why))
+		return complain_client(c, why);
 	return 0;
 }
 
@@ -102,9 +101,10 @@ static void *ask(struct enroll *e, const char *method, const ProtobufCMessage *q
 static int fetch_bundle(struct enroll *e)
 {
 	Baton__V1__GetBundleRequest q = BATON__V1__GET_BUNDLE_REQUEST__INIT;
+	struct client_error why = {.fault = CLIENT_FINE};
 	struct client_status status;
 	Baton__V1__Bundle *m;
-	int code = reach(e, NULL, 0);
+	int code = reach(e, client_creds_unverified(&why), &why);
 
 	if (code)
 		return code;
@@ -169,12 +169,13 @@ static int keep(struct enroll *e, const Baton__V1__Certificate *m)
 
 static int enroll(struct enroll *e)
 {
+	struct client_error error = {.fault = CLIENT_FINE};
 	struct problem why = {""};
 	Baton__V1__Certificate *m = NULL;
 	int code = fetch_bundle(e);
 
 	if (!code)
-		code = reach(e, e->cas, e->n_cas);
+		code = reach(e, client_creds_unnamed(e->cas, e->n_cas, &error), &error);
 	if (code)
 		return code;
 	e->key = idfiles_pending(&e->files, slice_str(e->c->token), &why);

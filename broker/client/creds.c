@@ -161,18 +161,30 @@ static bool add_bundle(X509_STORE *store, const struct slice *bundle, size_t n)
 	return true;
 }
 
+static struct client_creds *unnamed(struct client_error *why)
+{
+	return blank("the bundle that it is to be verified by", "no certificate", false, why);
+}
+
 struct client_creds *client_creds_unnamed(const struct slice *bundle, size_t n, struct client_error *why)
 {
-	struct client_creds *c = blank("the bundle that it is to be verified by", "no certificate", false, why);
+	struct client_creds *c = unnamed(why);
 
-	if (c && n == 0)
-		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
-	if (!c || add_bundle(SSL_CTX_get_cert_store(c->ctx), bundle, n))
+	if (!c || (n && add_bundle(SSL_CTX_get_cert_store(c->ctx), bundle, n)))
 		return c;
-	client_error_set(why, CLIENT_FAULT_PROTOCOL, "a CA certificate of the broker cannot be read");
+	client_error_set(why, CLIENT_FAULT_PROTOCOL, n ? "a CA certificate of the broker cannot be read" : "there is no CA certificate to verify the broker by");
 	ERR_clear_error();
 	client_creds_free(c);
 	return NULL;
+}
+
+struct client_creds *client_creds_unverified(struct client_error *why)
+{
+	struct client_creds *c = unnamed(why);
+
+	if (c)
+		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
+	return c;
 }
 
 bool client_creds_named(const struct client_creds *c)

@@ -11,9 +11,11 @@ struct ssl_st;
 
 /* Paths of PEM files; the key must be 0600 or tighter. NULL with why. */
 struct client_creds *client_creds_load(const char *ca, const char *cert, const char *key, struct client_error *why);
-/* For a port that asks for no certificate: none is shown, and the broker is believed whom the CAs of `bundle` (DER) vouch for. n 0: anybody is; then
- * nothing secret may be said, and nothing that is heard be believed. NULL with why. */
+/* For a port that asks for no certificate: none is shown, and the broker is believed whom the CAs of `bundle` (DER) vouch for. NULL with why; also
+ * when there is none in it. */
 struct client_creds *client_creds_unnamed(const struct slice *bundle, size_t n, struct client_error *why);
+/* The same, and anybody is believed: nothing secret may be said, and nothing that is heard be trusted. NULL with why. */
+struct client_creds *client_creds_unverified(struct client_error *why);
 void client_creds_free(struct client_creds *c);
 /* Is a certificate shown? */
 bool client_creds_named(const struct client_creds *c);

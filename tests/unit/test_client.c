@@ -166,7 +166,7 @@ static enum client_fault try_unnamed(struct fixture *f, const char *bundle, cons
 	}
 	memset(why, 0, sizeof *why);
 	address(f, addr);
-	k = client_creds_unnamed(&one, bundle ? 1 : 0, why);
+	k = bundle ? client_creds_unnamed(&one, 1, why) : client_creds_unverified(why);
 	assert_non_null(k);
 	assert_false(client_creds_named(k));
 	c = client_new(k, addr, why);
@@ -215,6 +215,8 @@ static void a_bundle_of_something_else_makes_no_connection(void **state)
 	struct client_error why = {.fault = CLIENT_FINE};
 
 	assert_null(client_creds_unnamed(&junk, 1, &why));
+	assert_int_equal(why.fault, CLIENT_FAULT_PROTOCOL);
+	assert_null(client_creds_unnamed(&junk, 0, &why)); /* nobody is believed, not anybody */
 	assert_int_equal(why.fault, CLIENT_FAULT_PROTOCOL);
 }
 
