@@ -12,6 +12,7 @@
 #define ADMIN_OPERATE "/baton.v1.OperateService/"
 #define ADMIN_RESOURCE "/baton.v1.ResourceService/"
 #define ADMIN_CONTAIN "/baton.v1.ContainmentService/"
+#define ADMIN_ENROL "/baton.v1.EnrolService/"
 
 /* A connection that is ready, to --admin-addr. 0, or an exit code, complained about. */
 int admin_connect(struct cli *c);

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
+#include "cli/enroltoken.h"
+#include "cli/pbjson.h"
 #include "cli/resource.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -237,6 +239,51 @@ int cmd_agent_retire(struct cli *c)
 		code = cli_confirm(c, "retire ends an agent for good", "nothing was changed", "Retire %s of %s for good?", r->agent->name, r->agent->tenant);
 	if (!code)
 		code = resource_delete(c, &view, arena, r, r->agent->tenant, reason);
+	arena_free(arena);
+	return code;
+}
+
+/* ---- its first certificate ---- */
+
+/* The token goes to standard output alone, or to the file alone. */
+static int hand_out(struct cli *c, const Baton__V1__EnrolToken *m)
+{
+	const char *file = c->args.text[OPT_OUT];
+	struct slice token = slice_str(m->token);
+	char until[40];
+	int code = file ? cli_write_file(c, file, token) : EXIT_YES;
+
+	if (code)
+		return code;
+	if (!file && cli_json(c))
+		pbjson_print(c->out, &m->base);
+	else if (!file)
+		fprintf(c->out, "%s\n", m->token);
+	text_time(m->expires_at_ms, c->args.given[OPT_UTC], until);
+	cli_note(c, "good once, for %s, until %s", c->words[0], until);
+	cli_note(c, "on the agent's machine: baton enroll --server HOST:PORT --token-file %s --out DIR", file ? file : "FILE");
+	return EXIT_YES;
+}
+
+int cmd_agent_enroll_token(struct cli *c)
+{
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	Baton__V1__CreateEnrolTokenRequest q = BATON__V1__CREATE_ENROL_TOKEN_REQUEST__INIT;
+	Baton__V1__ResourceRef agent = resource_ref(c, &view);
+	Baton__V1__EnrolToken *m = NULL;
+	uint8_t pin[SHA256_BYTES];
+	int code = arena ? admin_connect(c) : EXIT_BUG;
+
+	q.agent = &agent;
+	q.ttl_s = (uint32_t)(c->args.number[OPT_TOKEN_TTL] / 1000);
+	if (!code)
+		m = admin_ask(c, ADMIN_ENROL "CreateToken", &q.base, &baton__v1__enrol_token__descriptor, arena, &code);
+	if (m && enroltoken_parse(slice_str(m->token), pin))
+		code = complain(c, EXIT_PROTOCOL, "the broker's answer is no enrolment token", NULL, "Use a baton of the broker's version.");
+	else if (m)
+		code = hand_out(c, m);
+	if (m)
+		secret_wipe(m->token, strlen(m->token));
 	arena_free(arena);
 	return code;
 }

@@ -123,6 +123,9 @@ int cmd_agent_quarantine(struct cli *c);
 int cmd_agent_release(struct cli *c);
 int cmd_agent_retire(struct cli *c);
 int cmd_agent_history(struct cli *c);
+int cmd_agent_enroll_token(struct cli *c);
+int cmd_enroll(struct cli *c);
+int cmd_renew(struct cli *c);
 int cmd_revoke(struct cli *c); /* all kinds */
 int cmd_revocation_list(struct cli *c);
 int cmd_revocation_show(struct cli *c);

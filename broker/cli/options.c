@@ -106,6 +106,13 @@ static const struct option_row rows[] = {
 	CHOICE(OPT_ORIGINATE, "may-originate", 0, "yes|no", NULL, NULL, "may it start a tree of handoffs (yes, if it may call a route)"),
 	SPAN(OPT_EXPIRES, "expires", NULL, 0, 3660 * MS_DAY, NULL, "when, from now, its rights end; 0: never"),
 
+	SPAN(OPT_TOKEN_TTL, "ttl", NULL, 60000, MS_DAY, "1h", "how long the token is good"),
+	TEXT(OPT_ENROL_SERVER, "server", "HOST:PORT", "BATON_ENROLL_SERVER", NULL, "the broker's port for enrolment, its listen.enrol"),
+	TEXT(OPT_ENROL_OUT, "out", "DIR", NULL, NULL, "the folder for agent.pem and bundle.pem; made, 0700, when it is not there"),
+	SWITCH(OPT_FORCE, "force", 0, "replace the identity that is there"),
+	SWITCH(OPT_DAEMON, "daemon", 0, "stay, and renew it whenever two thirds of its life are over"),
+	SWITCH(OPT_RENEW, "renew", 0, "renew the certificate while it serves, as renew --daemon does"),
+
 	TEXT(OPT_BINDING, "name", "NAME", NULL, "first", "the role binding's name"),
 	LIST(OPT_ROLE, "role", "ROLE", "platform, sre, auditor or approver:TENANT/ROUTE; may be repeated"),
 	TEXT(OPT_SPIFFE_ID, "spiffe-id", "URI", NULL, NULL, "whoever has a certificate of this SPIFFE id"),

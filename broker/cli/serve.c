@@ -19,6 +19,7 @@
 #include "base/secret.h"
 #include "base/words.h"
 #include "cli/cli.h"
+#include "cli/renewal.h"
 #include "cli/work.h"
 #include "client/pb.h"
 #include "client/stream.h"
@@ -31,6 +32,9 @@
 #define RESEND_MS 1000
 #define LAST_WORDS_MS 2000
 #define ROUTES_MAX 16
+#define QUIET_MS 500         /* what the broker sent before it heard of the window is here by then */
+#define CHANGE_MS 15000      /* before the certificate ends: the new one is shown, quiet or not */
+#define CHANGE_AT_ONCE_MS 3000 /* and reports that are under way are not waited for */
 
 struct serve {
 	struct cli *c;
@@ -49,9 +53,12 @@ struct serve {
 	int64_t leave_by;         /* monotonic ms: then what still runs is released */
 	int64_t retry_at;         /* connect again then; 0 = connected */
 	int64_t backoff;
+	bool renews;
+	struct renewer renewer;   /* --renew */
+	int64_t change_at;        /* nothing is held or taken: connect with the new certificate then; 0 = no */
 	bool over;
 	int code;
-	struct pollfd polled[2 + 3 * WORKS_MAX];
+	struct pollfd polled[3 + 3 * WORKS_MAX];
 };
 
 static void send_frame(struct serve *s, const Baton__V1__SubscriberFrame *f)
@@ -74,7 +81,7 @@ static uint32_t wanted_window(const struct serve *s)
 {
 	int64_t left = s->count - s->settled - (int64_t)in_state(s, WORK_REPORTING);
 
-	if (s->leaving)
+	if (s->leaving || s->change_at)
 		return 0;
 	if (s->count == 0)
 		return s->max;
@@ -327,6 +334,8 @@ static bool open_stream(struct serve *s)
 	s->stream = client_stream_open(s->c->conn, "Subscribe", NULL, 0);
 	if (s->stream)
 		send_open(s);
+	if (s->renews)
+		renewer_look(&s->renewer); /* the file that was just read may be a newer one than it knows */
 	return s->stream != NULL;
 }
 
@@ -343,7 +352,7 @@ static void retry_later(struct serve *s)
 
 static void reconnect(struct serve *s)
 {
-	s->retry_at = 0;
+	s->retry_at = s->change_at = 0;
 	s->draining = false;
 	cli_close(s->c);
 	if (cli_dial(s->c) || !open_stream(s))
@@ -384,6 +393,41 @@ static void read_frames(struct serve *s)
 	}
 	if (s->stream && client_stream_ended(s->stream))
 		on_stream_end(s);
+}
+
+/* ---- the certificate ---- */
+
+/* The connection shows a certificate that was renewed since: it goes on, until nothing is held or that certificate is about to end. Then it is made
+ * anew, as after a break: what is still worked on is resumed, since the agent is the same. */
+static void change_certificate(struct serve *s, int64_t now)
+{
+	const struct certinfo *shown = s->stream ? client_creds_cert(s->c->creds) : NULL;
+	int64_t left = shown ? shown->not_after_ms - clock_unix_ms() : 0;
+	bool late = left <= CHANGE_AT_ONCE_MS || (left <= CHANGE_MS && in_state(s, WORK_REPORTING) == 0);
+
+	if (!shown || s->leaving || strcmp(shown->x5t_s256, s->renewer.cert.x5t_s256) == 0) {
+		s->change_at = 0;
+		return;
+	}
+	if (!s->change_at && s->n_works == 0) {
+		s->change_at = now + QUIET_MS;
+		send_window(s);
+	}
+	if (!late && (!s->change_at || now < s->change_at))
+		return;
+	cli_note(s->c, "connecting with the new certificate");
+	client_stream_free(s->stream);
+	s->stream = NULL;
+	reconnect(s);
+}
+
+static void renew(struct serve *s, int64_t now)
+{
+	if (renewer_tick(&s->renewer) == RENEWER_ENDED) {
+		s->code = EXIT_DENIED;
+		s->over = true;
+	}
+	change_certificate(s, now);
 }
 
 /* ---- processes and signals ---- */
@@ -462,6 +506,8 @@ static void on_time(struct serve *s, int64_t now)
 	}
 	if (s->retry_at && now >= s->retry_at)
 		reconnect(s);
+	if (s->renews)
+		renew(s, now);
 	if ((s->leaving || (s->count && s->settled >= s->count)) && s->n_works == 0)
 		s->over = true;
 }
@@ -483,6 +529,9 @@ static int next_wait(const struct serve *s)
 		wait = sooner(w->resend_at, now, wait);
 	}
 	wait = sooner(s->retry_at, now, wait);
+	wait = sooner(s->change_at, now, wait);
+	if (s->renews)
+		wait = sooner(now + renewer_wait(&s->renewer), now, wait);
 	if (s->leaving && s->leave_by > now)
 		wait = sooner(s->leave_by, now, wait);
 	return s->c->conn && client_pending(s->c->conn) ? 0 : wait;
@@ -503,6 +552,8 @@ static void turn(struct serve *s)
 
 	if (s->c->conn && client_state(s->c->conn) != CLIENT_CLOSED)
 		n = watch(p, n, client_fd(s->c->conn), client_events(s->c->conn));
+	if (s->renews && renewer_fd(&s->renewer) >= 0)
+		n = watch(p, n, renewer_fd(&s->renewer), renewer_events(&s->renewer));
 	for (const struct work *w = s->works; w; w = w->next) {
 		n = watch(p, n, w->in, POLLOUT);
 		n = watch(p, n, w->out, POLLIN);
@@ -590,6 +641,7 @@ static void finish(struct serve *s)
 		client_flush(s->c->conn);
 	}
 	client_stream_free(s->stream);
+	renewer_clear(&s->renewer);
 	if (s->signals >= 0)
 		close(s->signals);
 	if (s->dir[0])
@@ -597,9 +649,17 @@ static void finish(struct serve *s)
 	arena_free(s->arena);
 }
 
+static int prepare_renewal(struct serve *s)
+{
+	int code = settings_resolve(s->c);
+
+	s->renews = !code && !(code = renewer_init(&s->renewer, s->c, false));
+	return code;
+}
+
 int cmd_serve(struct cli *c)
 {
-	struct serve s = {.c = c, .signals = -1};
+	struct serve s = {.c = c, .signals = -1, .renewer = {.files = {.lock = -1}}};
 	bool route = false;
 
 	for (size_t i = 0; i < c->args.n_many; i++)
@@ -609,6 +669,8 @@ int cmd_serve(struct cli *c)
 	if ((s.code = check_type(c)))
 		return s.code;
 	s.code = prepare(&s);
+	if (!s.code && c->args.given[OPT_RENEW])
+		s.code = prepare_renewal(&s);
 	if (!s.code)
 		s.code = cli_connect(c);
 	if (!s.code && !open_stream(&s))

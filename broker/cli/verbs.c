@@ -50,6 +50,10 @@ const struct verb verbs[] = {
 	{"agent", "release", "NAME", "out of quarantine", OPTS(OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_agent_release},
 	{"agent", "retire", "NAME", "for good; the name may be registered again, as another agent", OPTS(OPT_TENANT, OPT_REASON), 1, 1, false, cmd_agent_retire},
 	{"agent", "history", "NAME", "what it was before, who changed it, and why", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_history},
+	{"agent", "enroll-token", "NAME", "a token by which it gets its first certificate, once; on standard output, or in a file", OPTS(OPT_TENANT, OPT_TOKEN_TTL, OPT_OUT), 1, 1,
+	 false, cmd_agent_enroll_token},
+	{"enroll", NULL, "--server HOST:PORT --token-file FILE --out DIR", "be an agent: make a key, and get its first certificate for a token", OPTS(OPT_ENROL_SERVER, OPT_ENROL_OUT, OPT_FORCE), 0, 0, false, cmd_enroll},
+	{"renew", NULL, "", "replace an enrolled agent's certificate and key by new ones", OPTS(OPT_DAEMON), 0, 0, false, cmd_renew},
 	{"revoke", "agent", "NAME", "refuse it everywhere, close its connections, put aside what it sent", OPTS(OPT_TENANT, OPT_OLDER_THAN, REVOKE_OPTS), 1, 1, false, cmd_revoke},
 	{"revoke", "cert", "SHA256", "a certificate, by its digest: hex, or as the audit has it", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
 	{"revoke", "token", "SHA256", "an access token, by the digest of its header.payload", OPTS(REVOKE_OPTS), 1, 1, false, cmd_revoke},
@@ -101,7 +105,7 @@ const struct verb verbs[] = {
 	{"dlq", "purge", "[ID...]", "let go of it: it goes when finished work goes", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
 		cmd_dlq_purge},
 	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
-	 OPTS(OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE), 0, 0, true, cmd_serve},
+	 OPTS(OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE, OPT_RENEW), 0, 0, true, cmd_serve},
 	{"store", "check", "", "what in the store belongs nowhere, while work goes on", OPTS(OPT_ROUTE, OPT_TENANT, OPT_REPAIR, OPT_REASON), 0, 0, false,
 		cmd_store_check},
 	{"whoami", NULL, "", "who the broker thinks this agent is, and whether its token verifies", OPTS(), 0, 0, false,
@@ -141,8 +145,7 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 
 /* "noun verb" pairs that the contract names and this version does not do; a noun alone has verb NULL. */
 static const struct { const char *noun, *words; } later[] = {
-	{"handoff", "tree"}, {"attach", NULL}, {"agent", "enroll-token"},
-	{"enroll", NULL}, {"renew", NULL},
+	{"handoff", "tree"}, {"attach", NULL},
 	{"policy", "lint test diff apply history show rollback explain"},
 	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},

@@ -96,7 +96,7 @@ static void try_next_address(struct client *c, int error)
 	}
 	client_error_set(&c->why, CLIENT_FAULT_UNREACHABLE, "cannot connect to %s: %s", c->addr, strerror(error));
 	if (error == ECONNREFUSED)
-		client_error_todo(&c->why, "Is batond running there, and is this the port of listen.agents?");
+		client_error_todo(&c->why, "Is batond running there, and is this the port of %s?", client_creds_named(c->creds) ? "listen.agents" : client_creds_port(c->creds));
 	client_set_closed(c);
 }
 
@@ -261,7 +261,7 @@ static void on_handshake(struct client *c)
 	if (n != 2 || memcmp(alpn, "h2", 2) != 0) {
 		client_error_set(&c->why, CLIENT_FAULT_PROTOCOL, "cannot connect to %s: the peer does not offer HTTP/2 (no ALPN h2)",
 			c->addr);
-		client_error_todo(&c->why, "Use the port of listen.agents (7443 by default).");
+		client_error_todo(&c->why, "Use the port of %s.", client_creds_port(c->creds));
 		client_set_closed(c);
 		return;
 	}
@@ -405,6 +405,11 @@ int client_connect(struct client *c, int64_t deadline_mono_ms, struct client_err
 		return 0;
 	*why = c->why;
 	return -1;
+}
+
+bool client_vouched(const struct client *c, const struct slice *bundle, size_t n)
+{
+	return c->ssl && client_creds_vouched(c->ssl, c->host, bundle, n);
 }
 
 const char *client_tls_text(const struct client *c)

@@ -37,6 +37,8 @@ void client_flush(struct client *c);
 bool client_wait(struct client *c, int64_t deadline_mono_ms);
 /* Waits until READY. 0, or -1 with why. */
 int client_connect(struct client *c, int64_t deadline_mono_ms, struct client_error *why);
+/* Once READY: would this bundle (DER) vouch for the broker, too? */
+bool client_vouched(const struct client *c, const struct slice *bundle, size_t n);
 const char *client_tls_text(const struct client *c); /* "TLSv1.3 TLS_AES_128_GCM_SHA256" */
 
 /* on_message borrows for the call. on_end comes exactly once, last, unless client_call_drop() came first; after

@@ -18,7 +18,8 @@
 
 struct client_creds {
 	SSL_CTX *ctx;
-	char *ca, *cert;
+	char *ca, *cert; /* unnamed: what stands in their place in a sentence */
+	bool named;
 	struct certinfo info;
 };
 
@@ -89,19 +90,27 @@ static SSL_CTX *make_ctx(void)
 	return ctx;
 }
 
-struct client_creds *client_creds_load(const char *ca, const char *cert, const char *key, struct client_error *why)
+static struct client_creds *blank(const char *ca, const char *cert, bool named, struct client_error *why)
 {
-	struct client_creds *c = NULL;
+	struct client_creds *c = calloc(1, sizeof *c);
+
+	if (c && (c->ctx = make_ctx()) && (c->ca = strdup(ca)) && (c->cert = strdup(cert))) {
+		c->named = named;
+		return c;
+	}
+	client_error_set(why, CLIENT_FAULT_CONFIG, "out of memory");
+	ERR_clear_error();
+	client_creds_free(c);
+	return NULL;
+}
+
+static struct client_creds *load(const char *ca, const char *cert, const char *key, struct client_error *why)
+{
+	struct client_creds *c = blank(ca, cert, true, why);
 	struct problem p = {""};
 
-	if (path_needed(ca, "ca", "BATON_CA", why) || path_needed(cert, "cert", "BATON_CERT", why) ||
-	    path_needed(key, "key", "BATON_KEY", why))
+	if (!c)
 		return NULL;
-	c = calloc(1, sizeof *c);
-	if (!c || !(c->ctx = make_ctx()) || !(c->ca = strdup(ca)) || !(c->cert = strdup(cert))) {
-		client_error_set(why, CLIENT_FAULT_CONFIG, "out of memory");
-		goto fail;
-	}
 	if (certinfo_read(cert, &c->info, &p)) {
 		client_error_set(why, CLIENT_FAULT_CONFIG, "%s", p.text);
 		goto fail;
@@ -121,6 +130,71 @@ fail:
 	ERR_clear_error();
 	client_creds_free(c);
 	return NULL;
+}
+
+struct client_creds *client_creds_load(const char *ca, const char *cert, const char *key, struct client_error *why)
+{
+	struct client_creds *c;
+
+	if (path_needed(ca, "ca", "BATON_CA", why) || path_needed(cert, "cert", "BATON_CERT", why) ||
+	    path_needed(key, "key", "BATON_KEY", why))
+		return NULL;
+	c = load(ca, cert, key, why);
+	if (!c && strcmp(cert, key) == 0) /* one file is read twice: it may have been renewed in between */
+		c = load(ca, cert, key, why);
+	return c;
+}
+
+/* ---- without a certificate ---- */
+
+static bool add_bundle(X509_STORE *store, const struct slice *bundle, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const unsigned char *at = bundle[i].p;
+		X509 *cert = d2i_X509(NULL, &at, (long)bundle[i].n);
+		bool ok = cert && at == bundle[i].p + bundle[i].n && X509_STORE_add_cert(store, cert) == 1;
+
+		X509_free(cert);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static struct client_creds *unnamed(struct client_error *why)
+{
+	return blank("the bundle that it is to be verified by", "no certificate", false, why);
+}
+
+struct client_creds *client_creds_unnamed(const struct slice *bundle, size_t n, struct client_error *why)
+{
+	struct client_creds *c = unnamed(why);
+
+	if (!c || (n && add_bundle(SSL_CTX_get_cert_store(c->ctx), bundle, n)))
+		return c;
+	client_error_set(why, CLIENT_FAULT_PROTOCOL, n ? "a CA certificate of the broker cannot be read" : "there is no CA certificate to verify the broker by");
+	ERR_clear_error();
+	client_creds_free(c);
+	return NULL;
+}
+
+struct client_creds *client_creds_unverified(struct client_error *why)
+{
+	struct client_creds *c = unnamed(why);
+
+	if (c)
+		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
+	return c;
+}
+
+bool client_creds_named(const struct client_creds *c)
+{
+	return c->named;
+}
+
+const char *client_creds_port(const struct client_creds *c)
+{
+	return c->named ? "listen.agents (7443 by default)" : "listen.enrol";
 }
 
 void client_creds_free(struct client_creds *c)
@@ -148,22 +222,41 @@ const char *client_creds_cert_path(const struct client_creds *c)
 	return c->cert;
 }
 
+/* Only a certificate that is made for `host` will do. *name: it is no address. */
+static bool demand_host(X509_VERIFY_PARAM *param, const char *host, bool *name)
+{
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	*name = X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1;
+	ERR_clear_error();
+	return !*name || X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
+}
+
 SSL *client_creds_ssl(const struct client_creds *c, const char *host)
 {
 	SSL *ssl = SSL_new(c->ctx);
-	X509_VERIFY_PARAM *param;
+	bool name;
 
 	if (!ssl)
 		return NULL;
-	param = SSL_get0_param(ssl);
-	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-	if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1) { /* not an address: a name */
-		ERR_clear_error();
-		if (X509_VERIFY_PARAM_set1_host(param, host, 0) != 1 || SSL_set_tlsext_host_name(ssl, host) != 1) {
-			SSL_free(ssl);
-			return NULL;
-		}
+	if (!demand_host(SSL_get0_param(ssl), host, &name) || (name && SSL_set_tlsext_host_name(ssl, host) != 1)) {
+		SSL_free(ssl);
+		return NULL;
 	}
 	SSL_set_connect_state(ssl);
 	return ssl;
+}
+
+bool client_creds_vouched(SSL *ssl, const char *host, const struct slice *bundle, size_t n)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	X509 *leaf = SSL_get0_peer_certificate(ssl);
+	bool name, ok;
+
+	ok = store && ctx && leaf && n && add_bundle(store, bundle, n) && X509_STORE_CTX_init(ctx, store, leaf, SSL_get_peer_cert_chain(ssl)) == 1 &&
+	     X509_STORE_CTX_set_default(ctx, "ssl_server") == 1 && demand_host(X509_STORE_CTX_get0_param(ctx), host, &name) && X509_verify_cert(ctx) == 1;
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	ERR_clear_error();
+	return ok;
 }

@@ -113,6 +113,10 @@ static void explain_alert(struct client_error *e, int alert, const char *addr, c
 
 	client_error_set(e, alert == 120 ? CLIENT_FAULT_PROTOCOL : CLIENT_FAULT_UNREACHABLE,
 			 "cannot connect to %s: the broker closed the handshake (%s)", addr, client_alert_name(alert));
+	if (!client_creds_named(creds)) {
+		client_error_todo(e, "Use the port of %s; the broker's log says why.", client_creds_port(creds));
+		return;
+	}
 	switch (alert) {
 	case 45:
 		own_certificate_dates(e, creds);
@@ -141,7 +145,7 @@ static void explain_alert(struct client_error *e, int alert, const char *addr, c
 		break;
 	case 120:
 		client_error_seen(e, "The port speaks TLS, but not gRPC (no ALPN h2).");
-		client_error_todo(e, "Use the port of listen.agents (7443 by default).");
+		client_error_todo(e, "Use the port of %s.", client_creds_port(creds));
 		break;
 	case 70:
 		client_error_seen(e, "TLS 1.3 is demanded here, and the peer does not speak it.");
@@ -160,7 +164,7 @@ static void explain_verify(struct client_error *e, long result, const char *addr
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
 		client_error_seen(e, "It is not made for the name in %s.", addr);
-		client_error_todo(e, "Use a name of its subjectAltName as --addr.");
+		client_error_todo(e, "Use a name of its subjectAltName as %s.", client_creds_named(creds) ? "--addr" : "--server");
 		break;
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		client_error_todo(e, "The broker needs a new certificate (or this machine's clock is wrong).");
@@ -170,7 +174,8 @@ static void explain_verify(struct client_error *e, long result, const char *addr
 		break;
 	default:
 		client_error_seen(e, "No CA in %s signed it.", client_creds_ca_path(creds));
-		client_error_todo(e, "Name the broker's CA with --ca (BATON_CA).");
+		if (client_creds_named(creds))
+			client_error_todo(e, "Name the broker's CA with --ca (BATON_CA).");
 	}
 }
 
@@ -191,7 +196,7 @@ void client_explain_tls(struct client_error *e, struct ssl_st *ssl, int ssl_erro
 		explain_verify(e, SSL_get_verify_result(ssl), addr, ssl, creds);
 	} else if (code && reason == SSL_R_WRONG_VERSION_NUMBER) {
 		client_error_set(e, CLIENT_FAULT_PROTOCOL, "cannot connect to %s: the peer does not speak TLS", addr);
-		client_error_todo(e, "Use the port of listen.agents (7443 by default).");
+		client_error_todo(e, "Use the port of %s.", client_creds_port(creds));
 	} else if (code && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION)) {
 		client_error_set(e, CLIENT_FAULT_PROTOCOL, "cannot connect to %s: the peer does not speak TLS 1.3", addr);
 	} else if (ssl_error == SSL_ERROR_ZERO_RETURN || (ssl_error == SSL_ERROR_SYSCALL && saved == 0) ||

@@ -274,7 +274,7 @@ static const char *chapter_of(const struct verb *v)
 static void the_manual_names_every_option(void **state)
 {
 	const char *src = getenv("BATON_SRCDIR");
-	char path[4096], title[80], *part;
+	char path[4096], title[80], word[160], *part;
 	uint8_t *page = NULL;
 	size_t n;
 	struct problem why = {""};
@@ -293,10 +293,11 @@ static void the_manual_names_every_option(void **state)
 	for (size_t i = 0; i < n_verbs; i++) {
 		const struct verb *v = &verbs[i];
 
-		snprintf(title, sizeof title, ".SS baton %s%s%s", v->noun, v->verb ? " " : "", chapter_of(v));
+		roff(chapter_of(v), word);
+		snprintf(title, sizeof title, ".SS baton %s%s%.50s", v->noun, v->verb ? " " : "", word + strlen("\\-\\-"));
 		section((char *)page, title, &part);
-		if (v->verb)
-			assert_non_null(strstr(part, v->verb));
+		roff(v->verb ? v->verb : "", word);
+		assert_non_null(strstr(part, word + strlen("\\-\\-")));
 		for (const enum opt *o = v->opts; *o != OPT_END; o++)
 			must_name(part, option_row(*o), title);
 		free(part);

@@ -14,10 +14,12 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "baton/v1/handoff.pb-c.h"
 #include "client/stream.h"
 #include "client_pki.h"
 #include "fake_broker.h"
+#include "identity/ca.h"
 
 #define WAIT_MS 10000
 
@@ -133,6 +135,89 @@ static void refuses_a_broker_of_another_name(void **state)
 	snprintf(f->key, sizeof f->key, "%s", client_pki_path(&f->pki, "elsewhere.key"));
 	assert_int_equal(try_connect(f, "ca.pem", "planner", &why), CLIENT_FAULT_UNREACHABLE);
 	assert_non_null(strstr(why.seen, "not made for the name"));
+}
+
+static struct buf ca_der(struct fixture *f, const char *name)
+{
+	struct buf der;
+	uint8_t *pem = NULL;
+	size_t n = 0;
+
+	buf_init(&der, 65536);
+	assert_int_equal(file_read(client_pki_path(&f->pki, name), 65536, &pem, &n, NULL), 0);
+	assert_int_equal(ca_pem_read(CA_PEM_CERTIFICATE, slice_of(pem, n), 0, &der, NULL), 1);
+	free(pem);
+	return der;
+}
+
+/* Shows no certificate; bundle NULL: verifies nothing. Is the broker vouched for by `other`, once connected? */
+static enum client_fault try_unnamed(struct fixture *f, const char *bundle, const char *other, bool *vouched, struct client_error *why)
+{
+	struct buf der = {0}, der2 = ca_der(f, other);
+	struct slice one = slice_of(NULL, 0), two = buf_slice(&der2);
+	struct client_creds *k;
+	struct client *c;
+	char addr[64];
+	enum client_fault fault = CLIENT_FINE;
+
+	if (bundle) {
+		der = ca_der(f, bundle);
+		one = buf_slice(&der);
+	}
+	memset(why, 0, sizeof *why);
+	address(f, addr);
+	k = bundle ? client_creds_unnamed(&one, 1, why) : client_creds_unverified(why);
+	assert_non_null(k);
+	assert_false(client_creds_named(k));
+	c = client_new(k, addr, why);
+	if (!c || client_connect(c, clock_mono_ms() + WAIT_MS, why))
+		fault = why->fault;
+	else
+		*vouched = client_vouched(c, &two, 1);
+	client_free(c);
+	client_creds_free(k);
+	buf_clear(&der);
+	buf_clear(&der2);
+	return fault;
+}
+
+static void without_a_certificate_the_bundle_decides_whom_it_believes(void **state)
+{
+	struct fixture *f = *state;
+	struct client_error why;
+	bool vouched = false;
+
+	f->options.ca = NULL;
+	assert_int_equal(try_unnamed(f, "ca.pem", "ca.pem", &vouched, &why), CLIENT_FINE);
+	assert_true(vouched);
+	assert_int_equal(try_unnamed(f, "ca.pem", "other-ca.pem", &vouched, &why), CLIENT_FINE);
+	assert_false(vouched);
+	assert_int_equal(try_unnamed(f, "other-ca.pem", "ca.pem", &vouched, &why), CLIENT_FAULT_UNREACHABLE);
+	assert_non_null(strstr(why.what, "the broker's certificate is refused"));
+	assert_null(strstr(why.todo, "--ca"));
+	assert_int_equal(try_unnamed(f, NULL, "other-ca.pem", &vouched, &why), CLIENT_FINE);
+	assert_false(vouched);
+}
+
+static void without_a_certificate_the_agents_port_is_the_wrong_one(void **state)
+{
+	struct client_error why;
+	bool vouched;
+
+	assert_int_equal(try_unnamed(*state, "ca.pem", "ca.pem", &vouched, &why), CLIENT_FAULT_UNREACHABLE);
+	assert_non_null(strstr(why.what, "certificate_required"));
+	assert_non_null(strstr(why.todo, "listen.enrol"));
+}
+
+static void a_bundle_of_something_else_makes_no_connection(void **state)
+{
+	const struct slice junk = SLICE_LIT("junk");
+	struct client_error why = {.fault = CLIENT_FINE};
+
+	assert_null(client_creds_unnamed(&junk, 1, &why));
+	assert_int_equal(why.fault, CLIENT_FAULT_PROTOCOL);
+	assert_null(client_creds_unnamed(&junk, 0, &why)); /* nobody is believed, not anybody */
+	assert_int_equal(why.fault, CLIENT_FAULT_PROTOCOL);
 }
 
 static void needs_alpn_h2(void **state)
@@ -405,7 +490,9 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(connects_when_both_sides_trust), T(explains_unknown_ca_of_ours), T(explains_expired_certificate),
-		T(refuses_a_broker_of_another_ca), T(refuses_a_broker_of_another_name), T(needs_alpn_h2), T(needs_tls),
+		T(refuses_a_broker_of_another_ca), T(refuses_a_broker_of_another_name),
+		T(without_a_certificate_the_bundle_decides_whom_it_believes), T(without_a_certificate_the_agents_port_is_the_wrong_one),
+		T(a_bundle_of_something_else_makes_no_connection), T(needs_alpn_h2), T(needs_tls),
 		T(says_connection_refused), T(refuses_bad_addresses), T(judges_credential_files), T(unary_call_answers),
 		T(token_travels_as_bearer), T(denial_is_read_from_trailers), T(silence_ends_at_the_deadline),
 		T(goaway_makes_calls_unavailable), T(answer_without_grpc_is_said), T(one_connection_carries_many_calls),

@@ -1,0 +1,50 @@
+/* How is the answer to Enrol and Renew judged? See certanswer.h; the rules for certificates are identity/enrolment's. */
+#include "config.h"
+
+#include "cli/certanswer.h"
+
+#include <string.h>
+
+#include "client/conn.h"
+#include "identity/enrolment.h"
+
+size_t certanswer_slices(const ProtobufCBinaryData *v, size_t n, struct slice *out, size_t max, struct problem *why)
+{
+	if (n == 0 || n > max) {
+		problem_set(why, n ? "it has %zu certificates, at most %zu are taken" : "it has no certificate", n, max);
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].len == 0 || v[i].len > CERTANSWER_DER_MAX) {
+			problem_set(why, "certificate %zu of it has %zu bytes", i + 1, v[i].len);
+			return 0;
+		}
+		out[i] = slice_of(v[i].data, v[i].len);
+	}
+	return n;
+}
+
+static int take(struct certanswer *a, const Baton__V1__Certificate *m, struct problem *why)
+{
+	a->n_chain = certanswer_slices(m->chain_der, m->n_chain_der, a->chain, CERTANSWER_CHAIN_MAX, why);
+	if (!a->n_chain)
+		return problem_prefix(why, "the chain");
+	a->n_bundle = certanswer_slices(m->bundle_der, m->n_bundle_der, a->bundle, CERTANSWER_BUNDLE_MAX, why);
+	if (!a->n_bundle)
+		return problem_prefix(why, "the CA bundle");
+	return certinfo_der(a->chain[0], &a->leaf) ? 0 : problem_set(why, "it is no certificate");
+}
+
+int certanswer_judge(struct certanswer *a, const Baton__V1__Certificate *m, const struct ca_key *key, const char *spiffe_id, const struct client *conn,
+		     int64_t now_ms, struct problem *why)
+{
+	if (take(a, m, why) < 0)
+		return -1;
+	if (spiffe_id && strcmp(a->leaf.spiffe_id, spiffe_id) != 0)
+		return problem_set(why, "it is made for %.200s, and this agent is %.200s", a->leaf.spiffe_id[0] ? a->leaf.spiffe_id : "nobody", spiffe_id);
+	if (enrolment_check(key, a->leaf.spiffe_id, a->chain, a->n_chain, a->bundle, a->n_bundle, now_ms, why) < 0)
+		return -1;
+	if (!client_vouched(conn, a->bundle, a->n_bundle))
+		return problem_set(why, "the CA bundle with it does not vouch for the broker itself");
+	return 0;
+}
