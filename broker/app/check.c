@@ -51,23 +51,37 @@ static int check_socket(const char *path, struct problem *why)
 	return problem_set(why, "listen.admin_socket: there is no folder %s: make it, name another path, or close the socket with \"\"", folder);
 }
 
+struct issuing *config_issuing(const struct config *c, const char *trust_domain, struct slice issuer, struct problem *why)
+{
+	struct issuing *i = NULL;
+	uint8_t *pem = NULL, *chain = NULL;
+	size_t n = 0, chain_n = 0;
+	const char *fault = NULL;
+
+	if (file_read(c->issuing_bundle, ISSUING_BUNDLE_FILE_MAX, &pem, &n, why) == 0 && file_read(c->tls_cert, ISSUING_BUNDLE_FILE_MAX, &chain, &chain_n, why) == 0)
+		i = issuing_new(trust_domain, slice_of(pem, n), c->issuing_ttl_ms, why);
+	if (i && !issuing_vouches(i, slice_of(chain, chain_n)))
+		fault = "no CA in it signed tls.cert, so that agents could not verify this broker: put it in";
+	else if (i && issuer.n && !issuing_vouches_for(i, issuer))
+		fault = "no CA in it signed issuing.cert, so that agents could not verify what they get: put its root in";
+	free(pem);
+	free(chain);
+	if (i && !fault)
+		return i;
+	issuing_unref(i);
+	if (fault)
+		problem_set(why, "%s", fault);
+	problem_prefix(why, "issuing.bundle: %s", c->issuing_bundle);
+	return NULL;
+}
+
 /* What the broker itself reads; the key is the keeper's to read, maybe as another user. */
 static int check_issuing(const struct config *c, struct problem *why)
 {
-	struct issuing *i;
-	uint8_t *pem = NULL;
-	size_t n = 0;
+	struct issuing *i = c->issuing_cert[0] ? config_issuing(c, "", slice_of(NULL, 0), why) : NULL;
 
-	if (!c->issuing_cert[0])
-		return 0;
-	if (file_read(c->issuing_bundle, ISSUING_BUNDLE_FILE_MAX, &pem, &n, why) < 0)
-		return problem_prefix(why, "issuing.bundle");
-	i = issuing_new("", slice_of(pem, n), c->issuing_ttl_ms, why);
-	free(pem);
-	if (!i)
-		return problem_prefix(why, "issuing.bundle: %s", c->issuing_bundle);
 	issuing_unref(i);
-	return 0;
+	return i || !c->issuing_cert[0] ? 0 : -1;
 }
 
 /* What start refuses, and what nobody could use. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/check.h"
 #include "app/node_priv.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -34,6 +35,7 @@ struct issuance {
 	char trust_domain[256];
 	int64_t not_after_ms;       /* of the issuing certificate; control thread */
 	uint8_t sha256[SHA256_BYTES];
+	struct buf issuer;          /* DER */
 };
 
 /* An answer on its way to a worker. */
@@ -57,7 +59,8 @@ static int take_issuer(struct issuance *k, struct slice der, struct problem *why
 		return problem_set(why, "issuing.cert: it names no trust domain");
 	k->not_after_ms = info.not_after_ms;
 	memcpy(k->sha256, info.sha256, sizeof k->sha256);
-	return 0;
+	buf_reset(&k->issuer);
+	return buf_put_slice(&k->issuer, der) ? 0 : problem_set(why, "out of memory");
 }
 
 static void on_reloaded(struct issuance *k, const struct keeper_answer *a)
@@ -72,6 +75,8 @@ static void on_reloaded(struct issuance *k, const struct keeper_answer *a)
 		take_issuer(k, a->issuer, &why);
 	if (why.text[0])
 		log_event(LOG_ERROR, "issuing.reload_failed", F_STR("why", why.text), F_STR("remedy", "what was used before is used on: mend the files, then send SIGHUP"));
+	else if (k->node->issuing && !issuing_vouches_for(k->node->issuing, buf_slice(&k->issuer)))
+		log_event(LOG_ERROR, "issuing.unvouched", F_STR("remedy", "no CA of issuing.bundle signed the new issuing certificate: agents will not keep what it issues. Put its root in"));
 	else if (memcmp(before, k->sha256, sizeof before) != 0)
 		log_event(LOG_INFO, "issuing.reloaded", F_STR("trust_domain", k->trust_domain), F_INT("ends_s", k->not_after_ms / 1000));
 }
@@ -260,17 +265,10 @@ int64_t issuance_not_after_ms(const struct node *n)
 
 int issuance_make(struct node *n, const struct config *c, struct issuing **out, struct problem *why)
 {
-	uint8_t *pem = NULL;
-	size_t size = 0;
+	struct issuance *k = n->issuance;
 
-	*out = NULL;
-	if (!n->issuance)
-		return 0;
-	if (file_read(c->issuing_bundle, ISSUING_BUNDLE_FILE_MAX, &pem, &size, why) < 0)
-		return problem_prefix(why, "issuing.bundle");
-	*out = issuing_new(n->issuance->trust_domain, slice_of(pem, size), c->issuing_ttl_ms, why);
-	free(pem);
-	return *out ? 0 : problem_prefix(why, "issuing.bundle: %s", c->issuing_bundle);
+	*out = k ? config_issuing(c, k->trust_domain, buf_slice(&k->issuer), why) : NULL;
+	return *out || !k ? 0 : -1;
 }
 
 static int start(struct issuance *k, const struct config *c, struct problem *why)
@@ -310,6 +308,7 @@ int issuance_open(struct node *n, struct problem *why)
 	if (!k)
 		return problem_set(why, "out of memory");
 	k->node = n;
+	buf_init(&k->issuer, KEEPER_CERT_MAX);
 	pthread_mutex_init(&k->lock, NULL);
 	k->pending = slots_new(PENDING_MAX);
 	if (!k->pending)
@@ -349,6 +348,7 @@ void issuance_close(struct node *n)
 	if (k->pending)
 		slots_each(k->pending, free_pending, k->pending);
 	slots_free(k->pending);
+	buf_clear(&k->issuer);
 	pthread_mutex_destroy(&k->lock);
 	free(k);
 	n->issuance = NULL;

@@ -75,6 +75,29 @@ struct issuing *issuing_new(const char *trust_domain, struct slice bundle_pem, i
 	return NULL;
 }
 
+bool issuing_vouches_for(const struct issuing *i, struct slice der)
+{
+	for (size_t n = 0; n < i->n_bundle; n++)
+		if (ca_cert_signed_by(der, i->bundle[n]))
+			return true;
+	return false;
+}
+
+bool issuing_vouches(const struct issuing *i, struct slice chain_pem)
+{
+	struct problem why = {""};
+	bool found = false;
+	struct buf der;
+
+	buf_init(&der, DER_MAX);
+	for (size_t at = 0; !found && ca_pem_read(CA_PEM_CERTIFICATE, chain_pem, at, &der, &why) == 1; at++) {
+		found = issuing_vouches_for(i, buf_slice(&der));
+		buf_reset(&der);
+	}
+	buf_clear(&der);
+	return found;
+}
+
 struct issuing *issuing_ref(struct issuing *i)
 {
 	if (i)

@@ -26,6 +26,10 @@ struct issuing {
 
 /* From the PEM of the bundle: CA certificates, 1 to ISSUING_BUNDLE_MAX. NULL with why. */
 struct issuing *issuing_new(const char *trust_domain, struct slice bundle_pem, int64_t ttl_ms, struct problem *why);
+/* Did a CA of the bundle sign a certificate of this chain, PEM? */
+bool issuing_vouches(const struct issuing *i, struct slice chain_pem);
+/* … this one, DER? */
+bool issuing_vouches_for(const struct issuing *i, struct slice der);
 struct issuing *issuing_ref(struct issuing *i);
 void issuing_unref(struct issuing *i); /* NULL is fine */
 

@@ -55,7 +55,7 @@ test('I-5 attack 4: A token is good on every node, once in all: of two who bring
   await until('the second node to hear again', () => there.enrol(token, same), 20000)
 }, 90000)
 
-test('I-5 T3 The keeper runs as a user of its own, with that user's files, no groups and no rights, and ends with the broker / without the right to become that user, for no such user, or with another one's key, batond does not start', async () => {
+test('I-5 T3 The keeper runs as a user of its own, with files, no groups and no rights of its own, and ends with the broker / without the right to become that user, for no such user, or with the key of another one, batond does not start', async () => {
   if (process.getuid() !== 0) return console.log('# not tested here: who is not root becomes nobody else')
   const b = new Broker()
   gone.push(() => b.remove())
@@ -111,7 +111,11 @@ test('--check-config and the start say what `issuing` and listen.enrol lack', as
   assert.match(check((t) => t.replace('ttl: 1h', 'ttl: 25h')).stderr, /issuing\.ttl/)
   assert.match(check((t) => t.replace('ttl: 1h', 'user: daemon')).stderr, /issuing\.user: name issuing\.record too/)
   assert.match(check((t) => t.replace('ttl: 1h', 'user: "a b"')).stderr, /issuing\.user/)
-  assert.match(check((t) => t.replace(b.serverCa.cert, '/nonexistent.pem')).stderr, /issuing\.bundle/)
+  assert.match(check((t) => t.replace(b.path('issuing.pem'), '/nonexistent.pem')).stderr, /issuing\.bundle/)
   fs.writeFileSync(b.path('empty.pem'), '')
-  assert.match(check((t) => t.replace(`bundle: ${JSON.stringify(b.serverCa.cert)}`, `bundle: ${JSON.stringify(b.path('empty.pem'))}`)).stderr, /issuing\.bundle: .*there is no certificate in it/)
+  assert.match(check((t) => t.replace(b.path('issuing.pem'), b.path('empty.pem'))).stderr, /issuing\.bundle: .*there is no certificate in it/)
+  assert.match(check((t) => t.replace(b.path('issuing.pem'), b.path('ca', 'bundle.pem'))).stderr, /issuing\.bundle: .*no CA in it signed tls\.cert/)
+  b.writeConfig((t) => b.change(t).replace(b.path('issuing.pem'), b.serverCa.cert))
+  const r = spawnSync(BATOND, ['--config', b.path('baton.yaml')], { encoding: 'utf8', timeout: 20000, env: { PATH: process.env.PATH } })
+  assert.match(r.stderr, /issuing\.bundle: .*no CA in it signed issuing\.cert/)
 })

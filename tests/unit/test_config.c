@@ -929,10 +929,15 @@ static void test_shipped_examples(void **state)
 /* What the example file shows commented out are keys too: with the # taken away it still loads. */
 static void test_commented_keys(void **state)
 {
+	static const char *const moves[][2] = {
+		{"\n  # ", "\n  "}, {"\n    # ", "\n    "}, {"\n# assertion", "\nassertion"}, {"\n# issuing", "\nissuing"}, {"\n#   ", "\n  "},
+		{"/etc/baton/trust/servers.pem", "%D/ca.pem"}, {"/etc/baton/tls/", "%D/"}, {"/etc/baton/trust/", "%D/"}, {"/etc/baton/profiles", "%D/profiles"},
+		{"/etc/baton/corp-ca.pem", "%D/ca.pem"},
+	};
 	const char *root = getenv("BATON_SRCDIR");
 	struct problem why = {""};
 	struct config *c;
-	char path[1024], *a, *b, *d, *e;
+	char path[1024], *text = NULL, *next;
 	uint8_t *bytes;
 	size_t n;
 
@@ -940,21 +945,20 @@ static void test_commented_keys(void **state)
 	snprintf(path, sizeof path, "%s/deploy/baton.yaml", root ? root : ".");
 	if (file_read(path, 1 << 20, &bytes, &n, &why))
 		fail_msg("%s", why.text);
-	a = replace((const char *)bytes, "\n  # ", "\n  ");
-	b = replace(a, "\n    # ", "\n    ");
-	d = replace(b, "\n# assertion", "\nassertion");
-	e = replace(d, "\n#   ", "\n  ");
-	free(a), a = replace(e, "/etc/baton/tls/", "%D/");
-	free(b), b = replace(a, "/etc/baton/trust/", "%D/");
-	free(d), d = replace(b, "/etc/baton/profiles", "%D/profiles");
-	free(e), e = replace(d, "/etc/baton/corp-ca.pem", "%D/ca.pem");
-	c = load(e, &why);
+	for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
+		next = replace(text ? text : (const char *)bytes, moves[i][0], moves[i][1]);
+		free(text);
+		text = next;
+	}
+	c = load(text, &why);
 	if (!c)
 		fail_msg("%s", why.text);
 	assert_non_null(strstr(c->issuers[0].ca_file, "/ca.pem"));
 	assert_non_null(strstr(c->assertion_key_file, "assertion.key"));
+	assert_int_equal(c->issuing_ttl_ms, 8 * 3600000);
 	config_free(c);
-	free(a), free(b), free(d), free(e), free(bytes);
+	free(text);
+	free(bytes);
 }
 
 int main(void)

@@ -15,6 +15,8 @@ export async function issuing (b, { dir = b.path('ca'), port, more = '', ttl = '
   if (!made) execFileSync(BATON, ['ca', 'init', dir, '--trust-domain', 'acme.example', '--dns', 'localhost', '--ip', '127.0.0.1'], { stdio: 'pipe' })
   const bundle = b.path('acme-both.pem')
   fs.writeFileSync(bundle, fs.readFileSync(b.acme.cert, 'utf8') + fs.readFileSync(path.join(dir, 'bundle.pem'), 'utf8'))
+  const known = b.path('issuing.pem') // by which agents verify the broker, and what they get
+  fs.writeFileSync(known, fs.readFileSync(b.serverCa.cert, 'utf8') + fs.readFileSync(path.join(dir, 'bundle.pem'), 'utf8'))
   b.enrolPort = port || await freePort()
   b.enrolAddr = `127.0.0.1:${b.enrolPort}`
   const files = install(b, dir)
@@ -22,7 +24,7 @@ export async function issuing (b, { dir = b.path('ca'), port, more = '', ttl = '
   b.change = (text) => before(text)
     .replace('  metrics:', `  enrol: ${b.enrolAddr}\n  metrics:`)
     .replace(q(b.acme.cert), q(bundle))
-    .replace('\nissuers:', `\nissuing: {cert: ${q(files.cert)}, key: ${q(files.key)}, bundle: ${q(b.serverCa.cert)}, ttl: ${ttl}${more}}\nissuers:`)
+    .replace('\nissuers:', `\nissuing: {cert: ${q(files.cert)}, key: ${q(files.key)}, bundle: ${q(known)}, ttl: ${ttl}${more}}\nissuers:`)
   b.writeConfig()
   return dir
 }
