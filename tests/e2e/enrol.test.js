@@ -2,10 +2,10 @@
 // with the keeper that holds the key, and all that is refused.
 import fs from 'node:fs'
 import path from 'node:path'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { X509Certificate, createHash } from 'node:crypto'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
-import { Broker, BATON, ROUTE } from './lib/broker.js'
+import { Broker, BATON, ROOT, ROUTE } from './lib/broker.js'
 import { Agent, denied, read, refusalOf, refused } from './lib/agent.js'
 import { Stranger, install, issuing, keep, request } from './lib/enrolling.js'
 import { Operator } from './lib/operator.js'
@@ -237,6 +237,24 @@ test('I-5 The intermediate is rotated while work goes on: the next certificate i
   assert.notEqual(issuerOf(third), issuerOf(answer))
   await works(a)
   await works(await agentOf('rosa', next.key, third))
+})
+
+test('The commands of the README for enrolment do what they say', async () => {
+  await register('planner2')
+  const block = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8').match(/```sh\n(baton ca install[^`]*)```/)[1]
+  const here = block.replaceAll('$BROKER:7445', b.enrolAddr).replaceAll('$BROKER:7443', b.addr).replace('--daemon &', '')
+  const p = spawn('bash', ['-ec', here], { cwd: b.dir, env: { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}` } })
+  let said = ''
+  for (const s of [p.stdout, p.stderr]) s.on('data', (d) => { said += d })
+  assert.equal(await new Promise((done) => p.on('close', done)), 0, said)
+  assert.ok(!fs.readFileSync(b.path('token'), 'utf8').includes('\n\n') && fs.statSync(b.path('token')).mode % 0o100 === 0)
+  const cert = b.path('planner2', 'agent.pem')
+  assert.equal(new X509Certificate(fs.readFileSync(cert, 'utf8').match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/)[0]).subjectAltName, 'URI:spiffe://acme.example/planner2')
+  const leaf = { name: 'planner2', tenant: 'acme', cert, key: cert, trust: b.path('planner2', 'bundle.pem'), thumbprint: thumbprint(cert) }
+  const a = new Agent(leaf, b.addr, { token: await b.issuer.mint(leaf) })
+  made.push(a)
+  await works(a)
+  assert.equal(b.audit().filter((r) => r.event === 'certificate.issued' && r.agent === 'planner2').map((r) => r.rpc).join(), 'Enrol,Renew')
 })
 
 test('O-1 Strangers cannot fill the audit: of what they are refused a bounded part is written down, all of it is counted / an honest one still gets in', async () => {
