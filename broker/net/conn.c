@@ -20,6 +20,7 @@
 
 #define PENDING_CAP (256 * 1024)
 #define LINGER_MS 500
+#define STRANGER_MS 60000 /* of a connection that shows no certificate */
 
 static void on_headers(void *user, int32_t stream, const struct h2_header *h, size_t n, bool end)
 {
@@ -98,7 +99,7 @@ static void shaken(struct conn *c)
 
 	DL_DELETE2(w->shaking, c, shake_prev, shake_next);
 	w->n_shaking--;
-	sources_shaken(w->server->sources, &c->source);
+	sources_shaken(listener_sources(c->listener), &c->source);
 }
 
 void conn_set_state(struct conn *c, enum conn_state to)
@@ -162,7 +163,7 @@ static void handshake_done(struct conn *c)
 
 	say_handshake(c, "ok");
 	c->peer.identity = c->tls ? tls_io_identity(c->tls) : c->listener->local;
-	c->expires_unix_ms = c->tls ? tls_io_identity_not_after_ms(c->tls) : INT64_MAX;
+	c->expires_unix_ms = c->listener->strangers ? clock_unix_ms() + STRANGER_MS : c->tls ? tls_io_identity_not_after_ms(c->tls) : INT64_MAX;
 	c->h2 = h2_new_server(&w->limits.h2, &events, c);
 	if (!c->h2) {
 		conn_abort(c, "out_of_memory");
@@ -181,8 +182,8 @@ void conn_new(struct worker *w, struct listener *l, int fd, const struct sockadd
 
 	if (!c) {
 		close(fd);
-		sources_shaken(w->server->sources, source);
-		sources_leave(w->server->sources, source, clock_mono_ms());
+		sources_shaken(listener_sources(l), source);
+		sources_leave(listener_sources(l), source, clock_mono_ms());
 		atomic_fetch_sub(listener_connections(l), 1);
 		return;
 	}
@@ -401,15 +402,13 @@ void conn_drain(struct conn *c, bool final)
 
 void conn_free(struct conn *c)
 {
-	struct server *s = c->worker->server;
-
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
 	tls_io_free(c->tls);
 	close(c->fd);
 	buf_clear(&c->pending);
-	sources_leave(s->sources, &c->source, clock_mono_ms());
+	sources_leave(listener_sources(c->listener), &c->source, clock_mono_ms());
 	atomic_fetch_sub(listener_connections(c->listener), 1);
 	free(c);
 }

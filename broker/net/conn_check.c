@@ -28,7 +28,7 @@ static int64_t check_certificate(struct conn *c, int64_t now)
 	int64_t left = c->expires_unix_ms - clock_unix_ms();
 
 	if (left <= 0)
-		conn_close(c, H2_NO_ERROR, "certificate_expired");
+		conn_close(c, H2_NO_ERROR, c->listener->strangers ? "time_is_up" : "certificate_expired");
 	return now + (left < CLOCK_STEP_MS ? left : CLOCK_STEP_MS);
 }
 

@@ -17,6 +17,7 @@
 #define ACCEPTS_A_TICK 64
 #define LEAST_SHAKING 64
 static const struct source_caps local_caps = {.connections = 16, .handshakes = 16, .per_s = 250};
+static const struct source_caps stranger_caps = {.connections = 32, .handshakes = 16, .per_s = 50};
 #define PAUSE_MS 100 /* when there are no descriptors */
 
 static void pause_for(struct acceptor *a, int64_t ms)
@@ -93,15 +94,14 @@ static const char *refused(const struct acceptor *a, int fd)
 static void let_in(struct acceptor *a, int fd, const struct sockaddr *sa)
 {
 	struct worker *w = a->worker;
-	struct server *s = w->server;
 	const struct server_limits *l = &w->limits;
-	const struct source_caps caps = a->listener->local ? local_caps :
+	const struct source_caps caps = a->listener->local ? local_caps : a->listener->strangers ? stranger_caps :
 		(struct source_caps){l->connections_per_source, l->handshakes_open_per_source, l->connections_per_source_per_s};
 	struct source_key k = source_key(sa);
 	const char *why = refused(a, fd);
 
 	if (!why)
-		why = sources_enter(s->sources, &k, &caps, clock_mono_ms());
+		why = sources_enter(listener_sources(a->listener), &k, &caps, clock_mono_ms());
 	if (why) {
 		atomic_fetch_sub(listener_connections(a->listener), 1);
 		return_handshake(a);

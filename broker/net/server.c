@@ -77,7 +77,8 @@ struct server *server_new(const struct server_config *c, struct problem *why)
 	pthread_condattr_destroy(&attr);
 	bucket_fill(&s->handshakes, c->limits.handshakes_per_s, clock_mono_ms());
 	s->sources = sources_new();
-	if (s->sources && init_workers(s))
+	s->strangers = sources_new();
+	if (s->sources && s->strangers && init_workers(s))
 		return s;
 	problem_set(why, "out of memory or descriptors");
 	server_free(s);
@@ -134,6 +135,7 @@ int server_listen(struct server *s, const char *listener, const char *address, s
 	l->name = listener;
 	pthread_mutex_init(&l->lock, NULL);
 	l->tls = tls_server_ref(tls);
+	l->strangers = tls_server_asks_nobody(tls);
 	s->n_listeners++;
 	return 0;
 }
@@ -163,6 +165,11 @@ void server_reserve(struct server *s, const char *listener, unsigned connections
 
 	if (l)
 		l->reserved = connections;
+}
+
+struct sources *listener_sources(const struct listener *l)
+{
+	return l->strangers ? l->server->strangers : l->server->sources;
 }
 
 atomic_uint *listener_connections(struct listener *l)
@@ -469,6 +476,7 @@ void server_free(struct server *s)
 	for (unsigned i = 0; i < s->n_labels; i++)
 		free(s->labels[i]);
 	sources_free(s->sources);
+	sources_free(s->strangers);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->handshakes_lock);
 	pthread_cond_destroy(&s->cond);

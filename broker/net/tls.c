@@ -244,6 +244,11 @@ void tls_server_unref(struct tls_server *t)
 	free(t);
 }
 
+bool tls_server_asks_nobody(const struct tls_server *t)
+{
+	return t->hook.anonymous;
+}
+
 int64_t tls_server_not_after_ms(const struct tls_server *t)
 {
 	return t->not_after_ms;

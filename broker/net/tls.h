@@ -3,6 +3,7 @@
 #ifndef BATON_NET_TLS_H
 #define BATON_NET_TLS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/problem.h"
@@ -25,6 +26,8 @@ struct tls_hook {
 struct tls_server *tls_server_new(const char *cert_file, const char *key_file, const struct tls_hook *hook, struct problem *why);
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t);
+/* Is no client certificate asked for? */
+bool tls_server_asks_nobody(const struct tls_server *t);
 int64_t tls_server_not_after_ms(const struct tls_server *t);
 /* SHA-256 of the server's leaf in DER, base64url: for the log. */
 const char *tls_server_fingerprint(const struct tls_server *t);

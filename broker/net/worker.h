@@ -229,6 +229,7 @@ struct listener {
 	socklen_t sa_n;
 	int port;
 	const void *local;      /* a unix socket: the identity of all who come in; NULL: TLS */
+	bool strangers;         /* no certificate is asked for: sources are counted by themselves, and a connection has its time */
 	unsigned reserved;      /* connections of its own; 0 = it shares limits.connections */
 	atomic_uint connections; /* of those */
 	pthread_mutex_t lock;   /* guards tls */
@@ -246,7 +247,7 @@ struct server {
 	bool started, drained;
 	unsigned ready, failed;  /* workers whose worker_start has returned */
 	unsigned busy;           /* workers that still have a live connection, while draining */
-	struct sources *sources;
+	struct sources *sources, *strangers; /* the latter: of listeners that ask for no certificate */
 	pthread_mutex_t handshakes_lock;
 	struct bucket handshakes;
 	atomic_uint connections; /* HANDSHAKE to LINGER, all workers, but for those of listeners that have their own */
@@ -257,6 +258,7 @@ struct server {
 };
 
 struct tls_server *listener_tls(struct listener *l); /* a new reference */
+struct sources *listener_sources(const struct listener *l);
 atomic_uint *listener_connections(struct listener *l); /* HANDSHAKE to LINGER, of all that share its cap */
 /* May one more handshake begin? 0, or milliseconds to wait. */
 int64_t server_take_handshake(struct server *s, uint32_t per_s);

@@ -1,12 +1,14 @@
 // What of enrolment concerns more than one node, or more than one user? Tokens on several nodes, a node that has not heard, and the keeper under a user of its own.
 import fs from 'node:fs'
+import http2 from 'node:http2'
 import os from 'node:os'
 import path from 'node:path'
+import tls from 'node:tls'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { test, after, assert, sleep, until } from './lib/suite.js'
 import { BATOND, Broker, ROUTE } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
-import { refusalOf, refused } from './lib/agent.js'
+import { read, refusalOf, refused } from './lib/agent.js'
 import { Stranger, issuing, request } from './lib/enrolling.js'
 import { Operator } from './lib/operator.js'
 
@@ -94,6 +96,30 @@ test('I-5 T3 The keeper runs as a user of its own, with files, no groups and no 
   fs.chownSync(path.join(dir, 'ca.key'), 1234, 1234)
   assert.match(starts().stderr, /issuing: .*ca\.key/)
 }, 90000)
+
+test('I-5 Who has no certificate has a minute a connection, and one address so many of them / agents and operators are not counted with them', async () => {
+  const b = new Broker({ admin: true })
+  gone.push(() => b.remove())
+  await b.prepare()
+  await issuing(b)
+  await b.start()
+  const begun = Date.now(), ca = fs.readFileSync(b.serverCa.cert)
+  const open = () => new Promise((yes, no) => { const s = tls.connect({ host: '127.0.0.1', port: b.enrolPort, ca, servername: 'localhost', ALPNProtocols: ['h2'] }, () => yes(s)); s.on('error', no).on('close', () => no(new Error('closed'))) })
+  const session = http2.connect(`https://localhost:${b.enrolPort}`, { ca, createConnection: () => tls.connect({ host: '127.0.0.1', port: b.enrolPort, ca, servername: 'localhost', ALPNProtocols: ['h2'] }) })
+  const over = new Promise((done) => session.on('error', () => {}).on('close', done))
+  const beat = setInterval(() => { if (!session.destroyed) session.ping(() => {}) }, 5000) // never idle
+  const all = []
+  for (let i = 0; i < 40; i++) all.push(...await Promise.allSettled([open()]))
+  assert.ok(all.filter((r) => r.status === 'fulfilled').length <= 31, 'the session is one of 32')
+  assert.match((await b.http('/metrics')).body, /baton_connections_closed_total\{listener="enrol",why="source_limit"\} [1-9]/)
+  const agents = await Promise.all(Array.from({ length: 10 }, () => b.agent('planner')))
+  for (const a of agents) assert.ok((await a.submit(read(ROUTE))).handoff_id)
+  for (const r of all) if (r.status === 'fulfilled') r.value.destroy()
+  await over
+  clearInterval(beat)
+  assert.ok(Date.now() - begun > 50000 && Date.now() - begun < 75000)
+  assert.match((await b.http('/metrics')).body, /baton_connections_closed_total\{listener="enrol",why="time_is_up"\} [1-9]/)
+}, 120000)
 
 test('--check-config and the start say what `issuing` and listen.enrol lack', async () => {
   const b = new Broker()
