@@ -441,6 +441,10 @@ struct seal_keys *seal_keys_load(const char *path, struct problem *why);
 /* Makes the file with one random key when it does not exist. */
 int seal_keys_create(const char *path, struct problem *why);
 void seal_keys_free(struct seal_keys *k);
+#define SEAL_MAC_BYTES 32
+/* For what is kept beside the store: a MAC by the first key, and whether one of the keys made it. false also when memory is out. */
+bool seal_keys_mac(const struct seal_keys *k, struct slice what, uint8_t mac[SEAL_MAC_BYTES]);
+bool seal_keys_made(const struct seal_keys *k, struct slice what, const uint8_t mac[SEAL_MAC_BYTES]);
 
 /* ---- backends ---- */
 struct store_memory_config {
