@@ -144,7 +144,7 @@ test('R-5 Of a route, of a sender, of a trace: what they pick is counted by dry_
   await s.leave()
 })
 
-test('R-5 What the policy no longer lets pass stays when it is released, and says why / once it is allowed again it comes out', async () => {
+test('R-5 attack 15 What the policy no longer lets pass stays when it is released, and says why / once it is allowed again it comes out', async () => {
   const id = await send('policy')
   const tools = b.profiles.policy.tools
   const { 'orders.lookup': gone, ...spec } = tools.spec
@@ -192,7 +192,7 @@ test('R-5 What does not open is found by operators, and comes out by no release'
   await s.leave()
 })
 
-test('R-5 R-3 What a revocation in force put aside comes out by no release; and what an operator put aside by no lift / after the lift, it comes out', async () => {
+test('R-5 R-3 attack 15 What a revocation in force put aside comes out by no release; and what an operator put aside by no lift / after the lift, it comes out', async () => {
   const theirs = await send('revoked', {}, auditor), mine = await send('revoked')
   await add(mine)
   const v = await op.revoke({ agent: { kind: 'agent', tenant: 'acme', name: 'auditor' } })
