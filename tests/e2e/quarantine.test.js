@@ -11,7 +11,9 @@ import { Operator } from './lib/operator.js'
 import { ROOT } from './lib/wire.js'
 
 const routes = ['ids', 'held', 'taken', 'picked', 'other', 'policy', 'sealed', 'revoked', 'tenants', 'away', 'cli', 'forms']
-const b = new Broker({ admin: true, profiles: Object.fromEntries(routes.map((r) => [r, profile(r)])) })
+const profiles = Object.fromEntries(routes.map((r) => [r, profile(r)]))
+profiles.cast = profile('cast', { tools: { allowed: ['orders.lookup'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' } } }, delivery: { ...profile('x').delivery, kind: 'broadcast' } })
+const b = new Broker({ admin: true, profiles })
 const made = []
 let op, planner, auditor, worker, gplanner, gworker
 
@@ -142,6 +144,22 @@ test('R-5 Of a route, of a sender, of a trace: what they pick is counted by dry_
   for (let i = 0; i < 4; i++) { const d = await s.delivery(); got.push(d.lease.handoff_id); await s.complete(d) }
   assert.deepEqual(got.sort(), [...mine, its, traced].sort())
   await s.leave()
+})
+
+test('R-5 Of a broadcast: its copies in all inboxes by the route or the trace, those in one by that inbox; what it is itself is over', async () => {
+  const worker2 = await b.agent('worker2')
+  const { handoff_id, trace_id } = await planner.submit(read('cast'))
+  assert.deepEqual([n(await add({ route: 'cast/worker', tenant: 'acme' })), n(await add({ route: 'cast', tenant: 'acme' }))], [1, 1])
+  assert.deepEqual(await aside('cast').then((v) => v.map((h) => h.trace_id)), [trace_id, trace_id])
+  assert.match((await add(handoff_id)).left[0].message, /it is completed: it is over/)
+  const [s, s2] = [await serve('cast'), await serve('cast', {}, worker2)]
+  await nothing(s)
+  assert.equal(n(await release({ route: 'cast/worker', tenant: 'acme' })), 1)
+  await s.complete(await s.delivery())
+  await nothing(s2)
+  assert.equal(n(await release({ trace_id, tenant: 'acme' })), 1)
+  await s2.complete(await s2.delivery())
+  for (const one of [s, s2]) await one.leave()
 })
 
 test('R-5 attack 15 What the policy no longer lets pass stays when it is released, and says why / once it is allowed again it comes out', async () => {
