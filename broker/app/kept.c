@@ -1,6 +1,6 @@
 /* What is revoked, though Redis was emptied and this node began anew, or Redis is away? Revocations stand in a file of the state folder too, written before the
  * node confirms one. They come back from it with the versions that they had, and are given to a store that lacks them. Lines of text: name, version,
- * generation, time, removed, value in base64url; the last line is the SHA-256 of those before it. */
+ * generation, time, removed, value in base64url; the last line is a MAC of those before it, by a sealing key: a file of another deployment says nothing here. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #include "rpc/revoked.h"
 
 #define FILE_MAX (64u << 20)
-#define HEAD "baton revocations 1\n"
+#define HEAD "baton revocations 2\n"
 #define FIELDS 6
 
 static void path_of(const struct node *n, char out[1200])
@@ -53,8 +53,8 @@ bool kept_save(struct node *n)
 {
 	const struct resources *s = n->resources;
 	struct problem why = {"out of memory"};
-	uint8_t digest[SHA256_BYTES];
-	char path[1200], hex[2 * SHA256_BYTES + 1];
+	uint8_t mac[SEAL_MAC_BYTES] = {0};
+	char path[1200], hex[2 * SEAL_MAC_BYTES + 1];
 	struct buf b;
 	bool ok;
 
@@ -63,8 +63,8 @@ bool kept_save(struct node *n)
 	buf_put_str(&b, HEAD);
 	for (size_t i = resources_place(s, SLICE_LIT(REVOKED_PREFIX)); i < resources_count(s) && kept_is(resources_at(s, i)->name); i++)
 		put_line(&b, resources_at(s, i));
-	sha256(buf_slice(&b), digest);
-	hex_encode(digest, sizeof digest, hex);
+	b.failed |= !seal_keys_mac(n->seal, buf_slice(&b), mac);
+	hex_encode(mac, sizeof mac, hex);
 	buf_put_str(&b, hex);
 	buf_put_u8(&b, '\n');
 	ok = !b.failed && file_write_atomic(path, buf_slice(&b), 0600, &why) == 0;
@@ -150,18 +150,15 @@ static int read_all(struct node *n, struct slice text)
 	return 0;
 }
 
-static bool is_whole(struct slice all, struct slice *lines)
+static bool is_whole(const struct node *n, struct slice all, struct slice *lines)
 {
-	size_t tail = 2 * SHA256_BYTES + 1, head = sizeof HEAD - 1;
-	uint8_t digest[SHA256_BYTES];
-	char hex[2 * SHA256_BYTES + 1];
+	size_t tail = 2 * SEAL_MAC_BYTES + 1, head = sizeof HEAD - 1;
+	uint8_t mac[SEAL_MAC_BYTES];
 
-	if (all.n < head + tail || memcmp(all.p, HEAD, head) != 0)
+	if (all.n < head + tail || memcmp(all.p, HEAD, head) != 0 || hex_decode_lower(slice_of(all.p + all.n - tail, tail - 1), mac, sizeof mac) != (long)sizeof mac)
 		return false;
-	sha256(slice_of(all.p, all.n - tail), digest);
-	hex_encode(digest, sizeof digest, hex);
 	*lines = slice_of(all.p + head, all.n - tail - head);
-	return memcmp(all.p + all.n - tail, hex, tail - 1) == 0;
+	return seal_keys_made(n->seal, slice_of(all.p, all.n - tail), mac);
 }
 
 int kept_open(struct node *n, struct problem *why)
@@ -178,9 +175,10 @@ int kept_open(struct node *n, struct problem *why)
 		return 0;
 	if (file_read(path, FILE_MAX, &text, &size, why) < 0)
 		return -1;
-	rc = is_whole(slice_of(text, size), &lines) ? read_all(n, lines) : -1;
+	rc = is_whole(n, slice_of(text, size), &lines) ? read_all(n, lines) : -1;
 	free(text);
+	n->sharing.revoked = true; /* written anew, by the key that is the first by now */
 	if (rc < 0)
-		problem_set(why, "%.400s is damaged: it says what is revoked. Put a copy of it back, or, if Redis has all revocations (`baton revocation list` on another node), remove it", path);
+		problem_set(why, "%.400s is damaged, or of another deployment, whose sealing keys are others: it says what is revoked. Put a copy of it back, or, if Redis has all revocations (`baton revocation list` on another node), remove it", path);
 	return rc;
 }

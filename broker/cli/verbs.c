@@ -23,6 +23,7 @@
 	OPT_URL, OPT_SPEAKS_FOR, OPT_COUNTS_FOR, OPT_TOKENS, OPT_TRUST_DOMAIN, OPT_DIALECT, OPT_TYP, OPT_ALGORITHM, OPT_TOKEN_BINDING, OPT_MAX_LIFETIME, OPT_KEYS_REFRESH, OPT_KEYS_STALE, OPT_TENANT_CLAIM, OPT_CLIENT_CLAIM, OPT_SCOPE_CLAIM, \
 		OPT_USER_CLAIM, OPT_SERVICE_CLAIM, OPT_JTI_CLAIM, OPT_TENANT_VALUE, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE
 
+#define QUARANTINE_OPTS OPT_ROUTE, OPT_SENDER, OPT_TRACE, OPT_TENANT, OPT_DRY_RUN, OPT_REASON
 #define REVOKE_OPTS OPT_FOR, OPT_LOCAL, OPT_DRY_RUN, OPT_INCIDENT, OPT_REASON
 
 const struct verb verbs[] = {
@@ -104,6 +105,12 @@ const struct verb verbs[] = {
 		cmd_dlq_replay},
 	{"dlq", "purge", "[ID...]", "let go of it: it goes when finished work goes", OPTS(OPT_ROUTE, OPT_ALL, OPT_TENANT, OPT_REASON), 0, 6, false,
 		cmd_dlq_purge},
+	{"quarantine", "list", "", "what was put aside, the newest first, why and by whom", OPTS(OPT_ROUTE, OPT_SENDER, OPT_TRACE, OPT_TENANT, OPT_LIMIT), 0, 0, false,
+		cmd_quarantine_list},
+	{"quarantine", "add", "[ID...]", "put work aside; or all that waits, or is worked on, of a route, a sender, a trace", OPTS(QUARANTINE_OPTS), 0, 6, false,
+		cmd_quarantine_add},
+	{"quarantine", "release", "[ID...]", "let it wait again as it did, if it would be let in now", OPTS(QUARANTINE_OPTS), 0, 6, false,
+		cmd_quarantine_release},
 	{"serve", NULL, "-- COMMAND [ARG...]", "do a route's work by running a command for each delivery",
 	 OPTS(OPT_ROUTES, OPT_RESULT_TYPE, OPT_MAX, OPT_ONCE, OPT_COUNT_N, OPT_GRACE, OPT_RENEW), 0, 0, true, cmd_serve},
 	{"store", "check", "", "what in the store belongs nowhere, while work goes on", OPTS(OPT_ROUTE, OPT_TENANT, OPT_REPAIR, OPT_REASON), 0, 0, false,
@@ -147,7 +154,7 @@ const size_t n_verbs = sizeof verbs / sizeof verbs[0];
 static const struct { const char *noun, *words; } later[] = {
 	{"handoff", "tree"}, {"attach", NULL},
 	{"policy", "lint test diff apply history show rollback explain"},
-	{"quarantine", "list add release"}, {"incident", "open note show close export report eval"}, {"audit",
+	{"incident", "open note show close export report eval"}, {"audit",
 		"search tail verify export"},
 	{"approval", "list show approve deny"}, {"node", "list show drain"}, {"top", NULL}, {"check",
 		NULL},

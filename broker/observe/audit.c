@@ -33,6 +33,8 @@ static const char *const events[] = {
 	"handoff.confirmed", /* by its sender, after a fail-over: queued again */
 	"handoff.replayed", /* new work in the place of a dead-lettered one: parent_handoff_id */
 	"handoff.let_go",   /* a dead-lettered one is kept no longer than finished work */
+	"handoffs.quarantined", /* put aside by an operator: which, how many, and why; each has its own line */
+	"handoffs.released",    /* and let go of again */
 	"revocation.made",      /* by an operator: what, and why; it is in force from here on */
 	"revocation.confirmed", /* which nodes live by it, what was closed and put aside */
 	"revocation.lifted",

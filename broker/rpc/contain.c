@@ -327,8 +327,10 @@ static bool prepare(struct op *op, struct contain *x)
 	inboxes = operator_routes(op, tenant_of(&v), route, &x->sweep.n_routes);
 	x->sweep.routes = inboxes;
 	x->sweep.sender = v.kind == REVOKED_AGENT ? store_agent_key(v.within, v.what) : 0;
+	x->sweep.reason = REASON_REVOKED;
 	x->sweep.by_record = !x->lifts && whatever && (v.kind == REVOKED_AGENT || v.kind == REVOKED_TENANT || v.kind == REVOKED_ROUTE);
 	x->sweep.note = arena_printf(op->arena, x->lifts ? "the revocation %s was lifted" : "revoked: %s", x->m->id);
+	x->sweep.line = x->sweep.note;
 	op->sweep = &x->sweep;
 	return x->about && inboxes && x->text && x->sweep.note && revocations_add(x->about, &v);
 }

@@ -45,7 +45,7 @@ const char *line_event(const struct store_record *r)
 	return life_event(published ? STATE_QUEUED : r->state);
 }
 
-bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind)
+static bool write_down(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind, const char *about)
 {
 	struct op *op = op_new(w, NULL);
 	struct line *l = op ? arena_alloc(op->arena, sizeof *l) : NULL;
@@ -62,7 +62,7 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	op->audit.tenant = slice_str(op_str(op, slice_str(slot.tenant)));
 	op->audit.route = slice_str(op_str(op, queue_route(slice_str(slot.route))));
 	op->audit.state = r->state;
-	op->audit.message = slice_str(r->unconfirmed ? life_unconfirmed : "");
+	op->audit.message = about ? slice_str(op_str(op, slice_str(about))) : slice_str(r->unconfirmed ? life_unconfirmed : "");
 	op->audit.attempt = r->attempt;
 	op->audit.fence = r->fence;
 	op->audit.reconciled = kind != LINE_NOW;
@@ -70,6 +70,16 @@ bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store
 	op->on_answer = write_it;
 	w->env.store->ops->get(w->env.store, slot, &r->id, true, op_store_done, w, op->id);
 	return true;
+}
+
+bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind)
+{
+	return write_down(w, slot, r, event, kind, NULL);
+}
+
+bool line_write_about(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, const char *about)
+{
+	return write_down(w, slot, r, event, LINE_NOW, about);
 }
 
 void rpc_worker_store_late(struct rpc_worker *w, const char *tenant, const char *queue, const struct store_record *r)

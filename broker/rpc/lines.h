@@ -14,5 +14,7 @@ enum line_kind {
 const char *line_event(const struct store_record *r);
 /* Writes `event` about the record; reads the task first, and leaves its fields out when it cannot be read. false: memory, nothing will be written. */
 bool line_write(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, enum line_kind kind);
+/* As it happens, with a word about it; NULL: none. */
+bool line_write_about(struct rpc_worker *w, struct store_slot slot, const struct store_record *r, const char *event, const char *about);
 
 #endif

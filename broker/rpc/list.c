@@ -3,11 +3,13 @@
  * have a successor, but each gets further: its first handoff is read whatever that takes. */
 #include <string.h>
 
+#include "rpc/events.h"
 #include "rpc/get.h"
 #include "rpc/lookup.h"
 #include "rpc/merge.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
+#include "wire/prescan.h"
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 500
@@ -34,6 +36,7 @@ struct listing {
 	bool failed;                /* the store did not answer */
 	bool full;                  /* the next one does not fit into memory any more */
 	size_t looks, settled;
+	size_t told;                /* of the page, those of which it is known why they are in quarantine */
 	Baton__V1__ListResponse *answer;
 };
 
@@ -75,6 +78,58 @@ static void deny(struct op *op, enum reason r, const char *message)
 	pipeline_deny(op, &v);
 }
 
+/* ---- why it is in quarantine: its last event says it ---- */
+
+static void tell_why(struct op *op);
+
+static void put_why(struct op *op, const struct store_answer *a, Baton__V1__Handoff *h)
+{
+	const struct store_event *e = a->status == STORE_OK && a->n_events ? &a->events[a->n_events - 1] : NULL;
+	Baton__Internal__V1__Report *r = NULL;
+	struct prescan_fault fault;
+
+	if (e && e->state == STATE_QUARANTINED && e->body.n)
+		r = (void *)prescan_unpack(&baton__internal__v1__report__descriptor, op_keep(op, e->body), NULL, op->arena, &fault);
+	if (!r)
+		return;
+	h->quarantined_why = *r->cause ? r->cause : r->note;
+	h->quarantined_by = r->by;
+}
+
+static void on_why(struct op *op, const struct store_answer *a)
+{
+	struct listing *l = op->state;
+
+	if (a->status == STORE_UNAVAILABLE) {
+		deny(op, REASON_STORE_UNAVAILABLE, "the store did not answer: ask again");
+		return;
+	}
+	put_why(op, a, l->answer->handoffs[l->told++]);
+	if (op_call(op))
+		tell_why(op);
+	else
+		op_end(op);
+}
+
+static void tell_why(struct op *op)
+{
+	struct listing *l = op->state;
+	const struct world_route *r = NULL;
+	const Baton__V1__Handoff *h = NULL;
+	struct handoff_id id;
+
+	for (; !r && l->told < l->answer->n_handoffs; l->told += !r) {
+		h = l->answer->handoffs[l->told];
+		if (h->state == (Baton__V1__HandoffState)STATE_QUARANTINED && handoff_id_parse(slice_str(h->handoff_id), &id))
+			r = world_route_of(op->world, l->tenant, &id);
+	}
+	op->on_answer = r ? on_why : NULL;
+	if (r)
+		op->w->env.store->ops->events(op->w->env.store, (struct store_slot){r->tenant, r->queue}, &id, h->cursor - 1, 1, op_store_done, op->w, op->id);
+	else
+		pipeline_answer(op, &l->answer->base);
+}
+
 static void finish(struct op *op, struct listing *l)
 {
 	op->on_answer = NULL;
@@ -83,6 +138,8 @@ static void finish(struct op *op, struct listing *l)
 		deny(op, REASON_STORE_UNAVAILABLE, "the store did not answer: ask again");
 	else if (!l->answer->next_page_token)
 		deny(op, REASON_QUOTA_EXCEEDED, "out of memory");
+	else if (l->operators)
+		tell_why(op);
 	else
 		pipeline_answer(op, &l->answer->base);
 }
@@ -118,12 +175,41 @@ static bool is_asked_for(struct op *op, const struct listing *l, const struct st
 	return (!*l->trace_id || strcmp(l->trace_id, t->trace_id) == 0) && (!*l->sender || strcmp(l->sender, t->sender) == 0);
 }
 
+/* What does not open is to be found by operators: by what its record says. NULL: it is not asked for, or memory is out. */
+static Baton__V1__Handoff *sealed_item(struct op *op, const struct listing *l, const struct store_item *item)
+{
+	const struct store_record *r = &item->record;
+	Baton__V1__Handoff *h = NULL;
+	char *id;
+
+	if (!l->operators || item->status != STORE_UNSEALABLE || *l->trace_id || (*l->sender && r->sender != l->agent))
+		return NULL;
+	h = arena_alloc(op->arena, sizeof *h);
+	id = arena_alloc(op->arena, HANDOFF_ID_TEXT + 1);
+	if (!h || !id)
+		return NULL;
+	baton__v1__handoff__init(h);
+	handoff_id_format(&r->id, id);
+	h->handoff_id = id;
+	h->state = (Baton__V1__HandoffState)r->state;
+	h->route = (char *)op_str(op, queue_route(slice_str(l->routes[l->asked])));
+	h->sender = life_assignee(op->arena, op->world, l->tenant, r->sender);
+	h->attempt = r->attempt;
+	h->accepted_at_ms = r->accepted_at_ms;
+	h->updated_at_ms = r->updated_at_ms;
+	h->deadline_ms = r->deadline_ms;
+	h->cursor = r->cursor;
+	h->quarantined_why = (char *)"what is stored of it does not open";
+	return h;
+}
+
 /* False: memory is out; then what was read of it has holes. */
 static bool read_item(struct op *op, const struct listing *l, const struct store_item *item, struct merge_entry *e)
 {
 	pb_task *t = item->status == STORE_OK ? task_unpack(op->arena, item->task) : NULL;
 
 	e->read = item->status != STORE_OK || t;
+	e->item = sealed_item(op, l, item);
 	if (t && is_asked_for(op, l, item, t)) {
 		e->item = l->operators ? get_handoff_bare(op, item, t) : get_handoff(op, item, t, false);
 		e->read = e->item != NULL;

@@ -1,4 +1,4 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, keys.c, enlist.c, contain.c, roles.c, init.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, keys.c, enlist.c, contain.c, quarantine.c, roles.c, init.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
@@ -20,6 +20,8 @@ void kinds_on_history(struct rpc_call *rc, struct op *op);
 void contain_on_revoke(struct rpc_call *rc, struct op *op);
 void contain_on_lift(struct rpc_call *rc, struct op *op);
 void contain_on_list(struct rpc_call *rc, struct op *op);
+void quarantine_on_add(struct rpc_call *rc, struct op *op);
+void quarantine_on_release(struct rpc_call *rc, struct op *op);
 void init_on_message(struct rpc_call *rc, struct op *op);
 void keys_on_test(struct rpc_call *rc, struct op *op);
 void keys_on_refresh(struct rpc_call *rc, struct op *op);

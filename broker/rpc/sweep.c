@@ -1,4 +1,4 @@
-/* How is what waits kept from being handed out, or let go again, because of a revocation? See sweep.h. It goes from the newest to the oldest: what comes
+/* How is what waits kept from being handed out, or let go again? See sweep.h. It goes from the newest to the oldest: what comes
  * in meanwhile is judged by nodes that know of the revocation. What is leased is its node's to take away; what a node that died had leased is judged when it
  * is handed out next. */
 #include "rpc/sweep.h"
@@ -51,13 +51,22 @@ void sweep_bar(struct op *op, uint64_t generation)
 
 /* ---- one by one ---- */
 
-static void told(struct op *op, const struct store_record *r)
+static bool is_back(const struct sweep *s)
 {
-	const struct world_route *route = op->sweep->routes[op->sweep->at];
+	return s->kind == SWEEP_BACK || s->kind == SWEEP_COUNT_BACK;
+}
 
-	line_write(op->w, slot_of(route), r, op->sweep->kind == SWEEP_BACK ? "handoff.released" : life_event(r->state), LINE_NOW);
+static bool is_count(const struct sweep *s)
+{
+	return s->kind == SWEEP_COUNT || s->kind == SWEEP_COUNT_BACK;
+}
+
+void sweep_told(struct op *op, const struct world_route *route, const struct store_record *r)
+{
+	line_write_about(op->w, slot_of(route), r, op->sweep->kind == SWEEP_BACK ? "handoff.released" : life_event(r->state), op->sweep->line);
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, route->route, state_text(r->state), 1);
 	change_publish(op->w, &r->id);
+	holding_changed(op->w, &r->id);
 	if (r->state == STATE_QUEUED)
 		desk_announce(op->w, route->tenant, route->queue);
 	else if (op->sweep->kind == SWEEP_BACK)
@@ -80,7 +89,7 @@ static void count_moved(struct op *op, const struct store_answer *a)
 	if (a->status != STORE_OK)
 		return;
 	op->sweep->found++;
-	told(op, &a->record);
+	sweep_told(op, op->sweep->routes[op->sweep->at], &a->record);
 }
 
 static void on_moved(struct op *op, const struct store_answer *a)
@@ -95,50 +104,73 @@ static bool waits(const struct store_record *r)
 	return r->state == STATE_HELD || r->state == STATE_SCHEDULED || r->state == STATE_QUEUED;
 }
 
-/* Is it about this one? Of a task that cannot be read nothing is known: it is put into quarantine when it is handed out. */
-static bool is_meant(struct op *op, struct arena *a, const struct store_item *item)
+static bool is_candidate(const struct sweep *s, const struct store_record *r)
 {
-	const struct sweep *s = op->sweep;
-	pb_task *t = s->by_record || item->status != STORE_OK ? NULL : task_unpack(a, item->task);
-	pb_envelope *e = t ? task_unpack_envelope(a, t) : NULL;
+	if (is_back(s))
+		return r->state == STATE_QUARANTINED;
+	return waits(r) || (s->leased && r->state < STATE_QUARANTINED);
+}
+
+/* By today's policy; what waits for an approval waits on. */
+static bool is_let_in(struct op *op, struct arena *a, const pb_task *t, const pb_envelope *e)
+{
+	return task_judge(a, op->w->world, t, e, clock_unix_ms()).outcome != OUTCOME_DENY && !arena_failed(a);
+}
+
+/* Is it about this one? Of a task that cannot be read no more is known than its record says. */
+static bool is_meant(const struct sweep *s, const struct store_item *item, const pb_task *t, const pb_envelope *e)
+{
 	struct revocable of;
-	struct verdict v;
 
 	if (s->sender && item->record.sender != s->sender)
 		return false;
 	if (s->by_record)
 		return true;
+	if (s->trace_id && (!t || strcmp(t->trace_id, s->trace_id) != 0))
+		return false;
+	if (!s->about)
+		return true;
 	if (!e)
 		return false;
 	of = revoked_task(t, e->tool);
-	if (!revocations_find(s->about, &of, clock_unix_ms()))
-		return false;
-	if (s->kind != SWEEP_BACK)
-		return true;
-	v = task_judge(a, op->w->world, t, e, clock_unix_ms());
-	return v.outcome != OUTCOME_DENY && !arena_failed(a); /* what waits for an approval waits on */
+	return revocations_find(s->about, &of, clock_unix_ms());
+}
+
+static void ask_aside(struct op *op, const struct handoff_id *id, enum store_aside how)
+{
+	struct store *store = op->w->env.store;
+	struct sweep *s = op->sweep;
+
+	s->pending++;
+	store->ops->aside(store, slot_of(s->routes[s->at]), id, how, s->body, op_store_done, op->w, op->id);
 }
 
 static void look_at(struct op *op, struct arena *a, const struct store_item *item)
 {
-	struct store *store = op->w->env.store;
 	struct sweep *s = op->sweep;
 	const struct store_record *r = &item->record;
-	bool quarantined = r->state == STATE_QUARANTINED, candidate = s->kind == SWEEP_BACK ? quarantined : waits(r);
-	bool since = quarantined && s->kind == SWEEP_ASIDE && s->since_ms && r->updated_at_ms >= s->since_ms;
+	bool since = r->state == STATE_QUARANTINED && s->kind == SWEEP_ASIDE && s->since_ms && r->updated_at_ms >= s->since_ms;
+	pb_task *t = NULL;
+	pb_envelope *e;
 
-	if ((!candidate && !since) || !is_meant(op, a, item))
+	if (!is_candidate(s, r) && !since)
 		return;
-	if (since || s->kind == SWEEP_COUNT) {
+	if (!s->by_record && item->status == STORE_OK)
+		t = task_unpack(a, item->task);
+	e = t ? task_unpack_envelope(a, t) : NULL;
+	s->failed |= arena_failed(a);
+	if (!is_meant(s, item, t, e))
+		return;
+	if (is_back(s) && !(e && is_let_in(op, a, t, e)))
+		s->kept++;
+	else if (since || is_count(s))
 		s->found++;
-		return;
-	}
-	if (s->kind == SWEEP_BACK) {
+	else if (s->kind == SWEEP_ASIDE)
+		ask_aside(op, &r->id, s->leased ? ASIDE_LEASED : ASIDE_WAITING);
+	else if (!s->about)
+		ask_aside(op, &r->id, ASIDE_BACK);
+	else
 		s->todo[s->n_todo++] = *r;
-		return;
-	}
-	s->pending++;
-	store->ops->aside(store, slot_of(s->routes[s->at]), &r->id, false, s->body, op_store_done, op->w, op->id);
 }
 
 /* ---- back ---- */
@@ -193,7 +225,7 @@ static void on_why(struct op *op, const struct store_answer *a)
 		return;
 	}
 	op->on_answer = on_back;
-	store->ops->aside(store, slot_of(s->routes[s->at]), &s->todo[s->n_todo].id, true, s->body, op_store_done, op->w, op->id);
+	store->ops->aside(store, slot_of(s->routes[s->at]), &s->todo[s->n_todo].id, ASIDE_BACK, s->body, op_store_done, op->w, op->id);
 }
 
 static void next_back(struct op *op)
@@ -245,19 +277,22 @@ static void next_page(struct op *op)
 		return;
 	}
 	op->on_answer = on_page;
-	store->ops->list(store, slot_of(s->routes[s->at]), s->sender, s->kind == SWEEP_BACK ? STATE_QUARANTINED : STATE_UNSPECIFIED, s->before, PAGE,
+	store->ops->list(store, slot_of(s->routes[s->at]), s->sender, is_back(s) ? STATE_QUARANTINED : STATE_UNSPECIFIED, s->before, PAGE,
 			 !s->by_record, op_store_done, op->w, op->id);
 }
 
-static struct slice note_pack(struct arena *a, const char *note)
+void sweep_body(struct op *op)
 {
 	Baton__Internal__V1__Report r = BATON__INTERNAL__V1__REPORT__INIT;
+	struct sweep *s = op->sweep;
 	uint8_t *p;
 
-	r.note = (char *)note;
-	r.reason = REASON_REVOKED;
-	p = arena_alloc(a, baton__internal__v1__report__get_packed_size(&r));
-	return p ? slice_of(p, baton__internal__v1__report__pack(&r, p)) : slice_of(NULL, 0);
+	r.note = (char *)s->note;
+	r.reason = s->reason;
+	r.by = (char *)(s->by ? s->by : "");
+	r.cause = (char *)(s->cause ? s->cause : "");
+	p = arena_alloc(op->arena, baton__internal__v1__report__get_packed_size(&r));
+	s->body = p ? slice_of(p, baton__internal__v1__report__pack(&r, p)) : slice_of(NULL, 0);
 }
 
 void sweep_run(struct op *op)
@@ -267,7 +302,7 @@ void sweep_run(struct op *op)
 	s->at = 0;
 	s->before = 0;
 	s->failed = false;
-	s->body = note_pack(op->arena, s->note);
+	sweep_body(op);
 	s->todo = s->kind == SWEEP_BACK ? arena_alloc(op->arena, PAGE * sizeof *s->todo) : NULL;
 	s->failed = s->kind == SWEEP_BACK && !s->todo;
 	if (s->failed)

@@ -6,6 +6,7 @@ local ASIDE = {} -- its Functions; a chunk of Lua has room for 200 names, so the
 do
 
 local ASIDE_ITEM = 25
+local TAKES = 128 -- beside the state that it goes to: what is leased is taken, too
 
 -- m · generation. It never goes back, and stands in a slot that was not opened yet too.
 local function barrier(k, a)
@@ -56,9 +57,9 @@ local function put_back(k, id, rec, now, token)
 	return rec, true
 end
 
--- m s z q0 q1 q2 h x · node, items, bodies. Item, 25 bytes: 1 id 17 token 25 to which state: QUARANTINED, of what waits, or QUEUED, of what is
--- quarantined, which waits again as it did before, over any cap. An id that stands in a queue meanwhile is skipped there. What is leased stays with
--- its node.
+-- m s z q0 q1 q2 h x · node, items, bodies. Item, 25 bytes: 1 id 17 token 25 to which state: QUARANTINED, of what waits, and with TAKES of what is
+-- leased too; or QUEUED, of what is quarantined, which waits again as it did before, over any cap. An id that stands in a queue meanwhile is skipped
+-- there, as a lease's hint is.
 local function aside(k, a)
 	init()
 	local km, ks, items = k[1], k[2], a[2]
@@ -70,13 +71,14 @@ local function aside(k, a)
 	for j = 1, #ids do
 		local id, rec, status = ids[j], by[ids[j]], OK
 		local token, to = unpk('>c8B', items, (j - 1) * ASIDE_ITEM + 17)
-		local state, logged = rec and byte(rec, 67), nil
+		local state, logged, takes = rec and byte(rec, 67), nil, to >= TAKES
+		to = takes and to - TAKES or to
 		if not rec then
 			status = NOT_FOUND
 		elseif sub(rec, 79, 86) == token then
 			status = OK
-		elseif to == QUARANTINED and state < LEASED then
-			waits(t, rec, -1)
+		elseif to == QUARANTINED and state < (takes and QUARANTINED or LEASED) then
+			if state < LEASED then waits(t, rec, -1) end
 			logged = put_aside(k, id, rec, now, token)
 			rec = logged
 		elseif to == QUEUED and state == QUARANTINED then

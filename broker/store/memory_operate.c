@@ -74,10 +74,13 @@ static void unqueue(struct mem_slot *s, const uint8_t *id)
 
 static void put_aside(struct mem_slot *s, struct mem_handoff *h, int64_t now)
 {
-	h->was = h->r.r.state;
-	h->was_due_ms = h->confirmed_ms ? 0 : h->due_ms;
+	bool waits = h->r.r.state < STATE_LEASED;
+
+	h->was = waits ? h->r.r.state : STATE_QUEUED;
+	h->was_due_ms = waits && !h->confirmed_ms ? h->due_ms : 0;
 	h->due_ms = 0;
-	mem_waiting(s, h, -1);
+	if (waits)
+		mem_waiting(s, h, -1);
 	mem_move(s, h, STATE_QUARANTINED, now);
 }
 
@@ -98,15 +101,16 @@ static void put_back(struct mem_slot *s, struct mem_handoff *h, int64_t now)
 	mem_waiting(s, h, 1);
 }
 
-static enum store_status aside(struct memory *m, struct mem_slot *s, const uint8_t *id, bool back, struct slice note, struct mem_handoff **out)
+static enum store_status aside(struct memory *m, struct mem_slot *s, const uint8_t *id, enum store_aside how, struct slice note, struct mem_handoff **out)
 {
 	struct mem_handoff *h = *out = mem_find_exact(s, id);
+	bool back = how == ASIDE_BACK;
 	uint8_t token[TOKEN_BYTES];
 	struct mem_bytes body;
 
 	if (!h || h->alias)
 		return STORE_NOT_FOUND;
-	if (back ? h->r.r.state != STATE_QUARANTINED : h->r.r.state >= STATE_LEASED)
+	if (back ? h->r.r.state != STATE_QUARANTINED : h->r.r.state >= (how == ASIDE_LEASED ? STATE_QUARANTINED : STATE_LEASED))
 		return STORE_WRONG_STATE;
 	mem_token(m, token);
 	if (!mem_seal_report(m, s, seal_kind_of(back ? STATE_QUEUED : STATE_QUARANTINED), h->id, token, note, &body))
@@ -135,13 +139,13 @@ void mem_barrier(struct store *st, struct store_slot at, uint64_t generation, st
 	mem_answer(m, done, user, op, s ? STORE_OK : STORE_UNAVAILABLE);
 }
 
-void mem_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+void mem_aside(struct store *st, struct store_slot at, const struct handoff_id *id, enum store_aside how, struct slice note, store_done *done, void *user,
 		     uint64_t op)
 {
 	struct memory *m = (struct memory *)st;
 	struct mem_slot *s = mem_slot_get(m, at, true);
 	struct mem_handoff *h = NULL;
-	enum store_status status = s ? aside(m, s, id->b, back, note, &h) : STORE_UNAVAILABLE;
+	enum store_status status = s ? aside(m, s, id->b, how, note, &h) : STORE_UNAVAILABLE;
 
 	mem_report_done(m, s, h, status, done, user, op);
 }

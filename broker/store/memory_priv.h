@@ -176,7 +176,7 @@ bool mem_confirm(struct mem_slot *s, struct mem_handoff *h, int64_t now);
 
 /* memory_operate.c */
 void mem_barrier(struct store *st, struct store_slot at, uint64_t generation, store_done *done, void *user, uint64_t op);
-void mem_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user, uint64_t op);
+void mem_aside(struct store *st, struct store_slot at, const struct handoff_id *id, enum store_aside how, struct slice note, store_done *done, void *user, uint64_t op);
 void mem_live_by(struct store *st, uint64_t generation);
 void mem_view(struct mem_slot *s, struct store_route *out);
 /* The dead-lettered one that comes after this id, the last one first; NULL: the first, or no more. after_ms: when that one died, should it be gone. */

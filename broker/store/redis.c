@@ -429,12 +429,12 @@ static void op_barrier(struct store *st, struct store_slot at, uint64_t generati
 	item_queue(s, i);
 }
 
-static void op_aside(struct store *st, struct store_slot at, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+static void op_aside(struct store *st, struct store_slot at, const struct handoff_id *id, enum store_aside how, struct slice note, store_done *done, void *user,
 		     uint64_t op)
 {
 	struct redis *s = (struct redis *)st;
 	struct item *i = item_new(s, KIND_ASIDE, at, done, user, op);
-	enum handoff_state to = back ? STATE_QUEUED : STATE_QUARANTINED;
+	enum handoff_state to = how == ASIDE_BACK ? STATE_QUEUED : STATE_QUARANTINED;
 	uint8_t token[TOKEN_BYTES];
 
 	if (!i)
@@ -444,7 +444,7 @@ static void op_aside(struct store *st, struct store_slot at, const struct handof
 		return;
 	memcpy(i->request, id->b, HANDOFF_ID_BYTES);
 	memcpy(i->request + HANDOFF_ID_BYTES, token, TOKEN_BYTES);
-	i->request[HANDOFF_ID_BYTES + TOKEN_BYTES] = (uint8_t)to;
+	i->request[HANDOFF_ID_BYTES + TOKEN_BYTES] = (uint8_t)(to + (how == ASIDE_LEASED ? ASIDE_TAKES : 0));
 	item_queue(s, i);
 }
 

@@ -304,6 +304,12 @@ struct store_event_put {
 	uint32_t lease_ms;         /* not 0: the lease lasts so long from now, or longer; at max_events too */
 };
 
+enum store_aside {
+	ASIDE_WAITING,      /* what waits becomes QUARANTINED */
+	ASIDE_BACK,         /* what is QUARANTINED waits again as it did: QUEUED, SCHEDULED, HELD or backing off, over any cap */
+	ASIDE_LEASED,       /* as ASIDE_WAITING; and what is leased is taken from who has it, whose reports are LOST from then on */
+};
+
 enum store_finish_kind {
 	FINISH_COMPLETED, FINISH_FAILED, FINISH_REJECTED,
 	FINISH_RETRY,       /* a failed attempt: back to the queue after delay_ms, or dead-lettered at max_attempts */
@@ -403,9 +409,8 @@ struct store_ops {
 	/* From now on the slot takes nothing in, no reports either, and hands nothing out by a node that does not live by this generation (live_by): STORE_BEHIND. It never goes
 	 * back. Allowed when memory is full, and before the slot was opened. */
 	void (*barrier)(struct store *s, struct store_slot slot, uint64_t generation, store_done *done, void *user, uint64_t op);
-	/* What waits becomes QUARANTINED; with `back` what is QUARANTINED waits again as it did: QUEUED, SCHEDULED, HELD or backing off, over any cap. note: sealed, the event's body. OK, also when it was
-	 * done by this very call before; NOT_FOUND; WRONG_STATE. */
-	void (*aside)(struct store *s, struct store_slot slot, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user,
+	/* Into quarantine, or out of it. note: sealed, the event's body. OK, also when it was done by this very call before; NOT_FOUND; WRONG_STATE. */
+	void (*aside)(struct store *s, struct store_slot slot, const struct handoff_id *id, enum store_aside how, struct slice note, store_done *done, void *user,
 		      uint64_t op);
 	/* What is asked for from now on was judged by all changes up to this generation. At once. */
 	void (*live_by)(struct store *s, uint64_t generation);
@@ -436,6 +441,10 @@ struct seal_keys *seal_keys_load(const char *path, struct problem *why);
 /* Makes the file with one random key when it does not exist. */
 int seal_keys_create(const char *path, struct problem *why);
 void seal_keys_free(struct seal_keys *k);
+#define SEAL_MAC_BYTES 32
+/* For what is kept beside the store: a MAC by the first key, and whether one of the keys made it. false also when memory is out. */
+bool seal_keys_mac(const struct seal_keys *k, struct slice what, uint8_t mac[SEAL_MAC_BYTES]);
+bool seal_keys_made(const struct seal_keys *k, struct slice what, const uint8_t mac[SEAL_MAC_BYTES]);
 
 /* ---- backends ---- */
 struct store_memory_config {

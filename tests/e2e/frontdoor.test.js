@@ -386,11 +386,12 @@ test('attack 25: A length of 4 GiB, and a compressed message, are refused before
 }))
 
 test('attack 20: a header that decides comes once: te, content-type, grpc-timeout, authorization, twice, are refused', () => held(async () => {
-  for (const [port, method] of [[b.port, LIST], [b.adminPort, '/baton.v1.OperateService/ListRoutes']]) {
-    const c = new Raw(identity(b, b.leaves.auditor, undefined, port))
+  const tlsTo = (port) => identity(b, b.leaves.auditor, undefined, port), routes = '/baton.v1.OperateService/ListRoutes'
+  for (const [where, method] of [[tlsTo(b.port), LIST], [tlsTo(b.adminPort), routes], [{ path: b.adminSocket }, routes]]) {
+    const c = new Raw(where)
     await c.greet()
     const token = { authorization: `Bearer ${auditor.token}` }
-    const twice = [['te', 'trailers'], ['content-type', 'application/grpc'], ['grpc-timeout', '1S'], ...Object.entries(token)]
+    const twice = [['te', 'trailers'], ['content-type', 'application/grpc'], ['grpc-timeout', '1S'], ...(where.path ? [] : Object.entries(token))] // on the socket no token is looked at
     for (const [i, [name, value]] of twice.entries()) {
       const more = { ...token, ...(name === 'grpc-timeout' && { [name]: value }) }
       const end = (stream, block) => {

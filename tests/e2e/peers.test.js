@@ -115,6 +115,15 @@ test('I-5 attack 2: no URI SAN, or one of another type that reads the same, is r
   const claims = Object.values(others).map((o) => Buffer.from(o.toString('latin1').replaceAll('planner', 'auditor'), 'latin1'))
   const a = await as(b.acme.leaf('all-types', san(...claims, uri(id), ...claims)))
   assert.equal((await a.whoami()).agent.name, 'planner')
+  await operate(b.acme.leaf('all-types-op', san(...claims, uri(id), ...claims))).call('ListRoutes')
+  const nobody = operate(b.acme.leaf('other-types-op', san(...Object.values(others), uri('spiffe://acme.example/auditor'), ...Object.values(others)))) // who has no role, and names the planner
+  await denied(nobody.call('ListRoutes'), 'role_denied')
+})
+
+test('I-5 attack 16: an id with characters of a pattern is no SPIFFE id, on either port / the id that it would fit is served', async () => {
+  for (const [i, id] of ['spiffe://acme.example/*', 'spiffe://acme.example/plan?er', 'spiffe://acme.example/[a-z]+', 'spiffe://*/planner', 'spiffe://acme.example/planner|auditor', 'spiffe://acme.example/%2A', 'spiffe://acme.example/{planner,auditor}'].entries()) {
+    await notServed(b.acme.leaf(`pattern${i}`, san(uri(id))), 'certificate:bad_spiffe_id')
+  }
 })
 
 test('I-5 attack 3: the subject names nobody, reordered, multi-valued or claiming another agent / the URI SAN alone does', async () => {
@@ -322,6 +331,8 @@ test('I-7 attack 12: a certificate on the revocation list is refused after a rel
   const [bad, good] = [b.acme.leaf('revoked', ANA), b.acme.leaf('neighbour', ANA)]
   const before = await as(bad)
   const neighbour = await as(good)
+  const [bads, goods] = [operate(bad), operate(good)] // as operators
+  for (const o of [bads, goods]) await o.call('ListRoutes')
   const mine = before.watch((await before.submit()).handoff_id)
   const other = neighbour.watch((await neighbour.submit()).handoff_id)
   for (const w of [mine, other]) await w.take('the first event')
@@ -332,6 +343,8 @@ test('I-7 attack 12: a certificate on the revocation list is refused after a rel
   assert.equal(other.ended, null)
   await neighbour.submit()
   await (await as(good)).submit()
+  for (const o of [bads, operate(bad)]) assert.equal((await refused(o.call('ListRoutes', {}, { timeout: 3000 }))).code, 'UNAVAILABLE')
+  for (const o of [goods, operate(good)]) await o.call('ListRoutes')
 })
 
 test('I-7 a revocation list that is out of date refuses its whole domain (fails closed) / other domains are served', async () => {

@@ -179,6 +179,8 @@ const rows = [ // service, method, who may, a request that does no harm
   ['ContainmentService', 'Revoke', 'S', { agent: missing, reason: 'x' }],
   ['ContainmentService', 'Lift', 'S', { revocation_id: '0'.repeat(16), reason: 'x' }],
   ['ContainmentService', 'ListRevocations', 'P S U', {}],
+  ['ContainmentService', 'Quarantine', 'S', { handoff_ids: ['x'], reason: 'x' }],
+  ['ContainmentService', 'ReleaseHandoffs', 'S', { handoff_ids: ['x'], reason: 'x' }],
   ['OperateService', 'ListHandoffs', 'S U', { tenant: 'acme' }],
   ['OperateService', 'GetHandoff', 'S U', { handoff_id: 'x' }],
   ['OperateService', 'ListDeadLetters', 'S U', {}],
@@ -193,6 +195,7 @@ const rows = [ // service, method, who may, a request that does no harm
   ['ResourceService', 'RefreshKeys', 'P S', { issuer: { kind: 'issuer', name: 'nobody' }, reason: 'x' }],
   ['ResourceService', 'Apply', 'P', { resources: [{ version: '7', agent: agent('nobody') }], reason: 'x' }],
   ['ResourceService', 'Apply', 'P S U', { resources: [{ agent: agent('nobody') }], reason: 'x', dry_run: true }, 'dry'],
+  ['EnrolService', 'CreateToken', 'P', { agent: missing }],
   ['ResourceService', 'Delete', 'P', { ref: missing, version: '1', reason: 'x' }]
 ]
 const letters = { P: 'platform', S: 'sre', U: 'auditor' }
@@ -379,6 +382,7 @@ test('B1 T5 An operator of one tenant sees and does what names it; another tenan
     ['ListHandoffs', (tenant) => ({ tenant })], ['ListDeadLetters', (tenant) => ({ tenant })], ['ListDeadLetters', (tenant) => ({ tenant, route: 'shared' })],
     ['CheckStore', (tenant) => ({ tenant })], ['RepairStore', (tenant) => ({ tenant, reason: 'x' })],
     ['ReplayDeadLetters', (tenant) => ({ tenant, handoff_ids: [theirs], reason: 'x' })], ['PurgeDeadLetters', (tenant) => ({ tenant, handoff_ids: [theirs], reason: 'x' })],
+    ['Quarantine', (tenant) => ({ tenant, handoff_ids: [theirs], reason: 'x' })], ['Quarantine', (tenant) => ({ tenant, route: 'shared', reason: 'x' })], ['ReleaseHandoffs', (tenant) => ({ tenant, sender: 'gplanner', reason: 'x' })],
     ['Revoke', (tenant) => ({ agent: { kind: 'agent', tenant, name: 'gplanner' }, reason: 'x' })], ['Revoke', (tenant) => ({ tenant, reason: 'x', dry_run: true })],
     ['Get', (tenant) => ({ kind: 'agent', tenant, name: 'gplanner' })], ['History', (tenant) => ({ kind: 'agent', tenant, name: 'gplanner' })], ['List', (tenant) => ({ kind: 'agent', tenant })],
     ['Delete', (tenant) => ({ ref: { kind: 'agent', tenant, name: 'gplanner' }, version: '1', reason: 'x' })],

@@ -373,7 +373,7 @@ static void ask(struct script *x, uint8_t what)
 	case 'h': o->change(s, changes, 2, on_answer, x, op); break;
 	case 'd': o->feed(s, &feed_of, on_answer, x, op); break;
 	case 'w': o->barrier(s, x->slot, 7, on_answer, x, op); break;
-	case 'y': case 'Y': o->aside(s, x->slot, &id, what == 'Y', what == 'y' ? SLICE_LIT("why") : slice_of(NULL, 0), on_answer, x, op); break;
+	case 'y': case 'Y': o->aside(s, x->slot, &id, what == 'Y' ? ASIDE_BACK : ASIDE_WAITING, what == 'y' ? SLICE_LIT("why") : slice_of(NULL, 0), on_answer, x, op); break;
 	case 's': o->versions(s, changes[0].name, 0, 10, on_answer, x, op); break;
 	case 'm': o->mend(s, &mend, NULL, on_answer, x, op); break;
 	default: o->tick(s, x->slot, NULL, on_answer, x, op); break;

@@ -346,11 +346,11 @@ static void op_barrier(struct store *s, struct store_slot slot, uint64_t generat
 	truth->ops->barrier(truth, slot, generation, on_answer, ask(s, done, user), op);
 }
 
-static void op_aside(struct store *s, struct store_slot slot, const struct handoff_id *id, bool back, struct slice note, store_done *done, void *user, uint64_t op)
+static void op_aside(struct store *s, struct store_slot slot, const struct handoff_id *id, enum store_aside how, struct slice note, store_done *done, void *user, uint64_t op)
 {
 	struct store *truth = ((struct liar *)s)->truth;
 
-	truth->ops->aside(truth, slot, id, back, note, on_answer, ask(s, done, user), op);
+	truth->ops->aside(truth, slot, id, how, note, on_answer, ask(s, done, user), op);
 }
 
 static void op_live_by(struct store *s, uint64_t generation)

@@ -559,10 +559,10 @@ struct answer *kit_cancel(struct kit *k, const struct handoff_id *id, const char
 	return end(k);
 }
 
-struct answer *kit_aside(struct kit *k, const struct handoff_id *id, bool back, const char *note)
+struct answer *kit_aside(struct kit *k, const struct handoff_id *id, enum store_aside how, const char *note)
 {
 	begin(k);
-	k->store->ops->aside(k->store, k->slot, id, back, slice_str(note), kit_note, &last, 1);
+	k->store->ops->aside(k->store, k->slot, id, how, slice_str(note), kit_note, &last, 1);
 	return end(k);
 }
 

@@ -128,7 +128,7 @@ struct answer *kit_event(struct kit *k, const struct store_record *r, enum hando
 struct answer *kit_extend(struct kit *k, const struct store_record *r, uint32_t ms);
 struct answer *kit_shorten(struct kit *k, const struct store_record *r, uint32_t ms, int64_t if_until);
 struct answer *kit_cancel(struct kit *k, const struct handoff_id *id, const char *text);
-struct answer *kit_aside(struct kit *k, const struct handoff_id *id, bool back, const char *note);
+struct answer *kit_aside(struct kit *k, const struct handoff_id *id, enum store_aside how, const char *note);
 struct answer *kit_barrier(struct kit *k, uint64_t generation);
 struct answer *kit_get(struct kit *k, const struct handoff_id *id, bool blobs);
 struct answer *kit_events(struct kit *k, const struct handoff_id *id, uint64_t after, uint32_t max);

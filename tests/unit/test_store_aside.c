@@ -93,21 +93,21 @@ static void aside_and_back(struct kit *k)
 	struct answer *x;
 
 	kit_accepted(k, &r);
-	x = kit_aside(k, &r.id, false, "revoked");
+	x = kit_aside(k, &r.id, ASIDE_WAITING, "revoked");
 	assert_int_equal(x->status, STORE_OK);
 	assert_int_equal(x->record.state, STATE_QUARANTINED);
 	check_waiting(k, 0, 1);
 	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 0);
-	assert_int_equal(kit_aside(k, &r.id, false, "again")->status, STORE_WRONG_STATE);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_WAITING, "again")->status, STORE_WRONG_STATE);
 	x = kit_events(k, &r.id, 1, 10);
 	assert_int_equal(x->n_events, 1);
 	assert_int_equal(x->events[0].state, STATE_QUARANTINED);
 	assert_string_equal(x->events[0].body, "revoked");
-	x = kit_aside(k, &r.id, true, "lifted");
+	x = kit_aside(k, &r.id, ASIDE_BACK, "lifted");
 	assert_int_equal(x->status, STORE_OK);
 	assert_int_equal(x->record.state, STATE_QUEUED);
 	check_waiting(k, 1, 0);
-	assert_int_equal(kit_aside(k, &r.id, true, "again")->status, STORE_WRONG_STATE);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_BACK, "again")->status, STORE_WRONG_STATE);
 	l = kit_leased(k, LONG_MS);
 	assert_memory_equal(l.id.b, r.id.b, HANDOFF_ID_BYTES);
 	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 0); /* once */
@@ -125,8 +125,8 @@ static void whatever_waits(struct kit *k)
 	held.deadline_ms = kit_now() + LONG_MS;
 	kit_accepted(k, &late);
 	kit_accepted(k, &held);
-	assert_int_equal(kit_aside(k, &late.id, false, "")->status, STORE_OK);
-	assert_int_equal(kit_aside(k, &held.id, false, "")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &late.id, ASIDE_WAITING, "")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &held.id, ASIDE_WAITING, "")->status, STORE_OK);
 	check_waiting(k, 0, 2);
 	kit_sleep(k, 100);
 	assert_int_equal(kit_tick(k)->n_items, 0); /* time does nothing to it */
@@ -151,12 +151,12 @@ static void as_it_was(struct kit *k)
 	kit_accepted(k, &later);
 	kit_accepted(k, &held);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(kit_aside(k, &later.id, false, "")->status, STORE_OK);
-		assert_int_equal(kit_aside(k, &held.id, false, "")->status, STORE_OK);
-		assert_int_equal(kit_aside(k, &task.id, false, "")->status, STORE_OK);
-		assert_int_equal(kit_aside(k, &later.id, true, "")->record.state, STATE_SCHEDULED);
-		assert_int_equal(kit_aside(k, &held.id, true, "")->record.state, STATE_HELD);
-		assert_int_equal(kit_aside(k, &task.id, true, "")->record.state, STATE_QUEUED);
+		assert_int_equal(kit_aside(k, &later.id, ASIDE_WAITING, "")->status, STORE_OK);
+		assert_int_equal(kit_aside(k, &held.id, ASIDE_WAITING, "")->status, STORE_OK);
+		assert_int_equal(kit_aside(k, &task.id, ASIDE_WAITING, "")->status, STORE_OK);
+		assert_int_equal(kit_aside(k, &later.id, ASIDE_BACK, "")->record.state, STATE_SCHEDULED);
+		assert_int_equal(kit_aside(k, &held.id, ASIDE_BACK, "")->record.state, STATE_HELD);
+		assert_int_equal(kit_aside(k, &task.id, ASIDE_BACK, "")->record.state, STATE_QUEUED);
 		assert_int_equal(kit_tick(k)->n_items, 0);
 		assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 0);
 	}
@@ -174,9 +174,9 @@ static void due_meanwhile(struct kit *k)
 	later.state = STATE_SCHEDULED;
 	later.start_at_ms = kit_now() + 30;
 	kit_accepted(k, &later);
-	assert_int_equal(kit_aside(k, &later.id, false, "")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &later.id, ASIDE_WAITING, "")->status, STORE_OK);
 	kit_sleep(k, 80);
-	assert_int_equal(kit_aside(k, &later.id, true, "")->record.state, STATE_QUEUED);
+	assert_int_equal(kit_aside(k, &later.id, ASIDE_BACK, "")->record.state, STATE_QUEUED);
 	assert_int_equal(kit_lease(k, KIT_AGENT, 10, LONG_MS)->n_items, 1);
 }
 
@@ -186,15 +186,15 @@ static void not_others(struct kit *k)
 	struct store_record l;
 
 	kit_accepted(k, &r);
-	assert_int_equal(kit_aside(k, &none.id, false, "")->status, STORE_NOT_FOUND);
+	assert_int_equal(kit_aside(k, &none.id, ASIDE_WAITING, "")->status, STORE_NOT_FOUND);
 	l = kit_leased(k, LONG_MS);
-	assert_int_equal(kit_aside(k, &r.id, false, "")->status, STORE_WRONG_STATE); /* it is with a worker */
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_WAITING, "")->status, STORE_WRONG_STATE); /* it is with a worker */
 	assert_int_equal(kit_finish(k, &l, FINISH_QUARANTINED, 0, "by the re-check")->status, STORE_OK);
-	assert_int_equal(kit_aside(k, &r.id, true, "")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_BACK, "")->status, STORE_OK);
 	l = kit_leased(k, LONG_MS);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
-	assert_int_equal(kit_aside(k, &r.id, false, "")->status, STORE_WRONG_STATE);
-	assert_int_equal(kit_aside(k, &r.id, true, "")->status, STORE_WRONG_STATE);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_WAITING, "")->status, STORE_WRONG_STATE);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_BACK, "")->status, STORE_WRONG_STATE);
 }
 
 /* Who let it lapse and says late that he is done says it of work that was taken away. */
@@ -208,17 +208,63 @@ static void late_report(struct kit *k)
 	l = kit_leased(k, 20);
 	kit_sleep(k, 60);
 	kit_tick_until(k, 1);
-	assert_int_equal(kit_aside(k, &r.id, false, "revoked")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_WAITING, "revoked")->status, STORE_OK);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_LOST);
-	assert_int_equal(kit_aside(k, &r.id, true, "lifted")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_BACK, "lifted")->status, STORE_OK);
 	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_LOST);
 	check_waiting(k, 1, 0);
+}
+
+/* What is with a worker is taken from him: whatever he says of it from then on is lost, also after it was put back. */
+static void taken(struct kit *k)
+{
+	struct store_accept r = kit_request(k, "task"), w = kit_request(k, "waits");
+	struct store_record l;
+
+	r.max_attempts = 5;
+	kit_accepted(k, &r);
+	l = kit_leased(k, LONG_MS);
+	assert_int_equal(kit_event(k, &l, STATE_WORKING, 100, "half")->status, STORE_OK);
+	kit_accepted(k, &w);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_LEASED, "taken")->record.state, STATE_QUARANTINED);
+	assert_int_equal(kit_aside(k, &w.id, ASIDE_LEASED, "taken")->record.state, STATE_QUARANTINED);
+	check_waiting(k, 0, 2);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_LEASED, "again")->status, STORE_WRONG_STATE);
+	assert_int_equal(kit_extend(k, &l, LONG_MS)->status, STORE_LOST);
+	assert_int_equal(kit_event(k, &l, STATE_WORKING, 100, "more")->status, STORE_LOST);
+	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_LOST);
+	assert_int_equal(kit_tick(k)->n_items, 0); /* its lease ends for nobody */
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_BACK, "let go")->record.state, STATE_QUEUED);
+	check_waiting(k, 1, 1);
+	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_LOST);
+	l = kit_leased(k, LONG_MS);
+	assert_memory_equal(l.id.b, r.id.b, HANDOFF_ID_BYTES);
+	assert_int_equal(l.attempt, 2);
+	assert_int_equal(kit_finish(k, &l, FINISH_COMPLETED, 0, "done")->status, STORE_OK);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_LEASED, "")->status, STORE_WRONG_STATE);
+}
+
+/* A lease that lapses while its work is in quarantine leaves nothing behind. */
+static void taken_and_lapsed(struct kit *k)
+{
+	struct store_accept r = kit_request(k, "task");
+
+	r.max_attempts = 1;
+	kit_accepted(k, &r);
+	kit_leased(k, 20);
+	assert_int_equal(kit_aside(k, &r.id, ASIDE_LEASED, "taken")->status, STORE_OK);
+	kit_sleep(k, 60);
+	assert_int_equal(kit_tick(k)->n_items, 0);
+	check_waiting(k, 0, 1);
+	assert_int_equal(kit_cancel(k, &r.id, "")->status, STORE_OK);
+	check_waiting(k, 0, 0);
 }
 
 static const struct kit_scenario scenarios[] = {
 	{"behind", behind}, {"never-back", never_back}, {"of-replays", of_replays},
 	{"aside-and-back", aside_and_back}, {"whatever-waits", whatever_waits},
 	{"as-it-was", as_it_was}, {"due-meanwhile", due_meanwhile}, {"not-others", not_others}, {"late-report", late_report},
+	{"taken", taken}, {"taken-and-lapsed", taken_and_lapsed},
 };
 
 /* ---- Redis alone ---- */

@@ -231,6 +231,35 @@ static void key_rotation(void **state)
 	kit_remove(dir);
 }
 
+/* What is kept beside the store is known by any of the keys, made by the first, and by no other deployment's. */
+static void key_macs(void **state)
+{
+	uint8_t mac[SEAL_MAC_BYTES];
+	const struct slice what = SLICE_LIT("kept");
+	char dir[64], path[96];
+	struct seal_keys *a, *both, *b;
+
+	kit_folder(dir);
+	snprintf(path, sizeof path, "%s/keys", dir);
+	a = load(path, "k1 " KEY_A "\n");
+	both = load(path, "k2 " KEY_B "\nk1 " KEY_A "\n");
+	b = load(path, "k2 " KEY_B "\n");
+	assert_true(seal_keys_mac(a, what, mac));
+	assert_true(seal_keys_made(a, what, mac));
+	assert_true(seal_keys_made(both, what, mac));
+	assert_false(seal_keys_made(b, what, mac));
+	assert_false(seal_keys_made(a, SLICE_LIT("kepT"), mac));
+	assert_false(seal_keys_made(a, SLICE_LIT("kep"), mac));
+	mac[31] ^= 1;
+	assert_false(seal_keys_made(a, what, mac));
+	assert_true(seal_keys_mac(both, what, mac));
+	assert_true(seal_keys_made(b, what, mac));
+	seal_keys_free(a);
+	seal_keys_free(both);
+	seal_keys_free(b);
+	kit_remove(dir);
+}
+
 /* ---- records ---- */
 
 static void records(void **state)
@@ -747,6 +776,7 @@ int main(void)
 		cmocka_unit_test(key_file),
 		cmocka_unit_test(sealing),
 		cmocka_unit_test(key_rotation),
+		cmocka_unit_test(key_macs),
 		cmocka_unit_test(records),
 		cmocka_unit_test(requests),
 		cmocka_unit_test(resp_good),

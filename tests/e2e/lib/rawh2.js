@@ -68,17 +68,17 @@ export class Plain extends Ends {
   }
 }
 
-// Answers PINGs unless it is `mute`; everything else is the test's business.
+// Over TLS, or on a unix socket, by its `path`. Answers PINGs unless it is `mute`; everything else is the test's business.
 export class Raw extends Ends {
   constructor (options) {
-    const socket = tls.connect(options)
+    const socket = options.path ? net.connect(options.path) : tls.connect(options)
     super(socket)
     this.frames = []
     this.rest = Buffer.alloc(0)
     this.goaway = null
     this.decoder = hpack.decompressor.create({ table: { size: 4096 } })
     socket.on('data', (d) => this.#take(d))
-    this.open = new Promise((yes) => { socket.on('secureConnect', () => yes(true)); socket.on('close', () => yes(false)) })
+    this.open = new Promise((yes) => { socket.on(options.path ? 'connect' : 'secureConnect', () => yes(true)); socket.on('close', () => yes(false)) })
   }
 
   #take (d) {
