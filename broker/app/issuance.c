@@ -20,7 +20,7 @@
 
 /* A worker's op that waits. */
 struct pending {
-	unsigned worker;
+	struct node_worker *worker;
 	uint64_t op;
 	int64_t since_ms;
 };
@@ -63,6 +63,16 @@ static int take_issuer(struct issuance *k, struct slice der, struct problem *why
 	return buf_put_slice(&k->issuer, der) ? 0 : problem_set(why, "out of memory");
 }
 
+/* Certificates that agents would not keep are not issued. */
+static void look_at_bundle(struct issuance *k, struct issuing *i)
+{
+	bool vouched = issuing_vouches_for(i, buf_slice(&k->issuer));
+
+	atomic_store(&i->unvouched, !vouched);
+	if (!vouched)
+		log_event(LOG_ERROR, "issuing.unvouched", F_STR("remedy", "no CA of issuing.bundle signed issuing.cert, and nothing is issued until one has: put its root in"));
+}
+
 static void on_reloaded(struct issuance *k, const struct keeper_answer *a)
 {
 	uint8_t before[SHA256_BYTES];
@@ -75,10 +85,10 @@ static void on_reloaded(struct issuance *k, const struct keeper_answer *a)
 		take_issuer(k, a->issuer, &why);
 	if (why.text[0])
 		log_event(LOG_ERROR, "issuing.reload_failed", F_STR("why", why.text), F_STR("remedy", "what was used before is used on: mend the files, then send SIGHUP"));
-	else if (k->node->issuing && !issuing_vouches_for(k->node->issuing, buf_slice(&k->issuer)))
-		log_event(LOG_ERROR, "issuing.unvouched", F_STR("remedy", "no CA of issuing.bundle signed the new issuing certificate: agents will not keep what it issues. Put its root in"));
 	else if (memcmp(before, k->sha256, sizeof before) != 0)
 		log_event(LOG_INFO, "issuing.reloaded", F_STR("trust_domain", k->trust_domain), F_INT("ends_s", k->not_after_ms / 1000));
+	if (k->node->issuing)
+		look_at_bundle(k, k->node->issuing);
 }
 
 /* ---- answers ---- */
@@ -102,26 +112,40 @@ static struct slice put(uint8_t **at, struct slice s)
 	return copy;
 }
 
-/* Without memory for it the op hears nothing; its call ends with its deadline, or its connection. */
-static void send_on(struct issuance *k, const struct pending *p, const struct issue_answer *a)
+/* Memory was out for the answer: the op has ended without. */
+static void deliver_failure(void *arg)
 {
-	struct node *n = k->node;
-	struct delivery *d = malloc(sizeof *d + a->certificate.n + a->issuer.n + a->why.n);
+	const struct issue_answer failed = {.result = ISSUE_FAILED, .why = SLICE_LIT("out of memory")};
+	struct pending *p = arg;
+
+	if (p->worker->rpc)
+		rpc_worker_issued(p->worker->rpc, p->op, &failed);
+	free(p);
+}
+
+/* Takes p over. Each op hears of its end: what waits for it waits for that. */
+static void send_on(struct issuance *k, struct pending *p, const struct issue_answer *a)
+{
 	static const char *const result[] = {[ISSUE_OK] = "ok", [ISSUE_REFUSED] = "refused", [ISSUE_BUSY] = "busy", [ISSUE_FAILED] = "failed"};
+	struct delivery *d = malloc(sizeof *d + a->certificate.n + a->issuer.n + a->why.n);
 	uint8_t *at;
 
-	metrics_add(n->metrics, METRIC_ISSUED, result[a->result], NULL, 1);
+	metrics_add(k->node->metrics, METRIC_ISSUED, result[a->result], NULL, 1);
 	if (a->result == ISSUE_FAILED)
 		log_event(LOG_ERROR, "issuing.failed", F_SLICE("why", a->why));
-	if (!d)
+	if (!d) {
+		if (!loop_post_sure(p->worker->loop, deliver_failure, p))
+			free(p);
 		return;
+	}
 	at = d->room;
-	*d = (struct delivery){.worker = &n->workers[p->worker], .op = p->op, .answer = *a};
+	*d = (struct delivery){.worker = p->worker, .op = p->op, .answer = *a};
 	d->answer.certificate = put(&at, a->certificate);
 	d->answer.issuer = put(&at, a->issuer);
 	d->answer.why = put(&at, a->why);
-	if (!loop_post_sure(d->worker->loop, deliver, d))
+	if (!loop_post_sure(p->worker->loop, deliver, d))
 		free(d);
+	free(p);
 }
 
 static struct pending *take_pending(struct issuance *k, uint64_t tag)
@@ -148,7 +172,6 @@ static void take_answer(struct issuance *k, const struct keeper_answer *a)
 	p = take_pending(k, a->tag);
 	if (p)
 		send_on(k, p, &answer);
-	free(p);
 }
 
 /* ---- what is not answered ---- */
@@ -181,7 +204,6 @@ static void give_up(struct issuance *k, int64_t since_ms, const char *why)
 
 		if (p)
 			send_on(k, p, &answer);
-		free(p);
 	}
 }
 
@@ -228,17 +250,31 @@ static uint64_t add_pending(struct issuance *k, struct pending *p)
 	return tag;
 }
 
+static bool is_lost(struct issuance *k)
+{
+	bool lost;
+
+	pthread_mutex_lock(&k->lock);
+	lost = k->lost;
+	pthread_mutex_unlock(&k->lock);
+	return lost;
+}
+
 bool issuance_ask(void *node_worker, const struct issue_ask *ask)
 {
 	struct node_worker *w = node_worker;
 	struct issuance *k = w->node->issuance;
-	struct pending *p = k ? malloc(sizeof *p) : NULL;
-	struct keeper_ask a = {.kind = KEEPER_ISSUE, .ttl_ms = ask->ttl_ms, .backdate_ms = ask->backdate_ms, .spiffe_id = slice_str(ask->spiffe_id), .public_key = ask->public_key};
+	struct pending *p;
+	struct keeper_ask a;
 
+	if (!k || !ask)
+		return k && !is_lost(k);
+	p = malloc(sizeof *p);
 	if (!p)
 		return false;
-	*p = (struct pending){w->index, ask->op, clock_mono_ms()};
-	a.tag = add_pending(k, p);
+	*p = (struct pending){w, ask->op, clock_mono_ms()};
+	a = (struct keeper_ask){.kind = KEEPER_ISSUE, .tag = add_pending(k, p), .ttl_ms = ask->ttl_ms, .not_before_ms = ask->not_before_ms,
+		.until_ms = clock_mono_ms() + PATIENCE_MS, .spiffe_id = slice_str(ask->spiffe_id), .public_key = ask->public_key};
 	if (a.tag && keeper_send(k->keeper, &a))
 		return true;
 	if (!a.tag || take_pending(k, a.tag)) {
@@ -267,7 +303,11 @@ int issuance_make(struct node *n, const struct config *c, struct issuing **out, 
 {
 	struct issuance *k = n->issuance;
 
-	*out = k ? config_issuing(c, k->trust_domain, buf_slice(&k->issuer), why) : NULL;
+	bool starts = !n->world; /* later the files of both may be replaced at once: what the keeper makes of its own is heard next */
+
+	*out = k ? config_issuing(c, k->trust_domain, starts ? buf_slice(&k->issuer) : slice_of(NULL, 0), why) : NULL;
+	if (*out)
+		atomic_store(&(*out)->unvouched, !issuing_vouches_for(*out, buf_slice(&k->issuer)));
 	return *out || !k ? 0 : -1;
 }
 

@@ -250,7 +250,7 @@ static bool has_another_token(struct follow *f)
 	sha256(slice_str(f->c->token), before);
 	cli_close(f->c);
 	if (cli_connect(f->c))
-		return false;
+		cli_close(f->c); /* away just now: it is tried again, with what was read */
 	sha256(slice_str(f->c->token), now);
 	return memcmp(before, now, sizeof now) != 0;
 }

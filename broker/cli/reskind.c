@@ -63,7 +63,7 @@ static const struct res_field agent_fields[] = {
 _Static_assert(AGENT_FIELDS <= RES_FIELDS_MAX, "given[] has room for each");
 
 static const struct res_refused agent_refused[] = {
-	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
+	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"certificates_from_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
 	{"expires_at_ms", "a time is written as RFC 3339 has it", "expires_at"},
 	{"id", "it has another name here", "spiffe_id"}, {"call", "it has another name here", "may_call"}, {"serve", "it has another name here", "may_serve"},
 	{"rate", "it has another name here", "rate_per_s"}, {NULL, NULL, NULL},

@@ -19,6 +19,8 @@ int confine_process(struct problem *why);
 int confine_become(const char *user, struct problem *why);
 /* Gives up all capabilities, but root's. -1 with why. */
 int confine_give_up_rights(struct problem *why);
+/* Gives up those to become another user or group; others (a low port, say) stay. -1 with why. */
+int confine_give_up_becoming(struct problem *why);
 
 /* ---- environment.c ---- */
 /* Before any thread: drops every variable but those of its table, and wipes the text that the kernel shows in /proc/PID/environ. */

@@ -28,15 +28,37 @@ int confine_become(const char *user, struct problem *why)
 	return confine_give_up_rights(why);
 }
 
-/* capset(2) has no function of the C library. */
-int confine_give_up_rights(struct problem *why)
+/* capset(2) and capget(2) have no functions of the C library. */
+static int set_rights(const struct __user_cap_data_struct *v, struct problem *why)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+	return syscall(SYS_capset, &head, v) < 0 ? problem_set(why, "capabilities cannot be given up: %s", strerror(errno)) : 0;
+}
+
+int confine_give_up_rights(struct problem *why)
+{
 	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
 	if (geteuid() == 0)
 		return 0; /* root has them again with the next program; as whom the broker runs is its unit's to say */
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || syscall(SYS_capset, &head, none) < 0)
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return problem_set(why, "capabilities cannot be given up: %s", strerror(errno));
-	return 0;
+	return set_rights(none, why);
+}
+
+int confine_give_up_becoming(struct problem *why)
+{
+	const uint32_t becoming = 1u << CAP_SETUID | 1u << CAP_SETGID;
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct v[_LINUX_CAPABILITY_U32S_3];
+
+	if (geteuid() == 0)
+		return 0;
+	if (syscall(SYS_capget, &head, v) < 0)
+		return problem_set(why, "capabilities cannot be looked at: %s", strerror(errno));
+	v[0].effective &= ~becoming;
+	v[0].permitted &= ~becoming;
+	v[0].inheritable &= ~becoming; /* and with it they are ambient no more */
+	return set_rights(v, why);
 }

@@ -14,6 +14,7 @@
 #include "keeper/record.h"
 
 #define MINUTE_MS 60000
+#define SLOW_MS 10000 /* an ask may have been on its way */
 #define PEM_MAX 65536
 
 /* How many an id had in its present minute. */
@@ -129,7 +130,7 @@ static void forget_old(struct keeper_issuer *k, int64_t now_ms)
 	struct had *h, *next;
 
 	HASH_ITER(hh, k->had, h, next) {
-		if (now_ms - h->since_ms < MINUTE_MS && h->since_ms <= now_ms)
+		if (now_ms - h->since_ms < MINUTE_MS)
 			continue;
 		HASH_DEL(k->had, h);
 		free(h);
@@ -150,6 +151,7 @@ static struct had *had_by(struct keeper_issuer *k, struct slice spiffe_id, int64
 	if (h || HASH_COUNT(k->had) >= KEEPER_IDS_MAX || !(h = calloc(1, sizeof *h)))
 		return h;
 	h->id = id;
+	h->since_ms = now_ms;
 	HASH_ADD(hh, k->had, id, sizeof h->id, h);
 	if (TABLE_HAS(h, hh))
 		return h;
@@ -157,15 +159,19 @@ static struct had *had_by(struct keeper_issuer *k, struct slice spiffe_id, int64
 	return NULL;
 }
 
-static bool may_have_one(struct keeper_issuer *k, struct slice spiffe_id, int64_t now_ms)
+/* Its own share first: who asks for too much takes nothing of what there is for all. mono_ms: on a clock that never steps. */
+static bool may_have_one(struct keeper_issuer *k, struct slice spiffe_id, int64_t mono_ms)
 {
-	struct had *h = had_by(k, spiffe_id, now_ms);
+	struct had *h = had_by(k, spiffe_id, mono_ms);
 
-	if (!h || !bucket_take(&k->all, KEEPER_PER_SECOND, KEEPER_PER_SECOND, now_ms))
+	if (!h)
 		return false;
-	if (now_ms - h->since_ms >= MINUTE_MS || h->since_ms > now_ms)
-		*h = (struct had){.id = h->id, .since_ms = now_ms, .hh = h->hh};
-	return h->n++ < KEEPER_PER_MINUTE;
+	if (mono_ms - h->since_ms >= MINUTE_MS)
+		*h = (struct had){.id = h->id, .since_ms = mono_ms, .hh = h->hh};
+	if (h->n >= KEEPER_PER_MINUTE || !bucket_take(&k->all, KEEPER_PER_SECOND, KEEPER_PER_SECOND, mono_ms))
+		return false;
+	h->n++;
+	return true;
 }
 
 /* ---- issuing ---- */
@@ -180,8 +186,8 @@ static int judge(const struct keeper_issuer *k, const struct keeper_ask *a, int6
 		return problem_set(why, "%s", wrong);
 	if (a->ttl_ms < KEEPER_TTL_MIN_MS || a->ttl_ms > k->max_ttl_ms || a->ttl_ms > KEEPER_TTL_MAX_MS)
 		return problem_set(why, "a certificate lives 30 s to %lld s, not %lld", (long long)(k->max_ttl_ms / 1000), (long long)(a->ttl_ms / 1000));
-	if (a->backdate_ms > CA_BACKDATE_MS)
-		return problem_set(why, "a certificate is dated back by 5 minutes at most");
+	if (a->not_before_ms > now_ms || a->not_before_ms < now_ms - CA_BACKDATE_MS - SLOW_MS)
+		return problem_set(why, "a certificate begins now, or is dated back by 5 minutes at most");
 	if (k->by.info.not_after_ms < now_ms + KEEPER_TTL_MIN_MS)
 		return problem_set(why, "the issuing certificate has ended: baton ca rotate makes another one");
 	return 0;
@@ -190,7 +196,7 @@ static int judge(const struct keeper_issuer *k, const struct keeper_ask *a, int6
 static int make(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, struct ca_cert_info *info)
 {
 	char id[SPIFFE_ID_MAX + 1];
-	struct ca_leaf leaf = {.spiffe_id = id, .not_before_ms = now_ms - a->backdate_ms, .not_after_ms = now_ms + a->ttl_ms};
+	struct ca_leaf leaf = {.spiffe_id = id, .not_before_ms = a->not_before_ms, .not_after_ms = now_ms + a->ttl_ms};
 
 	slice_copy_str(a->spiffe_id, id, sizeof id);
 	if (leaf.not_before_ms < k->by.info.not_before_ms)
@@ -202,13 +208,17 @@ static int make(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now
 	return ca_make_leaf(k->by.ca, a->public_key, &leaf, &k->leaf, &k->why) < 0 ? -1 : ca_cert_info(buf_slice(&k->leaf), info, &k->why);
 }
 
-static enum keeper_status issue(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, struct keeper_answer *out)
+static enum keeper_status issue(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, int64_t mono_ms, struct keeper_answer *out)
 {
 	struct ca_cert_info info;
 
 	if (judge(k, a, now_ms, &k->why) < 0)
 		return KEEPER_REFUSED;
-	if (!may_have_one(k, a->spiffe_id, now_ms)) {
+	if (a->until_ms < mono_ms) {
+		problem_set(&k->why, "nobody waits for it any more");
+		return KEEPER_BUSY;
+	}
+	if (!may_have_one(k, a->spiffe_id, mono_ms)) {
 		problem_set(&k->why, "too many certificates within a minute: the next ones wait");
 		return KEEPER_BUSY;
 	}
@@ -222,12 +232,12 @@ static enum keeper_status issue(struct keeper_issuer *k, const struct keeper_ask
 	return KEEPER_OK;
 }
 
-void keeper_issuer_answer(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, struct keeper_answer *out)
+void keeper_issuer_answer(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, int64_t mono_ms, struct keeper_answer *out)
 {
 	*out = (struct keeper_answer){.tag = a->tag};
 	k->why.text[0] = '\0';
 	if (a->kind == KEEPER_ISSUE) {
-		out->status = issue(k, a, now_ms, out);
+		out->status = issue(k, a, now_ms, mono_ms, out);
 	} else {
 		out->status = reload(k, &k->why) == 0 ? KEEPER_OK : KEEPER_FAILED;
 		out->not_before_ms = k->by.info.not_before_ms;

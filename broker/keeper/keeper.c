@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "confine/confine.h"
 
 #define READY_MS 10000
+#define GOODBYE_MS 2000
 
 struct keeper {
 	pid_t pid;
@@ -58,7 +61,7 @@ struct keeper *keeper_start(const struct keeper_config *c, struct keeper_answer 
 		return NULL;
 	}
 	k->channel = -1;
-	if (fork_keeper(k, c, why) == 0 && (!c->user[0] || confine_give_up_rights(why) == 0) && wait_ready(k, ready, why) == 0)
+	if (fork_keeper(k, c, why) == 0 && confine_give_up_becoming(why) == 0 && wait_ready(k, ready, why) == 0)
 		return k;
 	keeper_stop(k);
 	return NULL;
@@ -95,13 +98,28 @@ int keeper_receive(struct keeper *k, struct keeper_answer *out)
 	return n > 0 && keeper_get_answer(slice_of(k->packet, (size_t)n), out) ? 1 : -1;
 }
 
+static bool ended_within(pid_t pid, int64_t ms)
+{
+	const struct timespec step = {0, 10000000};
+	int64_t until = clock_mono_ms() + ms;
+
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		if (clock_mono_ms() > until)
+			return false;
+		nanosleep(&step, NULL);
+	}
+	return true;
+}
+
 void keeper_stop(struct keeper *k)
 {
 	if (!k)
 		return;
 	if (k->channel >= 0)
 		close(k->channel); /* it ends with that */
-	if (k->pid > 0)
-		waitpid(k->pid, NULL, 0);
+	if (k->pid > 0 && !ended_within(k->pid, GOODBYE_MS)) {
+		kill(k->pid, SIGKILL); /* refused when it is another user's: then the kernel ends it with us */
+		ended_within(k->pid, GOODBYE_MS);
+	}
 	free(k);
 }

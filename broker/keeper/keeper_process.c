@@ -90,7 +90,7 @@ static void answer_all(struct keeper_issuer *k, int channel)
 	while ((n = recv(channel, packet, sizeof packet, 0)) > 0) {
 		if (!keeper_get_ask(slice_of(packet, (size_t)n), &ask))
 			return; /* the broker says nothing else, so it is not the broker any more */
-		keeper_issuer_answer(k, &ask, clock_unix_ms(), &answer);
+		keeper_issuer_answer(k, &ask, clock_unix_ms(), clock_mono_ms(), &answer);
 		say(channel, &answer);
 	}
 }
@@ -122,7 +122,7 @@ void keeper_serve(const struct keeper_config *c, int channel, pid_t parent)
 		say_failed(channel, &why);
 		_exit(1);
 	}
-	keeper_issuer_answer(k, &hello, clock_unix_ms(), &ready); /* it can read its files still, as it must when they are replaced */
+	keeper_issuer_answer(k, &hello, clock_unix_ms(), clock_mono_ms(), &ready); /* it can read its files still, as it must when they are replaced */
 	say(channel, &ready);
 	if (ready.status == KEEPER_OK)
 		answer_all(k, channel);

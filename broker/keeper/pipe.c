@@ -33,7 +33,8 @@ bool keeper_put_ask(struct buf *b, const struct keeper_ask *a)
 	buf_put_u8(b, (uint8_t)a->kind);
 	put_u64(b, a->tag);
 	put_u64(b, (uint64_t)a->ttl_ms);
-	put_u64(b, (uint64_t)a->backdate_ms);
+	put_u64(b, (uint64_t)a->not_before_ms);
+	put_u64(b, (uint64_t)a->until_ms);
 	fits = put_slice(b, a->spiffe_id, SPIFFE_ID_MAX) && put_slice(b, a->public_key, KEEPER_KEY_MAX);
 	return fits && !b->failed;
 }
@@ -120,7 +121,8 @@ bool keeper_get_ask(struct slice packet, struct keeper_ask *out)
 	*out = (struct keeper_ask){.kind = get_enum(&r, KEEPER_KINDS)};
 	out->tag = get(&r, 8);
 	out->ttl_ms = get_ms(&r);
-	out->backdate_ms = get_ms(&r);
+	out->not_before_ms = get_ms(&r);
+	out->until_ms = get_ms(&r);
 	out->spiffe_id = get_slice(&r, SPIFFE_ID_MAX);
 	out->public_key = get_slice(&r, KEEPER_KEY_MAX);
 	return whole(&r);

@@ -1,7 +1,7 @@
 /* What is said on the pipe between the broker and its keeper? One ask, one answer, a packet each, in fixed forms and within caps; the broker is not
  * believed more than a stranger is.
  *
- * ask:     version 1, kind 1, tag 8, ttl ms 8, backdate ms 8, SPIFFE id with its length 2, public key with its length 2
+ * ask:     version 1, kind 1, tag 8, ttl ms 8, not before ms 8, until ms 8, SPIFFE id with its length 2, public key with its length 2
  * answer:  version 1, status 1, tag 8, not before ms 8, not after ms 8, why, certificate, its issuer's certificate, each with its length 2
  *
  * Numbers are big-endian. */
@@ -29,7 +29,8 @@ struct keeper_ask {
 	enum keeper_kind kind;
 	uint64_t tag;              /* the asker's own number, echoed */
 	int64_t ttl_ms;            /* ISSUE: how long from now */
-	int64_t backdate_ms;       /* ISSUE: how long before now it begins, for clocks that are behind */
+	int64_t not_before_ms;     /* ISSUE: when it begins, fixed when it was decided; not in the future */
+	int64_t until_ms;          /* ISSUE: on clock_mono_ms(), which both have: then nobody waits for it any more */
 	struct slice spiffe_id;    /* ISSUE; RELOAD: "" */
 	struct slice public_key;
 };

@@ -33,7 +33,7 @@ struct record *record_open(const char *path, struct problem *why)
 		problem_set(why, "out of memory");
 		return NULL;
 	}
-	r->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	r->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (r->fd < 0 || fstat(r->fd, &st) < 0 || file_sync_folder(path) < 0)
 		problem_set(why, "%s: %s", path, strerror(errno));
 	else if (!S_ISREG(st.st_mode) || st.st_mode & 077)

@@ -20,6 +20,7 @@
 
 #define PENDING_CAP (256 * 1024)
 #define LINGER_MS 500
+#define STRANGER_STREAMS 4
 #define STRANGER_MS 60000 /* of a connection that shows no certificate */
 
 static void on_headers(void *user, int32_t stream, const struct h2_header *h, size_t n, bool end)
@@ -159,12 +160,14 @@ static void admit(struct conn *c)
 static void handshake_done(struct conn *c)
 {
 	struct worker *w = c->worker;
+	struct h2_limits few = w->limits.h2;
 	int64_t now = clock_mono_ms();
 
+	few.max_streams = STRANGER_STREAMS;
 	say_handshake(c, "ok");
 	c->peer.identity = c->tls ? tls_io_identity(c->tls) : c->listener->local;
 	c->expires_unix_ms = c->listener->strangers ? clock_unix_ms() + STRANGER_MS : c->tls ? tls_io_identity_not_after_ms(c->tls) : INT64_MAX;
-	c->h2 = h2_new_server(&w->limits.h2, &events, c);
+	c->h2 = c->listener->strangers ? h2_new_server(&few, &events, c) : h2_new_server(&w->limits.h2, &events, c);
 	if (!c->h2) {
 		conn_abort(c, "out_of_memory");
 		return;

@@ -9,6 +9,13 @@ static bool names(const char list[][64], size_t n, struct slice route)
 	return false;
 }
 
+#define BACKDATED_MS 300000 /* certificates are dated back by so much, for clocks that are behind */
+
+bool agent_may_show(const struct agent *a, int64_t not_before_ms)
+{
+	return not_before_ms >= a->certificates_from_ms - BACKDATED_MS;
+}
+
 bool agent_may_call(const struct agent *a, struct slice route)
 {
 	return names(a->call, a->n_call, route);

@@ -30,6 +30,7 @@ struct agent {
 	uint32_t max_in_flight;        /* over all its subscriptions on this node; default 1000 */
 	uint32_t rate_per_s;           /* submits on this node; 0 = the node's default */
 	bool may_originate;            /* may start a tree of handoffs; in the file: true if it has a `call` list */
+	int64_t certificates_from_ms;  /* those of before are not its own; 0 = none was another's */
 	bool registered;               /* while the node runs: not of the configuration */
 	uint64_t key;                  /* by registry_add_agent's caller: store_agent_key(); 0 is allowed in tests */
 };
@@ -58,6 +59,8 @@ const struct agent *registry_by_key(const struct registry *r, const char *tenant
 const struct profile *registry_route(const struct registry *r, const char *tenant, struct slice route);
 /* The same, though the tenant has no agent yet. */
 const struct profile *registry_route_of_any(const struct registry *r, const char *tenant, struct slice route);
+/* Can a certificate that begins then be its own, and not that of who had the SPIFFE id before? */
+bool agent_may_show(const struct agent *a, int64_t not_before_ms);
 bool agent_may_call(const struct agent *a, struct slice route);
 bool agent_may_serve(const struct agent *a, struct slice route);
 /* May it use a scope that its token carries? */

@@ -24,15 +24,19 @@ struct minting {
 
 const struct issuing *enrol_issuing(struct op *op)
 {
-	if (!op->world->issuing)
-		operator_deny(op, REASON_WRONG_STATE, "", "this broker issues no certificates: whoever runs it names `issuing` in its configuration");
-	return op->world->issuing;
+	const struct issuing *i = op->world->issuing;
+
+	if (i && !atomic_load(&i->unvouched))
+		return i;
+	operator_deny(op, REASON_WRONG_STATE, "", i ? "this broker issues no certificates now: its bundle does not vouch for them, and its log says what to do"
+						    : "this broker issues no certificates: whoever runs it names `issuing` in its configuration");
+	return NULL;
 }
 
-const char *enrol_uuid(struct op *op, const struct agent *a)
+const char *enrol_uuid(struct op *op, const struct world *w, const struct agent *a)
 {
 	char text[REGISTERED_NAME_MAX];
-	const struct resource *r = a->registered ? resources_find(op->world->resources, registered_name(a->tenant, a->name, text)) : NULL;
+	const struct resource *r = a->registered ? resources_find(w->resources, registered_name(a->tenant, a->name, text)) : NULL;
 	const Baton__V1__Resource *m = r && !r->removed ? resource_unpack(op->arena, r, BATON__V1__RESOURCE__SPEC_AGENT) : NULL;
 
 	if (arena_failed(op->arena))
@@ -74,6 +78,15 @@ static bool is_of_domain(struct op *op, const struct agent *a, const struct issu
 	if (!spiffe_parse(slice_str(a->spiffe_id), &id) && slice_is(id.trust_domain, i->trust_domain))
 		return true;
 	pipeline_deny(op, &v);
+	return false;
+}
+
+/* An operator is not who may be made by whoever registers agents. */
+static bool is_no_operator(struct op *op, const struct agent *a)
+{
+	if (!grants_bind(op->world->grants, a->spiffe_id))
+		return true;
+	operator_deny(op, REASON_WRONG_STATE, "agent", "agent: an operator has its SPIFFE id, by a role binding: its certificate comes from the CA itself (baton ca issue)");
 	return false;
 }
 
@@ -126,7 +139,7 @@ static void on_kept(struct op *op, const struct store_answer *a)
 static bool keep(struct op *op, const struct agent *a, struct minting *x)
 {
 	struct store *s = op->w->env.store;
-	const char *uuid = enrol_uuid(op, a);
+	const char *uuid = enrol_uuid(op, op->world, a);
 	char text[ENROLMENT_NAME_MAX];
 	const struct resource *was;
 	struct store_change c = {.name = op_keep(op, enrolment_name(a->key, text))};
@@ -156,7 +169,7 @@ void enrol_on_create(struct rpc_call *rc, struct op *op)
 	struct minting *x;
 
 	(void)rc;
-	if (!a || !is_of_domain(op, a, i) || !is_ttl(op, m->ttl_s))
+	if (!a || !is_of_domain(op, a, i) || !is_no_operator(op, a) || !is_ttl(op, m->ttl_s))
 		return;
 	if (!worker_is_fresh(op->w)) {
 		operator_no_store(op);

@@ -14,7 +14,7 @@ void issue_on_renew(struct rpc_call *rc, struct op *op);
 
 /* The part of the world that issues. NULL: this broker does not, and the op has ended. */
 const struct issuing *enrol_issuing(struct op *op);
-/* The uuid of an agent that is registered, "" of one of the configuration; in the arena. NULL: memory is out. */
-const char *enrol_uuid(struct op *op, const struct agent *a);
+/* The uuid of an agent of this world that is registered, "" of one of the configuration; in the arena. NULL: memory is out. */
+const char *enrol_uuid(struct op *op, const struct world *w, const struct agent *a);
 
 #endif

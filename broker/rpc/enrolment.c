@@ -11,7 +11,7 @@
 #define HALF B64URL_LEN(SECRET_BYTES)
 #define KEY_BYTES 8
 #define VERSION 1
-#define FIXED (1 + 8 + SHA256_BYTES + SHA256_BYTES + 1)
+#define FIXED (1 + 8 + SHA256_BYTES + SHA256_BYTES)
 
 _Static_assert(sizeof SCHEME - 1 + HALF + 1 + HALF == ENROLMENT_TOKEN_TEXT, "as admin.proto says");
 
@@ -77,7 +77,6 @@ bool enrolment_put(struct buf *b, const struct enrolment *e)
 	buf_put(b, at, sizeof at);
 	buf_put(b, e->token, sizeof e->token);
 	buf_put(b, e->key, sizeof e->key);
-	buf_put_u8(b, e->uses);
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		buf_put(b, texts[i], strlen(texts[i]) + 1);
 	return !b->failed;
@@ -105,7 +104,6 @@ bool enrolment_get(struct slice value, struct enrolment *out)
 	out->expires_at_ms = (int64_t)(get_be(value.p + 1) & INT64_MAX);
 	memcpy(out->token, value.p + 9, SHA256_BYTES);
 	memcpy(out->key, value.p + 9 + SHA256_BYTES, SHA256_BYTES);
-	out->uses = value.p[FIXED - 1];
 	left = slice_of(value.p + FIXED, value.n - FIXED);
 	return take(&left, out->tenant, sizeof out->tenant) && take(&left, out->name, sizeof out->name) && take(&left, out->uuid, sizeof out->uuid) &&
 	       take(&left, out->spiffe_id, sizeof out->spiffe_id) && !left.n;
@@ -129,5 +127,5 @@ enum enrolment_fault enrolment_judge(const struct enrolment *e, struct slice tok
 		return ENROLMENT_EXPIRED;
 	if (enrolment_is_used(e) && !secret_equal(e->key, key, SHA256_BYTES))
 		return ENROLMENT_USED;
-	return e->uses >= ENROLMENT_USES ? ENROLMENT_WORN : ENROLMENT_FINE;
+	return ENROLMENT_FINE;
 }

@@ -15,7 +15,6 @@
 #define ENROLMENT_NAME_MAX (sizeof ENROLMENT_PREFIX + 16)
 #define ENROLMENT_TOKEN_TEXT 99
 #define ENROLMENT_UUID_MAX 40
-#define ENROLMENT_USES 8         /* by the same key: an answer may be lost now and then */
 #define ENROLMENT_TTL_MIN_S 60
 #define ENROLMENT_TTL_MAX_S 86400
 #define ENROLMENT_TTL_S 3600
@@ -25,7 +24,6 @@ struct enrolment {
 	int64_t expires_at_ms;
 	uint8_t token[SHA256_BYTES];     /* of the token's text */
 	uint8_t key[SHA256_BYTES];       /* of the public key that it was used with; zeros: it was not yet */
-	uint8_t uses;
 	char tenant[64], name[64], uuid[ENROLMENT_UUID_MAX + 1]; /* whose it is; uuid "": an agent of the configuration */
 	char spiffe_id[SPIFFE_ID_MAX + 1];
 };
@@ -44,7 +42,7 @@ bool enrolment_put(struct buf *b, const struct enrolment *e);
 bool enrolment_get(struct slice value, struct enrolment *out);
 bool enrolment_is_used(const struct enrolment *e);
 
-enum enrolment_fault { ENROLMENT_FINE, ENROLMENT_UNKNOWN, ENROLMENT_EXPIRED, ENROLMENT_USED, ENROLMENT_WORN };
+enum enrolment_fault { ENROLMENT_FINE, ENROLMENT_UNKNOWN, ENROLMENT_EXPIRED, ENROLMENT_USED };
 /* May this token be used with that public key (its digest) now? */
 enum enrolment_fault enrolment_judge(const struct enrolment *e, struct slice token, const uint8_t key[SHA256_BYTES], int64_t now_ms);
 

@@ -90,6 +90,11 @@ size_t grants_find(const struct grants *g, const char *spiffe_id, const char *is
 	return k;
 }
 
+bool grants_bind(const struct grants *g, const char *spiffe_id)
+{
+	return grants_find(g, spiffe_id, NULL, NULL, NULL, NULL, 1) > 0;
+}
+
 static bool reaches(const struct grant *x, const char *tenant)
 {
 	return !*x->m->tenant || (tenant && strcmp(x->m->tenant, tenant) == 0);

@@ -24,6 +24,8 @@ typedef bool grants_has(const void *arg, const char *claim, const char *value);
 /* The bindings of a certificate's SPIFFE id ("": none), and of a token of the issuer of this name (NULL: none). At most max of them are put into out
  * (NULL: they are counted only). How many. */
 size_t grants_find(const struct grants *g, const char *spiffe_id, const char *issuer, grants_has *has, const void *arg, const struct grant **out, size_t max);
+/* Has whoever shows a certificate of this SPIFFE id a role? */
+bool grants_bind(const struct grants *g, const char *spiffe_id);
 /* Does one of these give one of the roles for this tenant? NULL: for all tenants. */
 bool grants_give(const struct grant *const *v, size_t n, unsigned roles, const char *tenant);
 /* The same of a role's text, so that an approver is one of this route. */

@@ -12,17 +12,20 @@
 #include "rpc/enrolment.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
+#include "rpc/rates.h"
 #include "rpc/revoked.h"
 #include "rpc/table.h"
 
-#define BACKDATE_MS 60000 /* for clocks that are behind */
 #define PUBLIC_KEY_MAX 4096
 #define FAILED_RETRY_MS 1000
+#define NO_KEEPER "the process that issues certificates has too much to do, or has ended: ask again"
+#define RENEWALS_PER_S 1 /* of an agent, on this node */
 
-/* What is on its way. */
+/* What is on its way, and for whom. */
 struct issuance {
 	struct issue_ask ask;
 	const struct issuing *by;
+	const char *tenant, *name, *uuid;
 };
 
 static struct verdict again_later(const char *message)
@@ -100,13 +103,18 @@ static const char *describe(struct op *op, const struct issuance *x, const struc
 	return arena_printf(op->arena, "certificate %s for %s, until %s", text, x->ask.spiffe_id, until);
 }
 
+static struct verdict may_have(struct op *op, const struct world *w, const struct issuance *x);
+
 static void on_issued(struct op *op, const struct issue_answer *a)
 {
 	const struct issuance *x = op->state;
 	Baton__V1__Certificate *m = arena_alloc(op->arena, sizeof *m);
 	const char *text = a->result == ISSUE_OK ? describe(op, x, a) : "";
+	const struct verdict v = may_have(op, op->w->world, x); /* what was taken away meanwhile holds */
 
-	if (a->result == ISSUE_REFUSED)
+	if (!verdict_ok(&v))
+		deny(op, v);
+	else if (a->result == ISSUE_REFUSED)
 		deny(op, verdict_deny(REASON_WRONG_STATE, "", "no certificate was issued: %.*s", (int)a->why.n, (const char *)a->why.p));
 	else if (a->result != ISSUE_OK)
 		deny(op, again_later(a->result == ISSUE_BUSY ? "too many certificates are asked for, or too many for this agent within a minute: ask again"
@@ -127,24 +135,44 @@ static void ask(struct op *op)
 	op->on_issued = on_issued;
 	x->ask.op = op->id;
 	if (!env->issue || !env->issue(env->arg, &x->ask))
-		deny(op, again_later("the process that issues certificates has too much to do, or has ended: ask again"));
+		deny(op, again_later(NO_KEEPER));
+}
+
+static bool can_ask(const struct op *op)
+{
+	return op->w->env.issue && op->w->env.issue(op->w->env.arg, NULL);
 }
 
 /* ---- what both have to be ---- */
 
-/* A certificate of after a revocation that counts up to some moment must not look as if it were of before. */
-static struct verdict choose_backdate(const struct op *op, const struct agent *a, int64_t *backdate_ms)
+/* May the agent have a certificate that begins then? By this world: it is judged when it is asked for, and again before it is given away. */
+static struct verdict may_have(struct op *op, const struct world *w, const struct issuance *x)
 {
-	int64_t now = clock_unix_ms();
-	struct revocable who = {.tenant = a->tenant, .agent = a->name, .certificate_issued_at_ms = now - BACKDATE_MS};
-	struct verdict v = revoked_judge(op->world, &who);
+	const struct agent *a = registry_by_name(w->registry, x->tenant, slice_str(x->name));
+	const struct revocable who = {.tenant = x->tenant, .agent = x->name, .certificate_issued_at_ms = x->ask.not_before_ms};
+	const char *uuid = a ? enrol_uuid(op, w, a) : NULL;
 
-	*backdate_ms = BACKDATE_MS;
-	if (verdict_ok(&v))
-		return v;
-	*backdate_ms = 0;
-	who.certificate_issued_at_ms = now / 1000 * 1000; /* as a certificate has it */
-	return revoked_judge(op->world, &who);
+	if (!uuid || strcmp(uuid, x->uuid) != 0 || strcmp(a->spiffe_id, x->ask.spiffe_id) != 0 || !agent_may_show(a, x->ask.not_before_ms))
+		return verdict_deny(REASON_UNKNOWN_PEER, "", "the agent is not active, or is another one by now");
+	if (grants_bind(w->grants, a->spiffe_id)) /* or whoever may make tokens for it is that operator */
+		return verdict_deny(REASON_ROLE_DENIED, "", "an operator has this SPIFFE id, by a role binding: its certificates come from the CA itself (baton ca issue)");
+	return revoked_judge(w, &who);
+}
+
+/* Dated back for clocks that are behind; but a certificate of after a revocation that counts up to some moment must not look as if it were of before. */
+static struct verdict choose_date(struct op *op, struct issuance *x)
+{
+	static const int64_t back_ms[] = {CA_BACKDATE_MS, 60000, 0};
+	int64_t now = clock_unix_ms();
+	struct verdict v = verdict_allow();
+
+	for (size_t i = 0; i < sizeof back_ms / sizeof back_ms[0]; i++) {
+		x->ask.not_before_ms = (now - back_ms[i]) / 1000 * 1000; /* as a certificate has it */
+		v = may_have(op, op->world, x);
+		if (v.reason != REASON_REVOKED)
+			break;
+	}
+	return v;
 }
 
 /* The request's public key, in the arena. */
@@ -172,8 +200,8 @@ static struct issuance *begin(struct op *op, const struct issuing *i, const stru
 	struct verdict v = x ? verdict_allow() : pipeline_no_memory();
 
 	if (x) {
-		*x = (struct issuance){.by = i, .ask = {.spiffe_id = a->spiffe_id, .ttl_ms = i->ttl_ms}};
-		v = choose_backdate(op, a, &x->ask.backdate_ms);
+		*x = (struct issuance){.by = i, .ask = {.spiffe_id = a->spiffe_id, .ttl_ms = i->ttl_ms}, .tenant = a->tenant, .name = a->name, .uuid = enrol_uuid(op, op->world, a)};
+		v = x->uuid ? choose_date(op, x) : pipeline_no_memory();
 	}
 	if (verdict_ok(&v))
 		v = take_key(op, a, csr, &x->ask.public_key);
@@ -187,12 +215,32 @@ static struct issuance *begin(struct op *op, const struct issuing *i, const stru
 
 /* ---- the next certificate ---- */
 
+/* Beside its submits: renewals have a budget of their own, and cost nothing beyond it. */
+static bool has_budget(struct rpc_call *rc, struct op *op)
+{
+	struct verdict v;
+	uint32_t wait;
+
+	switch (rates_take(op->w->env.rates, ~op->agent->key, RENEWALS_PER_S, clock_mono_ms(), &wait)) {
+	case RATE_TAKEN:
+		return true;
+	case RATE_OVER:
+		v = verdict_deny(REASON_QUOTA_EXCEEDED, "", "%s asks for certificates too often: wait %u ms", op->agent->name, wait);
+		v.retry_after_ms = wait;
+		deny(op, v);
+		return false;
+	default:
+		call_end_connection(rc->c, "too_many_refused");
+		op_end(op);
+		return false;
+	}
+}
+
 void issue_on_renew(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__RenewRequest *m = (const Baton__V1__RenewRequest *)op->msg;
-	const struct issuing *i = enrol_issuing(op);
+	const struct issuing *i = has_budget(rc, op) ? enrol_issuing(op) : NULL;
 
-	(void)rc;
 	if (i && begin(op, i, op->agent, m->csr_der))
 		ask(op);
 }
@@ -203,7 +251,7 @@ void issue_on_renew(struct rpc_call *rc, struct op *op)
 static const struct agent *agent_of(struct op *op, const struct enrolment *e)
 {
 	const struct agent *a = registry_by_name(op->world->registry, e->tenant, slice_str(e->name));
-	const char *uuid = a ? enrol_uuid(op, a) : NULL;
+	const char *uuid = a ? enrol_uuid(op, op->world, a) : NULL;
 
 	return uuid && strcmp(uuid, e->uuid) == 0 && strcmp(a->spiffe_id, e->spiffe_id) == 0 ? a : NULL;
 }
@@ -217,8 +265,6 @@ static struct verdict verdict_of(enum enrolment_fault f)
 		return verdict_deny(REASON_EXPIRED_TOKEN, "token", "token: it has expired: ask for a new one (baton agent enroll-token)");
 	case ENROLMENT_USED:
 		return verdict_deny(REASON_INVALID_TOKEN, "token", "token: it was used with another key, and is good once: if that was not you, tell whoever operates the broker");
-	case ENROLMENT_WORN:
-		return verdict_deny(REASON_INVALID_TOKEN, "token", "token: it was used too often: ask for a new one (baton agent enroll-token)");
 	default:
 		return verdict_deny(REASON_INVALID_TOKEN, "token", "token: it is none of this broker's, or a newer one took its place: ask for a new one (baton agent enroll-token)");
 	}
@@ -242,7 +288,6 @@ static void bind_token(struct op *op, struct enrolment *e, const struct resource
 	struct buf b;
 
 	memcpy(e->key, key, SHA256_BYTES);
-	e->uses++;
 	buf_init(&b, sizeof *e);
 	if (enrolment_put(&b, e))
 		c.value = op_keep(op, buf_slice(&b));
@@ -292,6 +337,8 @@ static void enrol(struct op *op, const struct issuing *i, struct slice token, Pr
 	if (!find(op, token, &r, &e))
 		return;
 	v = verdict_of(enrolment_judge(&e, token, e.key, clock_unix_ms()));
+	if (verdict_ok(&v) && !can_ask(op))
+		v = again_later(NO_KEEPER); /* before the token is bound */
 	if (!verdict_ok(&v)) {
 		deny(op, v);
 		return;
@@ -307,10 +354,12 @@ static void enrol(struct op *op, const struct issuing *i, struct slice token, Pr
 		return;
 	sha256(x->ask.public_key, key);
 	v = verdict_of(enrolment_judge(&e, token, key, clock_unix_ms()));
-	if (verdict_ok(&v))
-		bind_token(op, &e, r, key);
-	else
+	if (!verdict_ok(&v))
 		deny(op, v);
+	else if (enrolment_is_used(&e)) /* with this key: its answer was lost */
+		ask(op);
+	else
+		bind_token(op, &e, r, key);
 }
 
 void issue_on_enrol(struct rpc_call *rc, struct op *op)

@@ -22,6 +22,7 @@ struct issuing {
 	struct slice bundle[ISSUING_BUNDLE_MAX]; /* DER, owned */
 	size_t n_bundle;
 	uint8_t sha256[SHA256_BYTES];   /* over all of them, one after the other */
+	atomic_bool unvouched;          /* none of them signed what is issued with now: nothing is issued until one has */
 };
 
 /* From the PEM of the bundle: CA certificates, 1 to ISSUING_BUNDLE_MAX. NULL with why. */
@@ -39,7 +40,7 @@ struct issue_ask {
 	uint64_t op;               /* who asks */
 	const char *spiffe_id;
 	struct slice public_key;   /* DER */
-	int64_t ttl_ms, backdate_ms;
+	int64_t ttl_ms, not_before_ms;
 };
 
 enum issue_result { ISSUE_OK, ISSUE_REFUSED, ISSUE_BUSY, ISSUE_FAILED };

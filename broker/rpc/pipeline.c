@@ -122,7 +122,7 @@ static void identify(struct op *op, const struct rpc_call *rc)
 	struct slice parent = call_metadata(rc->c, "traceparent", &n), state = call_metadata(rc->c, "tracestate", &m);
 	const struct agent *a = registry_by_spiffe(op->world->registry, op->spiffe_id);
 
-	op->agent = rc->row->peer == PEER_OPERATOR ? NULL : a;
+	op->agent = rc->row->peer == PEER_OPERATOR || (a && !agent_may_show(a, op->certificate_issued_at_ms)) ? NULL : a;
 	op->asker = asker_of(op, a);
 	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
 	audit_begin(op, rc);
@@ -314,7 +314,9 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 	if (!op->agent && rc->row->peer == PEER_REGISTERED && !worker_is_fresh(op->w))
 		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node does not know who is registered now: try another, or again");
 	if (!op->agent && rc->row->peer == PEER_REGISTERED)
-		return verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered, active agent: register it, or add it under `agents`", op->spiffe_id);
+		return registry_by_spiffe(op->world->registry, op->spiffe_id)
+			       ? verdict_deny(REASON_UNKNOWN_PEER, "", "another agent had %.200s before, and the certificate is of that time: it needs a new one", op->spiffe_id)
+			       : verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered, active agent: register it, or add it under `agents`", op->spiffe_id);
 	op->msg = prescan_unpack(rc->row->request, op->raw, rc->row->rules, op->arena, &fault);
 	if (!op->msg && arena_failed(op->arena))
 		return pipeline_no_memory();

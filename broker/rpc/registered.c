@@ -160,7 +160,7 @@ bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct age
 		.call = list(a, m->may_call, m->n_may_call), .serve = list(a, m->may_serve, m->n_may_serve),
 		.ceiling = scopes(a, m->scope_ceiling, m->n_scope_ceiling), .n_ceiling = m->n_scope_ceiling,
 		.max_in_flight = m->max_in_flight ? m->max_in_flight : IN_FLIGHT_DEFAULT, .rate_per_s = m->rate_per_s,
-		.may_originate = m->may_originate, .registered = true, .key = store_agent_key(m->tenant, m->name),
+		.may_originate = m->may_originate, .certificates_from_ms = m->certificates_from_ms, .registered = true, .key = store_agent_key(m->tenant, m->name),
 	};
 	slice_copy_str(slice_str(m->tenant), out->tenant, sizeof out->tenant);
 	slice_copy_str(slice_str(m->name), out->name, sizeof out->name);

@@ -124,6 +124,8 @@ static bool check_id(struct op *op, const struct entry *e, size_t i)
 		return true;
 	if (!same && !check_domain(op, e, i))
 		return false;
+	if (!same && grants_bind(op->world->grants, spec_of(e)->spiffe_id)) /* or whoever may register agents makes himself that operator */
+		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", "it is that of an operator, by a role binding: take another");
 	if (other && (strcmp(other->name, spec_of(e)->name) != 0 || strcmp(other->tenant, spec_of(e)->tenant) != 0))
 		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", !caller_sees(op, other->tenant) ? TAKEN :
 				   arena_printf(op->arena, "it is that of agent %s of tenant %s", other->name, other->tenant));
@@ -145,6 +147,14 @@ static char *new_uuid(struct arena *a)
 			    b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
+/* The id was another agent's: what is left of that one's certificates must not count as this one's. */
+static bool had_before(const struct op *op, const char *spiffe_id)
+{
+	char text[REGISTERED_ID_MAX];
+
+	return resources_find(op->world->resources, registered_id_name(spiffe_id, text));
+}
+
 /* What the broker gives, whatever was sent. false: memory is out. */
 static bool complete(struct op *op, struct entry *e)
 {
@@ -153,6 +163,7 @@ static bool complete(struct op *op, struct entry *e)
 
 	s->uuid = was ? was->uuid : new_uuid(op->arena);
 	s->registered_at_ms = was ? was->registered_at_ms : clock_unix_ms();
+	s->certificates_from_ms = was && strcmp(was->spiffe_id, s->spiffe_id) == 0 ? was->certificates_from_ms : had_before(op, s->spiffe_id) ? clock_unix_ms() : 0;
 	if (s->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_UNSPECIFIED)
 		s->status = was ? was->status : BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE;
 	return s->uuid;

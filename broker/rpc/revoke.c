@@ -59,7 +59,7 @@ static void judge(void *arg, uint64_t id, void *thing)
 		pipeline_end_at_once(rc, &v);
 		return;
 	}
-	if (!a || a->key != rc->agent_key) {
+	if (!a || a->key != rc->agent_key || !agent_may_show(a, rc->peer->not_before_ms)) {
 		v = verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is no longer that registered agent", rc->peer->spiffe_id);
 		if (rc->subscriber)
 			subscribe_revoked(rc);

@@ -9,6 +9,7 @@
 #include "rpc/caller.h"
 #include "rpc/named.h"
 #include "rpc/pipeline.h"
+#include "rpc/registered.h"
 
 typedef Baton__V1__RoleBinding binding;
 
@@ -68,10 +69,13 @@ static bool may(struct op *op, const ProtobufCMessage *was, const ProtobufCMessa
 /* Before anything is said of what is there. */
 static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e, size_t i)
 {
-	const char *issuer = ((const binding *)m)->issuer;
+	const char *issuer = ((const binding *)m)->issuer, *id = ((const binding *)m)->spiffe_id;
+	char text[REGISTERED_ID_MAX];
 
 	if (*issuer && !(e && enlist_makes(e, i, "issuer", slice_str(issuer))) && issuers_place(op->world->issuers, issuer) == issuers_count(op->world->issuers))
 		return enlist_deny(op, REASON_NOT_FOUND, i, "role.issuer", "there is no issuer of this name");
+	if (*id && (resources_find(op->world->resources, registered_id_name(id, text)) || (op->world->issuing && registry_by_spiffe(op->world->registry, id))))
+		return enlist_deny(op, REASON_WRONG_STATE, i, "role.spiffe_id", "it is, or was, an agent's: whoever may register agents can have its certificate. Take one of its own");
 	return true;
 }
 

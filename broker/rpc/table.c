@@ -6,6 +6,7 @@
 
 #include "baton/v1/handoff.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
+#include "identity/ca.h"
 #include "rpc/enrol.h"
 #include "rpc/get.h"
 #include "rpc/follow.h"
@@ -76,9 +77,9 @@ static const struct rpc_row rows[] = {
 	{ENROL("Renew"), &baton__v1__renew_request__descriptor, NULL, PEER_REGISTERED, STREAM_UNARY, false, "certificate.issued",
 	 SMALL, issue_on_renew, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{ENROL("Enrol"), &baton__v1__enrol_request__descriptor, NULL, PEER_STRANGER, STREAM_UNARY, false, "certificate.issued",
-	 SMALL, issue_on_enrol, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
+	 CA_REQUEST_MAX + 512, issue_on_enrol, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{ENROL("GetBundle"), &baton__v1__get_bundle_request__descriptor, NULL, PEER_STRANGER, STREAM_UNARY, false, NULL,
-	 SMALL, issue_on_bundle, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
+	 256, issue_on_bundle, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},
 	{ENROL("CreateToken"), &baton__v1__create_enrol_token_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "enrolment.token",
 	 SMALL, enrol_on_create, NULL, NULL, NULL, NULL, NULL, false, BY(P)},
 	{OPERATE("ListRoutes"), &baton__v1__list_routes_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",

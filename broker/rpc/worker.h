@@ -67,7 +67,7 @@ struct rpc_env {
 	 * NULL: this node keeps none. */
 	int (*initialised)(void *arg, bool make, struct problem *why);
 	/* A certificate is to be issued. true: rpc_worker_issued() will follow, within seconds, on this worker's thread. false: nobody can now, or there is too much
-	 * to do. NULL: this node issues none. */
+	 * to do. ask NULL: could it be asked now? NULL: this node issues none. */
 	bool (*issue)(void *arg, const struct issue_ask *ask);
 	void (*peer_gone)(void *arg, const struct call_peer *p); /* a connection is over */
 	void *arg;

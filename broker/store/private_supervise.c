@@ -220,7 +220,7 @@ void private_supervise(const struct private_job *j, int channel)
 	setsid();
 	set_signals(SIG_IGN);
 	close_others(channel, j->lock_fd);
-	if (confine(j, &why) != 0)
+	if (confine_give_up_rights(&why) != 0 || confine(j, &why) != 0)
 		tell(channel, PRIVATE_ENDED, 0, &why);
 	if (why.text[0] || recv(channel, &go, 1, 0) != 1)
 		_exit(1);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,14 +116,19 @@ static struct keeper_issuer *issuer(void)
 	return k;
 }
 
-static enum keeper_status ask(struct keeper_issuer *k, const char *id, int64_t ttl, int64_t now, struct keeper_answer *out)
+static enum keeper_status ask_at(struct keeper_issuer *k, const char *id, int64_t ttl, int64_t now, int64_t mono, struct keeper_answer *out)
 {
 	struct buf pub = public_key();
-	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 7, .ttl_ms = ttl, .backdate_ms = 60000, .spiffe_id = slice_str(id), .public_key = buf_slice(&pub)};
+	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 7, .ttl_ms = ttl, .not_before_ms = now - 60000, .until_ms = mono + 1000, .spiffe_id = slice_str(id), .public_key = buf_slice(&pub)};
 
-	keeper_issuer_answer(k, &a, now, out);
+	keeper_issuer_answer(k, &a, now, mono, out);
 	buf_clear(&pub);
 	return out->status;
+}
+
+static enum keeper_status ask(struct keeper_issuer *k, const char *id, int64_t ttl, int64_t now, struct keeper_answer *out)
+{
+	return ask_at(k, id, ttl, now, now, out);
 }
 
 static size_t recorded(void)
@@ -143,7 +149,7 @@ static size_t recorded(void)
 
 static void test_packets(void **state)
 {
-	const struct keeper_ask ask = {.kind = KEEPER_ISSUE, .tag = UINT64_MAX, .ttl_ms = HOUR, .backdate_ms = 5, .spiffe_id = SLICE_LIT("spiffe://a/b"), .public_key = SLICE_LIT("key")};
+	const struct keeper_ask ask = {.kind = KEEPER_ISSUE, .tag = UINT64_MAX, .ttl_ms = HOUR, .not_before_ms = 5, .until_ms = 6, .spiffe_id = SLICE_LIT("spiffe://a/b"), .public_key = SLICE_LIT("key")};
 	const struct keeper_answer answer = {.status = KEEPER_BUSY, .tag = 9, .not_before_ms = 1, .not_after_ms = 2, .why = SLICE_LIT("later")};
 	struct keeper_answer answer_back;
 	struct keeper_ask back;
@@ -154,7 +160,7 @@ static void test_packets(void **state)
 	buf_init(&c, KEEPER_PACKET_MAX);
 	assert_true(keeper_put_ask(&b, &ask));
 	assert_true(keeper_get_ask(buf_slice(&b), &back));
-	assert_true(back.tag == UINT64_MAX && back.ttl_ms == HOUR && back.backdate_ms == 5 && slice_eq(back.spiffe_id, ask.spiffe_id) &&
+	assert_true(back.tag == UINT64_MAX && back.ttl_ms == HOUR && back.not_before_ms == 5 && back.until_ms == 6 && slice_eq(back.spiffe_id, ask.spiffe_id) &&
 		    slice_eq(back.public_key, ask.public_key));
 	assert_true(keeper_put_answer(&c, &answer));
 	assert_true(keeper_get_answer(buf_slice(&c), &answer_back));
@@ -207,8 +213,8 @@ static void test_refuses(void **state)
 	assert_int_equal(ask(k, "spiffe://acme.example/planner", 1000, now, &a), KEEPER_REFUSED);
 	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, now + 25 * HOUR, &a), KEEPER_REFUSED); /* the CA's certificate has ended */
 	assert_true(a.why.n > 0 && !a.certificate.n);
-	const struct keeper_ask junk = {.kind = KEEPER_ISSUE, .ttl_ms = HOUR, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = SLICE_LIT("no key")};
-	keeper_issuer_answer(k, &junk, now, &a);
+	const struct keeper_ask junk = {.kind = KEEPER_ISSUE, .ttl_ms = HOUR, .not_before_ms = now, .until_ms = now, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = SLICE_LIT("no key")};
+	keeper_issuer_answer(k, &junk, now, now, &a);
 	assert_int_equal(a.status, KEEPER_REFUSED);
 	assert_int_equal(recorded(), 1); /* of the test before */
 	assert_int_equal(ask(k, "spiffe://acme.example/planner", 8 * HOUR, now, &a), KEEPER_OK);
@@ -222,14 +228,49 @@ static void test_caps(void **state)
 	struct keeper_issuer *k = issuer();
 	int64_t now = clock_unix_ms();
 	struct keeper_answer a;
+	char id[64];
 
 	(void)state;
 	for (int i = 0; i < KEEPER_PER_MINUTE; i++)
 		assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + i, &a), KEEPER_OK);
-	assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + 100, &a), KEEPER_BUSY);
+	for (int i = 0; i < 2 * KEEPER_PER_SECOND; i++) /* what it is refused is nobody else's loss */
+		assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + 100, &a), KEEPER_BUSY);
 	assert_int_equal(ask(k, "spiffe://acme.example/modest", HOUR, now + 100, &a), KEEPER_OK);
 	assert_int_equal(ask(k, "spiffe://acme.example/greedy", HOUR, now + 60000, &a), KEEPER_OK);
+	for (int i = 0; i < KEEPER_PER_SECOND; i++) {
+		snprintf(id, sizeof id, "spiffe://acme.example/a%d", i);
+		assert_int_equal(ask_at(k, id, HOUR, now, 200000000000000, &a), KEEPER_OK);
+	}
+	assert_int_equal(ask_at(k, "spiffe://acme.example/late", HOUR, now, 200000000000000, &a), KEEPER_BUSY);
+	assert_int_equal(ask_at(k, "spiffe://acme.example/late", HOUR, now - HOUR / 2, 200000000001000, &a), KEEPER_OK); /* the wall clock was set back */
 	keeper_issuer_free(k);
+}
+
+/* Who asked has gone, or a certificate would begin when it must not. */
+static void test_dates(void **state)
+{
+	struct keeper_issuer *k = issuer();
+	int64_t now = clock_unix_ms();
+	struct buf pub = public_key();
+	struct keeper_ask q = {.kind = KEEPER_ISSUE, .ttl_ms = HOUR, .not_before_ms = now, .until_ms = 1000, .spiffe_id = SLICE_LIT("spiffe://acme.example/dated"), .public_key = buf_slice(&pub)};
+	struct keeper_answer a;
+	size_t had = recorded();
+
+	(void)state;
+	keeper_issuer_answer(k, &q, now, 1001, &a);
+	assert_int_equal(a.status, KEEPER_BUSY);
+	q.not_before_ms = now + 1000;
+	keeper_issuer_answer(k, &q, now, 1000, &a);
+	assert_int_equal(a.status, KEEPER_REFUSED);
+	q.not_before_ms = now - HOUR / 4;
+	keeper_issuer_answer(k, &q, now, 1000, &a);
+	assert_int_equal(a.status, KEEPER_REFUSED);
+	assert_int_equal(recorded(), had);
+	q.not_before_ms = now - CA_BACKDATE_MS;
+	keeper_issuer_answer(k, &q, now, 1000, &a);
+	assert_int_equal(a.status, KEEPER_OK);
+	keeper_issuer_free(k);
+	buf_clear(&pub);
 }
 
 /* What cannot be written down is not issued. */
@@ -238,18 +279,30 @@ static void test_no_record(void **state)
 	struct keeper_issuer *k = issuer();
 	struct problem why = {""};
 	struct keeper_answer a;
+	size_t had;
+	struct rlimit full = {0}, before;
+	struct stat st;
 
 	(void)state;
+	assert_int_equal(stat(record, &st), 0);
+	getrlimit(RLIMIT_FSIZE, &before);
+	full = (struct rlimit){.rlim_cur = (rlim_t)st.st_size + 10, .rlim_max = before.rlim_max};
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+	assert_int_equal(ask(k, "spiffe://acme.example/unwritten", HOUR, clock_unix_ms(), &a), KEEPER_FAILED);
+	assert_true(!a.certificate.n && a.why.n);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	had = recorded();
+	assert_int_equal(ask(k, "spiffe://acme.example/written", HOUR, clock_unix_ms(), &a), KEEPER_OK);
+	assert_int_equal(recorded(), had + 1); /* a whole line, behind what is left of the other */
 	keeper_issuer_free(k);
-	if (symlink("/dev/full", record) < 0) {
-		unlink(record);
-		assert_int_equal(symlink("/dev/full", record), 0);
-	}
-	assert_null(keeper_issuer_new(&files, 8 * HOUR, &why)); /* nor is a link followed */
 	unlink(record);
-	k = issuer();
-	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, clock_unix_ms(), &a), KEEPER_OK);
-	keeper_issuer_free(k);
+	assert_int_equal(symlink("/dev/full", record), 0);
+	assert_null(keeper_issuer_new(&files, 8 * HOUR, &why)); /* no link is followed, and nobody waits at a pipe */
+	unlink(record);
+	assert_int_equal(mkfifo(record, 0600), 0);
+	assert_null(keeper_issuer_new(&files, 8 * HOUR, &why));
+	unlink(record);
 }
 
 static void test_reload(void **state)
@@ -262,21 +315,21 @@ static void test_reload(void **state)
 	struct keeper_answer a;
 
 	(void)state;
-	keeper_issuer_answer(k, &again, now, &a);
+	keeper_issuer_answer(k, &again, now, now, &a);
 	assert_int_equal(ca_cert_info(a.issuer, &before, &why), 0);
 	make_authority("other.example", 24 * HOUR);
-	keeper_issuer_answer(k, &again, now, &a);
+	keeper_issuer_answer(k, &again, now, now, &a);
 	assert_int_equal(a.status, KEEPER_FAILED);
 	write_file(key, SLICE_LIT("no key"), 0600);
-	keeper_issuer_answer(k, &again, now, &a);
+	keeper_issuer_answer(k, &again, now, now, &a);
 	assert_int_equal(a.status, KEEPER_FAILED);
 	assert_int_equal(ask(k, "spiffe://acme.example/planner", HOUR, now, &a), KEEPER_OK); /* it goes on with what it had */
 	make_authority("acme.example", 24 * HOUR);
 	assert_int_equal(chmod(key, 0640), 0);
-	keeper_issuer_answer(k, &again, now, &a);
+	keeper_issuer_answer(k, &again, now, now, &a);
 	assert_int_equal(a.status, KEEPER_FAILED);
 	assert_int_equal(chmod(key, 0600), 0);
-	keeper_issuer_answer(k, &again, now, &a);
+	keeper_issuer_answer(k, &again, now, now, &a);
 	assert_int_equal(a.status, KEEPER_OK);
 	assert_int_equal(ca_cert_info(a.issuer, &after, &why), 0);
 	assert_memory_not_equal(before.serial, after.serial, CA_SERIAL_BYTES);
@@ -298,7 +351,7 @@ static void test_process(void **state)
 {
 	const struct keeper_config c = {.files = files, .max_ttl_ms = HOUR, .user = "", .seccomp = true, .landlock = true};
 	struct buf pub = public_key();
-	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 11, .ttl_ms = HOUR, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = buf_slice(&pub)};
+	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 11, .ttl_ms = HOUR, .not_before_ms = clock_unix_ms(), .until_ms = clock_mono_ms() + 10000, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = buf_slice(&pub)};
 	const struct keeper_ask again = {.kind = KEEPER_RELOAD, .tag = 12};
 	struct problem why = {""};
 	struct keeper_answer answer;
@@ -347,7 +400,7 @@ static void test_process_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps), cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_process), cmocka_unit_test(test_process_refuses),
 	};
 
