@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -98,17 +97,13 @@ int keeper_receive(struct keeper *k, struct keeper_answer *out)
 	return n > 0 && keeper_get_answer(slice_of(k->packet, (size_t)n), out) ? 1 : -1;
 }
 
-static bool ended_within(pid_t pid, int64_t ms)
+static void wait_for(pid_t pid, int64_t ms)
 {
 	const struct timespec step = {0, 10000000};
 	int64_t until = clock_mono_ms() + ms;
 
-	while (waitpid(pid, NULL, WNOHANG) == 0) {
-		if (clock_mono_ms() > until)
-			return false;
+	while (waitpid(pid, NULL, WNOHANG) == 0 && clock_mono_ms() < until)
 		nanosleep(&step, NULL);
-	}
-	return true;
 }
 
 void keeper_stop(struct keeper *k)
@@ -117,9 +112,7 @@ void keeper_stop(struct keeper *k)
 		return;
 	if (k->channel >= 0)
 		close(k->channel); /* it ends with that */
-	if (k->pid > 0 && !ended_within(k->pid, GOODBYE_MS)) {
-		kill(k->pid, SIGKILL); /* refused when it is another user's: then the kernel ends it with us */
-		ended_within(k->pid, GOODBYE_MS);
-	}
+	if (k->pid > 0)
+		wait_for(k->pid, GOODBYE_MS); /* one that is stopped ends when it goes on: its channel has ended */
 	free(k);
 }

@@ -26,7 +26,7 @@ pid_t keeper_pid(const struct keeper *k);
 bool keeper_send(struct keeper *k, const struct keeper_ask *a);
 /* One thread. 1: *out, which points into the keeper; 0: there is none now; -1: the keeper has ended. */
 int keeper_receive(struct keeper *k, struct keeper_answer *out);
-/* Ends it, and waits for that. NULL is fine. */
+/* Ends it, and waits for that, 2 s at most. NULL is fine. */
 void keeper_stop(struct keeper *k);
 
 /* ---- keeper_process.c ---- */

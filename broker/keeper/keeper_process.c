@@ -1,5 +1,5 @@
 /* What is the keeper's life? It becomes its user, reads its files, gives up everything else that a process may do, and answers one ask after the other until
- * the broker's end of the pipe is closed. It dies with the broker. */
+ * the broker's end of the pipe is closed. */
 #include "config.h"
 
 #include <signal.h>

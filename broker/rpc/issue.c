@@ -159,7 +159,8 @@ static struct verdict may_have(struct op *op, const struct world *w, const struc
 	return revoked_judge(w, &who);
 }
 
-/* Dated back for clocks that are behind; but a certificate of after a revocation that counts up to some moment must not look as if it were of before. */
+/* Dated back for clocks that are behind; but a certificate of after a revocation that counts up to some moment, or of after another agent had the
+ * SPIFFE id, must not look as if it were of before. */
 static struct verdict choose_date(struct op *op, struct issuance *x)
 {
 	static const int64_t back_ms[] = {CA_BACKDATE_MS, 60000, 0};
@@ -169,7 +170,7 @@ static struct verdict choose_date(struct op *op, struct issuance *x)
 	for (size_t i = 0; i < sizeof back_ms / sizeof back_ms[0]; i++) {
 		x->ask.not_before_ms = (now - back_ms[i]) / 1000 * 1000; /* as a certificate has it */
 		v = may_have(op, op->world, x);
-		if (v.reason != REASON_REVOKED)
+		if (v.reason != REASON_REVOKED && v.reason != REASON_UNKNOWN_PEER)
 			break;
 	}
 	return v;

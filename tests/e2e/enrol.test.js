@@ -112,7 +112,8 @@ test('I-5 attack 4: A request for another agent\'s name, for more than a name, w
   broken[broken.length - 3] ^= 1
   await refusedFor(broken, /signature/)
   await refusedFor(Buffer.alloc(0), /csr_der/)
-  await refusedFor(Buffer.alloc(17000, 0x30), /16384 bytes/)
+  await refusedFor(Buffer.alloc(16500, 0x30), /16384 bytes/)
+  await denied(stranger.enrol(token, Buffer.alloc(17000, 0x30)), 'payload_too_large')
   execFileSync('openssl', ['req', '-new', '-newkey', 'rsa:1024', '-nodes', '-subj', '/', '-keyout', b.path('pki', 'weak.key'), '-outform', 'DER', '-out', b.path('pki', 'weak.der')], { stdio: 'pipe' })
   await refusedFor(fs.readFileSync(b.path('pki', 'weak.der')), /csr_der/)
   assert.ok((await stranger.enrol(token, good)).chain_der.length)
