@@ -143,8 +143,10 @@ static void swap_trust(struct node *n, struct trust *now)
 	n->trust = now;
 	pthread_mutex_unlock(&n->trust_lock);
 	trust_unref(old);
-	if (n->server)
-		server_recheck_peers(n->server);
+	if (!n->server)
+		return;
+	server_recheck_peers(n->server);
+	log_event(LOG_INFO, "trust.installed", F_INT("domains", (long long)trust_count(now)));
 }
 
 static void on_keys(void *arg, const struct issuer_entry *entries, size_t count)

@@ -177,7 +177,7 @@ static const char *times_wrong(const struct judging *j, struct crl_list *l)
 		return "ends before it begins";
 	if (l->this_ms > j->ask->now_ms) /* whoever it is about would be refused until then */
 		return "is dated ahead: its issuer's clock and this one differ";
-	return !j->ask->kept && l->next_ms + j->ask->grace_ms < j->ask->now_ms ? "is out of date" : NULL;
+	return !j->ask->kept && l->next_ms + j->ask->grace_ms <= j->ask->now_ms ? "is out of date" : NULL;
 }
 
 static const char *scope_wrong(const X509_CRL *crl)

@@ -162,7 +162,7 @@ static int on_chain_error(int ok, X509_STORE_CTX *ctx)
 	now_ms = (int64_t)X509_VERIFY_PARAM_get_time(X509_STORE_CTX_get0_param(ctx)) * 1000;
 	if (!trust_time_ms(X509_CRL_get0_nextUpdate(X509_STORE_CTX_get0_current_crl(ctx)), &next))
 		return 0;
-	return now_ms <= next + d->crl_grace_ms;
+	return now_ms < next + d->crl_grace_ms; /* as OpenSSL has it without: at its end it is over */
 }
 
 /* The other value that s may have: n - s, of the signer's curve. NULL: it is not known. */

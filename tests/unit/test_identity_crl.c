@@ -423,8 +423,8 @@ static void times_are_judged(void **state)
 	take(der_of(&s));
 	s = (struct spec){.by = &root, .number = 1, .from = -DAY, .to = -60};
 	refuse(der_of(&s), "out of date");
-	assert_int_equal(judge_at(der_of(&s), NULL, NOW, 59, &out), CRLS_REFUSED);
-	assert_int_equal(judge_at(der_of(&s), NULL, NOW, 60, &out), CRLS_TAKEN);
+	assert_int_equal(judge_at(der_of(&s), NULL, NOW, 60, &out), CRLS_REFUSED);
+	assert_int_equal(judge_at(der_of(&s), NULL, NOW, 61, &out), CRLS_TAKEN);
 	crls_unref(out);
 }
 
