@@ -1,11 +1,11 @@
 /* What of this node ends by itself, and who is told in time? The server's certificate and the CRLs, looked at each second: a metric says
- * when each ends, /readyz and the log say it three days before (of lists that are fetched: when they should have been replaced), and a CRL that has just gone stale has its domain's
- * peers judged anew. */
+ * when each ends, /readyz and the log say it three days before (of lists that are fetched: when they should have been replaced), and peers are judged anew when a CRL has just gone stale. */
 #include <stdio.h>
 
 #include "app/node_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "identity/crl.h"
 
 #define WARN_MS (3 * 86400000LL)
 
@@ -43,9 +43,18 @@ static bool look_at_missing(struct node *n, const struct trust_domain_state *d, 
 	metrics_set(n->metrics, METRIC_CRL_LEFT, d->domain, NULL, 0);
 	snprintf(remedy, size, "no CRL of %s has come from one of its URLs, its agents are %s (%s): see whether that answers", d->domain,
 		 in ? "let in for a while" : "refused", state.failure[0] ? state.failure : "it is being fetched");
-	if (passed(n, d->crl_admit_until_ms, now))
-		server_recheck_peers(n->server);
 	return in;
+}
+
+/* Others of the domain are let in. */
+static void say_left_out(struct node *n, const struct trust_domain_state *d, int64_t now, char *remedy, size_t size)
+{
+	if (d->crl_left_out_end_ms > now)
+		return;
+	snprintf(remedy, size, "a CRL of %s is out of date that its URL does not give any more, agents of its issuer are refused: have it issued, or take the URL out and add it "
+		 "again", d->domain);
+	if (passed(n, d->crl_left_out_end_ms, now))
+		log_event(LOG_WARN, "trust.crl", F_STR("domain", d->domain), F_STR("remedy", remedy));
 }
 
 /* Whether the domain's peers are let in; remedy gets what to do about it, if anything. */
@@ -63,15 +72,15 @@ static bool look_at_domain(struct node *n, const struct trust_domain_state *d, i
 		return true;
 	metrics_set(n->metrics, METRIC_CRL_EXPIRY, d->domain, NULL, end / 1000);
 	metrics_set(n->metrics, METRIC_CRL_LEFT, d->domain, NULL, end > now ? (end - now) / 1000 : 0);
-	if (warn > now)
+	if (warn > now) {
+		say_left_out(n, d, now, remedy, size);
 		return true;
+	}
 	snprintf(remedy, size, end > now ? "the CRL of %s ends soon, then its agents are refused: renew it"
 		 : over > now ? "the CRL of %s is out of date, its agents are let in for a while (tls.crl_stale): renew it"
 			      : "the CRL of %s is out of date, its agents are refused: renew it", d->domain);
 	if (passed(n, end, now) || passed(n, warn, now) || passed(n, over, now))
 		log_event(LOG_WARN, "trust.crl", F_STR("domain", d->domain), F_INT("left_s", (end - now) / 1000), F_STR("remedy", remedy));
-	if (passed(n, end, now) || passed(n, over, now))
-		server_recheck_peers(n->server);
 	return over > now;
 }
 
@@ -89,11 +98,22 @@ static void look_at_trust(struct node *n, int64_t now)
 	health_set(n->health, HEALTH_TRUST, any, remedy, now);
 }
 
+/* Peers were judged by what was current then. */
+static void look_at_lists(struct node *n, int64_t now)
+{
+	if (n->list_ends_ms > now)
+		return;
+	if (n->list_ends_ms)
+		server_recheck_peers(n->server);
+	n->list_ends_ms = trust_next_end_ms(n->trust, now);
+}
+
 void expiry_look(struct node *n)
 {
 	int64_t now = clock_unix_ms();
 
 	look_at_certificate(n, now);
 	look_at_trust(n, now);
+	look_at_lists(n, now);
 	n->expiry_looked_ms = now;
 }

@@ -120,6 +120,7 @@ struct node {
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
+	int64_t list_ends_ms;            /* when the next list of n->trust ends, as trust_next_end_ms(); 0: not looked at yet */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
 	bool init_marked, init_warned;   /* the mark of the first role binding is there; that it cannot be made was said */

@@ -142,6 +142,7 @@ static void swap_trust(struct node *n, struct trust *now)
 	old = n->trust;
 	n->trust = now;
 	pthread_mutex_unlock(&n->trust_lock);
+	n->list_ends_ms = 0;
 	trust_unref(old);
 	if (!n->server)
 		return;

@@ -66,7 +66,7 @@ int64_t crls_next_update_ms(const struct crls *c)
 	int64_t ms = INT64_MAX;
 
 	for (size_t i = 0; i < c->n; i++)
-		if (c->v[i].next_ms < ms)
+		if (!c->v[i].left_out && c->v[i].next_ms < ms)
 			ms = c->v[i].next_ms;
 	return ms;
 }
@@ -455,6 +455,8 @@ static bool nothing_new(const struct judging *j)
 	for (size_t i = 0; was && i < was->n; i++) {
 		X509_CRL *now = in_body(j, was->v[i].crl);
 
+		if (was->v[i].left_out == (now != NULL))
+			return false;
 		same += now && same_bytes(now, was->v[i].crl);
 	}
 	return same == j->n;
@@ -470,9 +472,13 @@ static struct crls *gather(const struct judging *j)
 		return NULL;
 	for (size_t i = 0; i < j->n; i++)
 		set_add(c, &j->made[i]);
-	for (size_t i = 0; was && i < was->n; i++)
-		if (!in_body(j, was->v[i].crl) && was->v[i].signer_ends_ms > j->ask->now_ms)
-			set_add(c, &was->v[i]);
+	for (size_t i = 0; was && i < was->n; i++) {
+		struct crl_list l = was->v[i];
+
+		l.left_out = true;
+		if (!in_body(j, l.crl) && l.signer_ends_ms > j->ask->now_ms)
+			set_add(c, &l);
+	}
 	return c;
 }
 
@@ -523,7 +529,7 @@ struct crls *crls_of(const struct trust *t, const char *domain, struct crls *c, 
 	struct crls *out = j.domain && j.certs ? set_new(c->n) : NULL;
 
 	for (size_t i = 0; out && i < c->n; i++) {
-		struct crl_list l = {.crl = c->v[i].crl, .this_ms = c->v[i].this_ms, .next_ms = c->v[i].next_ms};
+		struct crl_list l = {.crl = c->v[i].crl, .this_ms = c->v[i].this_ms, .next_ms = c->v[i].next_ms, .left_out = c->v[i].left_out};
 
 		if (c->v[i].signer && sk_X509_push(j.certs, c->v[i].signer))
 			X509_up_ref(c->v[i].signer);

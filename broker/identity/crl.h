@@ -26,7 +26,7 @@ struct crls *crls_ref(struct crls *c);
 void crls_unref(struct crls *c);
 size_t crls_count(const struct crls *c);
 size_t crls_bytes(const struct crls *c); /* NULL has none */
-/* Of the one that ends first. */
+/* Of the one that ends first; those that the URL does not give any more are left out. */
 int64_t crls_next_update_ms(const struct crls *c);
 /* As PEM, with the certificates that were needed: what crls_judge() reads. */
 int crls_write(const struct crls *c, struct buf *out, struct problem *why);
@@ -60,6 +60,8 @@ struct trust_lists {
 	bool missing;             /* a URL has not given any yet: certificates are refused */
 	int64_t admit_until_ms;   /* but until then; 0 = from now on */
 };
+/* When, after that moment, a list of some domain ends, or its grace does, or a domain is let in no more without one; INT64_MAX: never. Peers are judged anew then. */
+int64_t trust_next_end_ms(const struct trust *t, int64_t after_ms);
 /* The domains of `base`, these with the lists beside their own: of one issuer the newest counts. NULL with why. */
 struct trust *trust_with_lists(const struct trust *base, const struct trust_lists *v, size_t n, struct problem *why);
 

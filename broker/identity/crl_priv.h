@@ -11,6 +11,7 @@ struct crl_list {
 	X509 *signer;           /* of an intermediate that is not in the bundle; NULL: it is */
 	int64_t this_ms, next_ms;
 	int64_t signer_ends_ms; /* its certificate */
+	bool left_out;          /* the URL does not give it any more */
 };
 
 const struct crl_list *crls_at(const struct crls *c, size_t i);

@@ -50,6 +50,7 @@ struct trust_domain_state {
 	int64_t crl_next_update_ms; /* the earliest; INT64_MAX when no CRL is configured */
 	int64_t crl_grace_ms;       /* how much longer it counts */
 	int64_t crl_this_update_ms; /* of that list, when it came by a URL; else 0 */
+	int64_t crl_left_out_end_ms; /* the earliest of lists that their URL does not give any more, and that count on; INT64_MAX: there are none */
 	bool crl_missing;           /* a URL has not given any list yet: certificates are refused */
 	int64_t crl_admit_until_ms; /* but until then */
 	bool of_file;               /* its bundle was read from one */

@@ -240,7 +240,7 @@ static int load_domain(struct trust *t, const struct trust_domain_config *c, str
 {
 	struct trust_domain *d = &t->domains[t->n];
 
-	d->crl_next_update_ms = INT64_MAX;
+	d->crl_next_update_ms = d->crl_left_out_end_ms = INT64_MAX;
 	d->crl_grace_ms = c->crl_grace_ms > 0 ? c->crl_grace_ms : 0;
 	d->of_file = c->bundle_file;
 	d->crl_missing = c->n_crl_urls; /* until trust_with_lists() */
@@ -340,5 +340,5 @@ struct trust_domain_state trust_state(const struct trust *t, size_t at)
 	const struct trust_domain *d = &t->domains[at];
 
 	return (struct trust_domain_state){.domain = d->name, .anchors = d->n_anchors, .crl_next_update_ms = d->crl_next_update_ms, .crl_grace_ms = d->crl_grace_ms,
-		.crl_this_update_ms = d->crl_this_update_ms, .crl_missing = d->crl_missing, .crl_admit_until_ms = d->crl_admit_until_ms, .of_file = d->of_file};
+		.crl_this_update_ms = d->crl_this_update_ms, .crl_left_out_end_ms = d->crl_left_out_end_ms, .crl_missing = d->crl_missing, .crl_admit_until_ms = d->crl_admit_until_ms, .of_file = d->of_file};
 }

@@ -18,6 +18,7 @@ struct trust_domain {
 	int64_t crl_grace_ms;
 	int64_t crl_next_update_ms; /* the earliest; INT64_MAX without a CRL */
 	int64_t crl_this_update_ms; /* of that list, when it came by a URL; else 0 */
+	int64_t crl_left_out_end_ms; /* the earliest of those that their URL does not give any more; INT64_MAX: there are none */
 	bool crl_missing;           /* lists of a URL are still to come: */
 	int64_t crl_admit_until_ms; /* from then on certificates are refused */
 };

@@ -449,6 +449,16 @@ static void entries_and_lists_have_caps(void **state)
 
 /* ---- one after the other ---- */
 
+static struct trust *with(struct crls *of, bool missing, int64_t until)
+{
+	const struct trust_lists l = {.domain = DOMAIN, .of = &of, .n = of != NULL, .missing = missing, .admit_until_ms = until * 1000};
+	struct trust *t = trust_with_lists(trust, &l, 1, &why);
+
+	assert_non_null(t);
+	return t;
+}
+
+
 static void no_step_back(void **state)
 {
 	struct spec s = {.by = &root, .number = 5, .from = -HOUR, .to = DAY};
@@ -475,13 +485,27 @@ static void no_step_back(void **state)
 static void a_list_that_is_left_out_stays_until_its_issuer_ends(void **state)
 {
 	struct ca brief = make_ca("brief", &root, SIGNS, HOUR);
-	struct spec r = {.by = &root, .number = 1}, m = {.by = &middle, .number = 1}, b = {.by = &brief, .number = 1}, s = {.by = &middle, .number = 2};
+	struct spec r = {.by = &root, .number = 1}, m = {.by = &middle, .number = 1}, b = {.by = &brief, .number = 1}, s = {.by = &middle, .number = 2, .from = -HOUR, .to = 2 * DAY}, m2 = {.by = &middle, .number = 3};
+	struct crls *again;
+	struct trust *t;
 	struct slice all = pem_of(pem_of(pem_of(slice_of(NULL, 0), &r, NULL), &m, middle.cert), &b, brief.cert);
 	struct crls *was = taken(all, NULL), *now;
 
 	assert_int_equal(crls_count(was), 3);
-	assert_int_equal(judge_at(pem_of(slice_of(NULL, 0), &s, middle.cert), was, NOW, 0, &now), CRLS_TAKEN);
+	all = pem_of(slice_of(NULL, 0), &s, middle.cert);
+	assert_int_equal(judge_at(all, was, NOW, 0, &now), CRLS_TAKEN);
 	assert_int_equal(crls_count(now), 3);
+	assert_int_equal(judge_at(all, now, NOW, 0, &again), CRLS_SAME);
+	again = taken(pem_of(pem_of(slice_of(NULL, 0), &m2, middle.cert), &r, NULL), now);
+	assert_int_equal(crls_count(again), 3);
+	crls_unref(again);
+	t = with(now, false, 0);
+	assert_int_equal(trust_state(t, 0).crl_next_update_ms, (NOW + 2 * DAY) * 1000);
+	assert_int_equal(trust_state(t, 0).crl_left_out_end_ms, (NOW + DAY) * 1000);
+	assert_int_equal(trust_next_end_ms(t, NOW * 1000), (NOW + DAY) * 1000);
+	assert_int_equal(trust_next_end_ms(t, (NOW + DAY) * 1000), (NOW + 2 * DAY) * 1000);
+	assert_int_equal(trust_next_end_ms(t, (NOW + 2 * DAY) * 1000), INT64_MAX);
+	trust_unref(t);
 	crls_unref(now);
 	assert_int_equal(judge_at(pem_of(slice_of(NULL, 0), &s, middle.cert), was, NOW + 2 * HOUR, 0, &now), CRLS_TAKEN);
 	assert_int_equal(crls_count(now), 2);
@@ -525,15 +549,6 @@ static const char *ask(const struct trust *t, X509 *leaf, X509 *between, int64_t
 	X509_STORE_CTX_free(ctx);
 	sk_X509_free(sent);
 	return text;
-}
-
-static struct trust *with(struct crls *of, bool missing, int64_t until)
-{
-	const struct trust_lists l = {.domain = DOMAIN, .of = &of, .n = of != NULL, .missing = missing, .admit_until_ms = until * 1000};
-	struct trust *t = trust_with_lists(trust, &l, 1, &why);
-
-	assert_non_null(t);
-	return t;
 }
 
 static void peers_are_judged_by_what_came(void **state)
