@@ -300,17 +300,28 @@ static void read_kept(struct source *s)
 	s->unkept = true;
 }
 
-/* A fetch that was under way there begins again here, in its turn; so does one whose answer the bundle of before refused. */
+/* A fetch that was under way there begins again here, in its turn; so does one that may come to something else now. */
+static void inherit_turn(struct source *s, const struct source *old)
+{
+	bool otherwise = old->refused || strcmp(old->ca_file, s->ca_file) != 0 || old->allow_private != s->allow_private || (old->lists && !s->lists);
+	int64_t latest = clock_mono_ms() + s->of->c.refresh_ms;
+
+	s->begun_ms = old->begun_ms;
+	if (otherwise)
+		return;
+	s->backoff_ms = old->backoff_ms;
+	if (old->state == SOURCE_IDLE)
+		s->due_ms = old->due_ms < latest ? old->due_ms : latest;
+}
+
 static void inherit(struct source *s, const struct source *old)
 {
 	s->lists = old->lists ? crls_of(s->of->base, s->domain, old->lists, clock_unix_ms()) : NULL;
 	s->unkept = old->unkept;
 	s->since_ms = old->since_ms;
-	s->begun_ms = old->begun_ms;
-	s->backoff_ms = old->refused ? 0 : old->backoff_ms;
-	s->due_ms = old->state == SOURCE_FETCHING || old->refused || (old->lists && !s->lists) ? 0 : old->due_ms;
 	s->fetched_at_ms = old->fetched_at_ms;
 	memcpy(s->failure, old->failure, sizeof s->failure);
+	inherit_turn(s, old);
 }
 
 static bool source_open(struct crlfeed *k, struct source *s, const struct crl_source *from, const struct crlfeed *running)

@@ -5,7 +5,7 @@ import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { Agent, read, refused } from './lib/agent.js'
-import { Ca } from './lib/pki.js'
+import { Ca, thumbprint } from './lib/pki.js'
 import { Lists } from './lib/lists.js'
 import { Operator } from './lib/operator.js'
 import { Provider } from './lib/provider.js'
@@ -203,7 +203,7 @@ test('I-7 allow-for lets a domain in for so long before any list came, counted f
   assert.equal(fs.readdirSync(b.path('state')).filter((f) => f.startsWith('crl-')).length, 1)
 }, 90000)
 
-test('I-7 The lists of an intermediate come with its certificate, as one file of baton ca has them: its revoked leaf is refused / its other leaf is served', async () => {
+test('I-7 The lists of an intermediate come with its certificate, in one file: its revoked leaf is refused / its other leaf is served', async () => {
   const middle = new Ca(b.path('pki'), 'acme-issuing', { by: b.acme })
   const of = (name) => middle.leaf(name, { sans: [`URI:${PLANNER}`], above: [middle] })
   const [bad, good] = [of('low-bad'), of('low-good')]
@@ -264,6 +264,33 @@ test('SSRF: what is registered makes no node connect to a private address, unles
   await sleep(2500)
   assert.equal(trap.seen.length, n) // nobody asks any more
   await trap.stop()
+})
+
+test('I-7 R-3 The file of baton ca crl behind a web server is all that it takes: who is revoked there is cut off, the neighbour stays', async () => {
+  const web = await new Lists().listen(), ca = b.path('own-ca')
+  const own = (...args) => execFileSync(BATON, ['ca', ...args], { env: { PATH: process.env.PATH, HOME: b.dir, ASAN_OPTIONS: 'exitcode=99' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const show = () => { web.files['/crl.pem'] = fs.readFileSync(`${ca}/crl.pem`) }
+  own('init', ca, '--trust-domain', 'own.example', '--dns', 'localhost')
+  const issue = (name, file) => {
+    own('issue', ca, '--spiffe-id', `spiffe://own.example/${name}`, '--out', b.path(`${file}.pem`))
+    return { name, tenant: 'acme', cert: b.path(`${file}.pem`), key: b.path(`${file}.key`), thumbprint: thumbprint(b.path(`${file}.pem`)), trust: b.serverCa.cert }
+  }
+  const on = async (l) => { const a = new Agent(l, b.addr, { token: await b.issuer.mint(l), options: once }); b.made.push(a); return a }
+  show()
+  await says('trust', 'add', 'own.example', '--bundle', `${ca}/bundle.pem`, '--crl', `${ca}/crl.pem`, '--crl-url', web.url('/crl.pem'), '--reason', 'x')
+  await says('agent', 'register', 'olga', '--tenant', 'acme', '--id', 'spiffe://own.example/olga', '--owner', 'x', '--call', ROUTE, '--reason', 'x')
+  await until('its lists', async () => await metric('baton_crl_left_seconds{domain="own.example"}') > 0)
+  const [bad, good] = [await on(issue('olga', 'olga-bad')), await on(issue('olga', 'olga-good'))]
+  await works(bad)
+  await works(good)
+  own('crl', ca, '--revoke', b.path('olga-bad.pem'))
+  show()
+  await gone(bad)
+  stays(good)
+  await works(good)
+  await says('agent', 'retire', 'olga', '--tenant', 'acme', '--yes', '--reason', 'x')
+  await says('trust', 'remove', 'own.example', '--yes', '--reason', 'x')
+  await web.stop()
 })
 
 test('attack 24 What may not be a URL of lists is refused by its field, and nothing is kept / a file of resources carries them, diff and export too', async () => {
