@@ -285,19 +285,21 @@ void crlfeed_begin(struct crlfeed *k, const struct crlfeed *old)
 
 /* ---- the feed's own life ---- */
 
+/* What cannot be used stays where it is until something better takes its place: it may be this node that is wrong. */
 static void read_kept(struct source *s)
 {
 	const struct crlkept k = kept_of(s);
 	struct problem why = {""};
 	int64_t now = clock_unix_ms();
+	bool usable = crlkept_read(&k, s->of->base, now, &s->since_ms, &s->lists, &why) == 0;
 
-	if (crlkept_read(&k, s->of->base, now, &s->since_ms, &s->lists, &why) < 0)
+	if (!usable)
 		log_event(LOG_ERROR, "crl.kept_unusable", F_STR("domain", s->domain), F_STR("url", s->shown), F_STR("why", why.text),
 			  F_STR("remedy", "the lists that were kept do not count: they are fetched anew"));
 	if (s->since_ms)
 		return;
 	s->since_ms = now;
-	s->unkept = true;
+	s->unkept = usable;
 }
 
 /* A fetch that was under way there begins again here, in its turn; so does one that may come to something else now. */
@@ -314,14 +316,17 @@ static void inherit_turn(struct source *s, const struct source *old)
 		s->due_ms = old->due_ms < latest ? old->due_ms : latest;
 }
 
-static void inherit(struct source *s, const struct source *old)
+/* false: memory is out. */
+static bool inherit(struct source *s, const struct source *old)
 {
-	s->lists = old->lists ? crls_of(s->of->base, s->domain, old->lists, clock_unix_ms()) : NULL;
+	if (old->lists && crls_of(s->of->base, s->domain, old->lists, clock_unix_ms(), &s->lists) < 0)
+		return false;
 	s->unkept = old->unkept;
 	s->since_ms = old->since_ms;
 	s->fetched_at_ms = old->fetched_at_ms;
 	memcpy(s->failure, old->failure, sizeof s->failure);
 	inherit_turn(s, old);
+	return true;
 }
 
 static bool source_open(struct crlfeed *k, struct source *s, const struct crl_source *from, const struct crlfeed *running)
@@ -340,9 +345,8 @@ static bool source_open(struct crlfeed *k, struct source *s, const struct crl_so
 	snprintf(s->shown, sizeof s->shown, "%.*s", (int)strcspn(s->url, "?"), s->url);
 	old = find(running, s->domain, s->url);
 	if (old)
-		inherit(s, old);
-	else
-		read_kept(s);
+		return inherit(s, old);
+	read_kept(s);
 	return true;
 }
 

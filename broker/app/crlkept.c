@@ -39,9 +39,11 @@ static bool read_head(struct slice *text, int64_t *since_ms)
 
 	if (!end || !slice_copy_str(slice_of(text->p, (size_t)(end - text->p)), line, sizeof line) || strncmp(line, HEAD, sizeof HEAD - 1) != 0)
 		return false;
-	*since_ms = strtoll(line + sizeof HEAD - 1, &rest, 10);
 	*text = slice_of(end + 1, text->n - (size_t)(end + 1 - text->p));
-	return !*rest && *since_ms > 0;
+	*since_ms = strtoll(line + sizeof HEAD - 1, &rest, 10);
+	if (*rest || *since_ms < 0)
+		*since_ms = 0;
+	return *since_ms;
 }
 
 static int judge(const struct crlkept *k, const struct trust *t, int64_t now_ms, struct slice body, struct crls **lists, struct problem *why)
@@ -71,8 +73,6 @@ int crlkept_read(const struct crlkept *k, const struct trust *t, int64_t now_ms,
 	text = slice_of(bytes, n);
 	rc = read_head(&text, since_ms) ? judge(k, t, now_ms, text, lists, why) : problem_set(why, "its first line is damaged");
 	free(bytes);
-	if (rc < 0)
-		*since_ms = 0;
 	if (*since_ms > now_ms) /* the clock stepped; nobody is let in for longer */
 		*since_ms = now_ms;
 	return rc;

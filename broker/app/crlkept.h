@@ -11,8 +11,8 @@ struct crlkept {
 	const char *state_dir, *domain, *url; /* borrowed */
 };
 
-/* *since_ms: 0 = it was not kept. Lists may be NULL: none are there. 0; -1 with why: the file is damaged, or its lists are not taken (any more): then both are 0
- * and NULL. */
+/* *since_ms: 0 = it was not kept. Lists may be NULL: none are there. 0; -1 with why: the file is damaged, or its lists are not taken (any more): then they are NULL,
+ * and it may still say since when. */
 int crlkept_read(const struct crlkept *k, const struct trust *t, int64_t now_ms, int64_t *since_ms, struct crls **lists, struct problem *why);
 /* lists NULL: none have come. 0, or -1 with why. */
 int crlkept_write(const struct crlkept *k, int64_t since_ms, const struct crls *lists, struct problem *why);

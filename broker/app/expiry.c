@@ -101,7 +101,9 @@ static void look_at_trust(struct node *n, int64_t now)
 /* Peers were judged by what was current then. */
 static void look_at_lists(struct node *n, int64_t now)
 {
-	if (n->list_ends_ms > now)
+	bool back = now < n->expiry_looked_ms; /* the clock was set: what has ended may end again */
+
+	if (n->list_ends_ms > now && !back)
 		return;
 	if (n->list_ends_ms)
 		server_recheck_peers(n->server);

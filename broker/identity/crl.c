@@ -31,6 +31,17 @@ struct judging {
 	struct problem *why;
 };
 
+/* Was it for want of memory that something failed? Clears what OpenSSL says. */
+static bool ran_out(void)
+{
+	unsigned long e;
+	bool out = false;
+
+	while ((e = ERR_get_error()))
+		out = out || ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE;
+	return out;
+}
+
 /* ---- a set ---- */
 
 struct crls *crls_ref(struct crls *c)
@@ -518,31 +529,34 @@ enum crl_answer crls_judge(const struct trust *t, const char *domain, const stru
 		problem_set(why, "out of memory, or there is no such domain");
 	else
 		r = answer(&j, out);
+	if (ran_out() && r == CRLS_REFUSED)
+		problem_set(why, "out of memory");
 	judging_clear(&j);
 	return r;
 }
 
-struct crls *crls_of(const struct trust *t, const char *domain, struct crls *c, int64_t now_ms)
+int crls_of(const struct trust *t, const char *domain, const struct crls *c, int64_t now_ms, struct crls **out)
 {
 	const struct crl_ask a = {.now_ms = now_ms, .kept = true};
 	struct judging j = {.domain = trust_find(t, slice_str(domain)), .ask = &a, .certs = sk_X509_new_null()};
-	struct crls *out = j.domain && j.certs ? set_new(c->n) : NULL;
+	struct crls *made = j.domain && j.certs ? set_new(c->n) : NULL;
+	bool ok = made;
 
-	for (size_t i = 0; out && i < c->n; i++) {
+	ERR_clear_error();
+	for (size_t i = 0; ok && i < c->n; i++) {
 		struct crl_list l = {.crl = c->v[i].crl, .this_ms = c->v[i].this_ms, .next_ms = c->v[i].next_ms, .left_out = c->v[i].left_out};
 
-		if (c->v[i].signer && sk_X509_push(j.certs, c->v[i].signer))
-			X509_up_ref(c->v[i].signer);
-		if (!signer_wrong(&j, &l))
-			set_add(out, &l);
+		ok = !c->v[i].signer || (sk_X509_push(j.certs, c->v[i].signer) && X509_up_ref(c->v[i].signer));
+		if (ok && !signer_wrong(&j, &l))
+			set_add(made, &l);
 		X509_free(l.signer);
 	}
 	sk_X509_pop_free(j.certs, X509_free);
-	ERR_clear_error();
-	if (out && out->n)
-		return out;
-	crls_unref(out);
-	return NULL;
+	ok = !ran_out() && ok;
+	*out = ok && made->n ? made : NULL;
+	if (!*out)
+		crls_unref(made);
+	return ok ? 0 : -1;
 }
 
 /* ---- urls ---- */

@@ -49,8 +49,8 @@ struct crl_ask {
  * nor one whose certificate stands beside it and ends in the bundle; a number or thisUpdate that is less than that of the list of the same issuer which the URL gave before. One
  * bad list refuses all of the body. A list that is not in the new body stays, until its issuer's certificate ends: who sends the lists cannot take one away. */
 enum crl_answer crls_judge(const struct trust *t, const char *domain, const struct crl_ask *a, struct crls **out, struct problem *why);
-/* Those that are signed by CAs of this bundle; owned. NULL: none is, or memory is out. */
-struct crls *crls_of(const struct trust *t, const char *domain, struct crls *c, int64_t now_ms);
+/* *out: those that are signed by CAs of this bundle; owned, NULL when none is. -1: memory is out. */
+int crls_of(const struct trust *t, const char *domain, const struct crls *c, int64_t now_ms, struct crls **out);
 
 /* What a trust domain's URLs gave. */
 struct trust_lists {

@@ -521,10 +521,11 @@ static void another_bundle_keeps_what_it_vouches_for(void **state)
 	struct spec r = {.by = &root, .number = 1}, m = {.by = &middle, .number = 1};
 	struct crls *was = taken(pem_of(pem_of(slice_of(NULL, 0), &r, NULL), &m, middle.cert), NULL), *now;
 
-	now = crls_of(wide, DOMAIN, was, NOW * 1000);
+	assert_int_equal(crls_of(wide, DOMAIN, was, NOW * 1000, &now), 0);
 	assert_int_equal(crls_count(now), 2);
 	crls_unref(now);
-	assert_null(crls_of(narrow, DOMAIN, was, NOW * 1000));
+	assert_int_equal(crls_of(narrow, DOMAIN, was, NOW * 1000, &now), 0);
+	assert_null(now);
 	crls_unref(was);
 	trust_unref(wide);
 	trust_unref(narrow);
@@ -674,6 +675,7 @@ static void kept_lists_come_back_and_are_judged_again(void **state)
 	crls_unref(back);
 	assert_int_equal(crlkept_read(&k, narrow, NOW * 1000, &since, &back, &why), -1); /* another bundle */
 	assert_null(back);
+	assert_int_equal(since, 7);
 	trust_unref(narrow);
 	crls_unref(c);
 }
