@@ -383,6 +383,8 @@ int config_finish(struct config_reader *r, const struct yaml_node *root)
 {
 	struct config *c = r->config;
 
+	for (size_t i = 0; i < c->n_trust; i++)
+		((struct trust_domain_config *)(uintptr_t)&c->trust[i])->crl_grace_ms = c->crl_grace_ms;
 	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || check_issuing(r, root) || finish_limits(r, root))
 		return -1;
 	if (!c->store_keys_file[0])

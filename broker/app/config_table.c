@@ -7,6 +7,7 @@
 #include "base/near.h"
 #include "base/words.h"
 #include "identity/claim.h"
+#include "identity/crl.h"
 #include "identity/spiffe.h"
 #include "rpc/world.h"
 
@@ -114,24 +115,56 @@ static int read_cluster(struct config_reader *r, const struct yaml_node *node, c
 	return read_urls(r, node, shown, to, "node", "rediss://r1.example.com:6379");
 }
 
-/* deny, or {allow-for: 24h}, which a later version will do. */
+/* deny, or {allow-for: 24h}; as one text, "allow-for: 24h", too. */
 static int read_crl_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	(void)to;
-	if (!node || (node->kind == YAML_TEXT && !strcmp(node->text, "deny")))
+	static const struct config_row span = {"tls.crl_stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
+	const struct yaml_node *given = yaml_tree_get(node, "allow-for");
+	const char *text = node && node->kind == YAML_TEXT ? node->text : "";
+
+	if (!node || !strcmp(text, "deny"))
 		return 0;
-	if (yaml_tree_get(node, "allow-for") || (node->kind == YAML_TEXT && !strncmp(node->text, "allow-for", 9)))
-		return config_error(r, node,
-			"%s: allow-for is not available in this version. Leave it at deny, and renew the CRL in time",
-			shown);
-	return config_error(r, node, "%s: only deny is taken", shown);
+	if (given && node->n == 1 && given->kind == YAML_TEXT)
+		text = given->text;
+	else if (!strncmp(text, "allow-for:", 10))
+		text += 10 + strspn(text + 10, " ");
+	else
+		return config_error(r, node, "%s: deny, or {allow-for: 24h}", shown);
+	return config_set(r, &span, given ? given : node, shown, text, to);
+}
+
+/* Of a trust domain: `to` is all of it. */
+static int read_crl_urls(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+{
+	struct trust_domain_config *t = to;
+	const char **urls;
+
+	if (!node)
+		return 0;
+	if (node->kind != YAML_LIST || node->n > CRL_URLS_MAX)
+		return config_error(r, node, "%s: a list of at most %d URLs belongs here: [https://pki.acme.example/acme.crl]", shown, CRL_URLS_MAX);
+	urls = arena_alloc(r->arena, (node->n + 1) * sizeof *urls);
+	for (const struct yaml_node *e = urls ? node->first : NULL; e; e = e->next) {
+		const char *wrong = e->kind == YAML_TEXT ? crl_url_wrong(e->text) : "a URL belongs here";
+
+		for (size_t i = 0; i < t->n_crl_urls && !wrong; i++)
+			wrong = strcmp(urls[i], e->text) ? NULL : "a URL stands in the list twice";
+		if (wrong)
+			return config_error(r, e, "%s: %s", shown, wrong);
+		urls[t->n_crl_urls] = arena_strdup(r->arena, e->text);
+		if (!urls[t->n_crl_urls++])
+			break;
+	}
+	t->crl_urls = urls;
+	return urls && t->n_crl_urls == node->n && !arena_failed(r->arena) ? 0 : config_error(r, node, "the file is too large");
 }
 
 static int check_trust(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
 	const struct trust_domain_config *t = to;
 
-	(void)shown;
+	if (t->crl_ca_file[0] && !t->n_crl_urls)
+		return config_error(r, node, "%s.crl_ca is for crl_urls only", shown);
 	for (const struct trust_domain_config *other = r->config->trust; other < t; other++)
 		if (!strcmp(other->domain, t->domain))
 			return config_error(r, node,
@@ -204,7 +237,14 @@ const struct config_row config_rows[] = {
 	{"tls.trust[].bundle", KIND_FILE, T(bundle_file), .required = true,
 	 .note = "Name the file of its CA certificates, PEM"},
 	{"tls.trust[].crl", KIND_FILE, T(crl_file), .def = ""},
-	{"tls.crl_stale", KIND_CUSTOM, .custom = read_crl_stale},
+	{"tls.trust[].crl_urls", KIND_CUSTOM, .custom = read_crl_urls},
+	{"tls.trust[].crl_ca", KIND_FILE, T(crl_ca_file), .def = ""},
+	{"tls.trust[].crl_allow_private", KIND_BOOL, T(crl_allow_private), .def = "false"},
+	{"tls.crl_refresh", KIND_DURATION, C_NUM(crl_refresh_ms), .def = "10m", .min = SECOND, .max = 7 * DAY},
+	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_crl_stale},
+
+	{.path = "registry", .kind = KIND_SECTION},
+	{"registry.allow_private_fetches", KIND_BOOL, C(allow_private_fetches), .def = "false"},
 
 	{.path = "issuing", .kind = KIND_SECTION},
 	{"issuing.cert", KIND_PATH, C(issuing_cert), .def = ""},

@@ -33,6 +33,7 @@ struct feed {
 	char *ca_pem;                     /* whom its servers' certificates are to be of; owned; NULL: as the rule says */
 	char jwks_uri[1025];
 	int64_t backoff_ms;
+	int64_t due_ms;                   /* monotonic: when it is asked next; 0: in its turn */
 	int64_t fetched_ms;               /* monotonic: when the present keys came */
 	struct loop_timer *timer;
 	struct keygate *gate;             /* under of->gates; so are the next two */
@@ -137,6 +138,7 @@ static void settle(struct feed *f, int64_t next_ms)
 	struct keyfeed *k = f->of;
 
 	set_state(f, FEED_IDLE);
+	f->due_ms = clock_mono_ms() + next_ms;
 	loop_timer_set(f->timer, next_ms);
 	tell(k);
 	k->c.on_settled(k->c.arg, f->index);
@@ -448,14 +450,28 @@ static bool same_source(const struct feed *x, const struct feed *y)
 	       a->allow_private == b->allow_private && a->algorithms == b->algorithms && a->claims.kind == b->claims.kind;
 }
 
+/* A fetch that was under way begins again, in its turn; what comes sooner by the new rule is asked sooner. */
+static void inherit_turn(struct feed *f, const struct feed *old)
+{
+	int64_t latest = clock_mono_ms() + entry_of(f)->rule.keys_refresh_ms;
+
+	f->backoff_ms = old->backoff_ms;
+	memcpy(f->failure, old->failure, sizeof f->failure);
+	if (old->state == FEED_IDLE)
+		f->due_ms = old->due_ms < latest ? old->due_ms : latest;
+}
+
 /* They are as old as they were, and live as long as the new rule says. */
-static void inherit(struct feed *f, const struct feed *old)
+static void inherit(struct feed *f, const struct feed *old, bool anew)
 {
 	struct issuer_entry *e = entry_of(f), *o = entry_of(old);
 
 	if (e->keys || !same_source(f, old))
 		return;
 	f->begun_ms = old->begun_ms; /* a reload is no reason to ask it sooner */
+	f->answered_ms = old->answered_ms;
+	if (!anew)
+		inherit_turn(f, old);
 	if (!o->keys)
 		return;
 	e->keys = keyset_ref(o->keys);
@@ -465,19 +481,26 @@ static void inherit(struct feed *f, const struct feed *old)
 	memcpy(f->digest, old->digest, SHA256_BYTES);
 }
 
-void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old)
+void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old, bool anew)
 {
 	for (size_t i = 0; i < k->n; i++)
 		for (size_t j = 0; j < old->n; j++)
-			inherit(&k->feeds[i], &old->feeds[j]);
+			inherit(&k->feeds[i], &old->feeds[j], anew);
 }
 
 void keyfeed_begin(struct keyfeed *k)
 {
+	int64_t now = clock_mono_ms();
+
 	tell(k);
-	for (size_t i = 0; i < k->n; i++)
-		if (k->feeds[i].discovers)
-			begin_in_turn(&k->feeds[i]);
+	for (size_t i = 0; i < k->n; i++) {
+		struct feed *f = &k->feeds[i];
+
+		if (f->discovers && f->due_ms > now)
+			loop_timer_set(f->timer, f->due_ms - now);
+		else if (f->discovers)
+			begin_in_turn(f);
+	}
 }
 
 /* Their time is over: nobody uses them again, whatever the clock says later. */

@@ -37,8 +37,9 @@ struct issuer_source {
 /* Reads the files, but of those that stand in `as_read` (may be NULL) under the same name: their keys are as they were. Discovery begins when
  * keyfeed_begin() is called. */
 struct keyfeed *keyfeed_new(const struct keyfeed_config *c, const struct issuer_source *v, size_t n, const struct keyfeed *as_read, struct problem *why);
-/* Keys that `old` had by discovery go on for issuers that are the same in both. */
-void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old);
+/* Keys that `old` had by discovery go on for issuers that are the same in both; and when each is asked next, how long it is left alone and why the last fetch
+ * failed, but when `anew`: then each is asked in its turn. */
+void keyfeed_inherit(struct keyfeed *k, const struct keyfeed *old, bool anew);
 void keyfeed_begin(struct keyfeed *k);
 void keyfeed_free(struct keyfeed *k);
 const struct issuer_entry *keyfeed_entries(const struct keyfeed *k, size_t *n);

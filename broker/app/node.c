@@ -203,6 +203,7 @@ static int open_parts(struct node *n, struct problem *why)
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;
 	reload_swap_vouching(n, &v);
+	vouching_clear(&v);
 	if (!n->world)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
@@ -364,6 +365,7 @@ int node_run(struct node *n)
 	n->files_seen = files_mark(n->config);
 	control(n);
 	keyfeed_begin(n->feed);
+	crlfeed_begin(n->crls, NULL);
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),
 		  F_STR("certificate", tls_server_fingerprint(n->tls)));
@@ -396,6 +398,7 @@ void node_free(struct node *n)
 	redis_private_stop(n->redis);
 	pages_free(n->pages);
 	keyfeed_free(n->feed);
+	crlfeed_free(n->crls);
 	if (n->timer)
 		loop_timer_free(n->timer);
 	tls_server_unref(n->tls);

@@ -68,6 +68,7 @@ struct sharing {
 	bool unreadable;                 /* a revocation that was not known does not open */
 	bool revoked;                    /* a revocation came, or changed, and is to be kept */
 	bool vouchers;                   /* an issuer or a trust bundle came, or changed */
+	bool bundles;                    /* of them a trust bundle */
 	bool part;                       /* more of the same changes are to come before they are applied */
 };
 
@@ -85,7 +86,8 @@ struct node {
 	struct reconcile *reconcile;     /* after an unclean stop */
 	struct pages *pages;
 	struct keyfeed *feed;
-	pthread_mutex_t feed_lock;       /* the feed is replaced by a reload while workers ask it */
+	struct crlfeed *crls;
+	pthread_mutex_t feed_lock;       /* both feeds are replaced by a reload while workers ask them */
 	struct assertion_key *assertion;
 	struct seal_keys *seal;
 	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
@@ -122,6 +124,7 @@ struct node {
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
+	int64_t list_ends_ms;            /* when the next list of n->trust ends, as trust_next_end_ms(); 0: not looked at yet */
 	char marker[1200];               /* state_dir/running */
 	bool clean;                      /* stopped as asked */
 	bool init_marked, init_warned;   /* the mark of the first role binding is there; that it cannot be made was said */
@@ -218,10 +221,10 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 /* The configured issuers and trust domains, and those that are registered: read_files: as the files are now. */
 int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why);
 struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, struct problem *why);
-/* From now on they are this node's; the world that is to be spread next has them. The feed that was. */
-struct keyfeed *reload_swap_vouching(struct node *n, struct vouching *v);
-/* When that world was spread: keys are fetched; the old feed ends. */
-void reload_begin_vouching(struct node *n, struct keyfeed *old);
+/* From now on they are this node's; the world that is to be spread next has them. *v is then what was. */
+void reload_swap_vouching(struct node *n, struct vouching *v);
+/* When that world was spread: keys and lists are fetched; what was ends. */
+void reload_begin_vouching(struct node *n, struct vouching *old);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* For those who have no certificate. */
 struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why);

@@ -52,6 +52,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 		return NULL;
 	}
 	world_set_audience(w, c->admin_audience);
+	world_set_private_fetches(w, c->allow_private_fetches);
 	world_set_trust(w, v->trust);
 	world_set_issuing(w, issuing);
 	return w;
@@ -143,6 +144,23 @@ void reload_spread_world(struct node *n)
 	on_settled(n, KEYS_OF_ALL);
 }
 
+/* Takes the ref. Live peers are judged by it. */
+static void swap_trust(struct node *n, struct trust *now)
+{
+	struct trust *old;
+
+	pthread_mutex_lock(&n->trust_lock);
+	old = n->trust;
+	n->trust = now;
+	pthread_mutex_unlock(&n->trust_lock);
+	n->list_ends_ms = 0;
+	trust_unref(old);
+	if (!n->server)
+		return;
+	server_recheck_peers(n->server);
+	log_event(LOG_INFO, "trust.installed", F_INT("domains", (long long)trust_count(now)));
+}
+
 static void on_keys(void *arg, const struct issuer_entry *entries, size_t count)
 {
 	struct node *n = arg;
@@ -162,12 +180,35 @@ static void on_keys(void *arg, const struct issuer_entry *entries, size_t count)
 	server_each_worker(n->server, set_world, n);
 }
 
+/* The trust as the lists are now, in the place of the one that runs. */
+static bool on_lists(void *arg)
+{
+	struct node *n = arg;
+	struct problem why = {""};
+	struct trust *now = crlfeed_trust(n->crls, &why);
+	struct world *w = now && n->world ? world_with_issuers(n->world, issuers_ref(n->world->issuers)) : NULL;
+
+	if (!w) {
+		trust_unref(now);
+		return false;
+	}
+	world_set_trust(w, now);
+	world_unref(n->world);
+	n->world = w;
+	swap_trust(n, now);
+	server_each_worker(n->server, set_world, n);
+	return true;
+}
+
 int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why)
 {
 	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_keys = on_keys,
 		.on_settled = on_settled, .arg = n};
+	const struct crlfeed_config crls = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir,
+		.refresh_ms = c->crl_refresh_ms, .grace_ms = c->crl_grace_ms, .on_lists = on_lists, .arg = n};
 	const struct vouching_from from = {.feed = &k, .issuers = c->issuers, .n_issuers = c->n_issuers, .configured = configured, .resources = n->resources,
-		.running = n->feed, .read_files = read_files};
+		.domains = c->trust, .n_domains = c->n_trust, .crls = &crls, .allow_private = c->allow_private_fetches, .running = n->feed, .running_crls = n->crls,
+		.running_trust = n->trust, .read_files = read_files, .bundles = n->sharing.bundles};
 
 	if (vouching_make(&from, v, why) < 0)
 		return -1;
@@ -181,30 +222,31 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 	return 0;
 }
 
-struct keyfeed *reload_swap_vouching(struct node *n, struct vouching *v)
+void reload_swap_vouching(struct node *n, struct vouching *v)
 {
-	struct keyfeed *old_feed;
-	struct trust *old_trust;
+	struct vouching old = {.feed = n->feed};
 
 	pthread_mutex_lock(&n->feed_lock);
-	old_feed = n->feed;
 	n->feed = v->feed;
+	if (v->crls) {
+		old.crls = n->crls;
+		n->crls = v->crls;
+	}
 	pthread_mutex_unlock(&n->feed_lock);
-	pthread_mutex_lock(&n->trust_lock);
-	old_trust = n->trust;
-	n->trust = v->trust;
-	pthread_mutex_unlock(&n->trust_lock);
-	trust_unref(old_trust);
-	*v = (struct vouching){0};
-	if (n->server)
-		server_recheck_peers(n->server);
-	return old_feed;
+	if (v->trust == n->trust) /* no bundle and no list changed: nobody is judged anew */
+		trust_unref(v->trust);
+	else
+		swap_trust(n, v->trust);
+	old.lists_made = v->crls;
+	*v = old;
 }
 
-void reload_begin_vouching(struct node *n, struct keyfeed *old)
+void reload_begin_vouching(struct node *n, struct vouching *old)
 {
 	keyfeed_begin(n->feed);
-	keyfeed_free(old);
+	if (old->lists_made)
+		crlfeed_begin(n->crls, old->crls);
+	vouching_clear(old);
 }
 
 /* Settings that a running node cannot change. */
@@ -321,7 +363,6 @@ void reload_run(struct node *n)
 {
 	struct fresh f = {0};
 	struct problem why = {""};
-	struct keyfeed *old_feed;
 	struct server_limits limits;
 	struct config *old_config = n->config;
 
@@ -330,7 +371,7 @@ void reload_run(struct node *n)
 		note(n, why.text);
 		return;
 	}
-	old_feed = reload_swap_vouching(n, &f.vouching);
+	reload_swap_vouching(n, &f.vouching);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f.trust;
 	world_unref(n->world);
@@ -356,7 +397,7 @@ void reload_run(struct node *n)
 	census_set_max(n->operators, n->config->connections_per_agent);
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
-	reload_begin_vouching(n, old_feed);
+	reload_begin_vouching(n, &f.vouching);
 	if (old_config != n->boot)
 		config_free(old_config);
 	note(n, NULL);

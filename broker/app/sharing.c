@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "rpc/bundlespec.h"
 #include "rpc/keys.h"
 #include "rpc/revoked.h"
 #include "rpc/roster.h"
@@ -115,7 +116,6 @@ static bool apply(struct node *n, uint64_t generation)
 	struct problem why = {"out of memory, or two queues of a tenant share a tag: rename the agent that was added last"};
 	bool first = !n->sharing.confirmed, vouchers = n->sharing.vouchers;
 	struct vouching v = {0};
-	struct keyfeed *old = NULL;
 	struct roster roster;
 	struct registry *r;
 	struct world *w;
@@ -129,14 +129,14 @@ static bool apply(struct node *n, uint64_t generation)
 	if (!w)
 		return not_applied(n, !r, &v, &why);
 	if (vouchers)
-		old = reload_swap_vouching(n, &v);
-	n->sharing.vouchers = false;
+		reload_swap_vouching(n, &v);
+	n->sharing.vouchers = n->sharing.bundles = false;
 	world_unref(n->world);
 	n->world = w;
 	sharing_installed(n, &roster);
 	reload_spread_world(n);
 	if (vouchers)
-		reload_begin_vouching(n, old);
+		reload_begin_vouching(n, &v);
 	return true;
 }
 
@@ -198,6 +198,7 @@ static void note_kind(struct node *n, struct slice name)
 
 	n->sharing.revoked = n->sharing.revoked || kept_is(name);
 	n->sharing.vouchers = n->sharing.vouchers || vouching_is(name);
+	n->sharing.bundles = n->sharing.bundles || slice_begins(name, SLICE_LIT(BUNDLE_PREFIX));
 	if (slice_begins(name, refresh))
 		keyfeed_refresh(n->feed, slice_of(name.p + refresh.n, name.n - refresh.n));
 }

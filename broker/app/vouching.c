@@ -20,6 +20,8 @@ struct making {
 	size_t n_issuers;
 	struct trust_domain_config *domains;
 	size_t n_domains;
+	struct crl_source *sources;
+	size_t n_sources;
 };
 
 bool vouching_is(struct slice name)
@@ -99,6 +101,7 @@ static bool add_issuer(struct making *k, const struct resource *r)
 	}
 	if (!copy_ca(k, m->issuer, &ca))
 		return false;
+	rule->allow_private = rule->allow_private && k->from->allow_private;
 	k->issuers[k->n_issuers++] = (struct issuer_source){rule, slice_of(m->issuer->jwks.data, m->issuer->jwks.len), ca};
 	return true;
 }
@@ -135,8 +138,39 @@ static bool add_domain(struct making *k, const struct resource *r)
 	}
 	if (!bundlespec_domain(k->arena, m->bundle, d))
 		return false;
+	d->crl_allow_private = k->from->allow_private;
+	d->crl_grace_ms = k->from->crls->grace_ms;
 	k->n_domains++;
 	return true;
+}
+
+static void add_sources(struct making *k, const struct trust_domain_config *d, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t u = 0; u < d[i].n_crl_urls; u++)
+			k->sources[k->n_sources++] = (struct crl_source){d[i].domain, d[i].crl_urls[u], d[i].crl_ca_file, d[i].crl_allow_private};
+}
+
+static int make_trust(struct making *k, struct problem *why)
+{
+	const struct vouching_from *f = k->from;
+	struct vouching *out = k->out;
+	struct trust *base;
+
+	if (f->running_trust && !f->read_files && !f->bundles) {
+		out->trust = trust_ref(f->running_trust);
+		return 0;
+	}
+	k->sources = arena_alloc(k->arena, (f->n_domains + k->n_domains + 1) * CRL_URLS_MAX * sizeof *k->sources);
+	if (!k->sources)
+		return problem_set(why, "out of memory");
+	add_sources(k, f->domains, f->n_domains);
+	add_sources(k, k->domains, k->n_domains);
+	base = trust_with(f->configured, k->domains, k->n_domains, why);
+	out->crls = base ? crlfeed_new(f->crls, k->sources, k->n_sources, base, f->running_crls, why) : NULL;
+	out->trust = out->crls ? crlfeed_trust(out->crls, why) : NULL;
+	trust_unref(base);
+	return out->trust ? 0 : -1;
 }
 
 /* ---- both ---- */
@@ -184,9 +218,8 @@ static int make(struct making *k, struct problem *why)
 		return problem_set(why, "out of memory");
 	out->feed = keyfeed_new(f->feed, k->issuers, k->n_issuers, f->read_files ? NULL : f->running, why);
 	if (out->feed && f->running)
-		keyfeed_inherit(out->feed, f->running);
-	out->trust = out->feed ? trust_with(f->configured, k->domains, k->n_domains, why) : NULL;
-	return out->trust ? 0 : -1;
+		keyfeed_inherit(out->feed, f->running, f->read_files);
+	return out->feed ? make_trust(k, why) : -1;
 }
 
 int vouching_make(const struct vouching_from *from, struct vouching *out, struct problem *why)
@@ -205,7 +238,9 @@ int vouching_make(const struct vouching_from *from, struct vouching *out, struct
 void vouching_clear(struct vouching *v)
 {
 	keyfeed_free(v->feed);
+	crlfeed_free(v->crls);
 	trust_unref(v->trust);
 	v->feed = NULL;
+	v->crls = NULL;
 	v->trust = NULL;
 }

@@ -3,6 +3,7 @@
 #ifndef BATON_APP_VOUCHING_H
 #define BATON_APP_VOUCHING_H
 
+#include "app/crlfeed.h"
 #include "app/keyfeed.h"
 #include "identity/peer.h"
 #include "registry/resources.h"
@@ -10,7 +11,9 @@
 /* Made beside what runs, then swapped in whole. */
 struct vouching {
 	struct keyfeed *feed;
+	struct crlfeed *crls;        /* NULL: those that run go on, and so does the trust */
 	struct trust *trust;
+	bool lists_made;             /* of what was, once it was swapped out: other lists run now */
 	size_t refused;              /* resources that were left out: see why */
 	size_t conflicts;            /* of them those that the configuration stands in the way of */
 	struct problem why;          /* of the last one that was */
@@ -21,9 +24,16 @@ struct vouching_from {
 	const struct issuer_rule *issuers; /* configured */
 	size_t n_issuers;
 	struct trust *configured;          /* borrowed */
+	const struct trust_domain_config *domains; /* what it is of */
+	size_t n_domains;
+	const struct crlfeed_config *crls;
+	bool allow_private;                /* registry.allow_private_fetches */
 	const struct resources *resources;
 	const struct keyfeed *running;     /* whose keys go on; NULL: none */
-	bool read_files;                   /* keys of files are read anew */
+	const struct crlfeed *running_crls; /* the same, of lists */
+	struct trust *running_trust;
+	bool read_files;                   /* keys of files are read anew, and bundles are looked at */
+	bool bundles;                      /* a trust bundle changed; else, and without read_files, trust and lists go on as they are */
 };
 
 /* What cannot be had of the resources, or is more than there may be, is left out, so that its tokens and certificates are refused: nothing that is stored keeps

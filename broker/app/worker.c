@@ -108,6 +108,17 @@ static bool keys_state(void *arg, const char *issuer, struct keys_state *out)
 	return there;
 }
 
+static bool lists_state(void *arg, const char *domain, struct lists_state *out)
+{
+	struct node_worker *w = arg;
+	bool there;
+
+	pthread_mutex_lock(&w->node->feed_lock);
+	there = crlfeed_state(w->node->crls, domain, out);
+	pthread_mutex_unlock(&w->node->feed_lock);
+	return there;
+}
+
 /* Of those only whose certificate was taken: strangers must not fill the file, they are counted and logged. */
 static void audit_peer(struct node_worker *w, const char *event, const struct call_peer *p, const char *why)
 {
@@ -310,7 +321,7 @@ static bool parts(struct node_worker *w, struct problem *why)
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
 		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .keys_state = keys_state, .initialised = initialised, .issue = n->issuance ? issuance_ask : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.ask_tail = ask_tail, .want_keys = want_keys, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? issuance_ask : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};

@@ -126,14 +126,24 @@ static int make_lists(struct lists *l, struct problem *why)
 	return rc;
 }
 
+/* The intermediates' certificates stand beside their lists: who fetches them knows the root alone, and must be able to tell whose they are. */
 static int write_lists(const struct lists *l, struct problem *why)
 {
-	struct slice ders[LISTS_MAX];
+	const struct cafolder *f = l->f;
 	struct capath p;
+	struct buf pem;
+	int rc = 0;
 
-	for (size_t i = 0; i < l->n; i++)
-		ders[i] = buf_slice(&l->der[i]);
-	return cafolder_write_pem(cafolder_path(l->f->dir, &p, "crl.pem"), CA_PEM_CRL, ders, l->n, why);
+	buf_init(&pem, 64u << 20);
+	for (size_t i = 0; rc == 0 && i < l->n; i++)
+		rc = ca_pem_write(CA_PEM_CRL, buf_slice(&l->der[i]), &pem, why);
+	for (size_t i = 0; rc == 0 && i < f->n; i++)
+		if (f->all[i].info.not_after_ms > l->now_ms)
+			rc = ca_pem_write(CA_PEM_CERTIFICATE, buf_slice(&f->all[i].der), &pem, why);
+	if (rc == 0)
+		rc = file_write_atomic(cafolder_path(f->dir, &p, "crl.pem"), buf_slice(&pem), 0644, why);
+	buf_clear(&pem);
+	return rc;
 }
 
 /* The end of the intermediate that lasts longest, but not before the other lists' next. */

@@ -103,6 +103,8 @@ int pem_all(struct slice text, const char *label, struct arena *arena, ProtobufC
 	while (next(&text, &block)) {
 		if (*n == BLOCKS_MAX)
 			return problem_set(why, "over %d of them", BLOCKS_MAX);
+		if (strcmp(label, PEM_CRL) == 0 && mark(block, BEGIN, PEM_CERTIFICATE)) /* as `baton ca crl` writes them: whose list it is */
+			continue;
 		if (!mark(block, BEGIN, label))
 			return problem_set(why, "block %zu is no %s: put nothing else into the file", *n + 1, label);
 		if (pem_one(block, label, arena, &(*v)[(*n)++]) < 0)

@@ -10,6 +10,7 @@
 #include "base/words.h"
 #include "cli/options.h"
 #include "cli/pem.h"
+#include "identity/crl.h"
 #include "identity/issuer.h"
 #include "identity/peer.h"
 #include "identity/spiffe.h"
@@ -166,11 +167,13 @@ static const struct res_field bundle_fields[] = {
 	{.name = "trust_domain", .type = RES_TEXT, .at = AT(trust_domain), .required = true, .wrong = trust_domain_wrong, .todo = "write the trust domain of its SPIFFE ids: acme.example"},
 	{.name = "anchors", .type = RES_DER, .at = AT(anchors_der), .count = AT(n_anchors_der), .required = true, .label = PEM_CERTIFICATE, .sent = "anchors_der", .todo = PEM_TODO},
 	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
+	{.name = "crl_urls", .type = RES_WORDS, .at = AT(crl_urls), .count = AT(n_crl_urls), .wrong = crl_url_wrong, .todo = "write where the lists are fetched: https://pki.acme.example/acme.crl"},
 };
 
 static const struct res_refused bundle_refused[] = {
 	{"domain", "it has another name here", "trust_domain"}, {"bundle", "the certificates themselves stand here", "anchors"}, {"crl", "the CRLs themselves stand here", "crls"},
 	{"anchors_der", "it has another name here", "anchors"}, {"crls_der", "it has another name here", "crls"}, {"crl_next_update_ms", "the broker says it", NULL},
+	{"crl_url", "it has another name here", "crl_urls"}, {"crls_failure", "the broker says it", NULL}, {"crls_fetched_at_ms", "the broker says it", NULL},
 	{NULL, NULL, NULL},
 };
 

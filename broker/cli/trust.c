@@ -16,14 +16,14 @@
 
 typedef Baton__V1__TrustBundle bundle;
 
-static const char *const columns[] = {"TRUST-DOMAIN", "ANCHORS", "CRL-UNTIL", "VERSION", "BY", "REASON"};
+static const char *const columns[] = {"TRUST-DOMAIN", "ANCHORS", "CRL-UNTIL", "VERSION", "BY", "REASON", "CRL-URLS"};
 
 static const char *crl_until(const struct cli *c, const bundle *b, char out[40])
 {
 	if (b->crl_next_update_ms)
 		text_time(b->crl_next_update_ms, c->args.given[OPT_UTC], out);
 	else
-		snprintf(out, 40, "no CRL");
+		snprintf(out, 40, b->n_crl_urls || *b->crls_failure ? "none yet" : "no CRL");
 	return out;
 }
 
@@ -41,6 +41,8 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 		return;
 	table_cell(t, r->updated_by);
 	table_cell(t, r->reason);
+	snprintf(text, sizeof text, "%zu", r->bundle->n_crl_urls);
+	table_cell(t, text);
 }
 
 static void print_anchor(const struct cli *c, const ProtobufCBinaryData *der)
@@ -66,6 +68,13 @@ static void print_one(const struct cli *c, const resource *r)
 	for (size_t i = 0; i < b->n_anchors_der; i++)
 		print_anchor(c, &b->anchors_der[i]);
 	text_line(c->out, WIDTH, "crl until:", crl_until(c, b, text));
+	for (size_t i = 0; i < b->n_crl_urls; i++)
+		text_line(c->out, WIDTH, "crl url:", b->crl_urls[i]);
+	if (b->crls_fetched_at_ms) {
+		text_time(b->crls_fetched_at_ms, c->args.given[OPT_UTC], text);
+		text_line(c->out, WIDTH, "fetched:", text);
+	}
+	text_line(c->out, WIDTH, "not fetched:", b->crls_failure);
 	resource_print_version(c, WIDTH, r);
 }
 
@@ -94,7 +103,7 @@ static const char *name_of(const resource *r)
 
 static const struct resource_view view = {
 	.kind = "trust", .spec = BATON__V1__RESOURCE__SPEC_BUNDLE, .lists = "baton trust list shows all.", .stranger = "the broker's answer is no trust bundle",
-	.columns = columns, .shown = 4, .wide = 6, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
+	.columns = columns, .shown = 4, .wide = 7, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
 	.name = name_of, .print = print_one,
 };
 
@@ -146,6 +155,8 @@ int cmd_trust_add(struct cli *c)
 		code = put_file(c, OPT_BUNDLE, PEM_CERTIFICATE, arena, &r->bundle->anchors_der, &r->bundle->n_anchors_der);
 	if (!code)
 		code = put_file(c, OPT_CRL, PEM_CRL, arena, &r->bundle->crls_der, &r->bundle->n_crls_der);
+	if (!code)
+		admin_list(c, OPT_CRL_URL, arena, &r->bundle->crl_urls, &r->bundle->n_crl_urls);
 	if (!code)
 		code = resource_apply(c, arena, r, reason);
 	arena_free(arena);

@@ -33,6 +33,7 @@ FAULT(certificate_expired, "certificate_expired", SSL_AD_CERTIFICATE_EXPIRED);
 FAULT(certificate_not_yet_valid, "certificate_not_yet_valid", SSL_AD_BAD_CERTIFICATE);
 FAULT(revoked, "revoked", SSL_AD_CERTIFICATE_REVOKED);
 FAULT(crl_stale, "crl_stale", SSL_AD_CERTIFICATE_UNKNOWN);
+FAULT(crl_missing, "crl_missing", SSL_AD_CERTIFICATE_UNKNOWN);
 FAULT(chain_too_long, "chain_too_long", SSL_AD_BAD_CERTIFICATE);
 FAULT(untrusted_chain, "untrusted_chain", SSL_AD_UNKNOWN_CA);
 
@@ -144,8 +145,8 @@ static const struct fault *check_leaf(X509 *leaf)
 	return trust_key_is_strong(leaf) ? NULL : &weak_key;
 }
 
-/* OpenSSL asks about each error. Two are forgiven: a CA above the leaf whose own issuer publishes no CRL, and a CRL
- * within its grace. */
+/* OpenSSL asks about each error. Three are forgiven: a CA above the leaf whose own issuer publishes no CRL, a CRL
+ * within its grace, and one that has not come yet while its domain is let in without. */
 static int on_chain_error(int ok, X509_STORE_CTX *ctx)
 {
 	const struct trust_domain *d = X509_STORE_CTX_get_app_data(ctx);
@@ -154,14 +155,14 @@ static int on_chain_error(int ok, X509_STORE_CTX *ctx)
 
 	if (ok)
 		return 1;
-	if (error == X509_V_ERR_UNABLE_TO_GET_CRL && X509_STORE_CTX_get_error_depth(ctx) > 0)
+	if (error == X509_V_ERR_UNABLE_TO_GET_CRL && (X509_STORE_CTX_get_error_depth(ctx) > 0 || d->crl_missing))
 		return 1;
 	if (error != X509_V_ERR_CRL_HAS_EXPIRED || !d->crl_grace_ms)
 		return 0;
 	now_ms = (int64_t)X509_VERIFY_PARAM_get_time(X509_STORE_CTX_get0_param(ctx)) * 1000;
 	if (!trust_time_ms(X509_CRL_get0_nextUpdate(X509_STORE_CTX_get0_current_crl(ctx)), &next))
 		return 0;
-	return now_ms <= next + d->crl_grace_ms;
+	return now_ms < next + d->crl_grace_ms; /* as OpenSSL has it without: at its end it is over */
 }
 
 /* The other value that s may have: n - s, of the signer's curve. NULL: it is not known. */
@@ -301,6 +302,8 @@ struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_st
 		fault = read_id(t, leaf, p, &domain);
 	if (!fault)
 		fault = check_leaf(leaf);
+	if (!fault && domain->crl_missing && now_ms >= domain->crl_admit_until_ms)
+		fault = &crl_missing;
 	if (!fault)
 		fault = verify_chain(domain, leaf, X509_STORE_CTX_get0_untrusted(ctx), now_ms, p);
 	if (!fault)

@@ -28,6 +28,10 @@ struct trust_domain_config {
 	const char *crl_file;    /* PEM; NULL or "" = none */
 	const struct slice *anchors, *crls; /* DER, one each; borrowed */
 	size_t n_anchors, n_crls;
+	const char *const *crl_urls; /* lists are fetched there, see crl.h: until each has given some, nobody is let in */
+	size_t n_crl_urls;
+	const char *crl_ca_file;  /* PEM: whose certificates https servers there are to have; NULL or "" = the system's */
+	bool crl_allow_private;   /* may their addresses be private or loopback? */
 	int64_t crl_grace_ms;    /* how long after its nextUpdate a CRL still counts (tls.crl_stale: allow-for); 0 = not at all */
 };
 
@@ -44,6 +48,11 @@ struct trust_domain_state {
 	const char *domain;         /* lives as long as the trust */
 	size_t anchors;             /* 0: everything of this domain is refused */
 	int64_t crl_next_update_ms; /* the earliest; INT64_MAX when no CRL is configured */
+	int64_t crl_grace_ms;       /* how much longer it counts */
+	int64_t crl_this_update_ms; /* of that list, when it came by a URL; else 0 */
+	int64_t crl_left_out_end_ms; /* the earliest of lists that their URL does not give any more, and that count on; INT64_MAX: there are none */
+	bool crl_missing;           /* a URL has not given any list yet: certificates are refused */
+	int64_t crl_admit_until_ms; /* but until then */
 	bool of_file;               /* its bundle was read from one */
 };
 size_t trust_count(const struct trust *t);
@@ -59,7 +68,7 @@ const char *trust_domain_wrong(const char *name);
  * keyCertSign or cRLSign; critical keyUsage with digitalSignature; EKU, if present, has clientAuth; chain length ≤ 5; RSA ≥ 2048 or P-256,
  * P-384, Ed25519; signatures SHA-256 or better; CRL (when configured) current and signed, else refused. now_ms is handed in.
  * why is one of: no_certificate, no_uri_san, two_uri_sans, bad_spiffe_id, unknown_trust_domain, certificate_expired,
- * certificate_not_yet_valid, untrusted_chain, leaf_is_ca, key_usage, extended_key_usage, weak_key, revoked, crl_stale, chain_too_long. */
+ * certificate_not_yet_valid, untrusted_chain, leaf_is_ca, key_usage, extended_key_usage, weak_key, revoked, crl_stale, crl_missing, chain_too_long. */
 struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_store_ctx_st *ctx, int64_t now_ms,
 					   const char **why, int *alert);
 void identity_peer_free(struct identity_peer *p);

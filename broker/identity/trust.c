@@ -9,7 +9,6 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -20,12 +19,6 @@
 #define ANCHORS_MAX 256
 #define CRLS_MAX 256
 #define DOMAINS_MAX 256
-
-struct trust {
-	atomic_uint refs;
-	size_t n;
-	struct trust_domain domains[];
-};
 
 bool trust_time_ms(const ASN1_TIME *t, int64_t *ms)
 {
@@ -247,10 +240,11 @@ static int load_domain(struct trust *t, const struct trust_domain_config *c, str
 {
 	struct trust_domain *d = &t->domains[t->n];
 
-	d->crl_next_update_ms = INT64_MAX;
+	d->crl_next_update_ms = d->crl_left_out_end_ms = INT64_MAX;
 	d->crl_grace_ms = c->crl_grace_ms > 0 ? c->crl_grace_ms : 0;
 	d->of_file = c->bundle_file;
-	d->has_crl = (c->crl_file && c->crl_file[0]) || c->n_crls;
+	d->crl_missing = c->n_crl_urls; /* until trust_with_lists() */
+	d->has_crl = (c->crl_file && c->crl_file[0]) || c->n_crls || c->n_crl_urls;
 	if (trust_domain_wrong(c->domain))
 		return problem_set(why, "trust domain \"%.255s\": %s", c->domain, trust_domain_wrong(c->domain));
 	slice_copy_str(slice_str(c->domain), d->name, sizeof d->name);
@@ -264,30 +258,34 @@ static int load_domain(struct trust *t, const struct trust_domain_config *c, str
 		return load_der(d, c, why);
 	if (load_pem(d, c->bundle_file, BUNDLE_MAX, add_anchors, why) < 0)
 		return -1;
-	return d->has_crl ? load_pem(d, c->crl_file, CRL_MAX, add_crls, why) : 0;
+	return c->crl_file && c->crl_file[0] ? load_pem(d, c->crl_file, CRL_MAX, add_crls, why) : 0;
 }
 
-/* Its store is shared: it is never changed once it is loaded. */
-static void take_domain(struct trust *t, const struct trust_domain *of)
+void trust_take_domain(struct trust *t, const struct trust_domain *of)
 {
 	t->domains[t->n] = *of;
 	X509_STORE_up_ref(of->anchors);
 	t->n++;
 }
 
+struct trust *trust_alloc(size_t n, struct problem *why)
+{
+	struct trust *t = n <= DOMAINS_MAX ? calloc(1, sizeof *t + n * sizeof *t->domains) : NULL;
+
+	if (t)
+		atomic_init(&t->refs, 1);
+	else
+		problem_set(why, n > DOMAINS_MAX ? "more than 256 trust domains" : "out of memory");
+	return t;
+}
+
 struct trust *trust_with(const struct trust *base, const struct trust_domain_config *more, size_t n, struct problem *why)
 {
-	size_t all = n + (base ? base->n : 0);
-	struct trust *t = all <= DOMAINS_MAX ? calloc(1, sizeof *t + all * sizeof *t->domains) : NULL;
+	struct trust *t = trust_alloc(n + (base ? base->n : 0), why);
 
-	if (!t) {
-		problem_set(why, all > DOMAINS_MAX ? "more than 256 trust domains" : "out of memory");
-		return NULL;
-	}
-	atomic_init(&t->refs, 1);
-	for (size_t i = 0; base && i < base->n; i++)
-		take_domain(t, &base->domains[i]);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; t && base && i < base->n; i++)
+		trust_take_domain(t, &base->domains[i]);
+	for (size_t i = 0; t && i < n; i++) {
 		if (load_domain(t, &more[i], why) < 0) {
 			trust_unref(t);
 			return NULL;
@@ -341,5 +339,6 @@ struct trust_domain_state trust_state(const struct trust *t, size_t at)
 {
 	const struct trust_domain *d = &t->domains[at];
 
-	return (struct trust_domain_state){d->name, d->n_anchors, d->crl_next_update_ms, d->of_file};
+	return (struct trust_domain_state){.domain = d->name, .anchors = d->n_anchors, .crl_next_update_ms = d->crl_next_update_ms, .crl_grace_ms = d->crl_grace_ms,
+		.crl_this_update_ms = d->crl_this_update_ms, .crl_left_out_end_ms = d->crl_left_out_end_ms, .crl_missing = d->crl_missing, .crl_admit_until_ms = d->crl_admit_until_ms, .of_file = d->of_file};
 }

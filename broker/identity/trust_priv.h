@@ -3,6 +3,7 @@
 #define BATON_IDENTITY_TRUST_PRIV_H
 
 #include <openssl/x509.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "identity/peer.h"
@@ -16,8 +17,22 @@ struct trust_domain {
 	bool has_crl, of_file;
 	int64_t crl_grace_ms;
 	int64_t crl_next_update_ms; /* the earliest; INT64_MAX without a CRL */
+	int64_t crl_this_update_ms; /* of that list, when it came by a URL; else 0 */
+	int64_t crl_left_out_end_ms; /* the earliest of those that their URL does not give any more; INT64_MAX: there are none */
+	bool crl_missing;           /* lists of a URL are still to come: */
+	int64_t crl_admit_until_ms; /* from then on certificates are refused */
 };
 
+struct trust {
+	atomic_uint refs;
+	size_t n;
+	struct trust_domain domains[];
+};
+
+/* With room for n domains, empty; NULL with why. */
+struct trust *trust_alloc(size_t n, struct problem *why);
+/* Its store is shared: it is never changed once it is loaded. */
+void trust_take_domain(struct trust *t, const struct trust_domain *of);
 /* NULL when no bundle is configured for it. */
 const struct trust_domain *trust_find(const struct trust *t, struct slice domain);
 /* A whole certificate, and nothing behind it. Owned; NULL: it is none. */

@@ -298,9 +298,9 @@ void fetcher_free(struct fetcher *f)
 
 /* ---- asking ---- */
 
-static bool url_is_https(const char *url)
+static bool url_is_good(const char *url, bool http)
 {
-	return strlen(url) <= URL_MAX && strncasecmp(url, "https://", 8) == 0;
+	return strlen(url) <= URL_MAX && (strncasecmp(url, "https://", 8) == 0 || (http && strncasecmp(url, "http://", 7) == 0));
 }
 
 /* Whether all were taken: one that is refused would mean a libcurl without the protection that it asks for. */
@@ -311,7 +311,7 @@ static bool set_options(struct fetch *f, const char *url, const struct fetch_rul
 	bool ok = true;
 
 	ok &= curl_easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
-	ok &= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK;
+	ok &= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, r->allow_http ? "https,http" : "https") == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK;
@@ -369,7 +369,7 @@ uint64_t fetch_get(struct fetcher *fetcher, const char *url, const struct fetch_
 	struct fetch *f;
 
 	/* libcurl takes 0 for "no limit", here it is refused. */
-	if (!url_is_https(url) || rules->timeout_ms <= 0 || !rules->max_body)
+	if (!url_is_good(url, rules->allow_http) || rules->timeout_ms <= 0 || !rules->max_body)
 		return 0;
 	f = fetch_new(fetcher, rules);
 	if (!f)

@@ -1,4 +1,4 @@
-/* How does Baton fetch a URL? Through the one door for outgoing HTTP: https only, bounded in size and time, no redirect to
+/* How does Baton fetch a URL? Through the one door for outgoing HTTP: https (http only where the rules say so), bounded in size and time, no redirect to
  * another origin, no proxy variables, no cookies, the address checked when the socket opens. libcurl multi on a loop. */
 #ifndef BATON_NET_FETCH_H
 #define BATON_NET_FETCH_H
@@ -17,6 +17,7 @@ struct fetch_rules {
 	struct slice ca_pem;       /* the same, as they are; copied; n 0 = none */
 	size_t max_body;           /* bytes: 256 KiB */
 	int64_t timeout_ms;        /* in all: 5 s */
+	bool allow_http;           /* may the URL be one of http? For what is signed itself, as CRLs are (RFC 5280 §8) */
 	bool allow_private;        /* may the address be private or loopback (10/8, 127/8, ::1, fc00::/7, ...)? Link-local and
 				      metadata addresses (169.254/16, fd00:ec2::254) never */
 };

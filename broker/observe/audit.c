@@ -43,6 +43,8 @@ static const char *const events[] = {
 	"issuers.changed",  /* issuers added, changed, removed: the same */
 	"tenants.changed",  /* tenants created, given limits, removed: the same */
 	"trust.changed",    /* trust bundles added, changed, removed: the same */
+	"crl.taken",        /* a URL of a trust domain gave new lists of revoked certificates: this node lives by them */
+	"crl.refused",      /* what it gave does not count, and why: the lists of before stay */
 	"route.state",      /* paused, closed, opened again by an operator */
 	"enrolment.token",  /* made for an agent, by an operator */
 	"certificate.issued", /* to an agent, for its token or its certificate: which, until when */

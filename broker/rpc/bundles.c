@@ -49,6 +49,18 @@ static Baton__V1__Resource *given_at(struct op *op, const struct kind *k, size_t
 	return r;
 }
 
+/* How it goes with its URLs. Any of it may be left out when memory is. */
+static void put_fetched(struct op *op, bundle *m)
+{
+	const struct rpc_env *env = &op->w->env;
+	struct lists_state state;
+
+	if (!env->lists_state || !env->lists_state(env->arg, m->trust_domain, &state))
+		return;
+	m->crls_fetched_at_ms = state.fetched_at_ms;
+	m->crls_failure = arena_strdup(op->arena, state.failure);
+}
+
 /* What this node lives by. */
 static void dress(struct op *op, Baton__V1__Resource *r)
 {
@@ -57,6 +69,7 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 
 		if (strcmp(d.domain, r->bundle->trust_domain) != 0)
 			continue;
+		put_fetched(op, r->bundle);
 		r->bundle->anchors = (uint32_t)d.anchors;
 		r->bundle->crl_next_update_ms = d.crl_next_update_ms < INT64_MAX ? d.crl_next_update_ms : 0;
 	}
@@ -95,7 +108,8 @@ static bool sees(struct op *op, const ProtobufCMessage *m, const char *tenant)
 static void strip(ProtobufCMessage *m)
 {
 	((bundle *)m)->anchors = 0;
-	((bundle *)m)->crl_next_update_ms = 0;
+	((bundle *)m)->crl_next_update_ms = ((bundle *)m)->crls_fetched_at_ms = 0;
+	((bundle *)m)->crls_failure = (char *)protobuf_c_empty_string;
 }
 
 static struct slice guard(const struct op *op, const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])

@@ -1,6 +1,10 @@
 /* What does the registry say of a trust domain? See bundlespec.h. A bundle is read as certificates are judged against it, so that what is kept can be used. */
 #include "rpc/bundlespec.h"
 
+#include <string.h>
+
+#include "identity/crl.h"
+
 typedef Baton__V1__TrustBundle bundle;
 
 #define ARENA_MAX (64u << 10)
@@ -18,7 +22,7 @@ bool bundlespec_domain(struct arena *a, const bundle *m, struct trust_domain_con
 {
 	*out = (struct trust_domain_config){
 		.domain = m->trust_domain, .anchors = slices(a, m->anchors_der, m->n_anchors_der), .n_anchors = m->n_anchors_der,
-		.crls = slices(a, m->crls_der, m->n_crls_der), .n_crls = m->n_crls_der,
+		.crls = slices(a, m->crls_der, m->n_crls_der), .n_crls = m->n_crls_der, .crl_urls = (const char *const *)m->crl_urls, .n_crl_urls = m->n_crl_urls,
 	};
 	return out->anchors && out->crls;
 }
@@ -32,6 +36,18 @@ static size_t bytes_of(const ProtobufCBinaryData *v, size_t n)
 	return bytes;
 }
 
+static const char *urls_wrong(const bundle *m)
+{
+	const char *wrong = m->n_crl_urls > CRL_URLS_MAX ? "at most 8 URLs" : NULL;
+
+	for (size_t i = 0; i < m->n_crl_urls && !wrong; i++) {
+		wrong = crl_url_wrong(m->crl_urls[i]);
+		for (size_t k = 0; k < i && !wrong; k++)
+			wrong = strcmp(m->crl_urls[i], m->crl_urls[k]) == 0 ? "a URL stands there twice" : NULL;
+	}
+	return wrong;
+}
+
 const char *bundlespec_wrong(const bundle *m, const char **field, struct problem *why)
 {
 	struct arena *a;
@@ -41,6 +57,9 @@ const char *bundlespec_wrong(const bundle *m, const char **field, struct problem
 	*field = "bundle.trust_domain";
 	if (trust_domain_wrong(m->trust_domain))
 		return trust_domain_wrong(m->trust_domain);
+	*field = "bundle.crl_urls";
+	if (urls_wrong(m))
+		return urls_wrong(m);
 	*field = "bundle.anchors_der";
 	if (!m->n_anchors_der)
 		return "at least one CA: to refuse all certificates of the domain, remove it";

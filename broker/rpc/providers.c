@@ -125,6 +125,13 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 
 /* ---- changes ---- */
 
+/* Who may register is not who runs the nodes, and a node reaches what he does not. */
+static bool may_be_fetched(struct op *op, const issuer *s, size_t i)
+{
+	return !s->allow_private || op->world->allow_private_fetches ||
+	       enlist_deny(op, REASON_EGRESS_DENIED, i, "issuer.allow_private", "whoever runs the nodes has to allow that: registry.allow_private_fetches in their configuration is false");
+}
+
 /* Two issuers of one url would be one, and so would two of the JWT-SVIDs of one trust domain. */
 static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e, size_t i)
 {
@@ -132,6 +139,8 @@ static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e
 	const issuer *s = (const issuer *)m;
 
 	(void)e;
+	if (!may_be_fetched(op, s, i))
+		return false;
 	for (size_t k = 0; k < issuers_count(all); k++) {
 		const struct issuer_rule *other = &issuers_at(all, k)->rule;
 		bool domain = *s->trust_domain && strcmp(other->claims.trust_domain, s->trust_domain) == 0;

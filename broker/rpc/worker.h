@@ -37,6 +37,12 @@ struct keys_state {
 	char failure[KEYS_FAILURE_MAX]; /* why the last fetch failed; "" when it did not */
 };
 
+/* How it goes with the lists of revoked certificates that are fetched for a trust domain. */
+struct lists_state {
+	int64_t fetched_at_ms;       /* wall clock: of the URL that answered longest ago; 0: one never did */
+	char failure[KEYS_FAILURE_MAX]; /* where and why a last fetch failed; "": none did */
+};
+
 /* What app/ lends to a worker; all of it outlives the worker. */
 struct rpc_env {
 	unsigned index;              /* of this worker */
@@ -63,6 +69,7 @@ struct rpc_env {
 	 * for already, or the agent has asked too often. */
 	bool (*want_keys)(void *arg, const struct key_want *want);
 	bool (*keys_state)(void *arg, const char *issuer, struct keys_state *out); /* false: there is no such issuer. NULL: nobody knows */
+	bool (*lists_state)(void *arg, const char *domain, struct lists_state *out); /* false: nothing is fetched for it. NULL: nobody knows */
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
 	 * NULL: this node keeps none. */
 	int (*initialised)(void *arg, bool make, struct problem *why);

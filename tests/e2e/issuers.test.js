@@ -12,6 +12,7 @@ import { AUDIENCE, STATIC_ISSUER, StaticIssuer } from './lib/tokens.js'
 const LIVE = 'https://live.issuer.example'
 const b = new Broker({
   admin: true,
+  config: (t) => t.replace(/^store:/m, 'registry: {allow_private_fetches: true}\n$&'),
   profiles: { [ROUTE]: profile(ROUTE) },
   idp: async (x) => new Idp({ ca: x.serverCa.cert, agentsCa: x.acme.cert, server: x.server, agents: [x.leaves.planner] }).start()
 })

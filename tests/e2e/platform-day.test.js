@@ -21,7 +21,7 @@ before(async () => {
   await b.prepare()
   ca = await issuing(b)
   const before = b.change // nobody of acme.example stands in the file: no agent, no issuer, no CA
-  b.change = (t) => before(t).replace(/ +- \{domain: acme\.example.*\n/, '').replace(/\nissuers:\n[^]*?\nstore:/, '\nstore:').replace(/\nagents:\n[^]*$/, '\n')
+  b.change = (t) => before(t).replace(/ +- \{domain: acme\.example.*\n/, '').replace(/\nissuers:\n[^]*?\nstore:/, '\nstore:').replace(/\nagents:\n[^]*$/, '\nregistry: {allow_private_fetches: true}\n')
   b.writeConfig()
   idp = await new Idp({ ca: b.serverCa.cert, agentsCa: path.join(ca, 'bundle.pem'), server: b.server, agents: NAMES.map((name) => ({ name, tenant: 'acme', spiffe: spiffe(name) })) }).start()
   b.profiles = { [ROUTE]: profile(ROUTE, {}, [idp.url]), quiet: profile('quiet', {}, [idp.url]) }

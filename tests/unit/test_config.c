@@ -125,6 +125,7 @@ static struct config *load(const char *text, struct problem *why)
 #define ISSUER "issuers:\n  - name: corp\n    url: https://login.example\n    tenants: [acme]\n"
 #define PROFILES "profiles: %D/profiles\n"
 #define LEAST TLS ISSUER PROFILES
+#define TRUST(more) "tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem" more "}\n" ISSUER PROFILES
 
 static void test_defaults(void **state)
 {
@@ -148,6 +149,10 @@ static void test_defaults(void **state)
 	assert_int_equal(c->n_trust, 1);
 	assert_string_equal(c->trust[0].domain, "acme.example");
 	assert_string_equal(c->trust[0].crl_file, "");
+	assert_int_equal(c->trust[0].n_crl_urls, 0);
+	assert_int_equal(c->trust[0].crl_grace_ms, 0);
+	assert_int_equal(c->crl_refresh_ms, 600000);
+	assert_false(c->allow_private_fetches);
 	assert_int_equal(c->n_issuers, 1);
 	assert_string_equal(c->issuers[0].name, "corp");
 	assert_string_equal(c->issuers[0].url, "https://login.example");
@@ -226,7 +231,7 @@ static void check_each_file(const struct config *c)
 	buf_init(&b, 4096);
 	assert_int_equal(config_each_file(c, note_file, &b), 0);
 	assert_true(slice_is(buf_slice(&b),
-		"tls.cert server.pem;tls.key server.key;tls.trust[0].bundle acme.pem;tls.trust[1].bundle acme.pem;tls.trust[0].crl acme.crl;"
+		"tls.cert server.pem;tls.key server.key;tls.trust[0].bundle acme.pem;tls.trust[1].bundle acme.pem;tls.trust[0].crl acme.crl;tls.trust[1].crl_ca ca.pem;"
 		"issuers[0].jwks_file corp.jwks;issuers[0].ca_file ca.pem;store.password_file password;store.ca ca.pem;store.cert server.pem;"
 		"store.key server.key;profiles profiles/;"));
 	buf_clear(&b);
@@ -267,8 +272,9 @@ static void test_everything_set(void **state)
 	struct config *c = load(
 		"version: 1\nnode: n-1\nstate_dir: %D/state\nworkers: 3\n"
 		"listen: {agents: \"[::1]:0\", http1: \"off\", admin: \"off\", admin_socket: \"\", metrics: \"off\"}\n"
-		"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  crl_stale: deny\n  trust:\n"
-		"    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/acme.crl}\n    - {domain: b.example, bundle: %D/acme.pem}\n"
+		"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  crl_stale: {allow-for: 2d}\n  crl_refresh: 30s\n  trust:\n"
+		"    - {domain: acme.example, bundle: %D/acme.pem, crl: %D/acme.crl}\n    - {domain: b.example, bundle: %D/acme.pem, crl_urls: [\"http://h/1\", \"https://h/2\"],\n"
+		"       crl_ca: %D/ca.pem, crl_allow_private: true}\nregistry: {allow_private_fetches: true}\n"
 		"issuers:\n  - {name: corp, url: \"https://login.example/\", jwks_file: %D/corp.jwks, tenants: [acme, umbrella], algorithms: [ES384, RS256],\n"
 		"     binding: none, max_lifetime: 10m, keys_refresh: 30s, keys_stale: 1m, ca_file: %D/ca.pem, allow_private: true,\n"
 		"     audiences: [baton, \"api://b\"], typ: jwt, claims: {tenant: /org/id, client: azp, user: email, service: \"\", jti: [],\n"
@@ -301,6 +307,12 @@ static void test_everything_set(void **state)
 	assert_int_equal(c->n_trust, 2);
 	assert_non_null(strstr(c->trust[0].crl_file, "/acme.crl"));
 	assert_string_equal(c->trust[1].domain, "b.example");
+	assert_int_equal(c->trust[1].n_crl_urls, 2);
+	assert_string_equal(c->trust[1].crl_urls[1], "https://h/2");
+	assert_non_null(strstr(c->trust[1].crl_ca_file, "/ca.pem"));
+	assert_true(c->trust[1].crl_allow_private && !c->trust[0].crl_allow_private && c->allow_private_fetches);
+	assert_int_equal(c->trust[1].crl_grace_ms, INT64_C(2) * 86400000);
+	assert_int_equal(c->crl_refresh_ms, 30000);
 	check_issuers_set(c);
 	assert_string_equal(c->store_url, "rediss://redis.example:6379");
 	assert_string_equal(c->store_user, "baton");
@@ -673,9 +685,36 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "traces: {otlp: \"https://otel\"}\n",
 		":11:16: traces.otlp: only \"\" is taken. It is not available in this version"},
 	{LEAST "traces: {otlp: \"\"}\n", NULL},
-	{TLS "  crl_stale: {allow-for: 24h}\n" ISSUER PROFILES,
-		":6:14: tls.crl_stale: allow-for is not available in this version"},
+	/* revocation lists */
+	{TLS "  crl_stale: allow\n" ISSUER PROFILES, ":6:14: tls.crl_stale: deny, or {allow-for: 24h}"},
 	{TLS "  crl_stale: deny\n" ISSUER PROFILES, NULL},
+	{TLS "  crl_stale: {allow-for: 31d}\n" ISSUER PROFILES, "tls.crl_stale: 31d is not within 1s..30d"},
+	{TLS "  crl_stale: {allow-for: 30d}\n" ISSUER PROFILES, NULL},
+	{TLS "  crl_stale: {allow-for: 24h, then: deny}\n" ISSUER PROFILES, "tls.crl_stale: deny, or {allow-for: 24h}"},
+	{TLS "  crl_stale: {allow-for: 24h}\n" ISSUER PROFILES, NULL},
+	{TLS "  crl_stale: \"allow-for: ever\"\n" ISSUER PROFILES, "tls.crl_stale: \"ever\" is not a duration"},
+	{TLS "  crl_stale: \"allow-for: 24h\"\n" ISSUER PROFILES, NULL},
+	{TLS "  crl_refresh: 999ms\n" ISSUER PROFILES, "tls.crl_refresh: 999ms is not within 1s..7d"},
+	{TLS "  crl_refresh: 1s\n" ISSUER PROFILES, NULL},
+	{TRUST(", crl_urls: https://h/a.crl"), "tls.trust[0].crl_urls: a list of at most 8 URLs belongs here"},
+	{TRUST(", crl_urls: [https://h/a.crl]"), NULL},
+	{TRUST(", crl_urls: [ldap://h/a]"), "tls.trust[0].crl_urls: a URL of lists begins with https:// or http://"},
+	{TRUST(", crl_urls: [http://h/a]"), NULL},
+	{TRUST(", crl_urls: [\"https://user:s3cret@h/a\"]"),
+	 "tls.trust[0].crl_urls: a URL with user or password is refused"},
+	{TRUST(", crl_urls: [\"https://h/a?who=user@h\"]"), NULL},
+	{TRUST(", crl_urls: [\"https://h/a\", \"https://h/a\"]"), "tls.trust[0].crl_urls: a URL stands in the list twice"},
+	{TRUST(", crl_urls: [\"https://h/a\", \"https://h/b\"]"), NULL},
+	{TRUST(", crl_urls: [\"https://h/1\", \"https://h/2\", \"https://h/3\", \"https://h/4\", \"https://h/5\", \"https://h/6\", \"https://h/7\", \"https://h/8\", \"https://h/9\"]"),
+	 "tls.trust[0].crl_urls: a list of at most 8 URLs belongs here"},
+	{TRUST(", crl_urls: [\"https://h/1\", \"https://h/2\", \"https://h/3\", \"https://h/4\", \"https://h/5\", \"https://h/6\", \"https://h/7\", \"https://h/8\"]"), NULL},
+	{TRUST(", crl_ca: %D/ca.pem"), "tls.trust[0].crl_ca is for crl_urls only"},
+	{TRUST(", crl_urls: [\"https://h/a\"], crl_ca: %D/ca.pem, crl_allow_private: true"), NULL},
+	{LEAST "registry: {allow_private_fetches: \"yes\"}\n",
+	 "registry.allow_private_fetches: \"yes\" is none of true, false"},
+	{LEAST "registry: {allow_private_fetches: true}\n", NULL},
+
+	/* what there is one value for */
 	{LEAST "audit: {when_unwritable: continue}\n", "audit.when_unwritable: only \"refuse\" is taken"},
 	{LEAST "audit: {when_unwritable: refuse}\n", NULL},
 	{LEAST "version: 2\n", "version: only \"1\" is taken. This batond reads version 1"},

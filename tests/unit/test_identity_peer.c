@@ -864,8 +864,9 @@ static void stale_crl_fails_closed(void **state)
 	assert_string_equal(ask(t, build(&s, &root), NULL, 0, (NOW + DAY + 1) * 1000), "crl_stale");
 	assert_string_equal(ask(t, build(&s, &root), NULL, 0, (NOW - DAY - 1) * 1000), "crl_stale"); /* not valid yet */
 	assert_taken(ask(patient, build(&s, &root), NULL, 0, (NOW + DAY + 1) * 1000));
-	assert_taken(ask(patient, build(&s, &root), NULL, 0, (NOW + 2 * DAY) * 1000));
-	assert_string_equal(ask(patient, build(&s, &root), NULL, 0, (NOW + 2 * DAY + 1) * 1000), "crl_stale");
+	assert_taken(ask(patient, build(&s, &root), NULL, 0, (NOW + 2 * DAY - 1) * 1000));
+	assert_string_equal(ask(patient, build(&s, &root), NULL, 0, (NOW + 2 * DAY) * 1000), "crl_stale"); /* as without grace, at its end */
+	assert_string_equal(ask(t, build(&s, &root), NULL, 0, (NOW + DAY) * 1000), "crl_stale");
 	X509_up_ref(bad);
 	assert_string_equal(ask(patient, bad, NULL, 0, (NOW + DAY - 1) * 1000), "revoked");
 	trust_unref(t);

@@ -54,16 +54,19 @@ export class Ca {
   ca (...args) {
     const at = (name) => path.join(this.dir, `${this.name}-${name}`)
     if (!fs.existsSync(at('index'))) fs.writeFileSync(at('index'), '')
-    fs.writeFileSync(at('crlnumber'), '01\n')
+    fs.writeFileSync(at('crlnumber'), `${(this.number || 1).toString(16).padStart(4, '0')}\n`)
     fs.writeFileSync(at('cnf'), `[ca]\ndefault_ca=d\n[d]\ndatabase=${at('index')}\ncrlnumber=${at('crlnumber')}\ndefault_md=sha256\n` +
       `new_certs_dir=${this.dir}\nrand_serial=yes\nunique_subject=no\npolicy=p\n[p]\ncommonName=supplied\n`)
     openssl('ca', '-config', at('cnf'), '-cert', this.cert, '-keyfile', this.key, ...args)
   }
 
-  // Writes a revocation list with these leaves. stale: its nextUpdate is past.
-  crl (file, leaves, { stale = false } = {}) {
+  // Writes a revocation list with these leaves. stale: its nextUpdate is past. number: of it, and of those after it; from, to: its time, Dates.
+  crl (file, leaves, { stale = false, number, from, to } = {}) {
+    if (stale) [from, to] = [new Date('2020-01-01'), new Date('2020-01-02')]
+    if (number) this.number = number
+    const text = (d) => d.toISOString().replace(/[-:T]|\.\d+/g, '')
     fs.rmSync(path.join(this.dir, `${this.name}-index`), { force: true })
     for (const l of leaves) this.ca('-revoke', l.cert)
-    this.ca('-gencrl', '-out', file, ...(stale ? ['-crl_lastupdate', '20200101000000Z', '-crl_nextupdate', '20200102000000Z'] : ['-crldays', '2']))
+    this.ca('-gencrl', '-out', file, ...(from ? ['-crl_lastupdate', text(from)] : []), ...(to ? ['-crl_nextupdate', text(to)] : ['-crldays', '2']))
   }
 }
