@@ -180,18 +180,18 @@ static void take(struct source *s, struct crls *fresh)
 	char text[80];
 
 	if (bytes_beside(s) + crls_bytes(fresh) > BYTES_MAX) {
-		crls_unref(fresh);
+		crls_free(fresh);
 		fail(s, true, "all lists together are over 64 MiB: give large ones as files, tls.trust[].crl");
 		return;
 	}
 	s->lists = fresh;
 	if (!s->of->c.on_lists(s->of->c.arg)) {
 		s->lists = was;
-		crls_unref(fresh);
+		crls_free(fresh);
 		fail(s, false, "out of memory");
 		return;
 	}
-	crls_unref(was);
+	crls_free(was);
 	s->unkept = true;
 	keep(s);
 	snprintf(text, sizeof text, "lists: %zu, bytes: %zu", crls_count(fresh), crls_bytes(fresh));
@@ -350,7 +350,8 @@ static bool source_open(struct crlfeed *k, struct source *s, const struct crl_so
 	return true;
 }
 
-struct crlfeed *crlfeed_new(const struct crlfeed_config *c, const struct crl_source *v, size_t n, struct trust *base, const struct crlfeed *running, struct problem *why)
+struct crlfeed *crlfeed_new(const struct crlfeed_config *c, const struct crl_source *v, size_t n, struct trust *base, const struct crlfeed *running,
+			    struct problem *why)
 {
 	struct crlfeed *k = calloc(1, sizeof *k);
 	bool ok;
@@ -380,7 +381,7 @@ void crlfeed_free(struct crlfeed *k)
 		struct source *s = &k->sources[i];
 
 		loop_timer_free(s->timer);
-		crls_unref(s->lists);
+		crls_free(s->lists);
 		free(s->domain);
 		free(s->url);
 		free(s->ca_file);

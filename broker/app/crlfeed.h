@@ -34,7 +34,8 @@ struct crl_source {
 
 /* base: the domains, with their own lists; takes a ref. What `running` (may be NULL) has of the same URLs goes on, as far as base vouches for it; of others the
  * kept copies are read. Nothing is fetched or written before crlfeed_begin(). NULL with why. */
-struct crlfeed *crlfeed_new(const struct crlfeed_config *c, const struct crl_source *v, size_t n, struct trust *base, const struct crlfeed *running, struct problem *why);
+struct crlfeed *crlfeed_new(const struct crlfeed_config *c, const struct crl_source *v, size_t n, struct trust *base, const struct crlfeed *running,
+			    struct problem *why);
 /* old: the one in whose place it stands, or NULL; what was kept of URLs that are no more is removed. */
 void crlfeed_begin(struct crlfeed *k, const struct crlfeed *old);
 void crlfeed_free(struct crlfeed *k);

@@ -1,5 +1,6 @@
 /* What of this node ends by itself, and who is told in time? The server's certificate and the CRLs, looked at each second: a metric says
- * when each ends, /readyz and the log say it three days before (of lists that are fetched: when they should have been replaced), and peers are judged anew when a CRL has just gone stale. */
+ * when each ends, /readyz and the log say it three days before (of lists that are fetched: when they should have been replaced), and when a
+ * CRL has just gone stale peers are judged anew. */
 #include <stdio.h>
 
 #include "app/node_priv.h"

@@ -15,7 +15,6 @@
 #define CERTS_MAX CRL_LISTS_MAX
 
 struct crls {
-	unsigned refs;
 	size_t n, bytes;
 	struct crl_list v[];
 };
@@ -44,18 +43,9 @@ static bool ran_out(void)
 
 /* ---- a set ---- */
 
-struct crls *crls_ref(struct crls *c)
+void crls_free(struct crls *c)
 {
-	if (c)
-		c->refs++;
-	return c;
-}
-
-void crls_unref(struct crls *c)
-{
-	if (!c || --c->refs)
-		return;
-	for (size_t i = 0; i < c->n; i++) {
+	for (size_t i = 0; c && i < c->n; i++) {
 		X509_CRL_free(c->v[i].crl);
 		X509_free(c->v[i].signer);
 	}
@@ -89,11 +79,7 @@ const struct crl_list *crls_at(const struct crls *c, size_t i)
 
 static struct crls *set_new(size_t max)
 {
-	struct crls *c = calloc(1, sizeof *c + max * sizeof *c->v);
-
-	if (c)
-		c->refs = 1;
-	return c;
+	return calloc(1, sizeof(struct crls) + max * sizeof(struct crl_list));
 }
 
 /* Takes refs of its own. */
@@ -431,7 +417,33 @@ static int read_body(struct judging *j)
 	while (rc == 1)
 		rc = next_block(j, bio);
 	BIO_free(bio);
-	return rc < 0 ? -1 : j->n ? 0 : problem_set(j->why, "it holds no list");
+	return rc < 0 ? -1 : 0;
+}
+
+/* Its issuer's certificate stands beside it and has ended, as all that it issued. */
+static bool is_over(const struct judging *j, X509_CRL *crl)
+{
+	int64_t end;
+
+	for (int i = 0; i < sk_X509_num(j->certs); i++)
+		if (ends_ms(sk_X509_value(j->certs, i), &end) && end <= j->ask->now_ms && signed_by(crl, sk_X509_value(j->certs, i)))
+			return true;
+	return false;
+}
+
+/* Nobody is judged by them any more, so that they are no reason to refuse the others. */
+static int drop_over(struct judging *j)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->n; i++) {
+		if (is_over(j, j->lists[i]))
+			X509_CRL_free(j->lists[i]);
+		else
+			j->lists[n++] = j->lists[i];
+	}
+	j->n = n;
+	return n ? 0 : problem_set(j->why, "it holds no list that anybody is judged by");
 }
 
 static int judge_all(struct judging *j)
@@ -495,7 +507,7 @@ static struct crls *gather(const struct judging *j)
 
 static enum crl_answer answer(struct judging *j, struct crls **out)
 {
-	if (read_body(j) < 0 || judge_all(j) < 0)
+	if (read_body(j) < 0 || drop_over(j) < 0 || judge_all(j) < 0)
 		return CRLS_REFUSED;
 	if (nothing_new(j))
 		return CRLS_SAME;
@@ -503,7 +515,7 @@ static enum crl_answer answer(struct judging *j, struct crls **out)
 	if (*out && (*out)->n <= CRL_LISTS_MAX)
 		return CRLS_TAKEN;
 	problem_set(j->why, *out ? "with those that are there it has more lists than there may be" : "out of memory");
-	crls_unref(*out);
+	crls_free(*out);
 	*out = NULL;
 	return CRLS_REFUSED;
 }
@@ -555,7 +567,7 @@ int crls_of(const struct trust *t, const char *domain, const struct crls *c, int
 	ok = !ran_out() && ok;
 	*out = ok && made->n ? made : NULL;
 	if (!*out)
-		crls_unref(made);
+		crls_free(made);
 	return ok ? 0 : -1;
 }
 

@@ -20,10 +20,9 @@
 /* NULL: this can be where lists are fetched; else what is wrong. The text may hold a secret: it is not in the answer. */
 const char *crl_url_wrong(const char *url);
 
-/* Lists that one URL gave. Never changed; counted references, on one thread. */
+/* Lists that one URL gave. Never changed. */
 struct crls;
-struct crls *crls_ref(struct crls *c);
-void crls_unref(struct crls *c);
+void crls_free(struct crls *c);
 size_t crls_count(const struct crls *c);
 size_t crls_bytes(const struct crls *c); /* NULL has none */
 /* Of the one that ends first; those that the URL does not give any more are left out. */
@@ -46,8 +45,9 @@ struct crl_ask {
 
 /* Refused: what is no list, or more than one beside it in DER; no nextUpdate; out of date, or dated ahead; more entries than there may be; delta lists, indirect
  * lists and those of some reasons alone; critical extensions that nobody here understands; a weak signature; one by whoever is neither a CA of the domain's bundle
- * nor one whose certificate stands beside it and ends in the bundle; a number or thisUpdate that is less than that of the list of the same issuer which the URL gave before. One
- * bad list refuses all of the body. A list that is not in the new body stays, until its issuer's certificate ends: who sends the lists cannot take one away. */
+ * nor one whose certificate stands beside it and ends in the bundle; a number or thisUpdate that is less than that of the list of the same issuer which the URL gave
+ * before. One bad list refuses all of the body, but those are passed over whose issuer's certificate stands beside them and has ended. A list that is not in the
+ * new body stays, until its issuer's certificate ends: who sends the lists cannot take one away. */
 enum crl_answer crls_judge(const struct trust *t, const char *domain, const struct crl_ask *a, struct crls **out, struct problem *why);
 /* *out: those that are signed by CAs of this bundle; owned, NULL when none is. -1: memory is out. */
 int crls_of(const struct trust *t, const char *domain, const struct crls *c, int64_t now_ms, struct crls **out);

@@ -94,12 +94,12 @@ static void check(struct slice body, bool kept)
 	buf_init(&b, BODY_MAX);
 	NEED(crls_write(c, &b, NULL) == 0);
 	NEED(ask(buf_slice(&b), NULL, true, &again) == CRLS_TAKEN && crls_count(again) == crls_count(c));
-	crls_unref(again);
+	crls_free(again);
 	NEED(ask(body, c, kept, &again) == CRLS_SAME);
 	NEED(crls_of(trust, DOMAIN, c, NOW_MS, &again) == 0 && again && crls_count(again) == crls_count(c));
 	check_used(c);
-	crls_unref(again);
-	crls_unref(c);
+	crls_free(again);
+	crls_free(c);
 	buf_clear(&b);
 }
 

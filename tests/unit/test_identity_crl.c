@@ -247,7 +247,7 @@ static struct crls *taken(struct slice body, const struct crls *was)
 
 static void take(struct slice body)
 {
-	crls_unref(taken(body, NULL));
+	crls_free(taken(body, NULL));
 }
 
 static void refuse_after(struct slice body, const struct crls *was, const char *text)
@@ -322,7 +322,7 @@ static void list_of_the_root_counts_as_der_and_as_pem(void **state)
 	assert_int_equal(crls_count(c), 1);
 	assert_int_equal(crls_next_update_ms(c), (NOW + DAY) * 1000);
 	assert_in_range(crls_bytes(c), 100, 1000);
-	crls_unref(c);
+	crls_free(c);
 	s.number = 0; /* of version 1 style: its date alone says which is newer */
 	take(der_of(&s));
 }
@@ -332,15 +332,15 @@ static void what_is_no_list_is_refused(void **state)
 	struct spec s = {.by = &root, .number = 1};
 	struct slice good = der_of(&s);
 
-	refuse(slice_of(NULL, 0), "holds no list");
-	refuse(SLICE_LIT("<html>sign in</html>"), "holds no list");
+	refuse(slice_of(NULL, 0), "it holds no list");
+	refuse(SLICE_LIT("<html>sign in</html>"), "it holds no list");
 	refuse(SLICE_LIT("\x30\x80"), "list 1 cannot be read");
 	refuse(slice_of(good.p, good.n - 1), "list 1 cannot be read");
 	body_bytes[good.n] = 0;
 	refuse(slice_of(good.p, good.n + 1), "list 1 cannot be read");
 	body_bytes[good.n - 1] ^= 1; /* of the signature */
 	refuse(good, "signed by no CA");
-	refuse(pem_of(slice_of(NULL, 0), NULL, root.cert), "holds no list");
+	refuse(pem_of(slice_of(NULL, 0), NULL, root.cert), "it holds no list");
 	refuse(SLICE_LIT("-----BEGIN X509 CRL-----\nMIIB\n"), "PEM cannot be read");
 	refuse(SLICE_LIT("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"), "neither a list nor a certificate");
 	memset(body_bytes, 'x', BODY_MAX);
@@ -377,12 +377,17 @@ static void intermediate_signs_where_its_certificate_stands_beside_the_list(void
 	take(pem_of(slice_of(NULL, 0), &s, middle.cert));
 	c = taken(pem_of(pem_of(slice_of(NULL, 0), &r, NULL), &s, middle.cert), NULL);
 	assert_int_equal(crls_count(c), 2);
-	crls_unref(c);
+	crls_free(c);
 	refuse(pem_of(pem_of(slice_of(NULL, 0), &r, NULL), &s, NULL), "list 2 is signed by no CA");
 	s.by = &stranger;
 	refuse(pem_of(slice_of(NULL, 0), &s, stranger.cert), "signed by no CA");
 	s.by = &ended;
-	refuse(pem_of(slice_of(NULL, 0), &s, ended.cert), "signed by no CA");
+	refuse(pem_of(slice_of(NULL, 0), &s, ended.cert), "it holds no list");
+	c = taken(pem_of(pem_of(slice_of(NULL, 0), &r, NULL), &s, ended.cert), NULL);
+	assert_int_equal(crls_count(c), 1);
+	crls_free(c);
+	s.key = &root; /* not by that certificate's key */
+	refuse(pem_of(pem_of(slice_of(NULL, 0), &r, NULL), &s, ended.cert), "list 2 is signed by no CA");
 	free_ca(&stranger);
 	free_ca(&ended);
 }
@@ -425,7 +430,7 @@ static void times_are_judged(void **state)
 	refuse(der_of(&s), "out of date");
 	assert_int_equal(judge_at(der_of(&s), NULL, NOW, 60, &out), CRLS_REFUSED);
 	assert_int_equal(judge_at(der_of(&s), NULL, NOW, 61, &out), CRLS_TAKEN);
-	crls_unref(out);
+	crls_free(out);
 }
 
 static void entries_and_lists_have_caps(void **state)
@@ -466,7 +471,7 @@ static void no_step_back(void **state)
 
 	assert_int_equal(judge_at(der_of(&s), was, NOW, 0, &out), CRLS_TAKEN); /* ECDSA: signed anew */
 	assert_int_equal(judge_at(slice_of(body_bytes, crls_bytes(out)), out, NOW, 0, &next), CRLS_SAME);
-	crls_unref(out);
+	crls_free(out);
 	s.number = 4;
 	refuse_after(der_of(&s), was, "older than the one that is there");
 	s.number = 0;
@@ -478,8 +483,8 @@ static void no_step_back(void **state)
 	s.from = -HOUR;
 	next = taken(der_of(&s), was);
 	assert_int_equal(crls_count(next), 1);
-	crls_unref(next);
-	crls_unref(was);
+	crls_free(next);
+	crls_free(was);
 }
 
 static void a_list_that_is_left_out_stays_until_its_issuer_ends(void **state)
@@ -498,7 +503,7 @@ static void a_list_that_is_left_out_stays_until_its_issuer_ends(void **state)
 	assert_int_equal(judge_at(all, now, NOW, 0, &again), CRLS_SAME);
 	again = taken(pem_of(pem_of(slice_of(NULL, 0), &m2, middle.cert), &r, NULL), now);
 	assert_int_equal(crls_count(again), 3);
-	crls_unref(again);
+	crls_free(again);
 	t = with(now, false, 0);
 	assert_int_equal(trust_state(t, 0).crl_next_update_ms, (NOW + 2 * DAY) * 1000);
 	assert_int_equal(trust_state(t, 0).crl_left_out_end_ms, (NOW + DAY) * 1000);
@@ -506,11 +511,11 @@ static void a_list_that_is_left_out_stays_until_its_issuer_ends(void **state)
 	assert_int_equal(trust_next_end_ms(t, (NOW + DAY) * 1000), (NOW + 2 * DAY) * 1000);
 	assert_int_equal(trust_next_end_ms(t, (NOW + 2 * DAY) * 1000), INT64_MAX);
 	trust_unref(t);
-	crls_unref(now);
+	crls_free(now);
 	assert_int_equal(judge_at(pem_of(slice_of(NULL, 0), &s, middle.cert), was, NOW + 2 * HOUR, 0, &now), CRLS_TAKEN);
 	assert_int_equal(crls_count(now), 2);
-	crls_unref(now);
-	crls_unref(was);
+	crls_free(now);
+	crls_free(was);
 	free_ca(&brief);
 }
 
@@ -523,10 +528,10 @@ static void another_bundle_keeps_what_it_vouches_for(void **state)
 
 	assert_int_equal(crls_of(wide, DOMAIN, was, NOW * 1000, &now), 0);
 	assert_int_equal(crls_count(now), 2);
-	crls_unref(now);
+	crls_free(now);
 	assert_int_equal(crls_of(narrow, DOMAIN, was, NOW * 1000, &now), 0);
 	assert_null(now);
-	crls_unref(was);
+	crls_free(was);
 	trust_unref(wide);
 	trust_unref(narrow);
 }
@@ -577,7 +582,7 @@ static void peers_are_judged_by_what_came(void **state)
 	t = with(both, false, 0);
 	assert_string_equal(ask(t, low, middle.cert, NOW), "");
 	trust_unref(t);
-	crls_unref(both);
+	crls_free(both);
 
 	t = with(NULL, true, 0);
 	assert_string_equal(ask(t, good, NULL, NOW), "crl_missing");
@@ -590,7 +595,7 @@ static void peers_are_judged_by_what_came(void **state)
 	t = with(c, true, NOW + 60); /* what has come of others counts */
 	assert_string_equal(ask(t, bad, NULL, NOW), "revoked");
 	trust_unref(t);
-	crls_unref(c);
+	crls_free(c);
 	X509_free(good);
 	X509_free(bad);
 	X509_free(low);
@@ -617,8 +622,8 @@ static void of_two_urls_the_newest_list_counts(void **state)
 		v[0] = v[1];
 		v[1] = first;
 	}
-	crls_unref(v[0]);
-	crls_unref(v[1]);
+	crls_free(v[0]);
+	crls_free(v[1]);
 	X509_free(bad);
 	EVP_PKEY_free(key);
 }
@@ -672,12 +677,15 @@ static void kept_lists_come_back_and_are_judged_again(void **state)
 	assert_int_equal(crlkept_read(&k, trust, (NOW + DAY) * 1000, &since, &back, &why), 0); /* out of date: who asks is told so by them */
 	assert_int_equal(since, 7);
 	assert_int_equal(crls_count(back), 2);
-	crls_unref(back);
+	crls_free(back);
+	assert_int_equal(crlkept_read(&k, trust, (NOW + 201 * DAY) * 1000, &since, &back, &why), 0); /* the intermediate has ended */
+	assert_int_equal(crls_count(back), 1);
+	crls_free(back);
 	assert_int_equal(crlkept_read(&k, narrow, NOW * 1000, &since, &back, &why), -1); /* another bundle */
 	assert_null(back);
 	assert_int_equal(since, 7);
 	trust_unref(narrow);
-	crls_unref(c);
+	crls_free(c);
 }
 
 static void a_damaged_copy_does_not_count(void **state)
@@ -695,14 +703,14 @@ static void a_damaged_copy_does_not_count(void **state)
 		assert_int_equal(file_write_atomic(path, slice_of(bytes, n), 0600, &why), 0);
 		bytes[i] ^= 0x04;
 		crlkept_read(&k, trust, NOW * 1000, &since, &back, &why); /* what is read of it was signed */
-		crls_unref(back);
+		crls_free(back);
 		i += i < 40 ? 0 : 17;
 	}
 	for (size_t cut = 0; cut < n; cut += 29) {
 		assert_int_equal(file_write_atomic(path, slice_of(bytes, cut), 0600, &why), 0);
 		if (crlkept_read(&k, trust, NOW * 1000, &since, &back, &why) < 0)
 			assert_null(back);
-		crls_unref(back);
+		crls_free(back);
 	}
 	free(bytes);
 	crlkept_remove(&k);
