@@ -9,6 +9,7 @@
 #include "rpc/table.h"
 
 #define WARN_MS 60000
+#define LATE_MS 10000 /* a Credential may come so much later; meanwhile each message is judged, and refused */
 
 void expiring_begin(struct rpc_call *rc, const struct claims *c)
 {
@@ -23,8 +24,13 @@ static void warn(struct rpc_call *rc)
 	rc->token_warned = true;
 	if (rc->subscriber)
 		subscribe_notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_TOKEN_EXPIRING, text, rc->token_until_ms);
-	else if (rc->row->stream == STREAM_IN)
+	else if (renewable(rc))
 		pipe_notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_TOKEN_EXPIRING, text, rc->token_until_ms);
+}
+
+static bool renewable(const struct rpc_call *rc)
+{
+	return rc->row->stream == STREAM_IN;
 }
 
 /* For as long as a message with this token would be taken. */
@@ -38,8 +44,8 @@ static void look(void *arg, uint64_t id, void *thing)
 	(void)id;
 	if (!rc->token_until_ms || rc->closing)
 		return;
-	if (now >= rc->token_until_ms + w->world->envelope.clock_skew_ms) {
-		v = verdict_deny(REASON_EXPIRED_TOKEN, "authorization", "%s", rc->row->stream == STREAM_IN ?
+	if (now >= rc->token_until_ms + w->world->envelope.clock_skew_ms + (renewable(rc) ? LATE_MS : 0)) {
+		v = verdict_deny(REASON_EXPIRED_TOKEN, "authorization", "%s", renewable(rc) ?
 				 "the stream's token has expired, and no Credential came in its place: begin another with a new one" :
 				 "the stream's token has expired: watch again from the last cursor, with a new one");
 		pipeline_end(rc, &v);

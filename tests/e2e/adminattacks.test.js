@@ -15,7 +15,7 @@ import { Provider } from './lib/provider.js'
 import { jose } from './lib/tokens.js'
 
 const AUDIENCE = 'support-agent-runtime' // the operators' too: a token may then serve for both, and must not lend anything
-const config = (t) => t.replace('tls:\n', `admin:\n  audience: ${AUDIENCE}\ntls:\n`) + 'limits: {waiting_per_sender: 4}\n'
+const config = (t) => t.replace('tls:\n', `admin:\n  audience: ${AUDIENCE}\ntls:\n`) + 'limits: {waiting_per_sender: 4}\nregistry: {allow_private_fetches: true}\n'
 const lax = { // a route that asks for nothing of its own
   ...profile('lax'), identity: { ...profile('lax').identity, required_scopes: [] },
   tools: { allowed: ['any.thing', 'orders.lookup'], spec: { 'orders.lookup': { scopes: [], side_effect: 'read' }, 'any.thing': { scopes: [], side_effect: 'read' } } }

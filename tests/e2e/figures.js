@@ -1,5 +1,5 @@
 // What does Baton cost on this machine? Processor time per token (P3), memory per idle peer (P4), processor time per handshake beside nginx's
-// (P5), per durable cycle (P1, P2), and per cycle with more peers, routes and waiting work around it (P7), all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
+// (P5; also with a revocation list of 10,000), per durable cycle (P1, P2), and per cycle with more peers, routes and waiting work around it (P7), all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
 import fs from 'node:fs'
 import path from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
@@ -14,6 +14,7 @@ const PEERS = (asked.peers || ['1000', '10000']).map(Number)
 const WAITING = (asked.waiting || ['100000', '1000000']).map(Number)
 const SHAKES = 400
 const ROUNDS = 5
+const REVOKED = 10000
 const say = (text) => asked.json || console.log(text)
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
 const median = (all) => [...all].sort((a, b) => a - b)[all.length >> 1]
@@ -32,20 +33,20 @@ function tokens () {
 }
 
 // ---- P5: a full mutual handshake, Baton and nginx in turn ----
-async function nginx (b) {
+async function nginx (b, name = 'nginx', crl = '') {
   const port = await freePort()
-  const dir = b.path('nginx')
+  const dir = b.path(name)
   fs.mkdirSync(dir)
   fs.writeFileSync(path.join(dir, 'nginx.conf'), `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off; master_process on; worker_processes 1; pid ${dir}/pid; error_log ${dir}/error.log;
 events { worker_connections 1024; }
 stream { server { listen 127.0.0.1:${port} ssl; ssl_certificate ${b.server.cert}; ssl_certificate_key ${b.server.key}; ssl_protocols TLSv1.3;
-  ssl_client_certificate ${b.acme.cert}; ssl_verify_client on; ssl_session_tickets off; ssl_session_cache off; return "x"; } }
+  ssl_client_certificate ${b.acme.cert}; ssl_verify_client on; ${crl && `ssl_crl ${crl};`} ssl_session_tickets off; ssl_session_cache off; return "x"; } }
 `)
   const p = spawn('nginx', ['-c', path.join(dir, 'nginx.conf'), '-p', dir], { stdio: 'ignore' })
   while (!children(p.pid).length) await sleep(50)
   await sleep(200)
-  return { name: 'nginx', addr: `127.0.0.1:${port}`, pid: children(p.pid)[0], stop: () => p.kill('SIGQUIT') }
+  return { name, addr: `127.0.0.1:${port}`, pid: children(p.pid)[0], stop: () => p.kill('SIGQUIT') }
 }
 
 const client = (b, leaf, mode, addr, ...more) => [mode, addr, b.serverCa.cert, leaf.cert, leaf.key, ...more.map(String)]
@@ -56,15 +57,31 @@ function shake (b, server) {
   return (cpuUs(server.pid) - before) / SHAKES
 }
 
+// As many certificates that were revoked, none of them anybody's here.
+function longList (b) {
+  const at = (name) => path.join(b.acme.dir, `${b.acme.name}-${name}`)
+  const serials = Array.from({ length: REVOKED }, (_, i) => `7${String(i).padStart(31, '0')}`)
+  fs.writeFileSync(at('index'), serials.map((s) => `R\t300101000000Z\t260101000000Z\t${s}\tunknown\t/CN=gone\n`).join(''))
+  b.acme.ca('-gencrl', '-out', b.path('long.crl'), '-crldays', '2')
+  return b.path('long.crl')
+}
+
+// Each server in turn, there and back.
 async function handshakes (b) {
-  const other = await nginx(b)
-  const baton = { name: 'baton', addr: b.addr, pid: b.process.pid }
-  const us = { baton: [], nginx: [] }
+  const crl = longList(b)
+  const listed = await b.twin('listed', { workers: 1, config: (t) => t.replace(`bundle: ${JSON.stringify(b.acme.cert)}`, `bundle: ${JSON.stringify(b.acme.cert)}, crl: ${JSON.stringify(crl)}`) + LIMITS })
+  await listed.start()
+  const servers = [{ name: 'baton', addr: b.addr, pid: b.process.pid }, await nginx(b), { name: 'baton_crl', addr: listed.addr, pid: listed.process.pid }, await nginx(b, 'nginx_crl', crl)]
+  const us = Object.fromEntries(servers.map((s) => [s.name, []]))
   try {
-    for (const s of [baton, other]) shake(b, s)
-    for (let i = 0; i < ROUNDS; i++) for (const s of i % 2 ? [other, baton] : [baton, other]) us[s.name].push(shake(b, s))
-  } finally { other.stop() }
-  return { baton_us: Math.round(median(us.baton)), nginx_us: Math.round(median(us.nginx)), ratio: +(median(us.baton) / median(us.nginx)).toFixed(2) }
+    for (const s of servers) shake(b, s)
+    for (let i = 0; i < ROUNDS; i++) for (const s of i % 2 ? [...servers].reverse() : servers) us[s.name].push(shake(b, s))
+  } finally {
+    for (const s of servers) s.stop?.()
+    await listed.remove()
+  }
+  const m = Object.fromEntries(Object.entries(us).map(([k, v]) => [`${k}_us`, Math.round(median(v))]))
+  return { ...m, ratio: +(m.baton_us / m.nginx_us).toFixed(2), ratio_crl: +(m.baton_crl_us / m.nginx_crl_us).toFixed(2) }
 }
 
 // ---- P4: memory of an idle peer with an open subscription ----
@@ -160,7 +177,7 @@ function cycles (assertion) {
 const LIMITS = 'limits: {connections: 100000, connections_per_agent: 100000, connections_per_source: 100000, connections_per_source_per_s: 100000, handshakes_per_s: 100000, idle_timeout: 1h}\n'
 const all = {}
 if (asked.only !== 'P7') await costs()
-all.P7 = await grows()
+if (asked.only !== 'P5') all.P7 = await grows()
 if (asked.json) console.log(JSON.stringify(all))
 
 async function costs () {
@@ -169,7 +186,8 @@ async function costs () {
     await b.start()
     spawnSync('prlimit', ['--pid', String(b.process.pid), `--nofile=${2 * Math.max(...PEERS) + 1000}`])
     all.P5 = await handshakes(b)
-    say(`P5  a full mutual handshake: baton ${all.P5.baton_us} us, nginx ${all.P5.nginx_us} us, ratio ${all.P5.ratio}`)
+    say(`P5  a full mutual handshake: baton ${all.P5.baton_us} us, nginx ${all.P5.nginx_us} us, ratio ${all.P5.ratio}; with ${REVOKED} revoked: ${all.P5.baton_crl_us} us, ${all.P5.nginx_crl_us} us, ${all.P5.ratio_crl}`)
+    if (asked.only === 'P5') return await b.stop()
     all.P4 = []
     for (const n of PEERS) {
       all.P4.push(await peers(b, n))
