@@ -12,6 +12,8 @@
 #include "rpc/revoked.h"
 #include "rpc/table.h"
 
+#define ASK_RETRY_MS 1000
+
 struct slice principal_token(struct rpc_call *rc, struct slice in_request, struct verdict *v)
 {
 	struct slice header;
@@ -74,6 +76,25 @@ static bool wait_for_keys(struct op *op, const struct token_answer *a)
 	       op_park(op, want.issuer, now);
 }
 
+/* The issuer of an opaque token is asked about it, once for each time that the request waits for that. */
+static bool wait_for_answer(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *a)
+{
+	const struct token_question q = {.source = a->source, .key = a->question, .token = token, .agent = op->asker};
+	uint64_t what = question_wait(a->question);
+	int64_t now = clock_mono_ms();
+	enum question_result r;
+
+	a->verdict.retry_after_ms = ASK_RETRY_MS;
+	if (op->told == what || !op->w->env.ask_issuer || !op_may_park(op, now))
+		return false;
+	r = op->w->env.ask_issuer(op->w->env.arg, &q);
+	if (r == QUESTION_ANSWERED)
+		token_verify(op->w->verifier, token, cx, op->arena, a);
+	else if (r == QUESTION_SPENT)
+		a->verdict = verdict_deny(REASON_QUOTA_EXCEEDED, "", "too many of this agent's tokens turned out to be no good: its issuer is asked about no other for a while");
+	return r == QUESTION_ASKED && op_park(op, what, now);
+}
+
 /* What is said on a stream later, and what it is sent, is on the same authority: that is kept, to be judged again when something is revoked. */
 static void judge_revoked(struct op *op, struct token_answer *out)
 {
@@ -102,6 +123,7 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 		.client_alt = op->agent->spiffe_id,
 		.tenant = op->agent->tenant,
 		.now_ms = clock_unix_ms(),
+		.mono_ms = clock_mono_ms(),
 		.leeway_ms = op->world->envelope.clock_skew_ms,
 	};
 
@@ -131,6 +153,8 @@ enum principal_result principal_judge(struct op *op, struct slice token, const s
 	out->want_keys = -1;
 	token_verify(op->w->verifier, token, cx, op->arena, out);
 	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out))
+		return PRINCIPAL_PARKED;
+	if (out->want_answer && wait_for_answer(op, token, cx, out))
 		return PRINCIPAL_PARKED;
 	if (out->have_claims)
 		audit_claims(op, &out->claims);
