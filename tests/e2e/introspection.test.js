@@ -1,9 +1,10 @@
 // Can agents use tokens that only their issuer can read? A real oidc-provider issues them, and is asked about each (RFC 7662).
 import fs from 'node:fs'
 import path from 'node:path'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
-import { Broker, profile, ROUTE } from './lib/broker.js'
+import { BATOND, Broker, profile, ROUTE } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
 import { send } from './lib/provider.js'
 import { denied, read, refused } from './lib/agent.js'
@@ -44,6 +45,8 @@ const submit = (agent, token, more = {}) => agent.submit({ ...read(ROUTE), ...mo
 const junk = () => randomBytes(32).toString('base64url')
 // What is asked while fn runs.
 async function asked (fn) { const n = idp.questions.length; await fn(); return idp.questions.length - n }
+// What batond --check-config says of the configuration.
+const checked = () => new Promise((done) => execFile(BATOND, ['--check-config', '--config', b.path('baton.yaml')], (e, out, err) => done(out + err)))
 // The provider answers so while fn runs.
 async function instead (answer, fn) { idp.instead = answer; try { await fn() } finally { idp.instead = undefined } }
 async function counted (result) {
@@ -247,9 +250,11 @@ test('I-2 two issuers that could be asked about one tenant\'s tokens, and half a
   ]) {
     config()
     assert.match(await b.reloaded('deny'), say)
+    assert.match(await checked(), say)
   }
   write(section.certificate)
   await b.reloaded()
+  assert.match(await checked(), /is good/)
 })
 
 test('I-8 no opaque token, and no secret, is in log, audit, metrics or state folder', async () => {
