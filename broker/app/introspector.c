@@ -268,7 +268,7 @@ static int read_secret(struct asker *k, struct problem *why)
 		return 0;
 	if (secret_read_file(i->secret_file, INTROSPECTION_SECRET_MAX, &secret, &n, why) < 0)
 		return -1;
-	k->authorization = malloc(INTROSPECTION_BASIC_MAX);
+	k->authorization = calloc(1, INTROSPECTION_BASIC_MAX);
 	if (!k->authorization)
 		problem_set(why, "out of memory");
 	else if (!introspection_basic(&k->rule, slice_of(secret, n), k->authorization))

@@ -15,10 +15,13 @@
 
 bool introspection_is_opaque(struct slice token)
 {
+	const uint8_t *at = token.p, *end = token.p + token.n;
 	size_t dots = 0;
 
-	for (size_t i = 0; i < token.n; i++)
-		dots += token.p[i] == '.';
+	while (at < end && (at = memchr(at, '.', (size_t)(end - at)))) {
+		dots++;
+		at++;
+	}
 	return dots != 2 && dots != 4;
 }
 
@@ -176,13 +179,14 @@ static bool is_of_issuer(const json_t *answer, const struct issuer_rule *r)
 }
 
 /* Facts are written down, logged and shown. Some providers know a token by the token itself; that is left out, for the digest names it as well. */
-static void leave_token_out(json_t *answer, const struct claim_map *map, struct slice token)
+static void leave_token_out(json_t *answer, const struct claim_names *names, struct slice token)
 {
-	for (size_t i = 0; i < map->jti.n; i++) {
-		const json_t *jti = json_object_get(answer, map->jti.name[i]);
+	for (size_t i = 0; i < names->n || i == 0; i++) {
+		const char *name = names->n ? names->name[i] : "jti";
+		const json_t *jti = json_object_get(answer, name);
 
 		if (json_is_string(jti) && slice_eq(text_of(jti), token))
-			json_object_del(answer, map->jti.name[i]);
+			json_object_del(answer, name);
 	}
 }
 
@@ -234,7 +238,7 @@ static struct answer *read_active(const struct introspection_heard *h, json_t *a
 		return refusal(h, REASON_INVALID_TOKEN, "token_type", "the issuer does not say that it is an access token (token_type Bearer): send one");
 	if (!is_of_issuer(answer, h->rule))
 		return refusal(h, REASON_WRONG_ISSUER, "iss", "the token is of another issuer than the one that was asked about it");
-	leave_token_out(answer, &map, h->token);
+	leave_token_out(answer, &map.jti, h->token);
 	map.jti_optional = true;
 	f = facts_read(answer, &map, slice_of(NULL, 0), &fault, &field);
 	if (f)

@@ -21,6 +21,7 @@
 struct live {
 	uint64_t epoch;              /* changes when signatures seen before no longer count */
 	struct jws_verifier **keys;  /* by place in the keyset; made when first needed */
+	uint8_t source[SHA256_BYTES]; /* of an issuer that is asked: introspection_source() */
 };
 
 struct token_verifier {
@@ -28,6 +29,7 @@ struct token_verifier {
 	struct live *live; /* one an issuer */
 	struct token_cache *cache;
 	struct answers *answers; /* about opaque tokens; borrowed; NULL: none is taken */
+	bool asks; /* one of the issuers is asked about such */
 	uint64_t epochs, hits, misses;
 	struct jws jws;
 };
@@ -100,6 +102,8 @@ static struct live *live_new(struct token_verifier *v, const struct issuers *iss
 		size_t keys = keyset_size(entry->keys);
 
 		live[i].epoch = epoch_for(v, entry);
+		if (entry->rule.introspection.url[0])
+			introspection_source(&entry->rule, live[i].source);
 		live[i].keys = calloc(keys ? keys : 1, sizeof *live[i].keys);
 		if (!live[i].keys) {
 			free_live(live, issuers);
@@ -118,6 +122,9 @@ void token_verifier_set_issuers(struct token_verifier *v, struct issuers *i)
 	issuers_unref(v->issuers);
 	v->issuers = i;
 	v->live = live;
+	v->asks = false;
+	for (size_t at = 0; at < issuers_count(i); at++)
+		v->asks |= issuers_at(i, at)->rule.introspection.url[0] != 0;
 }
 
 void token_verifier_set_answers(struct token_verifier *v, struct answers *answers)
@@ -365,7 +372,7 @@ static size_t who_is_asked(const struct check *k, struct slice token)
 {
 	const struct issuers *all = k->v->issuers;
 
-	return k->v->answers && k->cx->tenant && introspection_is_opaque(token) ? introspection_issuer(all, k->cx->tenant) : issuers_count(all);
+	return k->v->asks && k->v->answers && k->cx->tenant && introspection_is_opaque(token) ? introspection_issuer(all, k->cx->tenant) : issuers_count(all);
 }
 
 static void verify_opaque(struct check *k, size_t at, struct slice token, struct arena *arena)
@@ -380,11 +387,11 @@ static void verify_opaque(struct check *k, size_t at, struct slice token, struct
 		refuse(k, REASON_INVALID_TOKEN, "", wrong);
 		return;
 	}
-	introspection_source(&k->entry->rule, out->source);
+	memcpy(out->source, k->v->live[at].source, sizeof out->source);
 	answers_key(k->v->answers, out->source, token, out->question);
 	if (!answers_find(k->v->answers, out->question, k->cx->mono_ms, arena, &said)) {
 		out->want_answer = true;
-		refuse(k, REASON_KEYS_UNAVAILABLE, "", "the token's issuer was asked about it, and did not answer in time: try again");
+		refuse(k, REASON_KEYS_UNAVAILABLE, "", "the token's issuer has not said whether it is good: try again");
 	} else if (said.reason != REASON_ALLOWED) {
 		refuse(k, said.reason, said.field, said.fault);
 	} else {
