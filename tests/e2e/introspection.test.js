@@ -2,12 +2,13 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { BATOND, Broker, profile, ROUTE } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
 import { send } from './lib/provider.js'
 import { denied, read, refused } from './lib/agent.js'
+import { Operator } from './lib/operator.js'
 
 const SECRET = 'a secret: with% reserved+characters & all' // RFC 6749 §2.3.1: it is form-encoded first
 const CACHE_MS = 2000
@@ -121,6 +122,31 @@ test('I-1 a token that its issuer revoked is refused once the answer is as old a
   await denied(submit(planner, token), 'invalid_token', 'UNAUTHENTICATED')
   assert.equal(await asked(async () => { for (let i = 0; i < 5; i++) await denied(submit(planner, token), 'invalid_token') }), 0)
   assert.ok(await counted('inactive') >= 1)
+})
+
+test('I-1 on a stream each envelope is judged by what the issuer says then: once it is revoked there it is refused / with a new Credential the stream goes on, with somebody else\'s it ends', async () => {
+  const token = await opaque(planner)
+  const pipe = planner.pipe({ token })
+  const next = async (ref) => {
+    pipe.write({ submit: { envelope: planner.envelope(read(ROUTE)), ref } })
+    return (await pipe.take('a receipt', (f) => f.receipt?.ref === ref)).receipt.decision.reason
+  }
+  assert.equal(await next(1), 'REASON_ALLOWED')
+  await idp.revoke(planner, token)
+  await sleep(CACHE_MS + 100)
+  assert.equal(await next(2), 'REASON_INVALID_TOKEN')
+  pipe.write({ credential: { access_token: await opaque(planner) } })
+  assert.equal(await next(3), 'REASON_ALLOWED')
+  pipe.write({ credential: { access_token: await opaque(planner, '', { sub: 'somebody-else' }) } })
+  assert.equal((await pipe.end()).reason, 'identity_mismatch')
+})
+
+test('R-3 an opaque token that is revoked here, by its SHA-256, is refused at once, whatever its issuer says / another of the same agent is taken', async () => {
+  const token = await opaque(planner)
+  await submit(planner, token)
+  await new Operator(b.adminSocket).revoke({ token_sha256: createHash('sha256').update(token).digest('hex') })
+  await denied(submit(planner, token), 'revoked')
+  await submit(planner, await opaque(planner))
 })
 
 test('I-1 an answer is used no longer than exp, whatever introspection.cache says', async () => {
