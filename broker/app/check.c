@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/secret.h"
+#include "identity/introspection.h"
 #include "net/tls.h"
 #include "rpc/issuing.h"
 
@@ -36,6 +38,23 @@ static int check_keys(const struct issuer_rule *r, struct problem *why)
 		return problem_prefix(why, "%s", r->jwks_file);
 	keyset_unref(keys);
 	return 0;
+}
+
+/* What this broker proves itself by where opaque tokens are asked about. */
+static int check_introspection(const struct issuer_rule *r, struct problem *why)
+{
+	const struct introspection_rule *i = &r->introspection;
+	uint8_t *secret = NULL;
+	size_t n = 0;
+	int rc = 0;
+
+	if (i->secret_file[0])
+		rc = secret_read_file(i->secret_file, INTROSPECTION_SECRET_MAX, &secret, &n, why);
+	secret_wipe(secret, n);
+	free(secret);
+	if (!rc && i->cert_file[0])
+		rc = tls_check_identity(i->cert_file, i->key_file, why);
+	return rc ? problem_prefix(why, "issuer %s: introspection", r->name) : 0;
 }
 
 static int check_socket(const char *path, struct problem *why)
@@ -124,7 +143,7 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 		goto out;
 	}
 	for (size_t i = 0; i < c->n_issuers; i++)
-		if (check_keys(&c->issuers[i], why) < 0)
+		if (check_keys(&c->issuers[i], why) < 0 || check_introspection(&c->issuers[i], why) < 0)
 			goto out;
 	rc = check_issuing(c, why) < 0 ? -1 : check_usable(c, t, why, warn);
 out:

@@ -5,6 +5,7 @@
 #include "app/config_priv.h"
 #include "base/near.h"
 #include "base/words.h"
+#include "identity/introspection.h"
 
 /* A node as an error shows it. */
 static const char *quote(const struct yaml_node *e, char quoted[64])
@@ -159,6 +160,9 @@ int config_issuer_settle(struct config_reader *r, const struct yaml_node *node, 
 			return config_error(r, node, "two issuers have the name %s", rule->name);
 		if (!strcmp(other->url, rule->url))
 			return config_error(r, node, "issuers %s and %s have the same url", other->name, rule->name);
+		if (introspection_shared_tenant(other, rule))
+			return config_error(r, node, "issuers %s and %s both have introspection and speak for tenant %s: whose an opaque token of it is could not be told. Remove one's introspection, or the tenant from one",
+					    other->name, rule->name, introspection_shared_tenant(other, rule));
 		if (rule->claims.trust_domain[0] && !strcmp(other->claims.trust_domain, rule->claims.trust_domain))
 			return config_error(r, node, "issuers %s and %s have the same trust domain", other->name, rule->name);
 	}

@@ -283,6 +283,13 @@ const struct config_row config_rows[] = {
 	{"issuers[].claims.user", KIND_TEXT, I(claims.user), .check = claim_name_wrong},
 	{"issuers[].claims.service", KIND_TEXT, I(claims.service), .check = claim_name_wrong},
 	{"issuers[].claims.tenant_values", KIND_CUSTOM, .custom = config_issuer_tenant_values},
+	{.path = "issuers[].introspection", .kind = KIND_SECTION},
+	{"issuers[].introspection.url", KIND_TEXT, I(introspection.url), .def = ""},
+	{"issuers[].introspection.client_id", KIND_TEXT, I(introspection.client_id), .def = "", .check = check_client},
+	{"issuers[].introspection.secret_file", KIND_FILE, I(introspection.secret_file), .def = ""},
+	{"issuers[].introspection.client_cert", KIND_FILE, I(introspection.cert_file), .def = ""},
+	{"issuers[].introspection.client_key", KIND_FILE, I(introspection.key_file), .def = ""},
+	{"issuers[].introspection.cache", KIND_DURATION, I(introspection.cache_ms), .def = "60s", .min = INTROSPECTION_CACHE_MIN_MS, .max = INTROSPECTION_CACHE_MAX_MS},
 	{"issuers[].ca_file", KIND_FILE, I(ca_file), .def = ""},
 	{"issuers[].allow_private", KIND_BOOL, I(allow_private), .def = "false"},
 
@@ -398,7 +405,11 @@ const size_t config_n_rows = sizeof config_rows / sizeof config_rows[0];
 
 static const struct { const char *path, *hint; } hints[] = {
 	{"issuers[].audience", "Audiences are demanded by profiles (identity.required_audience). List those that its tokens may be for under audiences, or remove the line."},
-	{"issuers[].client_secret", "batond verifies tokens and asks for none: it needs no secret. Remove the line."},
+	{"issuers[].client_secret", "batond verifies tokens and asks for none. Where it asks about opaque ones it has a secret: a file, under introspection."},
+	{"issuers[].introspection_url", "It is the url of a section: introspection: {url: https://…, client_id: baton, secret_file: /etc/baton/corp.secret}."},
+	{"issuers[].introspection_endpoint", "It is the url of a section: introspection: {url: https://…, client_id: baton, secret_file: /etc/baton/corp.secret}."},
+	{"issuers[].introspection.client_secret", "Put it into a file of mode 0600 and its path into secret_file."},
+	{"issuers[].introspection.secret", "Put it into a file of mode 0600 and its path into secret_file."},
 	{"issuers[].jwks_uri", "Keys are found by discovery at url, or read from jwks_file."},
 	{"issuers[].scopes", "Scopes are demanded by profiles (identity.required_scopes). Remove the line."},
 	{"store.password", "Put it into a file of mode 0600 and its path into store.password_file."},

@@ -199,7 +199,8 @@ static int open_parts(struct node *n, struct problem *why)
 		vouching_clear(&v);
 		return -1;
 	}
-	n->tls = reload_make_tls(n, c, why);
+	n->introspector = reload_make_introspector(n, c, why);
+	n->tls = n->introspector ? reload_make_tls(n, c, why) : NULL;
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;
 	reload_swap_vouching(n, &v);
@@ -235,12 +236,13 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->health = health_new(clock_unix_ms());
 	n->shared = shared_new();
 	n->rates = rates_new();
+	n->answers = answers_new();
 	n->tenants = tenants_new();
 	n->fleet = fleet_new();
 	n->census = census_new(c->connections_per_agent);
 	n->operators = census_new(c->connections_per_agent);
 	refusals_init(&n->refusals);
-	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->tenants || !n->fleet || !n->census || !n->operators) {
+	if (!n->config_path || !n->loop || !n->metrics || !n->health || !n->shared || !n->rates || !n->answers || !n->tenants || !n->fleet || !n->census || !n->operators) {
 		problem_set(why, "out of memory");
 		node_free(n);
 		return NULL;
@@ -399,6 +401,7 @@ void node_free(struct node *n)
 	pages_free(n->pages);
 	keyfeed_free(n->feed);
 	crlfeed_free(n->crls);
+	introspector_free(n->introspector);
 	if (n->timer)
 		loop_timer_free(n->timer);
 	tls_server_unref(n->tls);
@@ -422,6 +425,7 @@ void node_free(struct node *n)
 	refusals_clear(&n->refusals);
 	shared_free(n->shared);
 	rates_free(n->rates);
+	answers_free(n->answers);
 	tenants_free(n->tenants);
 	fleet_free(n->fleet);
 	if (n->loop)

@@ -8,6 +8,7 @@
 #include "app/census.h"
 #include "app/refusals.h"
 #include "app/config.h"
+#include "app/introspector.h"
 #include "app/keyfeed.h"
 #include "app/node.h"
 #include "app/pages.h"
@@ -87,7 +88,9 @@ struct node {
 	struct pages *pages;
 	struct keyfeed *feed;
 	struct crlfeed *crls;
-	pthread_mutex_t feed_lock;       /* both feeds are replaced by a reload while workers ask them */
+	struct introspector *introspector; /* asks issuers about opaque tokens */
+	struct answers *answers;         /* what they said */
+	pthread_mutex_t feed_lock;       /* both feeds, and who asks issuers, are replaced by a reload while workers ask them */
 	struct assertion_key *assertion;
 	struct seal_keys *seal;
 	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
@@ -208,6 +211,8 @@ const struct call_handler *node_worker_start(void *node, unsigned i, struct loop
 void node_worker_stop(void *node, unsigned i);
 /* Closes the connections of worker i whose peers are revoked. On its thread. */
 void node_worker_close_revoked(struct node *n, unsigned i);
+/* On the control thread: a question about a token is over; each of these workers (a bit for each) hears it. */
+void node_workers_answered(void *node, uint64_t workers, const uint8_t key[SHA256_BYTES]);
 void node_worker_rechecked(void *node, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
 
@@ -225,6 +230,8 @@ struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, st
 void reload_swap_vouching(struct node *n, struct vouching *v);
 /* When that world was spread: keys and lists are fetched; what was ends. */
 void reload_begin_vouching(struct node *n, struct vouching *old);
+/* Who asks issuers about opaque tokens; NULL with why. */
+struct introspector *reload_make_introspector(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* For those who have no certificate. */
 struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why);

@@ -92,6 +92,25 @@ static int64_t peer_not_after(const void *identity)
 	return ((const struct identity_peer *)identity)->not_after_ms;
 }
 
+struct introspector *reload_make_introspector(struct node *n, const struct config *c, struct problem *why)
+{
+	const struct introspector_config x = {.loop = n->loop, .metrics = n->metrics, .answers = n->answers, .on_answered = node_workers_answered, .arg = n};
+
+	return introspector_new(&x, c->issuers, c->n_issuers, why);
+}
+
+/* The one that was. */
+static struct introspector *swap_introspector(struct node *n, struct introspector *now)
+{
+	struct introspector *old;
+
+	pthread_mutex_lock(&n->feed_lock);
+	old = n->introspector;
+	n->introspector = now;
+	pthread_mutex_unlock(&n->feed_lock);
+	return old;
+}
+
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why)
 {
 	const struct tls_hook hook = {.verify = verify_peer, .free_identity = free_peer, .not_after_ms = peer_not_after, .arg = n};
@@ -119,7 +138,7 @@ static void set_world(void *arg, unsigned i)
 
 struct settled {
 	struct node *node;
-	size_t issuer;
+	uint64_t issuer;
 };
 
 static void settle(void *arg, unsigned i)
@@ -326,6 +345,7 @@ struct fresh {
 	struct roster roster;
 	struct trust *trust;             /* configured */
 	struct vouching vouching;
+	struct introspector *introspector;
 	struct issuing *issuing;
 	struct world *world;
 	struct tls_server *tls, *tls_enrol; /* the latter NULL when the listener is closed */
@@ -339,6 +359,7 @@ static void fresh_drop(struct fresh *f)
 	issuing_unref(f->issuing);
 	registry_unref(f->configured);
 	vouching_clear(&f->vouching);
+	introspector_free(f->introspector);
 	trust_unref(f->trust);
 	config_free(f->config);
 }
@@ -351,7 +372,8 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
 	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
 		return -1;
-	f->configured = issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
+	f->introspector = reload_make_introspector(n, f->config, why);
+	f->configured = f->introspector && issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
 	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
 	if (f->tls && f->config->listen_enrol[0] && !(f->tls_enrol = reload_make_enrol_tls(f->config, why)))
@@ -365,6 +387,7 @@ void reload_run(struct node *n)
 	struct problem why = {""};
 	struct server_limits limits;
 	struct config *old_config = n->config;
+	struct introspector *old_introspector;
 
 	if (fresh_make(n, &f, &why) < 0) {
 		fresh_drop(&f);
@@ -372,6 +395,7 @@ void reload_run(struct node *n)
 		return;
 	}
 	reload_swap_vouching(n, &f.vouching);
+	old_introspector = swap_introspector(n, f.introspector);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f.trust;
 	world_unref(n->world);
@@ -398,6 +422,7 @@ void reload_run(struct node *n)
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
 	reload_begin_vouching(n, &f.vouching);
+	introspector_free(old_introspector); /* who waited for it has asked anew */
 	if (old_config != n->boot)
 		config_free(old_config);
 	note(n, NULL);

@@ -97,6 +97,54 @@ static bool want_keys(void *arg, const struct key_want *want)
 	return coming;
 }
 
+static enum question_result ask_issuer(void *arg, const struct token_question *q)
+{
+	struct node_worker *w = arg;
+	enum question_result r;
+
+	pthread_mutex_lock(&w->node->feed_lock);
+	r = introspector_ask(w->node->introspector, w->index, q);
+	pthread_mutex_unlock(&w->node->feed_lock);
+	return r;
+}
+
+/* That a question is over, on its way to a worker. */
+struct answered {
+	struct node_worker *worker;
+	uint8_t key[SHA256_BYTES];
+};
+
+static void hear_answered(void *arg)
+{
+	struct answered *a = arg;
+
+	if (a->worker->rpc)
+		rpc_worker_answered(a->worker->rpc, a->key);
+	free(a);
+}
+
+/* Without memory for it, who waits is denied when he has waited too long. */
+static void tell_answered(struct node_worker *w, const uint8_t key[SHA256_BYTES])
+{
+	struct answered *a = malloc(sizeof *a);
+
+	if (!a)
+		return;
+	a->worker = w;
+	memcpy(a->key, key, sizeof a->key);
+	if (!loop_post_sure(w->loop, hear_answered, a))
+		free(a);
+}
+
+void node_workers_answered(void *node, uint64_t workers, const uint8_t key[SHA256_BYTES])
+{
+	struct node *n = node;
+
+	for (unsigned i = 0; i < n->n_workers; i++)
+		if (workers >> i & 1)
+			tell_answered(&n->workers[i], key);
+}
+
 static bool keys_state(void *arg, const char *issuer, struct keys_state *out)
 {
 	struct node_worker *w = arg;
@@ -321,7 +369,7 @@ static bool parts(struct node_worker *w, struct problem *why)
 		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
 		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? issuance_ask : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? issuance_ask : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};

@@ -155,6 +155,8 @@ static const struct res_refused issuer_refused[] = {
 	{"jwks_file", "the keys themselves stand here", "jwks"}, {"ca_file", "the certificates themselves stand here", "ca"}, {"ca_der", "it has another name here", "ca"},
 	{"max_lifetime", "it is a number of seconds", "max_lifetime_s"}, {"keys_refresh", "it is a number of seconds", "keys_refresh_s"},
 	{"keys_stale", "it is a number of seconds", "keys_stale_s"}, {"claims", "each claim has a line of its own", "tenant_claim"}, {"client_secret", "the broker verifies tokens and asks for none", NULL},
+	{"introspection", "the broker's credentials there are files of each node: only an issuer of baton.yaml has it", NULL},
+	{"introspection_url", "the broker's credentials there are files of each node: only an issuer of baton.yaml has it", NULL},
 	{NULL, NULL, NULL},
 };
 

@@ -19,7 +19,7 @@ struct claims {
 	const char *tenant;      /* "" when the token has none */
 	const char *jti;
 	const char *key_id;      /* kid of the key that signed it; "" when it has none */
-	uint8_t token_sha256[SHA256_BYTES]; /* of what is signed of it, header.payload: an ECDSA signature can be written in two ways */
+	uint8_t token_sha256[SHA256_BYTES]; /* of what is signed of it, header.payload: an ECDSA signature can be written in two ways; of an opaque one, of all of it */
 	const char *audience;    /* the one that was demanded and found; "" when none was demanded */
 	const char **scopes;
 	size_t n_scopes;

@@ -17,7 +17,7 @@ struct facts {
 	int64_t issued_at_ms, not_before_ms, expires_at_ms;
 	bool undated; /* it does not say when it was issued: facts_issued_at() */
 	enum confirmation confirmation;
-	uint8_t signed_sha256[SHA256_BYTES]; /* of header.payload; the verifier's */
+	uint8_t signed_sha256[SHA256_BYTES]; /* of header.payload, or of a whole opaque token; the verifier's */
 	bool user; /* it speaks for somebody else than its client */
 	uint16_t n_audiences, n_scopes;
 	/* where in text; lists: one string after the other */
@@ -25,6 +25,11 @@ struct facts {
 	uint32_t text_n;
 	char text[]; /* strings, each with its NUL */
 };
+
+static inline size_t facts_size(const struct facts *f)
+{
+	return sizeof *f + f->text_n;
+}
 
 /* By the map alone, so that facts hold for as long as it is the same: memcmp() says. key_id: of the key that signed it, by what the issuer calls it. Owned (free()); NULL with *fault (static text; NULL when memory is out) and *field. */
 struct facts *facts_read(const json_t *payload, const struct claim_map *map, struct slice key_id, const char **fault, const char **field);

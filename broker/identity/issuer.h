@@ -36,6 +36,19 @@ struct tenant_value {
 	char tenant[64];
 };
 
+#define INTROSPECTION_CLIENT_MAX 255 /* bytes */
+#define INTROSPECTION_CACHE_MIN_MS INT64_C(1000)
+#define INTROSPECTION_CACHE_MAX_MS INT64_C(600000)
+
+/* Where it is asked about tokens that only it can read (RFC 7662), and what this broker is there. */
+struct introspection_rule {
+	char url[513];              /* "" = it is not asked: such a token is none */
+	char client_id[INTROSPECTION_CLIENT_MAX + 1];
+	char secret_file[1025];     /* HTTP Basic (RFC 6749 §2.3.1); "" = without */
+	char cert_file[1025], key_file[1025]; /* mutual TLS (RFC 8705 §2); "" = without */
+	int64_t cache_ms;           /* an answer is used so long at most */
+};
+
 struct issuer_rule {
 	char name[64];
 	char url[513];              /* `iss` is this, to the byte */
@@ -52,7 +65,8 @@ struct issuer_rule {
 	struct claim_map claims;    /* how its tokens are read: dialect.h */
 	struct tenant_value tenant_values[TENANT_VALUES_MAX]; /* each tenant is one of `tenants` */
 	size_t n_tenant_values;     /* 0 = the claim holds Baton's names; else a value that is not there is of no tenant */
-	char ca_file[1025];         /* for discovery; "" = the system's */
+	struct introspection_rule introspection;
+	char ca_file[1025];         /* for discovery and introspection; "" = the system's */
 	bool allow_private;         /* its address may be private or loopback */
 	bool registered;            /* while the node runs: not of the configuration */
 };

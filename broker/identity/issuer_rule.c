@@ -213,6 +213,37 @@ static const char *tenant_values_wrong(const struct issuer_rule *r)
 	return NULL;
 }
 
+static const char *introspection_url_wrong(const struct issuer_rule *r)
+{
+	const struct introspection_rule *i = &r->introspection;
+
+	if (!i->url[0])
+		return i->client_id[0] || i->secret_file[0] || i->cert_file[0] || i->key_file[0] ? "name the url that is asked about tokens, or remove the section" : NULL;
+	if (of_svids(r))
+		return "a JWT-SVID is never opaque: remove the section";
+	return issuer_url_wrong(i->url) ? "it begins with https://, and has no user, query or space" : NULL;
+}
+
+static const char *introspection_client_wrong(const struct issuer_rule *r)
+{
+	const struct introspection_rule *i = &r->introspection;
+
+	if (!i->url[0])
+		return NULL;
+	if (!i->client_id[0] || !graphic(i->client_id))
+		return "name the client that this broker is at the issuer: 1 to 255 characters, no space";
+	if (!i->cert_file[0] != !i->key_file[0])
+		return "client_cert and client_key go together";
+	return i->secret_file[0] || i->cert_file[0] ? NULL : "it proves itself by a secret_file, or by client_cert and client_key: name one of them";
+}
+
+static const char *introspection_cache_wrong(const struct issuer_rule *r)
+{
+	const struct introspection_rule *i = &r->introspection;
+
+	return !i->url[0] || (i->cache_ms >= INTROSPECTION_CACHE_MIN_MS && i->cache_ms <= INTROSPECTION_CACHE_MAX_MS) ? NULL : "it must be within 1s..10m";
+}
+
 const char *issuer_rule_wrong(const struct issuer_rule *r, const char **field)
 {
 	static const struct { const char *field; const char *(*wrong)(const struct issuer_rule *); } rows[] = {
@@ -220,7 +251,8 @@ const char *issuer_rule_wrong(const struct issuer_rule *r, const char **field)
 		{"algorithms", algorithms_wrong}, {"binding", binding_wrong}, {"max_lifetime", lifetime_wrong}, {"keys_refresh", refresh_wrong},
 		{"keys_stale", stale_wrong}, {"dialect", dialect_wrong}, {"typ", typ_wrong}, {"claims.tenant", tenant_wrong},
 		{"claims.client", client_wrong}, {"claims.scope", scope_wrong}, {"claims.jti", jti_wrong}, {"claims.user", user_wrong},
-		{"claims.service", service_wrong}, {"claims.tenant_values", tenant_values_wrong},
+		{"claims.service", service_wrong}, {"claims.tenant_values", tenant_values_wrong}, {"introspection.url", introspection_url_wrong},
+		{"introspection.client_id", introspection_client_wrong}, {"introspection.cache", introspection_cache_wrong},
 	};
 	const char *wrong = NULL;
 

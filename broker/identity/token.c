@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "identity/facts.h"
+#include "identity/introspection.h"
 #include "identity/jws.h"
 #include "identity/spiffe.h"
 #include "identity/token_cache.h"
@@ -20,12 +21,15 @@
 struct live {
 	uint64_t epoch;              /* changes when signatures seen before no longer count */
 	struct jws_verifier **keys;  /* by place in the keyset; made when first needed */
+	uint8_t source[SHA256_BYTES]; /* of an issuer that is asked: introspection_source() */
 };
 
 struct token_verifier {
 	struct issuers *issuers;
 	struct live *live; /* one an issuer */
 	struct token_cache *cache;
+	struct answers *answers; /* about opaque tokens; borrowed; NULL: none is taken */
+	bool asks; /* one of the issuers is asked about such */
 	uint64_t epochs, hits, misses;
 	struct jws jws;
 };
@@ -44,7 +48,7 @@ struct token_verifier *token_verifier_new(size_t cache)
 {
 	struct token_verifier *v = calloc(1, sizeof *v);
 
-	if (v && (v->cache = token_cache_new(cache)))
+	if (v && (v->cache = token_cache_new(cache, free)))
 		return v;
 	free(v);
 	return NULL;
@@ -98,6 +102,8 @@ static struct live *live_new(struct token_verifier *v, const struct issuers *iss
 		size_t keys = keyset_size(entry->keys);
 
 		live[i].epoch = epoch_for(v, entry);
+		if (entry->rule.introspection.url[0])
+			introspection_source(&entry->rule, live[i].source);
 		live[i].keys = calloc(keys ? keys : 1, sizeof *live[i].keys);
 		if (!live[i].keys) {
 			free_live(live, issuers);
@@ -116,6 +122,14 @@ void token_verifier_set_issuers(struct token_verifier *v, struct issuers *i)
 	issuers_unref(v->issuers);
 	v->issuers = i;
 	v->live = live;
+	v->asks = false;
+	for (size_t at = 0; at < issuers_count(i); at++)
+		v->asks |= issuers_at(i, at)->rule.introspection.url[0] != 0;
+}
+
+void token_verifier_set_answers(struct token_verifier *v, struct answers *answers)
+{
+	v->answers = answers;
 }
 
 uint64_t token_verifier_hits(const struct token_verifier *v)
@@ -139,13 +153,18 @@ static bool out_of_memory(struct check *k)
 	return refuse(k, REASON_KEYS_UNAVAILABLE, "", "the broker has no memory left to check the token: try again");
 }
 
-static bool use_issuer(struct check *k, size_t at)
+static bool take_issuer(struct check *k, size_t at)
 {
 	k->issuer = at;
 	k->entry = issuers_at(k->v->issuers, at);
-	if (!token_judge_issuer(&k->entry->rule, k->cx))
-		return refuse(k, REASON_WRONG_ISSUER, "iss",
-			      "not an issuer of the route's profile: use a token of one that is");
+	return token_judge_issuer(&k->entry->rule, k->cx) ||
+	       refuse(k, REASON_WRONG_ISSUER, "iss", "not an issuer of the route's profile: use a token of one that is");
+}
+
+static bool use_issuer(struct check *k, size_t at)
+{
+	if (!take_issuer(k, at))
+		return false;
 	if (k->entry->keys && k->cx->now_ms <= k->entry->keys_good_until_ms)
 		return true;
 	k->out->want_keys = (int)at;
@@ -348,6 +367,38 @@ static const struct facts *recall(struct token_verifier *v, const uint8_t digest
 	return NULL;
 }
 
+/* The place of the issuer that is asked about it; issuers_count(): it is judged as a JWT. */
+static size_t who_is_asked(const struct check *k, struct slice token)
+{
+	const struct issuers *all = k->v->issuers;
+
+	return k->v->asks && k->v->answers && k->cx->tenant && introspection_is_opaque(token) ? introspection_issuer(all, k->cx->tenant) : issuers_count(all);
+}
+
+static void verify_opaque(struct check *k, size_t at, struct slice token, struct arena *arena)
+{
+	const char *wrong = introspection_token_wrong(token);
+	struct token_answer *out = k->out;
+	struct answer said;
+
+	if (!take_issuer(k, at))
+		return;
+	if (wrong) {
+		refuse(k, REASON_INVALID_TOKEN, "", wrong);
+		return;
+	}
+	memcpy(out->source, k->v->live[at].source, sizeof out->source);
+	answers_key(k->v->answers, out->source, token, out->question);
+	if (!answers_find(k->v->answers, out->question, k->cx->mono_ms, arena, &said)) {
+		out->want_answer = true;
+		refuse(k, REASON_KEYS_UNAVAILABLE, "", "the token's issuer has not said whether it is good: try again");
+	} else if (said.reason != REASON_ALLOWED) {
+		refuse(k, said.reason, said.field, said.fault);
+	} else {
+		judge(k, said.facts, arena);
+	}
+}
+
 void token_verify(struct token_verifier *v, struct slice token, const struct token_context *cx, struct arena *arena,
 		  struct token_answer *out)
 {
@@ -355,10 +406,11 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 	uint8_t digest[SHA256_BYTES];
 	const struct facts *known;
 	struct facts *f;
-	size_t issuer = 0;
+	size_t issuer = 0, asked;
 
 	memset(&out->claims, 0, sizeof out->claims);
 	out->have_claims = false;
+	out->want_answer = false;
 	out->want_keys = -1;
 	out->want_kid = 0;
 	if (token.n == 0) {
@@ -374,6 +426,11 @@ void token_verify(struct token_verifier *v, struct slice token, const struct tok
 		v->live = live_new(v, v->issuers);
 	if (!v->live) {
 		refuse(&k, REASON_KEYS_UNAVAILABLE, "iss", "the broker has no issuers at hand: try again");
+		return;
+	}
+	asked = who_is_asked(&k, token);
+	if (asked < issuers_count(v->issuers)) {
+		verify_opaque(&k, asked, token, arena);
 		return;
 	}
 	sha256(token, digest);

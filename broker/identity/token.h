@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/slice.h"
 #include "base/words.h"
+#include "identity/answers.h"
 #include "identity/claims.h"
 #include "identity/issuer.h"
 
@@ -20,6 +21,8 @@ struct token_verifier *token_verifier_new(size_t cache);
 void token_verifier_free(struct token_verifier *v);
 /* From now on these; cached signatures of keys that are gone no longer count. */
 void token_verifier_set_issuers(struct token_verifier *v, struct issuers *i);
+/* What issuers said of opaque tokens; it outlives v. Without it (NULL, as it begins) every token is taken for a JWT. */
+void token_verifier_set_answers(struct token_verifier *v, struct answers *answers);
 uint64_t token_verifier_hits(const struct token_verifier *v);
 uint64_t token_verifier_misses(const struct token_verifier *v);
 
@@ -35,14 +38,17 @@ struct token_context {
 	size_t n_allowed_issuers;
 	bool issuer_alias_any;      /* reserved: false */
 	int64_t now_ms;
+	int64_t mono_ms;            /* monotonic, for the age of what issuers said of opaque tokens */
 	int64_t leeway_ms;          /* ≤ 60 s, for exp, nbf, iat */
 };
 
 struct token_answer {
 	struct verdict verdict;     /* reasons: missing_token, invalid_token, expired_token, wrong_issuer, wrong_audience, token_binding,
 	                               identity_mismatch, keys_unavailable, tenant_boundary */
-	struct claims claims;       /* set when the signature was good, whatever the verdict, for the audit */
+	struct claims claims;       /* set when the signature was good, or the issuer said that it is active, whatever the verdict, for the audit */
 	bool have_claims;
+	bool want_answer;           /* the token is opaque, and its issuer was not asked about it: keys_unavailable until it has answered, and then again */
+	uint8_t source[SHA256_BYTES], question[SHA256_BYTES]; /* then: who is to be asked (introspection_source()), and under what the answer is kept */
 	int want_keys;              /* index of the issuer whose keys should be fetched (unknown kid, none yet): then the verdict is
 	                               keys_unavailable or invalid_token for now, and asking again after a fetch may help; -1 = no */
 	uint64_t want_kid;          /* which of its keys: a digest of the token's kid, which is hostile input; 0 = any */
@@ -52,7 +58,9 @@ struct token_answer {
  * typ at+jwt, or none that says anything where the issuer's rule takes that → key by kid and alg → signature → claims present and of the
  * right type (iss exp aud sub client_id iat jti, as the rule names them) → with such a typ: no ID token by its claims → lifetime cap → exp →
  * nbf → aud, among the rule's → tenant → cnf → client. An ID token is refused; a token with cnf.jkt (DPoP) is refused as Bearer. A JWT-SVID need
- * not have iss, iat, jti or a client; its sub is the client, and must be the peer's SPIFFE id. */
+ * not have iss, iat, jti or a client; its sub is the client, and must be the peer's SPIFFE id.
+ * A token that is no compact JWS is judged by what its issuer says of it, from `exp` on, where an issuer that is asked speaks for the context's tenant; see
+ * introspection.h. One of nobody's tenant is never shown to anybody: it could be another issuer's than the one that is asked. */
 void token_verify(struct token_verifier *v, struct slice token, const struct token_context *cx, struct arena *arena, struct token_answer *out);
 
 #endif

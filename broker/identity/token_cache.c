@@ -1,5 +1,5 @@
-/* How are verified tokens remembered within a bound? A fixed table of places: chained by hash for finding, and in a
- * ring by use for giving way. The digest is a SHA-256 of signed bytes, so nobody without an issuer's key chooses its
+/* How is what is known of tokens remembered within a bound? A fixed table of places: chained by hash for finding, and in a
+ * ring by use for giving way. The digest is a SHA-256 of bytes that an issuer signed, or has a salt in it, so nobody else chooses its
  * bucket. */
 #include "identity/token_cache.h"
 
@@ -12,7 +12,7 @@
 struct place {
 	uint8_t digest[SHA256_BYTES];
 	uint64_t epoch;
-	struct facts *facts;        /* owned */
+	void *known;                /* owned */
 	uint32_t chain;             /* next of the same bucket */
 	uint32_t newer, older;      /* by use */
 };
@@ -23,6 +23,7 @@ struct token_cache {
 	uint32_t newest, oldest;
 	uint32_t *buckets;
 	struct place *places;
+	void (*drop)(void *known);
 };
 
 static uint32_t bucket_of(const struct token_cache *c, const uint8_t digest[SHA256_BYTES])
@@ -33,13 +34,14 @@ static uint32_t bucket_of(const struct token_cache *c, const uint8_t digest[SHA2
 	return h & c->mask;
 }
 
-struct token_cache *token_cache_new(size_t cap)
+struct token_cache *token_cache_new(size_t cap, void (*drop)(void *known))
 {
 	struct token_cache *c = calloc(1, sizeof *c);
 	size_t buckets = 1;
 
 	if (!c)
 		return NULL;
+	c->drop = drop;
 	c->cap = cap > CACHE_MAX ? CACHE_MAX : (uint32_t)cap;
 	while (buckets < c->cap)
 		buckets *= 2;
@@ -60,7 +62,7 @@ void token_cache_free(struct token_cache *c)
 	if (!c)
 		return;
 	for (uint32_t i = 0; i < c->used; i++)
-		free(c->places[i].facts);
+		c->drop(c->places[i].known);
 	free(c->places);
 	free(c->buckets);
 	free(c);
@@ -102,7 +104,7 @@ static uint32_t find(const struct token_cache *c, const uint8_t digest[SHA256_BY
 	return at;
 }
 
-const struct facts *token_cache_get(struct token_cache *c, const uint8_t digest[SHA256_BYTES], uint64_t *epoch)
+const void *token_cache_get(struct token_cache *c, const uint8_t digest[SHA256_BYTES], uint64_t *epoch)
 {
 	uint32_t at = find(c, digest);
 
@@ -113,7 +115,7 @@ const struct facts *token_cache_get(struct token_cache *c, const uint8_t digest[
 		ring_push(c, at);
 	}
 	*epoch = c->places[at].epoch;
-	return c->places[at].facts;
+	return c->places[at].known;
 }
 
 /* Takes the oldest place out of its bucket and the ring. */
@@ -125,21 +127,21 @@ static uint32_t evict(struct token_cache *c)
 		link = &c->places[*link].chain;
 	*link = c->places[at].chain;
 	ring_remove(c, at);
-	free(c->places[at].facts);
+	c->drop(c->places[at].known);
 	return at;
 }
 
-void token_cache_put(struct token_cache *c, const uint8_t digest[SHA256_BYTES], uint64_t epoch, struct facts *f)
+void token_cache_put(struct token_cache *c, const uint8_t digest[SHA256_BYTES], uint64_t epoch, void *known)
 {
 	uint32_t at, *bucket;
 
 	if (c->cap == 0) {
-		free(f);
+		c->drop(known);
 		return;
 	}
 	at = find(c, digest);
 	if (at != NOWHERE) {
-		free(c->places[at].facts);
+		c->drop(c->places[at].known);
 		ring_remove(c, at);
 	} else {
 		at = c->used < c->cap ? c->used++ : evict(c);
@@ -148,7 +150,7 @@ void token_cache_put(struct token_cache *c, const uint8_t digest[SHA256_BYTES], 
 		c->places[at].chain = *bucket;
 		*bucket = at;
 	}
-	c->places[at].facts = f;
+	c->places[at].known = known;
 	c->places[at].epoch = epoch;
 	ring_push(c, at);
 }

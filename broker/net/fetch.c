@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/secret.h"
 #include "base/slots.h"
 #include "net/fetch_addr.h"
 
@@ -27,6 +28,9 @@ struct fetch {
 	CURL *easy;
 	bool allow_private;
 	char *ca_file;
+	struct curl_slist *headers;
+	char *form;                 /* what is posted; NULL: it is a GET */
+	size_t form_n;
 	bool address_refused, too_large;
 	size_t header_bytes;
 	int64_t max_age_s;
@@ -49,6 +53,13 @@ struct watch {
 	struct loop_fd *loop_fd;
 };
 
+static void headers_free(struct curl_slist *headers)
+{
+	for (struct curl_slist *h = headers; h; h = h->next)
+		secret_wipe(h->data, strlen(h->data));
+	curl_slist_free_all(headers);
+}
+
 static void fetch_free(struct fetch *f)
 {
 	slots_drop(f->fetcher->fetches, f->id);
@@ -57,6 +68,9 @@ static void fetch_free(struct fetch *f)
 		curl_easy_cleanup(f->easy);
 	}
 	buf_clear(&f->body);
+	headers_free(f->headers);
+	secret_wipe(f->form, f->form_n);
+	free(f->form);
 	free(f->ca_file);
 	free(f);
 }
@@ -303,6 +317,50 @@ static bool url_is_good(const char *url, bool http)
 	return strlen(url) <= URL_MAX && (strncasecmp(url, "https://", 8) == 0 || (http && strncasecmp(url, "http://", 7) == 0));
 }
 
+static bool add_header(struct fetch *f, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(f->headers, line);
+
+	f->headers = longer ? longer : f->headers;
+	return longer;
+}
+
+static bool add_authorization(struct fetch *f, const char *value)
+{
+	static const char name[] = "Authorization: ";
+	size_t size = sizeof name + strlen(value);
+	char *line = malloc(size);
+	bool ok = false;
+
+	if (line) {
+		memcpy(line, name, sizeof name - 1);
+		memcpy(line + sizeof name - 1, value, size - sizeof name + 1);
+		ok = add_header(f, line);
+		secret_wipe(line, size);
+	}
+	free(line);
+	return ok;
+}
+
+/* What is sent beside the URL, and who says so. */
+static bool set_request(struct fetch *f, const struct fetch_rules *r)
+{
+	CURL *e = f->easy;
+	bool ok = !r->authorization || add_authorization(f, r->authorization);
+
+	if (f->form) {
+		ok &= add_header(f, "Accept: application/json") && add_header(f, "Expect:");
+		ok &= curl_easy_setopt(e, CURLOPT_POST, 1L) == CURLE_OK;
+		ok &= curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->form_n) == CURLE_OK;
+		ok &= curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->form) == CURLE_OK; /* not copied */
+	}
+	if (f->headers)
+		ok &= curl_easy_setopt(e, CURLOPT_HTTPHEADER, f->headers) == CURLE_OK;
+	if (r->cert_file)
+		ok &= curl_easy_setopt(e, CURLOPT_SSLCERT, r->cert_file) == CURLE_OK && curl_easy_setopt(e, CURLOPT_SSLKEY, r->key_file) == CURLE_OK;
+	return ok;
+}
+
 /* Whether all were taken: one that is refused would mean a libcurl without the protection that it asks for. */
 static bool set_options(struct fetch *f, const char *url, const struct fetch_rules *r)
 {
@@ -363,8 +421,20 @@ static struct fetch *fetch_new(struct fetcher *fetcher, const struct fetch_rules
 	return NULL;
 }
 
-uint64_t fetch_get(struct fetcher *fetcher, const char *url, const struct fetch_rules *rules,
-		   void (*done)(void *arg, const struct fetch_result *r), void *arg)
+static bool copy_form(struct fetch *f, struct slice form)
+{
+	f->form = malloc(form.n + 1);
+	if (!f->form)
+		return false;
+	memcpy(f->form, form.p, form.n);
+	f->form[form.n] = '\0';
+	f->form_n = form.n;
+	return true;
+}
+
+/* form.p NULL: a GET. */
+static uint64_t fetch(struct fetcher *fetcher, const char *url, const struct fetch_rules *rules, struct slice form,
+		      void (*done)(void *arg, const struct fetch_result *r), void *arg)
 {
 	struct fetch *f;
 
@@ -376,11 +446,23 @@ uint64_t fetch_get(struct fetcher *fetcher, const char *url, const struct fetch_
 		return 0;
 	f->done = done;
 	f->arg = arg;
-	if (!set_options(f, url, rules) || curl_multi_add_handle(fetcher->multi, f->easy) != CURLM_OK) {
+	if ((form.p && !copy_form(f, form)) || !set_request(f, rules) || !set_options(f, url, rules) || curl_multi_add_handle(fetcher->multi, f->easy) != CURLM_OK) {
 		fetch_free(f);
 		return 0;
 	}
 	return f->id;
+}
+
+uint64_t fetch_get(struct fetcher *fetcher, const char *url, const struct fetch_rules *rules,
+		   void (*done)(void *arg, const struct fetch_result *r), void *arg)
+{
+	return fetch(fetcher, url, rules, slice_of(NULL, 0), done, arg);
+}
+
+uint64_t fetch_post(struct fetcher *fetcher, const char *url, const struct fetch_rules *rules, struct slice form,
+		    void (*done)(void *arg, const struct fetch_result *r), void *arg)
+{
+	return fetch(fetcher, url, rules, form, done, arg);
 }
 
 void fetch_cancel(struct fetcher *fetcher, uint64_t id)

@@ -230,6 +230,15 @@ out:
 	return NULL;
 }
 
+int tls_check_identity(const char *cert_file, const char *key_file, struct problem *why)
+{
+	const struct tls_hook hook = {.verify = NULL};
+	struct tls_server *t = tls_server_new(cert_file, key_file, &hook, why);
+
+	tls_server_unref(t);
+	return t ? 0 : -1;
+}
+
 struct tls_server *tls_server_ref(struct tls_server *t)
 {
 	atomic_fetch_add(&t->refs, 1);

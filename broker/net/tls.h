@@ -24,6 +24,8 @@ struct tls_hook {
 
 /* cert: PEM chain, leaf first. key: PEM, mode 0600 or refused. Checks that they belong together and are in date. */
 struct tls_server *tls_server_new(const char *cert_file, const char *key_file, const struct tls_hook *hook, struct problem *why);
+/* 0: they are a certificate and its key, and can be read; else -1 with why. */
+int tls_check_identity(const char *cert_file, const char *key_file, struct problem *why);
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t);
 /* Is no client certificate asked for? */

@@ -29,6 +29,7 @@ enum metric {
 	METRIC_TOKEN_UNBOUND,          /* counter issuer: verified with binding: none */
 	METRIC_KEYS_FETCHES,           /* counter issuer, result */
 	METRIC_KEYS_LOOKUPS,           /* counter issuer, result: of a token whose key is not known */
+	METRIC_INTROSPECTIONS,         /* counter issuer, result: questions about opaque tokens */
 	METRIC_KEYS_USABLE,            /* gauge   issuer: seconds until its keys may no longer be used */
 	METRIC_STORE_CALLS,            /* counter function, result */
 	METRIC_STORE_ITEMS,            /* counter function: items in those calls */

@@ -17,6 +17,11 @@ void expiring_begin(struct rpc_call *rc, const struct claims *c)
 	rc->token_warned = false;
 }
 
+static bool renewable(const struct rpc_call *rc)
+{
+	return rc->row->stream == STREAM_IN;
+}
+
 static void warn(struct rpc_call *rc)
 {
 	static const char text[] = "the stream's token expires: send a Credential, or the stream ends then";
@@ -26,11 +31,6 @@ static void warn(struct rpc_call *rc)
 		subscribe_notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_TOKEN_EXPIRING, text, rc->token_until_ms);
 	else if (renewable(rc))
 		pipe_notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_TOKEN_EXPIRING, text, rc->token_until_ms);
-}
-
-static bool renewable(const struct rpc_call *rc)
-{
-	return rc->row->stream == STREAM_IN;
 }
 
 /* For as long as a message with this token would be taken. */

@@ -196,7 +196,7 @@ bool op_may_park(const struct op *op, int64_t now_ms)
 	return fits(op->w->parked_sum, op->raw.n, 1) && fits(parked_by(op->w, op->asker), op->raw.n, AGENT_SHARE);
 }
 
-bool op_park(struct op *op, size_t issuer, int64_t now_ms)
+bool op_park(struct op *op, uint64_t what, int64_t now_ms)
 {
 	struct rpc_worker *w = op->w;
 
@@ -207,7 +207,7 @@ bool op_park(struct op *op, size_t issuer, int64_t now_ms)
 	if (!op->raw.p)
 		return false;
 	op->parks++;
-	op->parked_for = issuer;
+	op->parked_for = what;
 	op->next_parked = NULL;
 	*w->parked_tail = op;
 	w->parked_tail = &op->next_parked;
@@ -217,19 +217,19 @@ bool op_park(struct op *op, size_t issuer, int64_t now_ms)
 	return true;
 }
 
-static bool is_due(const struct op *op, int64_t now_ms, size_t issuer)
+static bool is_due(const struct op *op, int64_t now_ms, uint64_t what)
 {
-	return issuer == KEYS_OF_ALL || op->parked_for == issuer || now_ms - op->parked_ms >= PARK_MS;
+	return what == KEYS_OF_ALL || op->parked_for == what || now_ms - op->parked_ms >= PARK_MS;
 }
 
-void op_unpark(struct rpc_worker *w, int64_t now_ms, size_t issuer)
+void op_unpark(struct rpc_worker *w, int64_t now_ms, uint64_t what)
 {
 	struct op *due = NULL, **due_tail = &due, **link = &w->parked;
 
 	while (*link) {
 		struct op *op = *link;
 
-		if (!is_due(op, now_ms, issuer)) {
+		if (!is_due(op, now_ms, what)) {
 			link = &op->next_parked;
 			continue;
 		}
@@ -237,6 +237,7 @@ void op_unpark(struct rpc_worker *w, int64_t now_ms, size_t issuer)
 		w->parked_sum.n--;
 		w->parked_sum.bytes -= op->raw.n;
 		op->next_parked = NULL;
+		op->told = what == op->parked_for ? what : KEYS_OF_NONE;
 		*due_tail = op;
 		due_tail = &op->next_parked;
 	}

@@ -37,7 +37,7 @@ struct op;
 #define OPS_MAX 65536
 #define PARKED_MAX 1024            /* requests of a worker that wait for keys; one agent's: a quarter of it, and of the bytes */
 #define PARKED_BYTES_MAX (64u << 20)
-#define KEYS_OF_NONE (SIZE_MAX - 1)
+#define KEYS_OF_NONE (KEYS_OF_ALL - 1)
 
 /* Something that waits until the audit lines written before it are durable. */
 struct held {
@@ -86,6 +86,7 @@ struct rpc_call {
 	unsigned messages;               /* seen so far */
 	bool half_closed;
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
+	uint64_t credential, credential_for; /* the op of a Credential that waits for keys or an answer, and what for; what comes after it waits too. 0 = none */
 	int64_t token_until_ms;          /* when the token expires that the stream goes on with; 0: it has none yet, or needs none */
 	bool token_warned;
 	uint8_t principal[SHA256_BYTES]; /* of the token that the stream began with, which a Credential must match */
@@ -123,7 +124,8 @@ struct op {
 	void (*on_answer)(struct op *op, const struct store_answer *a);
 	void (*on_issued)(struct op *op, const struct issue_answer *a);
 	int64_t parked_ms;               /* since when it waits for keys, on and off; 0: it never did */
-	size_t parked_for;               /* the issuer */
+	uint64_t parked_for;             /* the issuer, or the question about a token: question_wait() */
+	uint64_t told;                   /* what it waited for last, when that came to its end; else KEYS_OF_NONE */
 	unsigned parks;                  /* how often it waited */
 	struct op *next_parked;
 	uint64_t out_next;               /* in its call's outbox */
@@ -153,11 +155,12 @@ void op_after_audit(struct op *op, uint64_t ticket, void (*release)(struct op *o
 uint64_t op_audit(struct op *op, const char *event);
 /* The store's answer for any op. */
 void op_store_done(void *user, uint64_t id, const struct store_answer *a);
-/* May the op wait for keys (again)? Then op_park() puts it aside until those of the issuer are settled; false when memory is out. */
+/* May the op wait for keys, or for an answer about its token (again)? Then op_park() puts it aside until those of the issuer are settled, or it is answered; false when
+ * memory is out. */
 bool op_may_park(const struct op *op, int64_t now_ms);
-bool op_park(struct op *op, size_t issuer, int64_t now_ms);
-/* Judges again what waits for this issuer's keys, or for anybody's with KEYS_OF_ALL, and what has waited too long. */
-void op_unpark(struct rpc_worker *w, int64_t now_ms, size_t issuer);
+bool op_park(struct op *op, uint64_t what, int64_t now_ms);
+/* Judges again what waits for this issuer's keys or this answer, or for anything with KEYS_OF_ALL, and what has waited too long. */
+void op_unpark(struct rpc_worker *w, int64_t now_ms, uint64_t what);
 void op_release_held(struct rpc_worker *w);
 /* Makes the slice outlive what it borrows from. */
 struct slice op_keep(struct op *op, struct slice s);

@@ -12,6 +12,8 @@
 #include "rpc/revoked.h"
 #include "rpc/table.h"
 
+#define ASK_RETRY_MS 1000
+
 struct slice principal_token(struct rpc_call *rc, struct slice in_request, struct verdict *v)
 {
 	struct slice header;
@@ -74,6 +76,25 @@ static bool wait_for_keys(struct op *op, const struct token_answer *a)
 	       op_park(op, want.issuer, now);
 }
 
+/* The issuer of an opaque token is asked about it, once for each time that the request waits for that. */
+static bool wait_for_answer(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *a)
+{
+	const struct token_question q = {.source = a->source, .key = a->question, .token = token, .agent = op->asker};
+	uint64_t what = question_wait(a->question);
+	int64_t now = clock_mono_ms();
+	enum question_result r;
+
+	a->verdict.retry_after_ms = ASK_RETRY_MS;
+	if (op->told == what || !op->w->env.ask_issuer || !op_may_park(op, now))
+		return false;
+	r = op->w->env.ask_issuer(op->w->env.arg, &q);
+	if (r == QUESTION_ANSWERED)
+		token_verify(op->w->verifier, token, cx, op->arena, a);
+	else if (r == QUESTION_SPENT)
+		a->verdict = verdict_deny(REASON_QUOTA_EXCEEDED, "", "too many of this agent's tokens turned out to be no good: its issuer is asked about no other for a while");
+	return r == QUESTION_ASKED && op_park(op, what, now);
+}
+
 /* What is said on a stream later, and what it is sent, is on the same authority: that is kept, to be judged again when something is revoked. */
 static void judge_revoked(struct op *op, struct token_answer *out)
 {
@@ -93,6 +114,17 @@ static void judge_revoked(struct op *op, struct token_answer *out)
 	rc->whose = kept;
 }
 
+/* A Credential came before it, and is not judged yet: which token is the stream's then is not known. */
+static bool wait_for_credential(struct op *op)
+{
+	const struct rpc_call *rc = op_call(op);
+	int64_t now = clock_mono_ms();
+
+	if (!rc || !rc->credential || rc->credential == op->id || !slots_get(op->w->ops, rc->credential))
+		return false;
+	return op_may_park(op, now) && op_park(op, rc->credential_for, now);
+}
+
 enum principal_result principal_verify(struct op *op, struct slice token, const struct profile *p, struct token_answer *out)
 {
 	struct token_context cx = {
@@ -102,45 +134,18 @@ enum principal_result principal_verify(struct op *op, struct slice token, const 
 		.client_alt = op->agent->spiffe_id,
 		.tenant = op->agent->tenant,
 		.now_ms = clock_unix_ms(),
+		.mono_ms = clock_mono_ms(),
 		.leeway_ms = op->world->envelope.clock_skew_ms,
 	};
 
+	if (wait_for_credential(op))
+		return PRINCIPAL_PARKED;
 	if (p) {
 		cx.audience = p->required_audience;
 		cx.allowed_issuers = p->allowed_issuers;
 		cx.n_allowed_issuers = p->n_allowed_issuers;
 	}
 	return principal_judge(op, token, &cx, out);
-}
-
-/* The first token of a stream, when it is the stream's own and not a single request's. */
-static void note_expiry(struct op *op, struct slice token, const struct token_answer *a)
-{
-	struct rpc_call *rc = op_call(op);
-	struct verdict v;
-
-	if (!rc || rc->token_until_ms || !rpc_row_lives_on(rc->row))
-		return;
-	if (rc->row->stream == STREAM_UNARY || slice_eq(token, principal_token(rc, slice_of(NULL, 0), &v)))
-		expiring_begin(rc, &a->claims);
-}
-
-enum principal_result principal_judge(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *out)
-{
-	memset(out, 0, sizeof *out);
-	out->want_keys = -1;
-	token_verify(op->w->verifier, token, cx, op->arena, out);
-	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out))
-		return PRINCIPAL_PARKED;
-	if (out->have_claims)
-		audit_claims(op, &out->claims);
-	if (verdict_ok(&out->verdict))
-		judge_revoked(op, out);
-	if (verdict_ok(&out->verdict))
-		note_expiry(op, token, out);
-	if (verdict_ok(&out->verdict) && !out->claims.bound)
-		metrics_add(op->w->env.metrics, METRIC_TOKEN_UNBOUND, out->claims.issuer_name, NULL, 1);
-	return PRINCIPAL_JUDGED;
 }
 
 /* Is it the stream's principal, by issuer, subject and client? The first one asked about becomes it. */
@@ -165,6 +170,41 @@ static bool is_principal(struct rpc_call *rc, const struct claims *c)
 		memcpy(rc->principal, digest, sizeof digest);
 	rc->has_principal = true;
 	return memcmp(rc->principal, digest, sizeof digest) == 0;
+}
+
+/* The first token of a stream, when it is the stream's own and not a single request's. Whose it is stands from then on: what is opaque cannot be asked about once it has
+ * ended, and a Credential may come later. */
+static void note_expiry(struct op *op, struct slice token, const struct token_answer *a)
+{
+	struct rpc_call *rc = op_call(op);
+	struct verdict v;
+
+	if (!rc || rc->token_until_ms || !rpc_row_lives_on(rc->row))
+		return;
+	if (rc->row->stream != STREAM_UNARY && !slice_eq(token, principal_token(rc, slice_of(NULL, 0), &v)))
+		return;
+	expiring_begin(rc, &a->claims);
+	is_principal(rc, &a->claims);
+}
+
+enum principal_result principal_judge(struct op *op, struct slice token, const struct token_context *cx, struct token_answer *out)
+{
+	memset(out, 0, sizeof *out);
+	out->want_keys = -1;
+	token_verify(op->w->verifier, token, cx, op->arena, out);
+	if (!verdict_ok(&out->verdict) && wait_for_keys(op, out))
+		return PRINCIPAL_PARKED;
+	if (out->want_answer && wait_for_answer(op, token, cx, out))
+		return PRINCIPAL_PARKED;
+	if (out->have_claims)
+		audit_claims(op, &out->claims);
+	if (verdict_ok(&out->verdict))
+		judge_revoked(op, out);
+	if (verdict_ok(&out->verdict))
+		note_expiry(op, token, out);
+	if (verdict_ok(&out->verdict) && !out->claims.bound)
+		metrics_add(op->w->env.metrics, METRIC_TOKEN_UNBOUND, out->claims.issuer_name, NULL, 1);
+	return PRINCIPAL_JUDGED;
 }
 
 /* The stream began with the token of its metadata, which may have expired by now: whose it is stands before another takes its place. */
@@ -206,18 +246,34 @@ static struct verdict replace(struct rpc_call *rc, struct slice token, const str
 	return verdict_allow();
 }
 
-void principal_credential(struct rpc_call *rc, struct op *op, struct slice token)
+static enum principal_result judge_credential(struct rpc_call *rc, struct op *op, struct slice token, struct verdict *v)
 {
 	struct token_answer answer;
+
+	if (begun_as(rc, op, v) == PRINCIPAL_PARKED)
+		return PRINCIPAL_PARKED;
+	if (!verdict_ok(v))
+		return PRINCIPAL_JUDGED;
+	if (principal_verify(op, token, NULL, &answer) == PRINCIPAL_PARKED)
+		return PRINCIPAL_PARKED;
+	*v = replace(rc, token, &answer);
+	return PRINCIPAL_JUDGED;
+}
+
+void principal_credential(struct rpc_call *rc, struct op *op, struct slice token)
+{
+	bool first = !rc->credential || rc->credential == op->id;
 	struct verdict v;
 
-	if (begun_as(rc, op, &v) == PRINCIPAL_PARKED)
+	if (judge_credential(rc, op, token, &v) == PRINCIPAL_PARKED) {
+		if (first) {
+			rc->credential = op->id;
+			rc->credential_for = op->parked_for;
+		}
 		return;
-	if (verdict_ok(&v)) {
-		if (principal_verify(op, token, NULL, &answer) == PRINCIPAL_PARKED)
-			return;
-		v = replace(rc, token, &answer);
 	}
+	if (first)
+		rc->credential = 0;
 	if (!verdict_ok(&v))
 		pipeline_deny(op, &v);
 	else

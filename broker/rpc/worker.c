@@ -75,6 +75,7 @@ struct rpc_worker *rpc_worker_new(const struct rpc_env *env, struct world *world
 		rpc_worker_free(w);
 		return NULL;
 	}
+	token_verifier_set_answers(w->verifier, env->answers);
 	rpc_worker_set_world(w, world);
 	return w;
 }
@@ -135,9 +136,22 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	world_unref(old);
 }
 
-void rpc_worker_keys_settled(struct rpc_worker *w, size_t issuer)
+void rpc_worker_keys_settled(struct rpc_worker *w, uint64_t issuer)
 {
 	op_unpark(w, clock_mono_ms(), issuer);
+}
+
+uint64_t question_wait(const uint8_t key[SHA256_BYTES])
+{
+	uint64_t what;
+
+	memcpy(&what, key, sizeof what);
+	return what | UINT64_C(1) << 63;
+}
+
+void rpc_worker_answered(struct rpc_worker *w, const uint8_t key[SHA256_BYTES])
+{
+	op_unpark(w, clock_mono_ms(), question_wait(key));
 }
 
 void rpc_worker_tail(struct rpc_worker *w)

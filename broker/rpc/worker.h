@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "identity/answers.h"
 #include "identity/assertion.h"
 #include "identity/peer.h"
 #include "net/call.h"
@@ -28,6 +29,23 @@ struct key_want {
 	uint64_t kid;                /* token_answer.want_kid */
 	int64_t since_ms;            /* monotonic: the request waits since then; 0: it has not waited yet */
 };
+
+/* An opaque token that an issuer is to be asked about: token_answer.want_answer. */
+struct token_question {
+	const uint8_t *source, *key;   /* SHA256_BYTES each: token_answer's source and question */
+	struct slice token;          /* copied, and wiped */
+	uint64_t agent;              /* whose request it is */
+};
+
+enum question_result {
+	QUESTION_ASKED,              /* an answer, or that there is none, follows within seconds: rpc_worker_answered() */
+	QUESTION_ANSWERED,           /* it has just come */
+	QUESTION_SPENT,              /* too many of the agent's tokens turned out to be no good */
+	QUESTION_BUSY,               /* too many questions are under way, or nobody can be asked */
+	QUESTION_RESULTS
+};
+/* What an op waits for that waits for an answer; never an issuer's place. */
+uint64_t question_wait(const uint8_t key[SHA256_BYTES]);
 
 /* How it goes with an issuer's keys. */
 #define KEYS_FAILURE_MAX 200
@@ -68,6 +86,9 @@ struct rpc_env {
 	/* These keys should be fetched. True: a fetch is under way or will be, and rpc_worker_keys_settled() will follow. False: it was looked
 	 * for already, or the agent has asked too often. */
 	bool (*want_keys)(void *arg, const struct key_want *want);
+	struct answers *answers;     /* what issuers said of opaque tokens; NULL: such tokens are none */
+	/* An issuer is to be asked about a token. */
+	enum question_result (*ask_issuer)(void *arg, const struct token_question *q); /* NULL: none is asked */
 	bool (*keys_state)(void *arg, const char *issuer, struct keys_state *out); /* false: there is no such issuer. NULL: nobody knows */
 	bool (*lists_state)(void *arg, const char *domain, struct lists_state *out); /* false: nothing is fetched for it. NULL: nobody knows */
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
@@ -103,8 +124,10 @@ bool rpc_worker_settled(const struct rpc_worker *w);
 bool rpc_worker_revokes_peers(const struct rpc_worker *w); /* any at all */
 bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_peer *p);
 /* A fetch of this issuer's keys ended, well or not: requests that waited for it are judged again. */
-#define KEYS_OF_ALL SIZE_MAX
-void rpc_worker_keys_settled(struct rpc_worker *w, size_t issuer);
+#define KEYS_OF_ALL UINT64_MAX
+void rpc_worker_keys_settled(struct rpc_worker *w, uint64_t issuer);
+/* The question about a token is over, well or not: what waited for it is judged again. */
+void rpc_worker_answered(struct rpc_worker *w, const uint8_t key[SHA256_BYTES]);
 /* What became of an issue_ask of this op. */
 void rpc_worker_issued(struct rpc_worker *w, uint64_t op, const struct issue_answer *a);
 /* Writes the audit lines of this tick and lets go the answers whose lines are durable. */

@@ -589,6 +589,20 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST, NULL},
 	{TLS ISSUER "    claims: {tenant: /a~2}\n" PROFILES, "issuers[0].claims.tenant: in a pointer to a claim ~0 stands for ~"},
 	{LEAST, NULL},
+	{TLS ISSUER "    introspection: {client_id: x}\n" PROFILES, "issuers[0].introspection.url: name the url that is asked about tokens"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
+	{TLS ISSUER "    introspection: {url: \"http://x.example\", client_id: x, secret_file: %D/ca.pem}\n" PROFILES, "issuers[0].introspection.url: it begins with https://"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", secret_file: %D/ca.pem}\n" PROFILES, "issuers[0].introspection.client_id: name the client"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x}\n" PROFILES, "it proves itself by a secret_file, or by client_cert and client_key"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, client_key: %D/ca.pem}\n" PROFILES, "client_cert and client_key go together"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret: sesame}\n" PROFILES, "Put it into a file of mode 0600"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 11m}\n" PROFILES, "issuers[0].introspection.cache"},
+	{TLS ISSUER "    introspection: {url: \"https://x.example\", client_id: x, secret_file: %D/ca.pem, cache: 10m}\n" PROFILES, NULL},
 	{TLS ISSUER "    claims: {user: sid, service: sid}\n" PROFILES, "issuers[0].claims.service: it is claims.user: a token would be both"},
 	{TLS ISSUER "    claims: {user: sid, service: client_id}\n" PROFILES, NULL},
 	{TLS ISSUER "    claims: {jti: [a, a]}\n" PROFILES, "issuers[0].claims.jti: a claim stands in the list twice"},
@@ -971,7 +985,7 @@ static void test_commented_keys(void **state)
 	static const char *const moves[][2] = {
 		{"\n  # ", "\n  "}, {"\n    # ", "\n    "}, {"\n# assertion", "\nassertion"}, {"\n# issuing", "\nissuing"}, {"\n#   ", "\n  "},
 		{"/etc/baton/trust/servers.pem", "%D/ca.pem"}, {"/etc/baton/tls/", "%D/"}, {"/etc/baton/trust/", "%D/"}, {"/etc/baton/profiles", "%D/profiles"},
-		{"/etc/baton/corp-ca.pem", "%D/ca.pem"},
+		{"/etc/baton/corp-ca.pem", "%D/ca.pem"}, {"/etc/baton/corp.secret", "%D/ca.pem"},
 	};
 	const char *root = getenv("BATON_SRCDIR");
 	struct problem why = {""};
@@ -993,6 +1007,8 @@ static void test_commented_keys(void **state)
 	if (!c)
 		fail_msg("%s", why.text);
 	assert_non_null(strstr(c->issuers[0].ca_file, "/ca.pem"));
+	assert_string_equal(c->issuers[0].introspection.url, "https://login.acme.example/introspect");
+	assert_int_equal(c->issuers[0].introspection.cache_ms, 60000);
 	assert_non_null(strstr(c->assertion_key_file, "assertion.key"));
 	assert_int_equal(c->issuing_ttl_ms, 8 * 3600000);
 	config_free(c);

@@ -122,6 +122,8 @@ static const char *answer_for(const char *request)
 		{"GET /old ", "just text, as HTTP/0.9 had it"},
 		{"GET /twice ", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=600\r\nCache-Control: max-age=700x\r\n\r\nhi"},
 		{"GET /announced ", "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx"},
+		{"POST /ok ", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsaid"},
+		{"POST /temporary ", "HTTP/1.1 307 Temporary\r\nLocation: ok\r\nContent-Length: 2\r\n\r\nhi"},
 		{"GET /cut ", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"},
 	};
 
@@ -158,6 +160,16 @@ static bool served_slowly(SSL *ssl, const char *request)
 	return true;
 }
 
+#define FORM "token=a%2Bb&end=1"
+
+/* A GET's headers, or a POST's and FORM. */
+static bool is_whole(const char *request)
+{
+	const char *end = strstr(request, "\r\n\r\n");
+
+	return end && (strncmp(request, "POST ", 5) != 0 || strstr(end, "&end=1"));
+}
+
 static void serve(int fd)
 {
 	char request[sizeof asked] = "";
@@ -169,7 +181,7 @@ static void serve(int fd)
 	connections++;
 	SSL_set_fd(ssl, fd);
 	if (SSL_accept(ssl) == 1) {
-		while (!strstr(request, "\r\n\r\n") && (got = SSL_read(ssl, request + n,
+		while (!is_whole(request) && (got = SSL_read(ssl, request + n,
 				(int)(sizeof request - 1 - n))) > 0) {
 			n += (size_t)got;
 			request[n] = '\0';
@@ -428,6 +440,64 @@ static void test_nothing_is_remembered_or_told(void **state)
 	assert_null(strcasestr(last_request(), "cookie"));
 	assert_null(strcasestr(last_request(), "authorization"));
 	assert_null(strcasestr(last_request(), "referer"));
+}
+
+static void post(const char *path, const struct fetch_rules *r)
+{
+	char url[128], form[] = FORM;
+
+	snprintf(url, sizeof url, "https://127.0.0.1:%d%s", port, path);
+	done_count = 0;
+	assert_true(fetch_post(f, url, r, slice_str(form), on_done, l) != 0);
+	memset(form, 'x', sizeof form); /* it was copied */
+	loop_run(l);
+	assert_int_equal(done_count, 1);
+}
+
+static void test_a_form_is_posted_with_credentials(void **state)
+{
+	struct fetch_rules r = rules();
+	char value[] = "Basic abc";
+
+	r.authorization = value;
+	post("/ok", &r);
+	assert_true(ok);
+	assert_string_equal(body, "said");
+	assert_non_null(strstr(last_request(), "POST /ok HTTP/1.1\r\n"));
+	assert_non_null(strstr(last_request(), "\r\nAuthorization: Basic abc\r\n"));
+	assert_non_null(strstr(last_request(), "\r\nContent-Type: application/x-www-form-urlencoded\r\n"));
+	assert_non_null(strstr(last_request(), "\r\n\r\n" FORM));
+	get("/ok", &(struct fetch_rules){.ca_file = pki.ca_file, .max_body = 20000, .timeout_ms = 5000, .allow_private = true});
+	assert_null(strcasestr(last_request(), "authorization"));
+}
+
+/* What was posted goes to no other URL. */
+static void test_a_form_follows_no_redirect(void **state)
+{
+	struct fetch_rules r = rules();
+	unsigned before;
+
+	before = connections;
+	post("/temporary", &r);
+	assert_false(ok);
+	assert_int_equal(status, 307);
+	assert_int_equal(connections, before + 1);
+}
+
+static void test_a_certificate_that_cannot_be_read_sends_nothing(void **state)
+{
+	struct fetch_rules r = rules();
+
+	r.cert_file = cert.cert_file;
+	r.key_file = named.key_file; /* another's */
+	memset(asked, 0, sizeof asked);
+	post("/ok", &r);
+	assert_false(ok);
+	assert_int_equal(status, 0);
+	assert_string_equal(last_request(), "");
+	r.key_file = cert.key_file;
+	post("/ok", &r);
+	assert_true(ok);
 }
 
 static void test_too_large_announced(void **state)
@@ -712,7 +782,8 @@ int main(void)
 		T(test_too_large_announced), T(test_too_large_unannounced), T(test_cut_short), T(test_too_slow),
 		T(test_redirects_of_every_kind_are_refused), T(test_only_a_200_counts), T(test_a_malformed_age_counts_as_not_said),
 		T(test_headers_without_end), T(test_a_drip_is_bounded_in_all), T(test_nothing_is_unpacked),
-		T(test_nothing_is_remembered_or_told), T(test_names_that_lead_to_private_addresses),
+		T(test_nothing_is_remembered_or_told), T(test_a_form_is_posted_with_credentials), T(test_a_form_follows_no_redirect),
+		T(test_a_certificate_that_cannot_be_read_sends_nothing), T(test_names_that_lead_to_private_addresses),
 		T(test_names_that_lead_where_no_fetch_goes), T(test_a_name_with_two_addresses), T(test_a_certificate_for_another_name),
 		T(test_an_expired_certificate), T(test_tls_older_than_1_2),
 		T(test_private_address_is_refused), T(test_unknown_ca), T(test_bad_urls), T(test_password_in_url),

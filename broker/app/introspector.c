@@ -1,0 +1,344 @@
+/* Who asks issuers about tokens that only they can read? See introspector.h. */
+#include "app/introspector.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "identity/askgate.h"
+#include "identity/introspection.h"
+#include "net/fetch.h"
+#include "net/tls.h"
+
+#define QUESTION_MS 3000
+#define QUESTIONS_MAX 64 /* of an issuer, under way: as many as a fetcher takes. One agent's: ASKGATE_BURST */
+
+/* An issuer that is asked. */
+struct asker {
+	struct introspector *of;
+	struct issuer_rule rule;
+	uint8_t source[SHA256_BYTES];
+	char *authorization;             /* owned; wiped; NULL: the certificate alone says who asks */
+	struct fetcher *fetcher;
+	struct askgate *gate;            /* under of->lock, as the next */
+	size_t under_way;
+	bool fails;                      /* the last question had no answer, and that was logged */
+};
+
+struct question {
+	struct asker *asker;
+	struct question *next;
+	uint8_t key[SHA256_BYTES];
+	uint64_t agent;                  /* who was charged for it */
+	uint64_t workers;                /* a bit for each in which a request waits; under the lock */
+	bool begun;
+	size_t token_n;
+	char token[];                    /* wiped */
+};
+
+struct introspector {
+	struct introspector_config c;
+	struct asker *askers;
+	size_t n;
+	pthread_mutex_t lock;
+	struct question *questions;      /* under the lock, as the next */
+	bool posted;                     /* begin_all() waits in the loop's queue; after the end it frees what is left */
+	bool closed;
+};
+
+/* ---- the end of a question ---- */
+
+static void question_free(struct question *q)
+{
+	secret_wipe(q->token, q->token_n);
+	free(q);
+}
+
+/* Under the lock. */
+static void unlink_question(struct introspector *x, struct question *q)
+{
+	struct question **link = &x->questions;
+
+	while (*link != q)
+		link = &(*link)->next;
+	*link = q->next;
+	q->asker->under_way--;
+}
+
+/* Takes a, NULL: there is no answer. Whoever asks from now on finds the answer, or asks anew. */
+static void settle(struct question *q, struct answer *a)
+{
+	struct asker *k = q->asker;
+	struct introspector *x = k->of;
+
+	pthread_mutex_lock(&x->lock);
+	if (a && a->active)
+		askgate_return(k->gate, q->agent);
+	if (a)
+		answers_put(x->c.answers, q->key, a);
+	unlink_question(x, q);
+	pthread_mutex_unlock(&x->lock);
+	x->c.on_answered(x->c.arg, q->workers, q->key);
+	question_free(q);
+}
+
+static const char *result_of(const struct answer *a)
+{
+	if (!a)
+		return "failed";
+	return !a->active ? "inactive" : a->reason == REASON_ALLOWED ? "active" : "refused";
+}
+
+static void count(const struct asker *k, const char *result)
+{
+	metrics_add(k->of->c.metrics, METRIC_INTROSPECTIONS, k->rule.name, result, 1);
+}
+
+/* An issuer that is away is a line when that begins and when it ends, and a number between. */
+static void say(struct asker *k, const struct answer *a, const char *why)
+{
+	if (!a && !k->fails)
+		log_event(LOG_WARN, "introspection.failed", F_STR("issuer", k->rule.name), F_STR("why", why));
+	else if (a && k->fails)
+		log_event(LOG_INFO, "introspection.answered", F_STR("issuer", k->rule.name));
+	if (a && a->active && a->reason != REASON_ALLOWED)
+		log_event(LOG_WARN, "introspection.refused", F_STR("issuer", k->rule.name), F_STR("claim", a->field), F_STR("why", a->fault));
+	k->fails = !a;
+}
+
+static void on_answer(void *arg, const struct fetch_result *res)
+{
+	struct question *q = arg;
+	struct asker *k = q->asker;
+	const struct introspection_heard h = {.rule = &k->rule, .token = slice_of(q->token, q->token_n), .body = res->body,
+		.now_ms = clock_unix_ms(), .mono_ms = clock_mono_ms()};
+	const char *why = res->why;
+	struct answer *a = res->ok ? introspection_read(&h, &why) : NULL;
+
+	count(k, result_of(a));
+	say(k, a, why);
+	settle(q, a);
+}
+
+/* ---- its beginning ---- */
+
+static bool ask(struct question *q)
+{
+	const struct asker *k = q->asker;
+	const struct issuer_rule *r = &k->rule;
+	const struct introspection_rule *i = &r->introspection;
+	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .cert_file = i->cert_file[0] ? i->cert_file : NULL,
+		.key_file = i->cert_file[0] ? i->key_file : NULL, .authorization = k->authorization, .max_body = INTROSPECTION_BODY_MAX,
+		.timeout_ms = QUESTION_MS, .allow_private = r->allow_private};
+	char *form = malloc(INTROSPECTION_FORM_MAX);
+	size_t n = form ? introspection_form(r, slice_of(q->token, q->token_n), form) : 0;
+	bool ok = form && fetch_post(k->fetcher, i->url, &rules, slice_of(form, n), on_answer, q) != 0;
+
+	secret_wipe(form, n);
+	free(form);
+	return ok;
+}
+
+static struct question *take_new(struct introspector *x)
+{
+	struct question *q;
+
+	pthread_mutex_lock(&x->lock);
+	for (q = x->questions; q && q->begun; q = q->next)
+		;
+	if (q)
+		q->begun = true;
+	else
+		x->posted = false;
+	pthread_mutex_unlock(&x->lock);
+	return q;
+}
+
+static void introspector_end(struct introspector *x)
+{
+	pthread_mutex_destroy(&x->lock);
+	free(x);
+}
+
+static void begin_all(void *arg)
+{
+	struct introspector *x = arg;
+	struct question *q;
+
+	if (x->closed) {
+		introspector_end(x);
+		return;
+	}
+	while ((q = take_new(x))) {
+		if (ask(q))
+			continue;
+		count(q->asker, result_of(NULL));
+		say(q->asker, NULL, "it cannot be asked");
+		settle(q, NULL);
+	}
+}
+
+/* ---- a worker asks; under the lock ---- */
+
+static struct asker *find_asker(struct introspector *x, const uint8_t *source)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (memcmp(x->askers[i].source, source, SHA256_BYTES) == 0)
+			return &x->askers[i];
+	return NULL;
+}
+
+static struct question *find_question(struct introspector *x, const uint8_t *key)
+{
+	struct question *q = x->questions;
+
+	while (q && memcmp(q->key, key, SHA256_BYTES) != 0)
+		q = q->next;
+	return q;
+}
+
+static bool put_question(struct asker *k, unsigned worker, const struct token_question *asked)
+{
+	struct introspector *x = k->of;
+	struct question *q = malloc(sizeof *q + asked->token.n);
+
+	if (!q)
+		return false;
+	*q = (struct question){.asker = k, .next = x->questions, .agent = asked->agent, .workers = UINT64_C(1) << worker, .token_n = asked->token.n};
+	memcpy(q->key, asked->key, sizeof q->key);
+	memcpy(q->token, asked->token.p, asked->token.n);
+	if (!x->posted && !loop_post(x->c.loop, begin_all, x)) {
+		question_free(q);
+		return false;
+	}
+	x->posted = true;
+	x->questions = q;
+	k->under_way++;
+	return true;
+}
+
+static enum question_result begin(struct asker *k, unsigned worker, const struct token_question *asked)
+{
+	if (k->under_way >= QUESTIONS_MAX) {
+		count(k, "busy");
+		return QUESTION_BUSY;
+	}
+	if (!askgate_take(k->gate, asked->agent, clock_mono_ms())) {
+		count(k, "spent");
+		return QUESTION_SPENT;
+	}
+	if (put_question(k, worker, asked))
+		return QUESTION_ASKED;
+	askgate_return(k->gate, asked->agent);
+	return QUESTION_BUSY;
+}
+
+enum question_result introspector_ask(struct introspector *x, unsigned worker, const struct token_question *asked)
+{
+	enum question_result result = QUESTION_ASKED;
+	struct question *q;
+	struct asker *k;
+
+	pthread_mutex_lock(&x->lock);
+	k = find_asker(x, asked->source);
+	q = find_question(x, asked->key);
+	if (q)
+		q->workers |= UINT64_C(1) << worker;
+	else if (answers_have(x->c.answers, asked->key, clock_mono_ms()))
+		result = QUESTION_ANSWERED;
+	else
+		result = k ? begin(k, worker, asked) : QUESTION_BUSY;
+	pthread_mutex_unlock(&x->lock);
+	return result;
+}
+
+/* ---- its own life ---- */
+
+static int read_secret(struct asker *k, struct problem *why)
+{
+	const struct introspection_rule *i = &k->rule.introspection;
+	uint8_t *secret = NULL;
+	size_t n = 0;
+	int rc = -1;
+
+	if (!i->secret_file[0])
+		return 0;
+	if (secret_read_file(i->secret_file, INTROSPECTION_SECRET_MAX, &secret, &n, why) < 0)
+		return -1;
+	k->authorization = calloc(1, INTROSPECTION_BASIC_MAX);
+	if (!k->authorization)
+		problem_set(why, "out of memory");
+	else if (!introspection_basic(&k->rule, slice_of(secret, n), k->authorization))
+		problem_set(why, "the secret %s is too long", i->secret_file);
+	else
+		rc = 0;
+	secret_wipe(secret, n);
+	free(secret);
+	return rc;
+}
+
+static int asker_open(struct introspector *x, struct asker *k, const struct issuer_rule *r, struct problem *why)
+{
+	const struct introspection_rule *i = &r->introspection;
+
+	k->of = x;
+	k->rule = *r;
+	introspection_source(r, k->source);
+	if (read_secret(k, why) < 0 || (i->cert_file[0] && tls_check_identity(i->cert_file, i->key_file, why) < 0))
+		return problem_prefix(why, "issuer %s: introspection", r->name);
+	k->gate = askgate_new();
+	k->fetcher = fetcher_new(x->c.loop);
+	return k->gate && k->fetcher ? 0 : problem_set(why, "out of memory");
+}
+
+struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_rule *rules, size_t n, struct problem *why)
+{
+	struct introspector *x = calloc(1, sizeof *x);
+	int rc = 0;
+
+	if (x)
+		pthread_mutex_init(&x->lock, NULL);
+	if (!x || !(x->askers = calloc(n + 1, sizeof *x->askers))) {
+		problem_set(why, "out of memory");
+		introspector_free(x);
+		return NULL;
+	}
+	x->c = *c;
+	for (size_t i = 0; i < n && !rc; i++)
+		if (rules[i].introspection.url[0])
+			rc = asker_open(x, &x->askers[x->n++], &rules[i], why);
+	if (!rc)
+		return x;
+	introspector_free(x);
+	return NULL;
+}
+
+static void asker_close(struct asker *k)
+{
+	if (k->fetcher)
+		fetcher_free(k->fetcher);
+	askgate_free(k->gate);
+	secret_wipe(k->authorization, k->authorization ? strlen(k->authorization) : 0);
+	free(k->authorization);
+}
+
+void introspector_free(struct introspector *x)
+{
+	struct question *q;
+
+	if (!x)
+		return;
+	for (size_t i = 0; i < x->n; i++)
+		asker_close(&x->askers[i]);
+	while ((q = x->questions)) {
+		x->questions = q->next;
+		question_free(q);
+	}
+	free(x->askers);
+	x->closed = true;
+	if (!x->posted)
+		introspector_end(x);
+}
