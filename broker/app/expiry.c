@@ -119,7 +119,7 @@ static void look_at_lists(struct node *n, int64_t now)
 
 	if (n->list_ends_ms > now && !back)
 		return;
-	if (n->list_ends_ms)
+	if (n->list_ends_ms && n->list_ends_ms <= now)
 		server_recheck_peers(n->server);
 	n->list_ends_ms = trust_next_end_ms(n->trust, now);
 }
