@@ -41,6 +41,39 @@ static void deny(struct op *op, struct verdict v)
 	pipeline_deny(op, &v);
 }
 
+/* ---- who may have one ---- */
+
+/* May the agent have a certificate that begins then? By this world: it is judged when it is asked for, and again before it is given away. */
+static struct verdict may_have(struct op *op, const struct world *w, const struct issuance *x)
+{
+	const struct agent *a = registry_by_name(w->registry, x->tenant, slice_str(x->name));
+	const struct revocable who = {.tenant = x->tenant, .agent = x->name, .certificate_issued_at_ms = x->ask.not_before_ms};
+	const char *uuid = a ? enrol_uuid(op, w, a) : NULL;
+
+	if (!uuid || strcmp(uuid, x->uuid) != 0 || strcmp(a->spiffe_id, x->ask.spiffe_id) != 0 || !agent_may_show(a, x->ask.not_before_ms))
+		return verdict_deny(REASON_UNKNOWN_PEER, "", "the agent is not active, or is another one by now");
+	if (grants_bind(w->grants, a->spiffe_id)) /* or whoever may make tokens for it is that operator */
+		return verdict_deny(REASON_ROLE_DENIED, "", "an operator has this SPIFFE id, by a role binding: its certificates come from the CA itself (baton ca issue)");
+	return revoked_judge(w, &who);
+}
+
+/* Dated back for clocks that are behind; but a certificate of after a revocation that counts up to some moment, or of after another agent had the
+ * SPIFFE id, must not look as if it were of before. */
+static struct verdict choose_date(struct op *op, struct issuance *x)
+{
+	static const int64_t back_ms[] = {CA_BACKDATE_MS, 60000, 0};
+	int64_t now = clock_unix_ms();
+	struct verdict v = verdict_allow();
+
+	for (size_t i = 0; i < sizeof back_ms / sizeof back_ms[0]; i++) {
+		x->ask.not_before_ms = (now - back_ms[i]) / 1000 * 1000; /* as a certificate has it */
+		v = may_have(op, op->world, x);
+		if (v.reason != REASON_REVOKED && v.reason != REASON_UNKNOWN_PEER)
+			break;
+	}
+	return v;
+}
+
 /* ---- the bundle ---- */
 
 static ProtobufCBinaryData *bundle_of(struct op *op, const struct issuing *i, size_t *n)
@@ -103,8 +136,6 @@ static const char *describe(struct op *op, const struct issuance *x, const struc
 	return arena_printf(op->arena, "certificate %s for %s, until %s", text, x->ask.spiffe_id, until);
 }
 
-static struct verdict may_have(struct op *op, const struct world *w, const struct issuance *x);
-
 static void on_issued(struct op *op, const struct issue_answer *a)
 {
 	const struct issuance *x = op->state;
@@ -143,38 +174,7 @@ static bool can_ask(const struct op *op)
 	return op->w->env.issue && op->w->env.issue(op->w->env.arg, NULL);
 }
 
-/* ---- what both have to be ---- */
-
-/* May the agent have a certificate that begins then? By this world: it is judged when it is asked for, and again before it is given away. */
-static struct verdict may_have(struct op *op, const struct world *w, const struct issuance *x)
-{
-	const struct agent *a = registry_by_name(w->registry, x->tenant, slice_str(x->name));
-	const struct revocable who = {.tenant = x->tenant, .agent = x->name, .certificate_issued_at_ms = x->ask.not_before_ms};
-	const char *uuid = a ? enrol_uuid(op, w, a) : NULL;
-
-	if (!uuid || strcmp(uuid, x->uuid) != 0 || strcmp(a->spiffe_id, x->ask.spiffe_id) != 0 || !agent_may_show(a, x->ask.not_before_ms))
-		return verdict_deny(REASON_UNKNOWN_PEER, "", "the agent is not active, or is another one by now");
-	if (grants_bind(w->grants, a->spiffe_id)) /* or whoever may make tokens for it is that operator */
-		return verdict_deny(REASON_ROLE_DENIED, "", "an operator has this SPIFFE id, by a role binding: its certificates come from the CA itself (baton ca issue)");
-	return revoked_judge(w, &who);
-}
-
-/* Dated back for clocks that are behind; but a certificate of after a revocation that counts up to some moment, or of after another agent had the
- * SPIFFE id, must not look as if it were of before. */
-static struct verdict choose_date(struct op *op, struct issuance *x)
-{
-	static const int64_t back_ms[] = {CA_BACKDATE_MS, 60000, 0};
-	int64_t now = clock_unix_ms();
-	struct verdict v = verdict_allow();
-
-	for (size_t i = 0; i < sizeof back_ms / sizeof back_ms[0]; i++) {
-		x->ask.not_before_ms = (now - back_ms[i]) / 1000 * 1000; /* as a certificate has it */
-		v = may_have(op, op->world, x);
-		if (v.reason != REASON_REVOKED && v.reason != REASON_UNKNOWN_PEER)
-			break;
-	}
-	return v;
-}
+/* ---- what is asked for ---- */
 
 /* The request's public key, in the arena. */
 static struct verdict take_key(struct op *op, const struct agent *a, ProtobufCBinaryData csr, struct slice *out)

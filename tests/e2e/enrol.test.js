@@ -6,59 +6,29 @@ import { execFileSync, spawn } from 'node:child_process'
 import { X509Certificate, createHash } from 'node:crypto'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROOT, ROUTE } from './lib/broker.js'
-import { Agent, denied, read, refusalOf, refused } from './lib/agent.js'
-import { Stranger, install, issuing, keep, request } from './lib/enrolling.js'
+import { Agent, denied, read, refused } from './lib/agent.js'
+import { Platform, Stranger, install } from './lib/enrolling.js'
 import { Operator } from './lib/operator.js'
 import { thumbprint } from './lib/pki.js'
 
 const b = new Broker({ admin: true })
-const made = []
-let local, root, stranger, ca
+const p = new Platform(b)
+let ca, local, root, stranger
 
-before(async () => {
-  await b.prepare()
-  ca = await issuing(b)
-  await b.start()
-  local = new Operator(b.adminSocket)
-  await local.init(b.person('root').spiffe)
-  root = new Operator(b.adminAddr, b.person('root'))
-  stranger = new Stranger(b)
-  made.push(local, root, stranger)
-})
-after(async () => { for (const o of made) o.close(); await b.remove() })
+before(async () => { ({ ca, local, root, stranger } = await p.open()) })
+after(async () => { p.close(); await b.remove() })
 
-const spiffeOf = (name) => `spiffe://acme.example/${name}`
-const register = (name, more = {}) => root.call('Apply', { resources: [{ agent: { tenant: 'acme', name, spiffe_id: spiffeOf(name), owner: 'team-e', may_call: [ROUTE], may_originate: true, ...more } }], reason: 'a test' })
-const resource = (name) => root.call('Get', { kind: 'agent', tenant: 'acme', name }, { service: 'ResourceService' })
-async function change (name, more) {
-  const r = await resource(name)
-  return root.call('Apply', { resources: [{ version: r.version, agent: { ...r.agent, ...more } }], reason: 'a test' })
-}
-const tokenFor = (name, more = {}, op = root) => op.call('CreateToken', { agent: { kind: 'agent', tenant: 'acme', name }, ...more })
-const csr = (name, sans) => request(b.path('pki'), name, sans)
-// The agent of an answer, at work.
-async function agentOf (name, key, answer, more = {}) {
-  const leaf = keep(b.path('pki'), `${name}-${made.length}`, key, answer, { tenant: 'acme', spiffe: spiffeOf(name), trust: b.serverCa.cert, ...more })
-  leaf.name = name
-  leaf.thumbprint = thumbprint(leaf.cert)
-  const a = new Agent(leaf, b.addr, { token: await b.issuer.mint(leaf) })
-  made.push(a)
-  return a
-}
-const works = async (a) => assert.ok((await a.submit(read(ROUTE))).handoff_id)
-// As an agent does that is told to ask again: the node has not heard yet of what was kept a moment ago.
-async function patiently (fn) {
-  for (;;) {
-    try { return await fn() } catch (e) { if (refusalOf(e).reason !== 'store_unavailable') throw e }
-    await sleep(100)
-  }
-}
-async function enrolled (name) {
-  await register(name)
-  const { token } = await tokenFor(name)
-  const r = csr(name)
-  return { r, answer: await stranger.enrol(token, r), token }
-}
+const { made } = p
+const spiffeOf = (name) => p.spiffe(name)
+const register = (...args) => p.register(...args)
+const resource = (name) => p.resource(name)
+const change = (name, more) => p.change(name, more)
+const tokenFor = (...args) => p.token(...args)
+const csr = (...args) => p.csr(...args)
+const agentOf = (...args) => p.agent(...args)
+const works = (a) => p.works(a)
+const patiently = (fn) => p.patiently(fn)
+const enrolled = (name) => p.enrolled(name)
 
 test('I-5 I-1 An agent that is registered enrols with a token and a request, and works with what it gets: one URI, hours, a critical name, and a chain to the root', async () => {
   await register('enid')
@@ -206,7 +176,7 @@ test('I-8 T3 attack 30: The token stands in no log, audit, metric or store; the 
   const sha256 = createHash('sha256').update(answer.chain_der[0]).digest('hex')
   assert.equal(lines.find((l) => l.sha256 === sha256)?.spiffe_id, spiffeOf('secretive'))
   assert.equal(fs.statSync(b.path('state', 'issuing', 'issued.jsonl')).mode & 0o777, 0o600)
-  const keeper = Number(execFileSync('pgrep', ['-P', String(b.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
+  const keeper = p.keeper()
   const own = b.process.pid
   const open = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length
   assert.ok(open(keeper) < 8 && open(own) > 8)
@@ -240,10 +210,10 @@ test('The commands of the README for enrolment do what they say', async () => {
   await register('planner2')
   const block = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8').match(/```sh\n(baton ca install[^`]*)```/)[1]
   const here = block.replaceAll('$BROKER:7445', b.enrolAddr).replaceAll('$BROKER:7443', b.addr).replace('--daemon &', '')
-  const p = spawn('bash', ['-ec', here], { cwd: b.dir, env: { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}` } })
+  const shell = spawn('bash', ['-ec', here], { cwd: b.dir, env: { PATH: `${path.dirname(BATON)}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}` } })
   let said = ''
-  for (const s of [p.stdout, p.stderr]) s.on('data', (d) => { said += d })
-  assert.equal(await new Promise((done) => p.on('close', done)), 0, said)
+  for (const s of [shell.stdout, shell.stderr]) s.on('data', (d) => { said += d })
+  assert.equal(await new Promise((done) => shell.on('close', done)), 0, said)
   assert.ok(!fs.readFileSync(b.path('token'), 'utf8').includes('\n\n') && fs.statSync(b.path('token')).mode % 0o100 === 0)
   const cert = b.path('planner2', 'agent.pem')
   assert.equal(new X509Certificate(fs.readFileSync(cert, 'utf8').match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/)[0]).subjectAltName, 'URI:spiffe://acme.example/planner2')
@@ -270,7 +240,7 @@ test('O-1 Strangers cannot fill the audit: of what they are refused a bounded pa
 test('I-5 When the keeper has ended none is issued, and it is said / all else goes on; started again, it issues', async () => {
   const { r, answer } = await enrolled('kim')
   const a = await agentOf('kim', r.key, answer)
-  const keeper = Number(execFileSync('pgrep', ['-P', String(b.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
+  const keeper = p.keeper()
   process.kill(keeper, 'SIGKILL')
   await until('the loss to be said', () => b.log().includes('keeper.lost'))
   const later = await denied(a.renew(csr('kim-2').der), 'store_unavailable')

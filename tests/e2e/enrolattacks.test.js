@@ -5,56 +5,34 @@ import { execFileSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { BATON, Broker, ROUTE } from './lib/broker.js'
 import { Agent, denied, read, refusalOf, refused } from './lib/agent.js'
-import { Stranger, install, issuing, keep, pem, request } from './lib/enrolling.js'
-import { Operator } from './lib/operator.js'
-import { Ca, thumbprint } from './lib/pki.js'
+import { Platform, Stranger, install, pem } from './lib/enrolling.js'
+import { thumbprint } from './lib/pki.js'
 
 const b = new Broker({ admin: true })
-const made = []
-let local, root, stranger, ca
+const p = new Platform(b)
+let ca, root, stranger
 
-before(async () => {
-  await b.prepare()
-  ca = await issuing(b)
-  await b.start()
-  local = new Operator(b.adminSocket)
-  await local.init(b.person('root').spiffe)
-  root = new Operator(b.adminAddr, b.person('root'))
-  stranger = new Stranger(b)
-  made.push(local, root, stranger)
-})
-after(async () => { for (const o of made) o.close(); await b.remove() })
+before(async () => { ({ ca, root, stranger } = await p.open()) })
+after(async () => { p.close(); await b.remove() })
 
-const operator = (name, leaf = b.person(name)) => { const o = new Operator(b.adminAddr, leaf); made.push(o); return o }
-const spiffeOf = (name) => `spiffe://acme.example/${name}`
-const register = (name, more = {}, op = root) => op.call('Apply', { resources: [{ agent: { tenant: 'acme', name, spiffe_id: spiffeOf(name), owner: 'team-e', may_call: [ROUTE], may_originate: true, ...more } }], reason: 'a test' })
-const resource = (name, tenant = 'acme') => local.call('Get', { kind: 'agent', tenant, name }, { service: 'ResourceService' })
-const retire = async (name) => root.call('Delete', { ref: { kind: 'agent', tenant: 'acme', name }, version: (await resource(name)).version, reason: 'a test' })
-const tokenFor = (name, op = root) => op.call('CreateToken', { agent: { kind: 'agent', tenant: 'acme', name } })
-const csr = (name) => request(b.path('pki'), name)
-const keeper = () => Number(execFileSync('pgrep', ['-P', String(b.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
-const works = async (a) => assert.ok((await a.submit(read(ROUTE))).handoff_id)
-async function agentOf (name, key, answer) {
-  const leaf = { ...keep(b.path('pki'), `${name}-${made.length}`, key, answer, { tenant: 'acme', spiffe: spiffeOf(name), trust: b.serverCa.cert }), name }
-  leaf.thumbprint = thumbprint(leaf.cert)
-  const a = new Agent(leaf, b.addr, { token: await b.issuer.mint(leaf) })
-  made.push(a)
-  return a
-}
+const spiffeOf = (name) => p.spiffe(name)
+const register = (...args) => p.register(...args)
+const tokenFor = (name) => p.token(name)
+const csr = (name) => p.csr(name)
+const works = (a) => p.works(a)
 async function enrolled (name) {
-  await register(name)
-  const r = csr(name)
-  return agentOf(name, r.key, await stranger.enrol((await tokenFor(name)).token, r))
+  const { r, answer } = await p.enrolled(name)
+  return p.agent(name, r.key, answer)
 }
 
 test('I-5 A-4 Whoever may register agents of one tenant makes no operator of himself: an id that has roles is registered for no agent and gets no token, one that an agent has or had gets no role / other ids do', async () => {
   await root.grant('tess', ['platform'], b.person('tess').spiffe, { tenant: 'acme' })
-  const tess = operator('tess')
+  const tess = p.operator('tess')
   assert.match((await denied(register('mole', { spiffe_id: b.person('root').spiffe }, tess), 'wrong_state')).message, /that of an operator/)
   await register('decent', {}, tess)
   await denied(root.grant('later', ['sre'], spiffeOf('decent')), 'wrong_state')
   await root.grant('later', ['sre'], spiffeOf('ops/later'))
-  await retire('decent')
+  await p.retire('decent')
   assert.match((await denied(root.grant('again', ['sre'], spiffeOf('decent')), 'wrong_state')).message, /is, or was, an agent's/)
   // of the configuration: planner is there, and no role may be given to it while the broker issues; gplanner is of another domain than this CA's
   await denied(root.grant('planner', ['sre'], spiffeOf('planner')), 'wrong_state')
@@ -68,16 +46,16 @@ test('I-5 I-7 What is left of the certificates of a retired agent counts for nob
   b.acme.ca('-batch', '-notext', '-in', b.path('pki', 'heir-old.csr'), '-extfile', b.path('pki', 'heir-old.ext'), '-startdate', stamp(Date.now() - 3600e3), '-enddate', stamp(Date.now() + 86400e3), '-out', old.cert)
   const leaf = { ...old, name: 'heir', tenant: 'acme', trust: b.serverCa.cert, thumbprint: thumbprint(old.cert) }
   const first = new Agent(leaf, b.addr, { token: await b.issuer.mint(leaf) })
-  made.push(first)
+  p.keep(first)
   await works(first)
-  await retire('heir')
+  await p.retire('heir')
   await denied(first.submit(read(ROUTE)), 'unknown_peer')
   await register('heir', { owner: 'others' })
   assert.match((await denied(first.submit(read(ROUTE)), 'unknown_peer')).message, /another agent had .* before/)
   await denied(first.renew(csr('heir-2').der), 'unknown_peer')
   const r = csr('heir-3')
-  await works(await agentOf('heir', r.key, await stranger.enrol((await tokenFor('heir')).token, r)))
-  assert.ok(Number((await resource('heir')).agent.certificates_from_ms) > 0)
+  await works(await p.agent('heir', r.key, await stranger.enrol((await tokenFor('heir')).token, r)))
+  assert.ok(Number((await p.resource('heir')).agent.certificates_from_ms) > 0)
 })
 
 test('I-5 One agent that asks for certificates without end gets what is its share, and keeps nobody else from his', async () => {
@@ -100,28 +78,27 @@ test('I-5 One agent that asks for certificates without end gets what is its shar
 test('I-7 R-3 A revocation that comes while a certificate is being issued holds for it: it is not given away / the next one is, and works', async () => {
   await register('torn')
   const { token } = await tokenFor('torn'), r = csr('torn')
-  process.kill(keeper(), 'SIGSTOP')
+  process.kill(p.keeper(), 'SIGSTOP')
   const got = stranger.enrol(token, r).then(() => 'given', (e) => refusalOf(e).reason)
   await sleep(700)
   const revoked = root.revoke({ agent: { tenant: 'acme', name: 'torn' }, issued_before_ms: Date.now() })
   await sleep(1500)
-  process.kill(keeper(), 'SIGCONT')
+  process.kill(p.keeper(), 'SIGCONT')
   assert.equal(await got, 'revoked')
   assert.equal((await revoked).done, true)
   await sleep(1100)
-  await works(await agentOf('torn', r.key, await stranger.enrol(token, r)))
+  await works(await p.agent('torn', r.key, await stranger.enrol(token, r)))
 })
 
 test('I-5 I-7 An agent that is quarantined while its certificate is being issued gets none', async () => {
   await register('caught')
   const { token } = await tokenFor('caught'), r = csr('caught')
-  process.kill(keeper(), 'SIGSTOP')
+  process.kill(p.keeper(), 'SIGSTOP')
   const got = stranger.enrol(token, r).then(() => 'given', (e) => refusalOf(e).reason)
   await sleep(700)
-  const { version, agent } = await resource('caught')
-  const changed = root.call('Apply', { resources: [{ version, agent: { ...agent, status: 'AGENT_STATUS_QUARANTINED' } }], reason: 'a test' }, { timeout: 20000 })
+  const changed = p.change('caught', { status: 'AGENT_STATUS_QUARANTINED' }, { timeout: 20000 })
   await sleep(1500)
-  process.kill(keeper(), 'SIGCONT')
+  process.kill(p.keeper(), 'SIGCONT')
   assert.equal(await got, 'unknown_peer')
   await changed
 })
@@ -129,9 +106,9 @@ test('I-5 I-7 An agent that is quarantined while its certificate is being issued
 test('I-5 A keeper that stands still costs a token nothing: who asks is told to ask again, what nobody waits for is not issued / and then it is', async () => {
   await register('slow')
   const { token } = await tokenFor('slow'), r = csr('slow')
-  process.kill(keeper(), 'SIGSTOP')
+  process.kill(p.keeper(), 'SIGSTOP')
   for (let i = 0; i < 3; i++) await denied(stranger.enrol(token, r), 'store_unavailable')
-  process.kill(keeper(), 'SIGCONT')
+  process.kill(p.keeper(), 'SIGCONT')
   await sleep(500)
   const issued = () => fs.readFileSync(b.path('state', 'issuing', 'issued.jsonl'), 'utf8').split('\n').filter((l) => l.includes(`"${spiffeOf('slow')}"`)).length
   assert.equal(issued(), 0)
@@ -160,7 +137,7 @@ test('I-5 Certificates that their own bundle does not vouch for are not issued, 
 })
 
 test('I-5 batond ends in time though its keeper stands still, and the keeper when it goes on', async () => {
-  const pid = keeper()
+  const pid = p.keeper()
   process.kill(pid, 'SIGSTOP')
   const begun = Date.now()
   await b.stop({ ms: 15000 })

@@ -3,7 +3,11 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { BATON } from './broker.js'
+import { Agent, read, refusalOf } from './agent.js'
+import { BATON, ROUTE } from './broker.js'
+import { Operator } from './operator.js'
+import { thumbprint } from './pki.js'
+import { assert, sleep } from './suite.js'
 import { freePort } from './ports.js'
 import { api, grpc } from './wire.js'
 
@@ -66,4 +70,68 @@ export function keep (dir, name, key, answer, more = {}) {
   const cert = path.join(dir, `${name}-enrolled.pem`)
   fs.writeFileSync(cert, answer.chain_der.map(pem).join(''))
   return { name, cert, key, ...more }
+}
+
+// A platform team beside a broker that issues: root with all roles on listen.admin, a stranger on listen.enrol, and what they do all day.
+export class Platform {
+  constructor (b) { Object.assign(this, { b, made: [] }) }
+
+  async open () {
+    const { b } = this
+    await b.prepare()
+    this.ca = await issuing(b)
+    await b.start()
+    this.local = this.keep(new Operator(b.adminSocket))
+    await this.local.init(b.person('root').spiffe)
+    this.root = this.operator('root')
+    this.stranger = this.keep(new Stranger(b))
+    return this
+  }
+
+  keep (x) { this.made.push(x); return x }
+  operator (name) { return this.keep(new Operator(this.b.adminAddr, this.b.person(name))) }
+  close () { for (const o of this.made) o.close() }
+
+  spiffe (name) { return `spiffe://acme.example/${name}` }
+  register (name, more = {}, op = this.root) {
+    return op.call('Apply', { resources: [{ agent: { tenant: 'acme', name, spiffe_id: this.spiffe(name), owner: 'team-e', may_call: [ROUTE], may_originate: true, ...more } }], reason: 'a test' })
+  }
+
+  resource (name) { return this.local.call('Get', { kind: 'agent', tenant: 'acme', name }, { service: 'ResourceService' }) }
+  async change (name, more, opts) {
+    const { version, agent } = await this.resource(name)
+    return this.root.call('Apply', { resources: [{ version, agent: { ...agent, ...more } }], reason: 'a test' }, opts)
+  }
+
+  async retire (name) {
+    const { version } = await this.resource(name)
+    return this.root.call('Delete', { ref: { kind: 'agent', tenant: 'acme', name }, version, reason: 'a test' })
+  }
+
+  token (name, more = {}, op = this.root) { return op.call('CreateToken', { agent: { kind: 'agent', tenant: 'acme', name }, ...more }) }
+  csr (name, sans) { return request(this.b.path('pki'), name, sans) }
+  // As an agent does that is told to ask again: a node has not heard yet of what was kept a moment ago.
+  async patiently (fn) {
+    for (;;) {
+      try { return await fn() } catch (e) { if (refusalOf(e).reason !== 'store_unavailable') throw e }
+      await sleep(100)
+    }
+  }
+
+  // The agent of an answer, with an honest token.
+  async agent (name, key, answer) {
+    const leaf = { ...keep(this.b.path('pki'), `${name}-${this.made.length}`, key, answer, { tenant: 'acme', spiffe: this.spiffe(name), trust: this.b.serverCa.cert }), name }
+    leaf.thumbprint = thumbprint(leaf.cert)
+    return this.keep(new Agent(leaf, this.b.addr, { token: await this.b.issuer.mint(leaf) }))
+  }
+
+  async enrolled (name) {
+    await this.register(name)
+    const { token } = await this.token(name)
+    const r = this.csr(name)
+    return { r, token, answer: await this.stranger.enrol(token, r) }
+  }
+
+  async works (a) { assert.ok((await a.submit(read(ROUTE))).handoff_id) }
+  keeper () { return Number(execFileSync('pgrep', ['-P', String(this.b.process.pid), 'batond-keeper'], { encoding: 'utf8' })) }
 }
