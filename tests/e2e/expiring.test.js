@@ -27,7 +27,7 @@ test('I-1 A pipe whose token expires is warned, and ends as expired_token; what 
   assert.ok(Math.abs(Number(notice.at_ms) - Date.now()) < 4000 && Number(notice.at_ms) % 1000 === 0)
   assert.match(notice.message, /send a Credential/)
   await noticed(renewed)
-  renewed.write({ credential: { access_token: await short(planner, 8) } })
+  renewed.write({ credential: { access_token: await short(planner, 20) } })
   const end = await left.end(20000)
   assert.deepEqual([end.reason, end.code], ['expired_token', 'UNAUTHENTICATED'])
   assert.match(end.message, /no Credential came/)
