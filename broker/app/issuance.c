@@ -34,7 +34,6 @@ struct issuance {
 	bool lost;
 	char trust_domain[256];
 	int64_t not_after_ms;       /* of the issuing certificate; control thread */
-	uint8_t sha256[SHA256_BYTES];
 	struct buf issuer;          /* DER */
 };
 
@@ -58,7 +57,6 @@ static int take_issuer(struct issuance *k, struct slice der, struct problem *why
 	if (strncmp(info.spiffe_id, scheme, sizeof scheme - 1) != 0 || !slice_copy_str(slice_str(info.spiffe_id + sizeof scheme - 1), k->trust_domain, sizeof k->trust_domain))
 		return problem_set(why, "issuing.cert: it names no trust domain");
 	k->not_after_ms = info.not_after_ms;
-	memcpy(k->sha256, info.sha256, sizeof k->sha256);
 	buf_reset(&k->issuer);
 	return buf_put_slice(&k->issuer, der) ? 0 : problem_set(why, "out of memory");
 }
@@ -75,17 +73,16 @@ static void look_at_bundle(struct issuance *k, struct issuing *i)
 
 static void on_reloaded(struct issuance *k, const struct keeper_answer *a)
 {
-	uint8_t before[SHA256_BYTES];
+	bool changed = !slice_eq(a->issuer, buf_slice(&k->issuer));
 	struct problem why = {""};
 
-	memcpy(before, k->sha256, sizeof before);
 	if (a->status != KEEPER_OK)
 		problem_set(&why, "%.*s", (int)a->why.n, (const char *)a->why.p);
 	else
 		take_issuer(k, a->issuer, &why);
 	if (why.text[0])
 		log_event(LOG_ERROR, "issuing.reload_failed", F_STR("why", why.text), F_STR("remedy", "what was used before is used on: mend the files, then send SIGHUP"));
-	else if (memcmp(before, k->sha256, sizeof before) != 0)
+	else if (changed)
 		log_event(LOG_INFO, "issuing.reloaded", F_STR("trust_domain", k->trust_domain), F_INT("ends_s", k->not_after_ms / 1000));
 	if (k->node->issuing)
 		look_at_bundle(k, k->node->issuing);
@@ -302,7 +299,6 @@ int64_t issuance_not_after_ms(const struct node *n)
 int issuance_make(struct node *n, const struct config *c, struct issuing **out, struct problem *why)
 {
 	struct issuance *k = n->issuance;
-
 	bool starts = !n->world; /* later the files of both may be replaced at once: what the keeper makes of its own is heard next */
 
 	*out = k ? config_issuing(c, k->trust_domain, starts ? buf_slice(&k->issuer) : slice_of(NULL, 0), why) : NULL;

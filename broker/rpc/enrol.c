@@ -44,6 +44,23 @@ const char *enrol_uuid(struct op *op, const struct world *w, const struct agent 
 	return m ? m->agent->uuid : "";
 }
 
+bool enrol_keep(struct op *op, struct slice name, uint64_t version, const struct enrolment *e, void (*on_answer)(struct op *op, const struct store_answer *a))
+{
+	struct store_change c = {.name = op_keep(op, name), .version = version};
+	struct store *s = op->w->env.store;
+	struct buf b;
+
+	buf_init(&b, sizeof *e);
+	if (enrolment_put(&b, e))
+		c.value = op_keep(op, buf_slice(&b));
+	buf_clear(&b);
+	if (!c.value.n || !c.name.n)
+		return false;
+	op->on_answer = on_answer;
+	s->ops->change(s, &c, 1, op_store_done, op->w, op->id);
+	return true;
+}
+
 /* ---- for whom ---- */
 
 /* Of an agent that is not active the registry knows nothing. */
@@ -138,27 +155,15 @@ static void on_kept(struct op *op, const struct store_answer *a)
 
 static bool keep(struct op *op, const struct agent *a, struct minting *x)
 {
-	struct store *s = op->w->env.store;
 	const char *uuid = enrol_uuid(op, op->world, a);
 	char text[ENROLMENT_NAME_MAX];
-	const struct resource *was;
-	struct store_change c = {.name = op_keep(op, enrolment_name(a->key, text))};
-	struct buf b;
+	struct slice name = enrolment_name(a->key, text);
+	const struct resource *was = resources_find(op->world->resources, name);
 
 	if (!uuid)
 		return false;
 	slice_copy_str(slice_str(uuid), x->kept.uuid, sizeof x->kept.uuid);
-	was = resources_find(op->world->resources, c.name);
-	c.version = was ? was->version + 1 : 1;
-	buf_init(&b, sizeof x->kept);
-	if (enrolment_put(&b, &x->kept))
-		c.value = op_keep(op, buf_slice(&b));
-	buf_clear(&b);
-	if (!c.value.n || !c.name.n)
-		return false;
-	op->on_answer = on_kept;
-	s->ops->change(s, &c, 1, op_store_done, op->w, op->id);
-	return true;
+	return enrol_keep(op, name, was ? was->version + 1 : 1, &x->kept, on_kept);
 }
 
 void enrol_on_create(struct rpc_call *rc, struct op *op)

@@ -43,14 +43,22 @@ static void deny(struct op *op, struct verdict v)
 
 /* ---- who may have one ---- */
 
+/* An agent of this world: NULL when it is not active, or another one has its name. */
+static const struct agent *agent_of(struct op *op, const struct world *w, const char *tenant, const char *name, const char *uuid, const char *spiffe_id)
+{
+	const struct agent *a = registry_by_name(w->registry, tenant, slice_str(name));
+	const char *is = a ? enrol_uuid(op, w, a) : NULL;
+
+	return is && strcmp(is, uuid) == 0 && strcmp(a->spiffe_id, spiffe_id) == 0 ? a : NULL;
+}
+
 /* May the agent have a certificate that begins then? By this world: it is judged when it is asked for, and again before it is given away. */
 static struct verdict may_have(struct op *op, const struct world *w, const struct issuance *x)
 {
-	const struct agent *a = registry_by_name(w->registry, x->tenant, slice_str(x->name));
+	const struct agent *a = agent_of(op, w, x->tenant, x->name, x->uuid, x->ask.spiffe_id);
 	const struct revocable who = {.tenant = x->tenant, .agent = x->name, .certificate_issued_at_ms = x->ask.not_before_ms};
-	const char *uuid = a ? enrol_uuid(op, w, a) : NULL;
 
-	if (!uuid || strcmp(uuid, x->uuid) != 0 || strcmp(a->spiffe_id, x->ask.spiffe_id) != 0 || !agent_may_show(a, x->ask.not_before_ms))
+	if (!a || !agent_may_show(a, x->ask.not_before_ms))
 		return verdict_deny(REASON_UNKNOWN_PEER, "", "the agent is not active, or is another one by now");
 	if (grants_bind(w->grants, a->spiffe_id)) /* or whoever may make tokens for it is that operator */
 		return verdict_deny(REASON_ROLE_DENIED, "", "an operator has this SPIFFE id, by a role binding: its certificates come from the CA itself (baton ca issue)");
@@ -248,15 +256,6 @@ void issue_on_renew(struct rpc_call *rc, struct op *op)
 
 /* ---- the first ---- */
 
-/* The agent that the token was made for, as it is now. NULL: it is gone, or another one has its name. */
-static const struct agent *agent_of(struct op *op, const struct enrolment *e)
-{
-	const struct agent *a = registry_by_name(op->world->registry, e->tenant, slice_str(e->name));
-	const char *uuid = a ? enrol_uuid(op, op->world, a) : NULL;
-
-	return uuid && strcmp(uuid, e->uuid) == 0 && strcmp(a->spiffe_id, e->spiffe_id) == 0 ? a : NULL;
-}
-
 static struct verdict verdict_of(enum enrolment_fault f)
 {
 	switch (f) {
@@ -284,21 +283,9 @@ static void on_bound(struct op *op, const struct store_answer *a)
 
 static void bind_token(struct op *op, struct enrolment *e, const struct resource *r, const uint8_t key[SHA256_BYTES])
 {
-	struct store *s = op->w->env.store;
-	struct store_change c = {.name = r->name, .version = r->version + 1};
-	struct buf b;
-
 	memcpy(e->key, key, SHA256_BYTES);
-	buf_init(&b, sizeof *e);
-	if (enrolment_put(&b, e))
-		c.value = op_keep(op, buf_slice(&b));
-	buf_clear(&b);
-	if (!c.value.n) {
+	if (!enrol_keep(op, r->name, r->version + 1, e, on_bound))
 		deny(op, pipeline_no_memory());
-		return;
-	}
-	op->on_answer = on_bound;
-	s->ops->change(s, &c, 1, op_store_done, op->w, op->id);
 }
 
 /* What is kept of this token. false: the op has ended. */
@@ -345,7 +332,7 @@ static void enrol(struct op *op, const struct issuing *i, struct slice token, Pr
 		return;
 	}
 	name_agent(op, &e);
-	a = agent_of(op, &e);
+	a = agent_of(op, op->world, e.tenant, e.name, e.uuid, e.spiffe_id);
 	if (!a) {
 		deny(op, verdict_deny(REASON_UNKNOWN_PEER, "token", "token: the agent that it was made for is not active, or is another one by now"));
 		return;

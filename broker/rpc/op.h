@@ -13,6 +13,7 @@
 #include "base/secret.h"
 #include "base/slots.h"
 #include "baton/v1/decision.pb-c.h"
+#include "baton/v1/handoff.pb-c.h"
 #include "identity/claims.h"
 #include "identity/peer.h"
 #include "identity/token.h"
@@ -182,6 +183,8 @@ void reply_unary(struct rpc_call *rc, const ProtobufCMessage *m);
 /* Ends the call with the verdict as a gRPC error: status, message "reason: text", trailers, details. */
 void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict *v, const char *policy_version, const char *handoff_id);
 void reply_error(struct rpc_call *rc, enum reason r, const char *field, const char *message);
+/* What streams are told between their answers; at_ms: when it takes effect. message is borrowed. */
+Baton__V1__Notice reply_notice(Baton__V1__NoticeKind kind, const char *message, int64_t at_ms);
 /* A baton.v1.Decision in the arena. */
 typedef Baton__V1__Decision pb_decision;
 pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char *policy_version);

@@ -136,6 +136,16 @@ void reply_denied(struct rpc_call *rc, const struct op *op, const struct verdict
 	buf_clear(&out);
 }
 
+Baton__V1__Notice reply_notice(Baton__V1__NoticeKind kind, const char *message, int64_t at_ms)
+{
+	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
+
+	n.kind = kind;
+	n.message = (char *)message;
+	n.at_ms = at_ms;
+	return n;
+}
+
 void reply_error(struct rpc_call *rc, enum reason r, const char *field, const char *message)
 {
 	struct verdict v = verdict_deny(r, field, "%s", message);

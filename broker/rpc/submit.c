@@ -515,11 +515,8 @@ bool pipe_is_submit(const struct op *op)
 void pipe_notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message, int64_t at_ms)
 {
 	Baton__V1__PipeReply reply = BATON__V1__PIPE_REPLY__INIT;
-	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
+	Baton__V1__Notice n = reply_notice(kind, message, at_ms);
 
-	n.kind = kind;
-	n.message = (char *)message;
-	n.at_ms = at_ms;
 	reply.reply_case = BATON__V1__PIPE_REPLY__REPLY_NOTICE;
 	reply.notice = &n;
 	reply_send(rc, &reply.base);

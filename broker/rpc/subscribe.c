@@ -266,11 +266,8 @@ static void flow(struct rpc_call *rc, struct op *op, const Baton__V1__Flow *f)
 void subscribe_notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message, int64_t at_ms)
 {
 	Baton__V1__BrokerFrame f = BATON__V1__BROKER_FRAME__INIT;
-	Baton__V1__Notice n = BATON__V1__NOTICE__INIT;
+	Baton__V1__Notice n = reply_notice(kind, message, at_ms);
 
-	n.kind = kind;
-	n.message = (char *)message;
-	n.at_ms = at_ms;
 	f.frame_case = BATON__V1__BROKER_FRAME__FRAME_NOTICE;
 	f.notice = &n;
 	reply_send(rc, &f.base);
