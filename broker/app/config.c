@@ -372,11 +372,23 @@ static int check_issuing(struct config_reader *r, const struct yaml_node *root)
 		return config_error(r, yaml_tree_get(root, "issuing"), "issuing: cert, key and bundle belong together: name all three, or remove the section");
 	if (!any && c->listen_enrol[0])
 		return config_error(r, node_at(root, "listen", "enrol"), "listen.enrol: there is nothing to enrol with: name a CA's certificate, its key and the bundle under issuing");
-	if (c->issuing_user[0] && !c->issuing_record[0])
-		return config_error(r, node_at(root, "issuing", "user"), "issuing.user: name issuing.record too, a file in a folder that this user can write");
-	if (!c->issuing_record[0])
-		c->issuing_record = arena_printf(r->arena, "%s/issuing/issued.jsonl", c->state_dir);
-	return c->issuing_record ? 0 : config_error(r, root, "the file is too large");
+	return 0;
+}
+
+/* Its own user can be in no folder of the broker's. */
+static int finish_keeper(struct config_reader *r, const struct yaml_node *root)
+{
+	struct config *c = r->config;
+
+	if (c->keeper_user[0] && !c->keeper_record[0])
+		return config_error(r, node_at(root, "keeper", "user"), "keeper.user: name keeper.record too, a file in a folder that this user can write");
+	if (c->keeper_user[0] && !c->assertion_key_file[0])
+		return config_error(r, node_at(root, "keeper", "user"), "keeper.user: name assertion.key_file too, a file of this user's; it is made when it is missing");
+	if (!c->keeper_record[0])
+		c->keeper_record = arena_printf(r->arena, "%s/keeper/record.jsonl", c->state_dir);
+	if (!c->assertion_key_file[0])
+		c->assertion_key_file = arena_printf(r->arena, "%s/assertion.key", c->state_dir);
+	return c->keeper_record && c->assertion_key_file ? 0 : config_error(r, root, "the file is too large");
 }
 
 int config_finish(struct config_reader *r, const struct yaml_node *root)
@@ -385,16 +397,14 @@ int config_finish(struct config_reader *r, const struct yaml_node *root)
 
 	for (size_t i = 0; i < c->n_trust; i++)
 		((struct trust_domain_config *)(uintptr_t)&c->trust[i])->crl_grace_ms = c->crl_grace_ms;
-	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || check_issuing(r, root) || finish_limits(r, root))
+	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || check_issuing(r, root) || finish_keeper(r, root) || finish_limits(r, root))
 		return -1;
 	if (!c->store_keys_file[0])
 		c->store_keys_file = arena_printf(r->arena, "%s/seal.keys", c->state_dir);
-	if (!c->assertion_key_file[0])
-		c->assertion_key_file = arena_printf(r->arena, "%s/assertion.key", c->state_dir);
 	if (!c->assertion_issuer[0])
 		c->assertion_issuer = arena_printf(r->arena, "baton:%s", c->node);
 	c->listen_http1 = "";
-	if (!c->store_keys_file || !c->assertion_key_file || !c->assertion_issuer)
+	if (!c->store_keys_file || !c->assertion_issuer)
 		return config_error(r, root, "the file is too large");
 	return 0;
 }

@@ -47,8 +47,6 @@ struct config {
 
 	const char *issuing_cert, *issuing_key; /* of the CA that issues agents' certificates; "" = none does */
 	const char *issuing_bundle;          /* what agents verify the broker by */
-	const char *issuing_user;            /* of the keeper; "" = the broker's */
-	const char *issuing_record;          /* default state_dir/issuing/issued.jsonl */
 	int64_t issuing_ttl_ms;
 
 	const struct issuer_rule *issuers;
@@ -71,6 +69,8 @@ struct config {
 	uint64_t store_max_lost;             /* handoffs of a route: more gone than this, and it opens paused */
 
 	const char *profiles;                /* a folder */
+	const char *keeper_user;             /* "" = the broker's */
+	const char *keeper_record;           /* default state_dir/keeper/record.jsonl */
 	const char *assertion_key_file;      /* default state_dir/assertion.key */
 	const char *assertion_issuer;        /* default "baton:" + node */
 

@@ -251,8 +251,6 @@ const struct config_row config_rows[] = {
 	{"issuing.key", KIND_PATH, C(issuing_key), .def = ""},
 	{"issuing.bundle", KIND_FILE, C(issuing_bundle), .def = ""},
 	{"issuing.ttl", KIND_DURATION, C(issuing_ttl_ms), .def = "8h", .min = 30 * SECOND, .max = DAY},
-	{"issuing.user", KIND_TEXT, C(issuing_user), .def = "", .check = check_user},
-	{"issuing.record", KIND_PATH, C(issuing_record), .def = ""},
 
 	{"issuers", KIND_LIST, C(issuers), .size = sizeof(struct issuer_rule),
 	 .count = offsetof(struct config, n_issuers), .max = 64, .custom = config_issuer_settle,
@@ -316,6 +314,10 @@ const struct config_row config_rows[] = {
 	{"store.hold_after_failover", KIND_DURATION, C(store_hold_ms), .def = "30s", .max = 366 * DAY},
 
 	{"profiles", KIND_FOLDER, C(profiles), .def = "/etc/baton/profiles", .required = true},
+
+	{.path = "keeper", .kind = KIND_SECTION},
+	{"keeper.user", KIND_TEXT, C(keeper_user), .def = "", .check = check_user},
+	{"keeper.record", KIND_PATH, C(keeper_record), .def = ""},
 
 	{.path = "assertion", .kind = KIND_SECTION},
 	{"assertion.key_file", KIND_PATH, C(assertion_key_file), .def = ""},
@@ -412,6 +414,8 @@ static const struct { const char *path, *hint; } hints[] = {
 	{"issuers[].introspection.secret", "Put it into a file of mode 0600 and its path into secret_file."},
 	{"issuers[].jwks_uri", "Keys are found by discovery at url, or read from jwks_file."},
 	{"issuers[].scopes", "Scopes are demanded by profiles (identity.required_scopes). Remove the line."},
+	{"issuing.user", "It is keeper.user: the keeper holds the key of assertions too."},
+	{"issuing.record", "It is keeper.record: the keeper writes down what it signs too."},
 	{"store.password", "Put it into a file of mode 0600 and its path into store.password_file."},
 	{"tls.client_auth", "A client certificate is always demanded. Remove the line."},
 	{"tls.min_version", "TLS 1.3 is the only version. Remove the line."},

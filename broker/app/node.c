@@ -68,8 +68,6 @@ static int open_secrets(struct node *n, struct problem *why)
 	snprintf(n->run, sizeof n->run, "r%016llx", (unsigned long long)run);
 	if (seal_keys_create(c->store_keys_file, why) < 0 || !(n->seal = seal_keys_load(c->store_keys_file, why)))
 		return -1;
-	if (assertion_key_create(c->assertion_key_file, why) < 0 || !(n->assertion = assertion_key_load(c->assertion_key_file, why)))
-		return -1;
 	return 0;
 }
 
@@ -185,7 +183,7 @@ static int open_parts(struct node *n, struct problem *why)
 	struct vouching v = {0};
 	struct config *c = n->config;
 
-	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || issuance_open(n, why) < 0 ||
+	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || keeping_open(n, why) < 0 ||
 	    open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || marker_open(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
@@ -209,7 +207,7 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
 		return -1;
-	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0 || issuance_serve(n, why) < 0)
+	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0 || keeping_serve(n, why) < 0)
 		return -1;
 	return bounds_calls(n, why);
 }
@@ -299,7 +297,6 @@ static void control(void *arg)
 
 	expiry_look(n);
 	sharing_look(n);
-	issuance_look(n);
 	keyfeed_look(n->feed);
 	follow_files(n);
 	marker_look(n);
@@ -380,11 +377,13 @@ int node_run(struct node *n)
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "something that stands in the configuration is registered too: registry.not_applied says what, and what to do"));
 	if (atomic_load(&n->redis_lost))
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
+	if (n->keeper_lost)
+		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody holds the keys of assertions and certificates any more, and no process can be started from here: start batond again"));
 	drain(n);
 	sharing_leave(n);
 	note(n, "node.stopped");
 	n->clean = true;
-	return atomic_load(&n->redis_lost) || n->conflict;
+	return atomic_load(&n->redis_lost) || n->conflict || n->keeper_lost;
 }
 
 void node_free(struct node *n)
@@ -394,7 +393,7 @@ void node_free(struct node *n)
 	if (n->server)
 		server_free(n->server);
 	sharing_close(n);
-	issuance_close(n);
+	keeping_close(n);
 	if (n->admin_fd >= 0)
 		close(n->admin_fd);
 	redis_private_stop(n->redis);
@@ -418,7 +417,6 @@ void node_free(struct node *n)
 	if (n->clean && !atomic_load(&n->owing) && reconcile_settled(n->reconcile)) /* else the next run looks what is missing in the audit */
 		unlink(n->marker);
 	reconcile_free(n->reconcile);
-	assertion_key_free(n->assertion);
 	seal_keys_free(n->seal);
 	census_free(n->census);
 	census_free(n->operators);

@@ -14,7 +14,6 @@
 #include "app/pages.h"
 #include "app/vouching.h"
 #include "confine/confine.h"
-#include "identity/assertion.h"
 #include "identity/peer.h"
 #include "net/server.h"
 #include "observe/audit.h"
@@ -29,6 +28,9 @@
 #define NODE_LISTENER "agents"
 
 struct issuance; /* issuance.c */
+struct keeper;
+struct keeper_answer;
+struct keeping;  /* keeping.c */
 
 /* One worker's share; made and freed on its thread. */
 struct node_worker {
@@ -39,6 +41,7 @@ struct node_worker {
 	struct store *store;
 	struct audit_lane *audit;
 	struct rpc_worker *rpc;
+	struct keeping *keeping;          /* its pipe to the keeper */
 	struct loop_tail tail;
 	struct loop_timer *timer;
 	unsigned ticks;
@@ -91,7 +94,9 @@ struct node {
 	struct introspector *introspector; /* asks issuers about opaque tokens */
 	struct answers *answers;         /* what they said */
 	pthread_mutex_t feed_lock;       /* both feeds, and who asks issuers, are replaced by a reload while workers ask them */
-	struct assertion_key *assertion;
+	struct keeper *keeper;           /* holds the keys of assertions and of the issuing CA */
+	struct loop_fd *keeper_watch;
+	bool keeper_lost;                /* it has ended: this node ends too */
 	struct seal_keys *seal;
 	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
 	char run[20];                    /* this run, for other nodes on the same Redis: a name of its own */
@@ -145,19 +150,30 @@ int bounds_calls(struct node *n, struct problem *why);
 /* Whether a new configuration stays inside. */
 int bounds_check(const struct node *n, const struct config *fresh, struct problem *why);
 
+/* ---- keeping.c ---- */
+/* Forks the keeper: before secrets are read, and threads begin. */
+int keeping_open(struct node *n, struct problem *why);
+/* From now on the control loop hears it. */
+int keeping_serve(struct node *n, struct problem *why);
+/* On a worker's thread: its own pipe. false: out of memory; keeping_stop() frees what there is. */
+bool keeping_start(struct node_worker *w);
+void keeping_stop(struct node_worker *w);
+/* From its tick: who was not answered in time is told so. */
+void keeping_look(struct node_worker *w);
+/* See rpc_env.issue, rpc_env.sign. */
+bool keeping_issue(void *node_worker, const struct issue_ask *what);
+bool keeping_sign(void *node_worker, uint64_t op, const struct assertion *what);
+/* The keeper reads its files again; what comes of it is logged. */
+void keeping_reload(struct node *n);
+void keeping_close(struct node *n);
+
 /* ---- issuance.c ---- */
-/* Forks the keeper, when certificates are issued: before secrets are read, and threads begin. */
-int issuance_open(struct node *n, struct problem *why);
-/* From now on answers are heard, on the control loop. */
-int issuance_serve(struct node *n, struct problem *why);
+/* What the keeper said when it was ready. */
+int issuance_open(struct node *n, const struct keeper_answer *ready, struct problem *why);
+/* It has read its files again. */
+void issuance_heard(struct node *n, const struct keeper_answer *a);
 /* The world's part; NULL in *out: no certificates are issued. -1 with why. */
 int issuance_make(struct node *n, const struct config *c, struct issuing **out, struct problem *why);
-/* See rpc_env.issue. */
-bool issuance_ask(void *node_worker, const struct issue_ask *ask);
-/* The keeper reads its files again; what comes of it is logged. */
-void issuance_reload(struct node *n);
-/* Each second: who was not answered in time is told so. */
-void issuance_look(struct node *n);
 int64_t issuance_not_after_ms(const struct node *n); /* INT64_MAX: none are issued */
 void issuance_close(struct node *n);
 

@@ -280,8 +280,8 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"listen.enrol", strcmp(a->listen_enrol, b->listen_enrol) == 0},
 		{"issuing.cert", strcmp(a->issuing_cert, b->issuing_cert) == 0},
 		{"issuing.key", strcmp(a->issuing_key, b->issuing_key) == 0},
-		{"issuing.user", strcmp(a->issuing_user, b->issuing_user) == 0},
-		{"issuing.record", strcmp(a->issuing_record, b->issuing_record) == 0},
+		{"keeper.user", strcmp(a->keeper_user, b->keeper_user) == 0},
+		{"keeper.record", strcmp(a->keeper_record, b->keeper_record) == 0},
 		{"issuing.ttl", a->issuing_ttl_ms == b->issuing_ttl_ms},
 		{"listen.admin_socket", strcmp(a->listen_admin_socket, b->listen_admin_socket) == 0},
 		{"listen.metrics", strcmp(a->listen_metrics, b->listen_metrics) == 0},
@@ -414,7 +414,7 @@ void reload_run(struct node *n)
 	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
 	if (n->tls_enrol)
 		server_set_tls(n->server, RPC_LISTENER_ENROL, n->tls_enrol);
-	issuance_reload(n);
+	keeping_reload(n);
 	limits = node_limits(n, n->config);
 	server_set_limits(n->server, &limits);
 	census_set_max(n->census, n->config->connections_per_agent);

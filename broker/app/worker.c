@@ -75,6 +75,7 @@ static void tick(void *arg)
 	struct node_worker *w = arg;
 
 	rpc_worker_tick(w->rpc);
+	keeping_look(w);
 	if (++w->ticks % CLOSE_TICKS == 0)
 		close_returned(w);
 	loop_timer_set(w->timer, TICK_MS);
@@ -366,10 +367,10 @@ static bool parts(struct node_worker *w, struct problem *why)
 	struct node *n = w->node;
 	struct rpc_env env = {
 		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
-		.metrics = n->metrics, .health = n->health, .assertion = n->assertion, .assertion_issuer = n->boot->assertion_issuer,
+		.metrics = n->metrics, .health = n->health, .sign = keeping_sign,
 		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? issuance_ask : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? keeping_issue : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};
@@ -381,6 +382,8 @@ static bool parts(struct node_worker *w, struct problem *why)
 		return false;
 	env.audit = w->audit;
 	env.store = w->store;
+	if (!keeping_start(w))
+		return false;
 	w->rpc = rpc_worker_new(&env, n->world);
 	w->timer = w->rpc ? loop_timer_new(w->loop, tick, w) : NULL;
 	if (!w->timer)
@@ -415,6 +418,7 @@ void node_worker_stop(void *arg, unsigned i)
 		loop_timer_free(w->timer);
 	if (w->store)
 		w->store->ops->free(w->store);
+	keeping_stop(w);
 	if (w->rpc)
 		rpc_worker_tail(w->rpc);
 	loop_defer_cancel(w->loop, &w->tail);

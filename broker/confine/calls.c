@@ -46,12 +46,12 @@ static const char *const allowed[] = {
 	"getegid", "geteuid", "getgid", "getpid", "getppid", "getrusage", "getuid", "sysinfo", "uname", "wait4",
 };
 
-/* The keeper's, who has no thread, no socket but the pipe that is open, and nothing to wait for but that. */
+/* The keeper's, who has no thread, no socket but the pipes that are open, and nothing to wait for but those. */
 static const char *const allowed_keeper[] = {
 	"brk", "madvise", "mremap", "munmap",
 	"exit", "exit_group", "futex", "gettid", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
 	"clock_gettime", "getrandom", "gettimeofday", "time",
-	"close", "fcntl", "fdatasync", "fstat", "fsync", "lseek", "newfstatat", "open", "openat", "read", "recvfrom", "sendto", "stat", "statx", "write",
+	"close", "fcntl", "fdatasync", "fstat", "fsync", "lseek", "newfstatat", "open", "openat", "poll", "ppoll", "read", "recvfrom", "sendto", "stat", "statx", "write",
 	"geteuid", "getpid", "getppid", "getuid",
 };
 

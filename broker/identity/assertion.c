@@ -30,31 +30,10 @@ static void put_member_object(struct jsonw *w, const char *object, const char *n
 	jsonw_end_object(w);
 }
 
-/* RFC 8693 §4.2: one string, a space between two. */
-static bool put_scopes(struct jsonw *w, const struct assertion *a)
-{
-	struct buf text;
-	bool good;
-
-	if (a->n_scopes == 0)
-		return true;
-	buf_init(&text, ASSERTION_JSON_MAX);
-	for (size_t i = 0; i < a->n_scopes; i++) {
-		if (i)
-			buf_put_u8(&text, ' ');
-		buf_put_str(&text, a->scopes[i]);
-	}
-	good = !text.failed;
-	jsonw_slice(w, "scope", buf_slice(&text));
-	buf_clear(&text);
-	return good;
-}
-
 static bool put_claims(struct buf *out, const struct assertion *a)
 {
 	char hash[B64URL_LEN(SHA256_BYTES) + 1];
 	struct jsonw w;
-	bool good;
 
 	b64url_encode(a->payload_sha256, sizeof a->payload_sha256, hash);
 	jsonw_init(&w, out);
@@ -77,10 +56,10 @@ static bool put_claims(struct buf *out, const struct assertion *a)
 	jsonw_int(&w, "fence", (int64_t)a->fence);
 	jsonw_int(&w, "attempt", a->attempt);
 	jsonw_str(&w, "payload_sha256", hash);
-	good = put_scopes(&w, a);
+	put(&w, "scope", a->scope);
 	put(&w, "trace_id", a->trace_id);
 	jsonw_end_object(&w);
-	return good && !out->failed;
+	return !out->failed;
 }
 
 /* DER to the 64 octets of RFC 7518 §3.4. */

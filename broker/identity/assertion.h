@@ -21,6 +21,9 @@ void assertion_key_free(struct assertion_key *k);
 /* The public half as a JWKS, for receivers. */
 int assertion_key_jwks(const struct assertion_key *k, struct buf *out);
 
+#define ASSERTION_LIFE_MS (5 * 60 * 1000) /* at most */
+#define ASSERTION_TOKEN_MAX 45056         /* bytes of one that is signed */
+
 struct assertion {
 	const char *issuer;          /* this broker: "baton:<node>" or as configured */
 	const char *audience;        /* the receiver's SPIFFE id */
@@ -33,8 +36,7 @@ struct assertion {
 	uint8_t payload_sha256[32];
 	const char *subject, *subject_issuer; /* the principal */
 	const char *sender_spiffe_id;         /* act.sub */
-	const char *const *scopes;
-	size_t n_scopes;
+	const char *scope;           /* RFC 8693 §4.2: a space between two; "" = none */
 	const char *trace_id;
 	int64_t now_ms, expires_at_ms;
 	const char *jti;

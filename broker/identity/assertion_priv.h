@@ -11,7 +11,7 @@
 #define ASSERTION_TYP "baton-delivery+jwt"
 #define ASSERTION_SIGNATURE_BYTES 64 /* ES256 and EdDSA alike */
 #define ASSERTION_POOL 64            /* signers kept; more threads at once make one and drop it */
-#define ASSERTION_JSON_MAX 65536     /* bytes of claims */
+#define ASSERTION_JSON_MAX 32768     /* bytes of claims: then a signed one has ASSERTION_TOKEN_MAX at most */
 
 /* What one signature needs, kept for the next: no thread waits for another's. */
 struct assertion_signer {

@@ -247,6 +247,11 @@ void keeper_issuer_answer(struct keeper_issuer *k, const struct keeper_ask *a, i
 	out->why = slice_str(k->why.text);
 }
 
+struct record *keeper_issuer_record(struct keeper_issuer *k)
+{
+	return k->record;
+}
+
 struct keeper_issuer *keeper_issuer_new(const struct keeper_files *f, int64_t max_ttl_ms, struct problem *why)
 {
 	struct keeper_issuer *k = calloc(1, sizeof *k);

@@ -16,11 +16,14 @@ struct keeper_files {
 	const char *record;     /* see record.h */
 };
 
+struct record;
 struct keeper_issuer;
 /* Reads the files. The strings are borrowed, as long as it lives. NULL with why. */
 struct keeper_issuer *keeper_issuer_new(const struct keeper_files *f, int64_t max_ttl_ms, struct problem *why);
 /* now_ms: by the wall clock, of which certificates speak; mono_ms: by one that never steps. *out points into the issuer, until the next ask. */
 void keeper_issuer_answer(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, int64_t mono_ms, struct keeper_answer *out);
+/* Where it writes down what it issues; until the next ask. */
+struct record *keeper_issuer_record(struct keeper_issuer *k);
 void keeper_issuer_free(struct keeper_issuer *k);
 
 #endif

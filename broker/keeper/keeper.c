@@ -1,4 +1,4 @@
-/* Who holds the key of the issuing CA? See keeper.h. This is the broker's end of the pipe. */
+/* Who holds the keys? See keeper.h. This is the broker's end of the pipes. */
 #include "config.h"
 
 #include "keeper/keeper.h"
@@ -18,31 +18,53 @@
 #define READY_MS 10000
 #define GOODBYE_MS 2000
 
-struct keeper {
-	pid_t pid;
-	int channel;
+struct keeper_channel {
+	int fd;
 	uint8_t packet[KEEPER_PACKET_MAX];
 };
 
-static int fork_keeper(struct keeper *k, const struct keeper_config *c, struct problem *why)
+struct keeper {
+	pid_t pid;
+	unsigned n;
+	struct keeper_channel channels[];
+};
+
+/* The keeper's ends into `far`. */
+static int open_channels(struct keeper *k, int *far, struct problem *why)
 {
-	pid_t parent = getpid();
 	int ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
-		return problem_set(why, "socketpair: %s", strerror(errno));
-	k->pid = fork();
-	if (k->pid == 0)
-		keeper_serve(c, ends[1], parent);
-	close(ends[1]);
-	k->channel = ends[0];
-	return k->pid > 0 ? 0 : problem_set(why, "fork: %s", strerror(errno));
+	for (unsigned i = 0; i < k->n; i++) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+			return problem_set(why, "socketpair: %s", strerror(errno));
+		k->channels[i].fd = ends[0];
+		far[i] = ends[1];
+	}
+	return 0;
+}
+
+static int fork_keeper(struct keeper *k, const struct keeper_config *c, struct problem *why)
+{
+	int far[KEEPER_CHANNELS_MAX], rc;
+	pid_t parent = getpid();
+
+	memset(far, -1, sizeof far);
+	rc = open_channels(k, far, why);
+	if (rc == 0) {
+		k->pid = fork();
+		if (k->pid == 0)
+			keeper_serve(c, far, parent);
+		rc = k->pid > 0 ? 0 : problem_set(why, "fork: %s", strerror(errno));
+	}
+	for (unsigned i = 0; i < k->n && far[i] >= 0; i++)
+		close(far[i]);
+	return rc;
 }
 
 static int wait_ready(struct keeper *k, struct keeper_answer *ready, struct problem *why)
 {
-	struct pollfd p = {.fd = k->channel, .events = POLLIN};
-	int rc = poll(&p, 1, READY_MS) > 0 ? keeper_receive(k, ready) : 0;
+	struct pollfd p = {.fd = k->channels[0].fd, .events = POLLIN};
+	int rc = poll(&p, 1, READY_MS) > 0 ? keeper_receive(&k->channels[0], ready) : 0;
 
 	if (rc == 0)
 		return problem_set(why, "the keeper was not ready within %d s", READY_MS / 1000);
@@ -53,22 +75,29 @@ static int wait_ready(struct keeper *k, struct keeper_answer *ready, struct prob
 
 struct keeper *keeper_start(const struct keeper_config *c, struct keeper_answer *ready, struct problem *why)
 {
-	struct keeper *k = calloc(1, sizeof *k);
+	struct keeper *k = c->channels && c->channels <= KEEPER_CHANNELS_MAX ? calloc(1, sizeof *k + c->channels * sizeof k->channels[0]) : NULL;
 
 	if (!k) {
 		problem_set(why, "out of memory");
 		return NULL;
 	}
-	k->channel = -1;
+	k->n = c->channels;
+	for (unsigned i = 0; i < k->n; i++)
+		k->channels[i].fd = -1;
 	if (fork_keeper(k, c, why) == 0 && confine_give_up_becoming(why) == 0 && wait_ready(k, ready, why) == 0)
 		return k;
 	keeper_stop(k);
 	return NULL;
 }
 
-int keeper_fd(const struct keeper *k)
+struct keeper_channel *keeper_channel(struct keeper *k, unsigned i)
 {
-	return k->channel;
+	return &k->channels[i];
+}
+
+int keeper_fd(const struct keeper_channel *c)
+{
+	return c->fd;
 }
 
 pid_t keeper_pid(const struct keeper *k)
@@ -76,25 +105,26 @@ pid_t keeper_pid(const struct keeper *k)
 	return k->pid;
 }
 
-bool keeper_send(struct keeper *k, const struct keeper_ask *a)
+int keeper_send(struct keeper_channel *c, struct slice packet)
 {
-	struct buf b;
-	bool sent;
+	ssize_t n;
 
-	buf_init(&b, KEEPER_PACKET_MAX);
-	sent = keeper_put_ask(&b, a) && send(k->channel, b.p, b.n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)b.n;
-	buf_clear(&b);
-	return sent;
+	do
+		n = send(c->fd, packet.p, packet.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
+		return 0;
+	return n == (ssize_t)packet.n ? 1 : -1;
 }
 
 /* What is no packet is taken for its end: the keeper is ours, and says nothing else. */
-int keeper_receive(struct keeper *k, struct keeper_answer *out)
+int keeper_receive(struct keeper_channel *c, struct keeper_answer *out)
 {
-	ssize_t n = recv(k->channel, k->packet, sizeof k->packet, MSG_DONTWAIT);
+	ssize_t n = recv(c->fd, c->packet, sizeof c->packet, MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	return n > 0 && keeper_get_answer(slice_of(k->packet, (size_t)n), out) ? 1 : -1;
+	return n > 0 && keeper_get_answer(slice_of(c->packet, (size_t)n), out) ? 1 : -1;
 }
 
 static void wait_for(pid_t pid, int64_t ms)
@@ -110,8 +140,9 @@ void keeper_stop(struct keeper *k)
 {
 	if (!k)
 		return;
-	if (k->channel >= 0)
-		close(k->channel); /* it ends with that */
+	for (unsigned i = 0; i < k->n; i++)
+		if (k->channels[i].fd >= 0)
+			close(k->channels[i].fd); /* it ends with the first */
 	if (k->pid > 0)
 		wait_for(k->pid, GOODBYE_MS); /* one that is stopped ends when it goes on: its channel has ended */
 	free(k);

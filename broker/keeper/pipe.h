@@ -1,8 +1,11 @@
-/* What is said on the pipe between the broker and its keeper? One ask, one answer, a packet each, in fixed forms and within caps; the broker is not
+/* What is said on the pipes between the broker and its keeper? One ask, one answer, a packet each, in fixed forms and within caps; the broker is not
  * believed more than a stranger is.
  *
- * ask:     version 1, kind 1, tag 8, ttl ms 8, not before ms 8, until ms 8, SPIFFE id with its length 2, public key with its length 2
- * answer:  version 1, status 1, tag 8, not before ms 8, not after ms 8, why, certificate, its issuer's certificate, each with its length 2
+ * ask:     version 1, kind 1, tag 8, until ms 8, and
+ *   ISSUE  ttl ms 8, not before ms 8, SPIFFE id and public key, each with its length 2
+ *   RELOAD nothing
+ *   SIGN   ends ms 8, fence 8, attempt 4, SHA-256 of the payload 32, and the texts of `texts` in pipe.c, each with its length 2 and the 0 that ends it
+ * answer:  version 1, status 1, tag 8, not before ms 8, not after ms 8, why, certificate, its issuer's certificate, token, each with its length 2
  *
  * Numbers are big-endian. */
 #ifndef BATON_KEEPER_PIPE_H
@@ -14,29 +17,33 @@
 #include "base/buf.h"
 #include "base/problem.h"
 #include "base/slice.h"
+#include "identity/assertion.h"
 
 #define KEEPER_KEY_MAX 2048          /* bytes of a SubjectPublicKeyInfo: RSA of 8192 bits has 1062 */
 #define KEEPER_CERT_MAX 16384
-#define KEEPER_PACKET_MAX (2 * KEEPER_CERT_MAX + 4096)
+#define KEEPER_TEXT_MAX 16384        /* of an assertion: its scopes, no more than a token has */
+#define KEEPER_PACKET_MAX 65536
 
 enum keeper_kind {
 	KEEPER_ISSUE,  /* a certificate for this key and id */
 	KEEPER_RELOAD, /* reads its files again; when they are no good it goes on with what it has */
+	KEEPER_SIGN,   /* an assertion for the receiver of a delivery */
 	KEEPER_KINDS,
 };
 
 struct keeper_ask {
 	enum keeper_kind kind;
 	uint64_t tag;              /* the asker's own number, echoed */
+	int64_t until_ms;          /* on clock_mono_ms(), which both have: then nobody waits for it any more; RELOAD: 0 */
 	int64_t ttl_ms;            /* ISSUE: how long from now */
 	int64_t not_before_ms;     /* ISSUE: when it begins, fixed when it was decided; not in the future */
-	int64_t until_ms;          /* ISSUE: on clock_mono_ms(), which both have: then nobody waits for it any more */
-	struct slice spiffe_id;    /* ISSUE; RELOAD: "" */
-	struct slice public_key;
+	struct slice spiffe_id;    /* ISSUE */
+	struct slice public_key;   /* ISSUE */
+	struct assertion assertion; /* SIGN: no text is NULL; expires_at_ms: it lasts no longer; issuer and now_ms are the keeper's own to say */
 };
 
 enum keeper_status {
-	KEEPER_OK,      /* ISSUE: the certificate; RELOAD: the issuing certificate that is used now */
+	KEEPER_OK,      /* ISSUE: the certificate; RELOAD: the issuing certificate that is used now; SIGN: the token */
 	KEEPER_REFUSED, /* not this one, and the same again will be refused too; why says it */
 	KEEPER_BUSY,    /* too many for this id, or in all: later */
 	KEEPER_FAILED,  /* it could not, and may another time */
@@ -46,10 +53,11 @@ enum keeper_status {
 struct keeper_answer {
 	enum keeper_status status;
 	uint64_t tag;
-	int64_t not_before_ms, not_after_ms; /* of the certificate; of a RELOAD, of the issuer's */
+	int64_t not_before_ms, not_after_ms; /* of the certificate; of a RELOAD, of the issuer's; of the token */
 	struct slice why;          /* "" when OK */
 	struct slice certificate;  /* DER; ISSUE */
-	struct slice issuer;       /* DER: what the certificate is signed with */
+	struct slice issuer;       /* DER: what the certificate is signed with; "": it issues none */
+	struct slice token;        /* SIGN */
 };
 
 /* Appends one packet. false: something is over its cap, or memory is out. */

@@ -66,25 +66,63 @@ static void put_line(struct buf *b, const struct ca_cert_info *leaf, int64_t now
 	buf_put_u8(b, '\n');
 }
 
-int record_add(struct record *r, const struct ca_cert_info *leaf, int64_t now_ms, struct problem *why)
+static void put_count(struct buf *b, const struct record_count *c, int64_t now_ms)
 {
-	struct buf b;
+	char from[25], to[25];
+	struct jsonw w;
+
+	clock_format_utc(c->since_ms, from);
+	clock_format_utc(now_ms, to);
+	jsonw_init(&w, b);
+	jsonw_object(&w, NULL);
+	jsonw_str(&w, "at", to);
+	jsonw_str(&w, "since", from);
+	jsonw_int(&w, "assertions", (int64_t)c->given);
+	jsonw_int(&w, "refused", (int64_t)c->refused);
+	jsonw_end_object(&w);
+	buf_put_u8(b, '\n');
+}
+
+static void begin(struct record *r, struct buf *b)
+{
+	buf_init(b, LINE_MAX_BYTES);
+	if (r->torn)
+		buf_put_u8(b, '\n');
+}
+
+/* Frees *b. */
+static int end(struct record *r, struct buf *b, struct problem *why)
+{
 	ssize_t n = -1;
 	bool ok;
 
-	buf_init(&b, LINE_MAX_BYTES);
-	if (r->torn)
-		buf_put_u8(&b, '\n');
-	put_line(&b, leaf, now_ms);
 	errno = ENOMEM;
-	if (!b.failed)
-		n = write(r->fd, b.p, b.n);
-	ok = n == (ssize_t)b.n && fdatasync(r->fd) == 0;
+	if (!b->failed)
+		n = write(r->fd, b->p, b->n);
+	ok = n == (ssize_t)b->n && fdatasync(r->fd) == 0;
 	r->torn = !ok;
 	if (!ok)
-		problem_set(why, "%s: what is issued cannot be written down: %s", r->path, n >= 0 && n < (ssize_t)b.n ? "the disk is full" : strerror(errno));
-	buf_clear(&b);
+		problem_set(why, "%s: what is issued cannot be written down: %s", r->path, n >= 0 && n < (ssize_t)b->n ? "the disk is full" : strerror(errno));
+	buf_clear(b);
 	return ok ? 0 : -1;
+}
+
+int record_add(struct record *r, const struct ca_cert_info *leaf, int64_t now_ms, struct problem *why)
+{
+	struct buf b;
+
+	begin(r, &b);
+	put_line(&b, leaf, now_ms);
+	return end(r, &b, why);
+}
+
+int record_add_count(struct record *r, const struct record_count *c, int64_t now_ms, struct problem *why)
+{
+	struct buf b;
+
+	begin(r, &b);
+	put_count(&b, c, now_ms);
+	return end(r, &b, why);
 }
 
 void record_close(struct record *r)

@@ -40,7 +40,8 @@ enum metric {
 	METRIC_AUDIT_RECORDS,          /* counter event */
 	METRIC_AUDIT_FAILURES,         /* counter */
 	METRIC_CERTIFICATE_EXPIRY,     /* gauge   subject: seconds since 1970 */
-	METRIC_KEEPER,                 /* gauge: 1 while the process that issues certificates is there */
+	METRIC_KEEPER,                 /* gauge: 1 while the process that holds the keys of assertions and certificates is there */
+	METRIC_ASSERTIONS,             /* counter result: assertions that were to be signed */
 	METRIC_ISSUED,                 /* counter result: certificates that were asked for */
 	METRIC_CRL_EXPIRY,             /* gauge   domain: seconds since 1970 */
 	METRIC_CRL_LEFT,               /* gauge   domain: seconds */

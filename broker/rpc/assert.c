@@ -2,54 +2,79 @@
  * before it runs out. */
 #include "rpc/assert.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/secret.h"
 
-#define ASSERTION_MS (5 * 60 * 1000)
 #define RENEW_MS 60000       /* before it runs out */
 #define RENEW_AGAIN_MS 5000  /* while one is under way, or failed */
 
-static const char *sign(struct op *op, struct holding *h, const pb_task *t, const pb_envelope *e, const struct agent *receiver,
-			uint32_t attempt, int64_t *expires_at_ms)
+/* "a b c" (RFC 8693 §4.2); NULL when memory is out. */
+static const char *scope_text(struct arena *arena, const pb_task *t)
 {
+	char *text, *at;
+	size_t n = 1;
+
+	for (size_t i = 0; i < t->n_scopes; i++)
+		n += strlen(t->scopes[i]) + 1;
+	text = at = arena_alloc(arena, n);
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < t->n_scopes; i++) {
+		if (i)
+			*at++ = ' ';
+		at = stpcpy(at, t->scopes[i]);
+	}
+	*at = '\0';
+	return text;
+}
+
+bool assertion_ask(struct op *op, const struct holding *h, const pb_task *t, const pb_envelope *e, uint32_t attempt,
+		   void (*on_signed)(struct op *op, const struct sign_answer *a))
+{
+	const struct agent *receiver = registry_by_name(op->world->registry, h->subscriber->tenant, slice_str(h->subscriber->agent));
+	const struct rpc_env *env = &op->w->env;
 	char id[HANDOFF_ID_TEXT + 1], jti[B64URL_LEN(16) + 1];
-	int64_t now = clock_unix_ms();
 	struct assertion a = {
-		.issuer = op->w->env.assertion_issuer, .audience = receiver->spiffe_id, .receiver_x5t = op->x5t_s256,
-		.tenant = t->tenant, .route = t->route, .tool = e->tool, .destination = e->destination,
-		.side_effect = side_effect_text((enum side_effect)t->side_effect), .handoff_id = id, .fence = h->fence,
-		.attempt = attempt, .subject = t->subject, .subject_issuer = t->issuer, .sender_spiffe_id = t->sender_spiffe_id,
-		.scopes = (const char *const *)t->scopes, .n_scopes = t->n_scopes, .trace_id = t->trace_id, .jti = jti, .now_ms = now,
-		.expires_at_ms = now + ASSERTION_MS < t->deadline_ms ? now + ASSERTION_MS : t->deadline_ms,
+		.audience = receiver ? receiver->spiffe_id : "", .receiver_x5t = op->x5t_s256, .tenant = t->tenant, .route = t->route,
+		.tool = e->tool, .destination = e->destination, .side_effect = side_effect_text((enum side_effect)t->side_effect),
+		.handoff_id = id, .fence = h->fence, .attempt = attempt, .subject = t->subject, .subject_issuer = t->issuer,
+		.sender_spiffe_id = t->sender_spiffe_id, .scope = scope_text(op->arena, t), .trace_id = t->trace_id, .jti = jti,
+		.expires_at_ms = t->deadline_ms,
 	};
 	uint8_t random[16];
-	const char *jwt;
 
 	handoff_id_format(&h->id, id);
 	random_bytes(random, sizeof random);
 	b64url_encode(random, sizeof random, jti);
 	sha256(slice_of(e->payload.data, e->payload.len), a.payload_sha256);
-	jwt = assertion_sign(op->w->env.assertion, &a, op->arena);
-	*expires_at_ms = a.expires_at_ms;
-	if (jwt) /* one that lasts to the deadline is the last one */
-		h->assert_at_ms = a.expires_at_ms < t->deadline_ms ? a.expires_at_ms - RENEW_MS : INT64_MAX;
 	op->audit.assertion_jti = slice_str(op_str(op, slice_str(jti)));
-	return jwt;
+	op->on_signed = on_signed;
+	return a.scope && receiver && env->sign(env->arg, op->id, &a);
 }
 
-const char *assertion_first(struct op *op, struct holding *h, const pb_task *t, const pb_envelope *e, const struct agent *receiver,
-			    const struct store_record *r, int64_t *expires_at_ms)
+void assertion_given(struct holding *h, int64_t deadline_ms, int64_t expires_at_ms)
 {
-	return sign(op, h, t, e, receiver, r->attempt, expires_at_ms);
+	h->assert_at_ms = expires_at_ms < deadline_ms ? expires_at_ms - RENEW_MS : INT64_MAX;
 }
 
 struct renew {
 	struct handoff_id id;
 	uint64_t fence;
 	const char *jwt;
-	int64_t expires_at_ms;
+	int64_t expires_at_ms, deadline_ms;
 };
+
+/* By the stream for whose certificate it is: another one may have resumed the lease. */
+static struct holding *still_held(struct op *op)
+{
+	struct renew *n = op->state;
+	struct holding *h = holding_find(op->w, &n->id, n->fence);
+
+	return h && h->subscriber->rc == op_call(op) ? h : NULL;
+}
 
 static void renew_release(struct op *op, bool durable)
 {
@@ -57,7 +82,7 @@ static void renew_release(struct op *op, bool durable)
 	Baton__V1__AssertionRenewed m = BATON__V1__ASSERTION_RENEWED__INIT;
 	Baton__V1__Lease lease = BATON__V1__LEASE__INIT;
 	struct renew *n = op->state;
-	struct holding *h = holding_find(op->w, &n->id, n->fence);
+	struct holding *h = still_held(op);
 	char text[HANDOFF_ID_TEXT + 1];
 
 	if (h && (!durable || !outbox_clear(h->subscriber->rc))) {
@@ -82,30 +107,43 @@ static bool judged(struct op *op, struct holding *h, const pb_task *t, const pb_
 	return holding_may_stay(op->w, h) && holding_task_stands(op->w, h, op->arena, t, e);
 }
 
-static void renew_read(struct op *op, const struct store_answer *a)
+static void renew_signed(struct op *op, const struct sign_answer *a)
 {
 	struct renew *n = op->state;
-	struct holding *h = holding_find(op->w, &n->id, n->fence);
-	const struct agent *receiver = h ? registry_by_name(op->world->registry, h->subscriber->tenant, slice_str(h->subscriber->agent)) : NULL;
-	pb_task *t = receiver && a->status == STORE_OK && a->n_items && a->items[0].status == STORE_OK
-			    ? task_unpack(op->arena, a->items[0].task) : NULL;
-	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
-	char *text = e ? arena_alloc(op->arena, HANDOFF_ID_TEXT + 1) : NULL;
+	struct holding *h = still_held(op);
 
-	n->jwt = text && !h->settling && judged(op, h, t, e) && (h->origin || holding_origin(h, t, e))
-			 ? sign(op, h, t, e, receiver, a->items[0].record.attempt, &n->expires_at_ms) : NULL;
+	n->jwt = h && a->token.n ? op_str(op, a->token) : NULL;
 	if (!n->jwt) {
 		op_end(op);
 		return;
 	}
+	n->expires_at_ms = a->expires_at_ms;
+	assertion_given(h, n->deadline_ms, a->expires_at_ms);
+	op_after_audit(op, op_audit(op, "assertion.issued"), renew_release);
+}
+
+static void renew_read(struct op *op, const struct store_answer *a)
+{
+	struct renew *n = op->state;
+	struct holding *h = still_held(op);
+	pb_task *t = h && a->status == STORE_OK && a->n_items && a->items[0].status == STORE_OK ? task_unpack(op->arena, a->items[0].task) : NULL;
+	pb_envelope *e = t ? task_unpack_envelope(op->arena, t) : NULL;
+	char *text = e ? arena_alloc(op->arena, HANDOFF_ID_TEXT + 1) : NULL;
+
+	if (!text || h->settling || !judged(op, h, t, e) || !(h->origin || holding_origin(h, t, e))) {
+		op_end(op);
+		return;
+	}
 	handoff_id_format(&n->id, text);
+	n->deadline_ms = t->deadline_ms;
 	op->audit.handoff_id = slice_str(text);
 	op->audit.tenant = slice_str(t->tenant);
 	op->audit.route = slice_str(t->route);
-	op->audit.assignee = slice_str(receiver->name);
+	op->audit.assignee = slice_str(op_str(op, slice_str(h->subscriber->agent)));
 	op->audit.trace_id = slice_str(t->trace_id);
 	op->audit.fence = n->fence;
-	op_after_audit(op, op_audit(op, "assertion.issued"), renew_release);
+	if (!assertion_ask(op, h, t, e, a->items[0].record.attempt, renew_signed))
+		op_end(op);
 }
 
 void assertion_renew(struct rpc_worker *w, struct holding *h)

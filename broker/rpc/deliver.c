@@ -1,4 +1,4 @@
-/* How does leased work reach its subscriber? It is judged once more with today's policy, an assertion for this receiver alone is signed, the
+/* How does leased work reach its subscriber? It is judged once more with today's policy, an assertion for this receiver alone is had signed, the
  * lease is written down, and then the frame goes out. The envelope travels as the exact bytes that were accepted. */
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,18 @@ struct delivery {
 	const pb_task *task;         /* NULL until it is needed: made of `stored` */
 	const pb_envelope *envelope;
 	struct slice stored;
+};
+
+/* What is to be delivered to whom. */
+struct context {
+	struct op *op;
+	struct subscriber *s;
+	struct desk *desk;
+	const struct store_record *record;
+	const pb_task *task;
+	const pb_envelope *envelope;
+	struct slice stored;         /* "" when task and envelope live as long as op */
+	const struct profile *profile;
 };
 
 /* What stands before a length-delimited field of n bytes; behind it. */
@@ -55,14 +67,19 @@ static struct slice frame_pack(struct arena *a, const Baton__V1__Delivery *d, st
 	return slice_of(frame, (size_t)(p - frame) + n + envelope.n);
 }
 
-/* Back to the queue, as if it had never been leased. */
-static void take_back(struct rpc_worker *w, struct holding *h, const char *note)
+/* Back to the queue: as if it had never been leased, or as a try that failed. */
+static void give_up(struct rpc_worker *w, struct holding *h, enum store_finish_kind kind, const char *note)
 {
 	struct finish f = {.slot = {h->desk->tenant, h->desk->queue}, .id = h->id, .fence = h->fence, .owner = h->subscriber->key,
-		.kind = FINISH_RELEASE, .delay_ms = LATER_MS, .note = note};
+		.kind = kind, .delay_ms = LATER_MS, .note = note};
 
 	finish_alone(w, &f);
 	holding_drop(w, h);
+}
+
+static void take_back(struct rpc_worker *w, struct holding *h, const char *note)
+{
+	give_up(w, h, FINISH_RELEASE, note);
 }
 
 /* The configuration may have changed while it waited. False: it was taken back. */
@@ -116,18 +133,6 @@ static void release(struct op *op, bool durable)
 		take_back(w, h, "the audit file could not be written");
 	op_end(op);
 }
-
-struct context {
-	struct op *op;
-	struct subscriber *s;
-	struct desk *desk;
-	const struct store_record *record;
-	const pb_task *task;
-	const pb_envelope *envelope;
-	struct slice stored;         /* "" when task and envelope live as long as op */
-	const struct profile *profile;
-	const struct agent *receiver;
-};
 
 static void audit_fill(struct context *x, const char *id_text)
 {
@@ -187,7 +192,8 @@ static void delivery_fill(struct context *x, Baton__V1__Delivery *d, Baton__V1__
 	d->policy_version = (char *)x->profile->version;
 }
 
-static bool send_it(struct context *x)
+/* The frame, with an assertion ("": without); then the lease is written down. false: out of memory. */
+static bool send_with(struct context *x, struct holding *h, const char *assertion, int64_t expires_at_ms)
 {
 	Baton__V1__Delivery d = BATON__V1__DELIVERY__INIT;
 	Baton__V1__Claims claims = BATON__V1__CLAIMS__INIT;
@@ -195,11 +201,8 @@ static bool send_it(struct context *x)
 	struct delivery *state = arena_zalloc(x->op->arena, sizeof *state);
 	struct trace_context span = {.flags = (uint8_t)x->task->trace_flags};
 	char *id_text = arena_alloc(x->op->arena, HANDOFF_ID_TEXT + 1), traceparent[56];
-	struct holding *h;
 
-	if (x->stored.n && !(x->stored = op_keep(x->op, x->stored)).n)
-		return false;
-	if (!state || !id_text || !(h = hold(x)))
+	if (!state || !id_text)
 		return false;
 	handoff_id_format(&x->record->id, id_text);
 	lease.handoff_id = id_text;
@@ -211,19 +214,12 @@ static bool send_it(struct context *x)
 	slice_copy_str(slice_str(x->task->span_id), span.span_id, sizeof span.span_id);
 	trace_format(&span, traceparent);
 	d.traceparent = traceparent;
+	d.assertion = (char *)assertion;
+	d.assertion_expires_at_ms = expires_at_ms;
 	audit_fill(x, id_text);
-	if (x->profile->assertion && x->op->w->env.assertion) {
-		d.assertion = (char *)assertion_first(x->op, h, x->task, x->envelope, x->receiver, x->record, &d.assertion_expires_at_ms);
-		if (!d.assertion) {
-			holding_drop(x->op->w, h);
-			return false;
-		}
-	}
 	state->frame = frame_pack(x->op->arena, &d, slice_of(x->task->envelope.data, x->task->envelope.len));
-	if (!state->frame.n || arena_failed(x->op->arena)) {
-		holding_drop(x->op->w, h);
+	if (!state->frame.n || arena_failed(x->op->arena))
 		return false;
-	}
 	state->id = x->record->id;
 	state->fence = x->record->fence;
 	state->task = x->stored.n ? NULL : x->task;
@@ -234,6 +230,69 @@ static bool send_it(struct context *x)
 	op_after_audit(x->op, op_audit(x->op, life_event(STATE_LEASED)), release);
 	change_publish(x->op->w, &state->id);
 	return true;
+}
+
+/* The lease may be over, or its stream gone, which gave it back. */
+static void on_signed(struct op *op, const struct sign_answer *a)
+{
+	struct context *x = op->state;
+	struct holding *h = holding_find(op->w, &x->record->id, x->record->fence);
+	const char *jwt = h && a->token.n ? op_str(op, a->token) : NULL;
+
+	if (jwt) {
+		x->s = h->subscriber;
+		assertion_given(h, x->task->deadline_ms, a->expires_at_ms);
+		if (send_with(x, h, jwt, a->expires_at_ms))
+			return;
+	}
+	if (h && a->token.n)
+		give_up(op->w, h, FINISH_RETRY, "out of memory"); /* as in deliver() */
+	else if (h)
+		give_up(op->w, h, a->never ? FINISH_RETRY : FINISH_RELEASE, "no assertion was signed");
+	op_end(op);
+}
+
+/* What x borrows is kept until the assertion has come. When none can be had now it is taken back. false: out of memory. */
+static bool sign_first(struct context *x, struct holding *h)
+{
+	struct op *op = x->op;
+	struct context *kept = arena_alloc(op->arena, sizeof *kept);
+	struct store_record *record = arena_alloc(op->arena, sizeof *record);
+
+	if (!kept || !record)
+		return false;
+	if (x->stored.n) {
+		x->task = task_unpack(op->arena, x->stored);
+		x->envelope = x->task ? task_unpack_envelope(op->arena, x->task) : NULL;
+		x->stored = slice_of(NULL, 0);
+	}
+	if (!x->envelope)
+		return false;
+	*record = *x->record;
+	*kept = *x;
+	kept->record = record;
+	op->state = kept;
+	if (assertion_ask(op, h, kept->task, kept->envelope, record->attempt, on_signed))
+		return true;
+	if (arena_failed(op->arena))
+		return false;
+	take_back(op->w, h, "no assertion can be signed now");
+	op_end(op);
+	return true;
+}
+
+static bool send_it(struct context *x)
+{
+	struct holding *h;
+
+	if (x->stored.n && !(x->stored = op_keep(x->op, x->stored)).n)
+		return false;
+	h = hold(x);
+	if (h && (x->profile->assertion && x->op->w->env.sign ? sign_first(x, h) : send_with(x, h, "", 0)))
+		return true;
+	if (h)
+		holding_drop(x->op->w, h);
+	return false;
 }
 
 /* Leased, but it goes nowhere: back to the queue, or aside. */
@@ -275,7 +334,6 @@ static void deliver(struct context *x, bool judge_task)
 	struct rpc_worker *w = x->op->w;
 	struct verdict v = subscriber_judge(x->s, x->desk);
 
-	x->receiver = registry_by_name(w->world->registry, x->s->tenant, slice_str(x->s->agent));
 	x->profile = registry_route(w->world->registry, x->desk->tenant, slice_str(x->desk->route));
 	if (!verdict_ok(&v)) {
 		give_back(w, x->desk, x->record, FINISH_RELEASE, v.reason, v.message, x->task->trace_id);

@@ -160,6 +160,14 @@ void op_store_done(void *user, uint64_t id, const struct store_answer *a)
 		op->on_answer(op, a);
 }
 
+void rpc_worker_signed(struct rpc_worker *w, uint64_t id, const struct sign_answer *a)
+{
+	struct op *op = slots_get(w->ops, id);
+
+	if (op && op->on_signed)
+		op->on_signed(op, a);
+}
+
 void rpc_worker_issued(struct rpc_worker *w, uint64_t id, const struct issue_answer *a)
 {
 	struct op *op = slots_get(w->ops, id);

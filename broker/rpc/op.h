@@ -124,6 +124,7 @@ struct op {
 	struct audit_record audit;       /* filled in as more becomes known */
 	void (*on_answer)(struct op *op, const struct store_answer *a);
 	void (*on_issued)(struct op *op, const struct issue_answer *a);
+	void (*on_signed)(struct op *op, const struct sign_answer *a);
 	int64_t parked_ms;               /* since when it waits for keys, on and off; 0: it never did */
 	uint64_t parked_for;             /* the issuer, or the question about a token: question_wait() */
 	uint64_t told;                   /* what it waited for last, when that came to its end; else KEYS_OF_NONE */

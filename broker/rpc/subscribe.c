@@ -100,7 +100,7 @@ static void assert_resumed(struct rpc_worker *w, const struct opening *g)
 		struct holding *h = g->kept[i] ? holding_find(w, &g->id[i], g->fence[i]) : NULL;
 		const struct profile *p = h ? registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route)) : NULL;
 
-		if (p && p->assertion && w->env.assertion)
+		if (p && p->assertion && w->env.sign)
 			h->assert_at_ms = 0;
 	}
 }
@@ -188,7 +188,7 @@ static void resumed(struct op *op, const struct store_answer *a)
 			h->attempt = a->record.attempt;
 			holding_limit(h, p, a->record.deadline_ms ? a->record.deadline_ms : INT64_MAX);
 			g->kept[r->at] = true;
-			if (!p->assertion || !w->env.assertion) /* else it is read for its assertion */
+			if (!p->assertion || !w->env.sign) /* else it is read for its assertion */
 				holding_read(w, h);
 		}
 	}

@@ -61,6 +61,12 @@ struct lists_state {
 	char failure[KEYS_FAILURE_MAX]; /* where and why a last fetch failed; "": none did */
 };
 
+struct sign_answer {
+	struct slice token;          /* "": it was not signed */
+	int64_t expires_at_ms;       /* of the token */
+	bool never;                  /* it was not, and will not be another time */
+};
+
 /* What app/ lends to a worker; all of it outlives the worker. */
 struct rpc_env {
 	unsigned index;              /* of this worker */
@@ -72,8 +78,6 @@ struct rpc_env {
 	struct audit_lane *audit;
 	struct metrics *metrics;
 	struct health *health;
-	struct assertion_key *assertion;  /* NULL: none is signed */
-	const char *assertion_issuer;
 	struct shared *shared;
 	struct fleet *fleet;
 	unsigned (*connections)(void *arg, const char *spiffe_id); /* to this node. NULL: nobody knows */
@@ -94,6 +98,9 @@ struct rpc_env {
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
 	 * NULL: this node keeps none. */
 	int (*initialised)(void *arg, bool make, struct problem *why);
+	/* An assertion is to be signed, all but its issuer and its times; until expires_at_ms at the latest. true: rpc_worker_signed() will follow, within seconds, on
+	 * this worker's thread. false: nobody can now, or there is too much to do. NULL: none are signed. */
+	bool (*sign)(void *arg, uint64_t op, const struct assertion *a);
 	/* A certificate is to be issued. true: rpc_worker_issued() will follow, within seconds, on this worker's thread. false: nobody can now, or there is too much
 	 * to do. ask NULL: could it be asked now? NULL: this node issues none. */
 	bool (*issue)(void *arg, const struct issue_ask *ask);
@@ -128,6 +135,8 @@ bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_p
 void rpc_worker_keys_settled(struct rpc_worker *w, uint64_t issuer);
 /* The question about a token is over, well or not: what waited for it is judged again. */
 void rpc_worker_answered(struct rpc_worker *w, const uint8_t key[SHA256_BYTES]);
+/* What became of the assertion of this op. */
+void rpc_worker_signed(struct rpc_worker *w, uint64_t op, const struct sign_answer *a);
 /* What became of an issue_ask of this op. */
 void rpc_worker_issued(struct rpc_worker *w, uint64_t op, const struct issue_answer *a);
 /* Writes the audit lines of this tick and lets go the answers whose lines are durable. */

@@ -110,7 +110,7 @@ test('I-5 A keeper that stands still costs a token nothing: who asks is told to 
   for (let i = 0; i < 3; i++) await denied(stranger.enrol(token, r), 'store_unavailable')
   process.kill(p.keeper(), 'SIGCONT')
   await sleep(500)
-  const issued = () => fs.readFileSync(b.path('state', 'issuing', 'issued.jsonl'), 'utf8').split('\n').filter((l) => l.includes(`"${spiffeOf('slow')}"`)).length
+  const issued = () => fs.readFileSync(b.path('state', 'keeper', 'record.jsonl'), 'utf8').split('\n').filter((l) => l.includes(`"${spiffeOf('slow')}"`)).length
   assert.equal(issued(), 0)
   for (let i = 0; i < 10; i++) assert.ok((await stranger.enrol(token, r)).chain_der.length) // as often as answers are lost
   assert.equal(issued(), 10)

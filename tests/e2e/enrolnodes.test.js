@@ -69,7 +69,8 @@ test('I-5 T3 The keeper runs as a user of its own, with files, no groups and no 
   fs.chmodSync(dir, 0o755)
   for (const f of ['ca.pem', 'ca.key']) { fs.copyFileSync(b.path('issuing', f), path.join(dir, f)); fs.chmodSync(path.join(dir, f), f === 'ca.key' ? 0o600 : 0o644) }
   for (const f of ['.', 'ca.pem', 'ca.key']) fs.chownSync(path.join(dir, f), uid, uid)
-  const moved = (user) => (t) => t.replace(/cert: "[^"]*ca\.pem", key: "[^"]*ca\.key"/, `cert: "${dir}/ca.pem", key: "${dir}/ca.key", user: ${user}, record: "${dir}/issued.jsonl"`)
+  const moved = (user) => (t) => t.replace(/cert: "[^"]*ca\.pem", key: "[^"]*ca\.key"/, `cert: "${dir}/ca.pem", key: "${dir}/ca.key"`) +
+    `keeper: {user: ${user}, record: "${dir}/record.jsonl"}\nassertion: {key_file: "${dir}/assertion.key"}\n`
   const before = b.change
   const write = (user) => b.writeConfig((t) => moved(user)(before(t)))
   write('daemon')
@@ -84,17 +85,17 @@ test('I-5 T3 The keeper runs as a user of its own, with files, no groups and no 
   await op.call('Apply', { resources: [{ agent: agent('olga') }], reason: 'a test' })
   const { token } = await tokenFor(op, 'olga')
   assert.ok((await stranger.enrol(token, request(b.path('pki'), 'olga'))).chain_der.length)
-  assert.equal(fs.statSync(path.join(dir, 'issued.jsonl')).uid, uid)
+  assert.equal(fs.statSync(path.join(dir, 'record.jsonl')).uid, uid)
   await b.stop()
   assert.throws(() => process.kill(keeper, 0)) // it ended with the broker
   const starts = () => spawnSync(BATOND, ['--config', b.path('baton.yaml')], { encoding: 'utf8', timeout: 20000, env: { PATH: process.env.PATH } })
   write('no-such-user')
-  assert.match(starts().stderr, /issuing: there is no user no-such-user/)
+  assert.match(starts().stderr, /there is no user no-such-user/)
   write('daemon')
   const other = spawnSync('setpriv', ['--bounding-set=-setuid,-setgid', '--inh-caps=-all', BATOND, '--config', b.path('baton.yaml')], { encoding: 'utf8', timeout: 20000, env: { PATH: process.env.PATH } })
   assert.match(other.stderr, /it cannot run as user daemon: .*AmbientCapabilities=CAP_SETUID CAP_SETGID/)
   fs.chownSync(path.join(dir, 'ca.key'), 1234, 1234)
-  assert.match(starts().stderr, /issuing: .*ca\.key/)
+  assert.match(starts().stderr, /the keeper of keys: .*ca\.key/)
 }, 90000)
 
 test('I-5 Who has no certificate has a minute a connection, and one address so many of them / agents and operators are not counted with them', async () => {
@@ -135,8 +136,8 @@ test('--check-config and the start say what `issuing` and listen.enrol lack', as
   assert.match(check((t) => t.replace(/cert: "[^"]*ca\.pem", /, '')).stderr, /issuing: cert, key and bundle belong together/)
   assert.match(check((t) => t.replace(/\nissuing: .*/, '')).stderr, /baton\.yaml:\d+:\d+: listen\.enrol: there is nothing to enrol with/)
   assert.match(check((t) => t.replace('ttl: 1h', 'ttl: 25h')).stderr, /issuing\.ttl/)
-  assert.match(check((t) => t.replace('ttl: 1h', 'user: daemon')).stderr, /issuing\.user: name issuing\.record too/)
-  assert.match(check((t) => t.replace('ttl: 1h', 'user: "a b"')).stderr, /issuing\.user/)
+  assert.match(check((t) => t.replace('ttl: 1h', 'user: daemon')).stderr, /It is keeper\.user/)
+  assert.match(check((t) => t + 'keeper: {user: "a b"}\n').stderr, /keeper\.user/)
   assert.match(check((t) => t.replace(b.path('issuing.pem'), '/nonexistent.pem')).stderr, /issuing\.bundle/)
   fs.writeFileSync(b.path('empty.pem'), '')
   assert.match(check((t) => t.replace(b.path('issuing.pem'), b.path('empty.pem'))).stderr, /issuing\.bundle: .*there is no certificate in it/)

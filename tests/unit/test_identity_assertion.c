@@ -34,7 +34,6 @@ static char es_path[128], ed_path[128], path[128];
 static struct assertion_key *es, *ed;
 static struct arena *arena;
 static struct problem why;
-static const char *const scopes[] = {"orders:read", "orders:write"};
 
 static struct assertion honest(void)
 {
@@ -44,8 +43,8 @@ static struct assertion honest(void)
 		.destination = "payments", .side_effect = "write", .handoff_id = "h-1", .fence = 7, .attempt = 2,
 			.payload_sha256 = {1, 2, 3},
 		.subject = "alice", .subject_issuer = "https://login.acme.example",
-			.sender_spiffe_id = "spiffe://acme.example/planner", .scopes = scopes,
-		.n_scopes = 2, .trace_id = "4bf92f3577b34da6a3ce929d0e0e4736", .now_ms = NOW * 1000 + 999,
+			.sender_spiffe_id = "spiffe://acme.example/planner", .scope = "orders:read orders:write",
+		.trace_id = "4bf92f3577b34da6a3ce929d0e0e4736", .now_ms = NOW * 1000 + 999,
 			.expires_at_ms = (NOW + 60) * 1000, .jti = "j-1",
 	};
 }
@@ -182,7 +181,7 @@ static void absent_values_are_absent_members(void **state)
 
 	a.tool = "";
 	a.destination = NULL;
-	a.n_scopes = 0;
+	a.scope = "";
 	p = segment(assertion_sign(es, &a, arena), 1);
 	assert_null(json_object_get(p, "tool"));
 	assert_null(json_object_get(p, "destination"));

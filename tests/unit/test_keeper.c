@@ -21,10 +21,11 @@
 #include "base/file.h"
 #include "identity/ca.h"
 #include "keeper/keeper.h"
+#include "keeper/signer.h"
 
 #define HOUR 3600000LL
 
-static char dir[64], cert[96], key[96], record[96];
+static char dir[64], cert[96], key[96], record[96], assertion_key[96];
 static const struct keeper_files files = {cert, key, record};
 
 /* ---- a CA, in files ---- */
@@ -80,7 +81,8 @@ static int setup(void **state)
 		return -1;
 	snprintf(cert, sizeof cert, "%s/mid.pem", dir);
 	snprintf(key, sizeof key, "%s/mid.key", dir);
-	snprintf(record, sizeof record, "%s/issued.jsonl", dir);
+	snprintf(record, sizeof record, "%s/record.jsonl", dir);
+	snprintf(assertion_key, sizeof assertion_key, "%s/assertion.key", dir);
 	make_authority("acme.example", 24 * HOUR);
 	return 0;
 }
@@ -91,6 +93,7 @@ static int teardown(void **state)
 	unlink(cert);
 	unlink(key);
 	unlink(record);
+	unlink(assertion_key);
 	return rmdir(dir);
 }
 
@@ -173,7 +176,7 @@ static void test_packets(void **state)
 	assert_false(keeper_get_ask(slice_of(b.p, b.n - 1), &back));
 	b.p[0] = 1, b.p[1] = KEEPER_KINDS;
 	assert_false(keeper_get_ask(slice_of(b.p, b.n - 1), &back));
-	b.p[1] = 0, b.p[10] = 0x80; /* a span below 0 */
+	b.p[1] = KEEPER_ISSUE, b.p[10] = 0x80; /* a time below 0 */
 	assert_false(keeper_get_ask(slice_of(b.p, b.n - 1), &back));
 	buf_clear(&b);
 	buf_clear(&c);
@@ -338,21 +341,172 @@ static void test_reload(void **state)
 	keeper_issuer_free(k);
 }
 
-static int receive(struct keeper *k, struct keeper_answer *a)
-{
-	struct pollfd p = {.fd = keeper_fd(k), .events = POLLIN};
+/* ---- assertions ---- */
 
-	assert_int_equal(poll(&p, 1, 10000), 1);
-	return keeper_receive(k, a);
+#define X5T "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0"
+
+static struct keeper_ask sign_ask(int64_t ends_ms, int64_t until_ms)
+{
+	return (struct keeper_ask){.kind = KEEPER_SIGN, .tag = 21, .until_ms = until_ms, .assertion = {
+		.audience = "spiffe://acme.example/worker", .receiver_x5t = X5T, .tenant = "acme", .route = "refunds", .tool = "", .destination = "",
+		.side_effect = "read_only", .handoff_id = "h-1", .fence = 7, .attempt = 2, .payload_sha256 = {1, 2, 3}, .subject = "alice",
+		.subject_issuer = "https://login.acme.example", .sender_spiffe_id = "spiffe://acme.example/planner", .scope = "orders:read",
+		.trace_id = "4bf92f3577b34da6a3ce929d0e0e4736", .jti = "j-1", .expires_at_ms = ends_ms}};
 }
 
-/* The process, confined as it is in a broker. */
+static void test_sign_packets(void **state)
+{
+	struct keeper_ask a = sign_ask(5, 6), back;
+	char *long_text = calloc(1, KEEPER_TEXT_MAX + 1);
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, KEEPER_PACKET_MAX);
+	assert_true(keeper_put_ask(&b, &a));
+	assert_true(keeper_get_ask(buf_slice(&b), &back));
+	assert_true(back.kind == KEEPER_SIGN && back.until_ms == 6 && back.assertion.expires_at_ms == 5 && back.assertion.fence == 7 && back.assertion.attempt == 2);
+	assert_memory_equal(back.assertion.payload_sha256, a.assertion.payload_sha256, 32);
+	assert_string_equal(back.assertion.audience, a.assertion.audience);
+	assert_string_equal(back.assertion.tool, "");
+	assert_string_equal(back.assertion.jti, "j-1");
+	for (size_t n = 0; n < b.n; n++)
+		assert_false(keeper_get_ask(slice_of(b.p, n), &back));
+	b.p[b.n - 1] = 'x'; /* a text that does not end; one that ends twice */
+	assert_false(keeper_get_ask(buf_slice(&b), &back));
+	b.p[b.n - 1] = b.p[b.n - 2] = 0;
+	assert_false(keeper_get_ask(buf_slice(&b), &back));
+	memset(long_text, 'x', KEEPER_TEXT_MAX);
+	a.assertion.scope = long_text;
+	buf_reset(&b);
+	assert_false(keeper_put_ask(&b, &a));
+	free(long_text);
+	buf_clear(&b);
+}
+
+static struct keeper_signer *signer(void)
+{
+	struct problem why = {""};
+	struct keeper_signer *k = keeper_signer_new(assertion_key, "baton:node-1", &why);
+
+	if (!k)
+		fail_msg("%s", why.text);
+	return k;
+}
+
+static const char *verified(struct slice token, const char *x5t, int64_t now_ms, struct assertion_claims *out)
+{
+	struct arena *arena = arena_new(1 << 20);
+	struct problem why = {""};
+	struct assertion_key *k = assertion_key_load(assertion_key, &why);
+	bool expired;
+	const char *wrong = assertion_verify(k, token, "spiffe://acme.example/worker", x5t, now_ms, arena, out, &expired);
+	bool ours = !wrong && strcmp(out->issuer, "baton:node-1") == 0 && strcmp(out->handoff_id, "h-1") == 0 && out->fence == 7;
+
+	assertion_key_free(k);
+	arena_free(arena);
+	return wrong ? wrong : ours ? NULL : "it says something else";
+}
+
+/* In its own name, from now on, and for no longer than it may. */
+static void test_signs(void **state)
+{
+	const int64_t now = 1764000000000;
+	struct keeper_ask q = sign_ask(now + 60000, 1000);
+	struct keeper_signer *k = signer();
+	struct assertion_claims c;
+	struct keeper_answer a;
+
+	(void)state;
+	keeper_signer_answer(k, &q, now, 1000, &a);
+	assert_int_equal(a.status, KEEPER_OK);
+	assert_true(a.tag == 21 && a.not_after_ms == now + 60000);
+	assert_null(verified(a.token, X5T, now, &c));
+	assert_int_equal(c.expires_at_ms, now + 60000);
+	assert_non_null(verified(a.token, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", now, &c));
+	q = sign_ask(INT64_MAX, 1000);
+	q.assertion.issuer = "baton:somebody";
+	q.assertion.now_ms = now + 1000000;
+	keeper_signer_answer(k, &q, now, 1000, &a);
+	assert_null(verified(a.token, X5T, now, &c));
+	assert_true(c.expires_at_ms == now + ASSERTION_LIFE_MS && a.not_after_ms == c.expires_at_ms);
+	assert_true(keeper_signer_count(k)->given == 2 && keeper_signer_count(k)->refused == 0 && keeper_signer_count(k)->since_ms == now);
+	keeper_signer_free(k);
+}
+
+static void test_sign_refuses(void **state)
+{
+	const int64_t now = 1764000000000;
+	const struct keeper_ask good = sign_ask(now + 60000, 1000);
+	struct keeper_ask bad[8];
+	struct keeper_signer *k = signer();
+	struct keeper_answer a;
+	struct problem why = {""};
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		bad[i] = good;
+	bad[0].assertion.audience = "worker";
+	bad[1].assertion.audience = "";
+	bad[2].assertion.receiver_x5t = "";
+	bad[3].assertion.receiver_x5t = X5T "A";
+	bad[4].assertion.handoff_id = "";
+	bad[5].assertion.fence = 0;
+	bad[6].assertion.jti = "";
+	bad[7].assertion.expires_at_ms = now;
+	for (size_t i = 0; i < 8; i++) {
+		keeper_signer_answer(k, &bad[i], now, 1000, &a);
+		assert_int_equal(a.status, KEEPER_REFUSED);
+		assert_true(a.why.n && !a.token.n);
+	}
+	keeper_signer_answer(k, &good, now, 1001, &a); /* nobody waits for it */
+	assert_int_equal(a.status, KEEPER_BUSY);
+	keeper_signer_answer(k, &good, now, 1000, &a);
+	assert_int_equal(a.status, KEEPER_OK);
+	assert_true(keeper_signer_count(k)->given == 1 && keeper_signer_count(k)->refused == 9);
+	keeper_signer_free(k);
+	assert_int_equal(chmod(assertion_key, 0644), 0);
+	assert_null(keeper_signer_new(assertion_key, "baton:node-1", &why));
+	assert_non_null(strstr(why.text, "assertion.key_file"));
+	assert_int_equal(chmod(assertion_key, 0600), 0);
+}
+
+/* ---- the process ---- */
+
+static int receive(struct keeper_channel *c, struct keeper_answer *a)
+{
+	struct pollfd p = {.fd = keeper_fd(c), .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	return keeper_receive(c, a);
+}
+
+static int send_ask(struct keeper_channel *c, const struct keeper_ask *a)
+{
+	struct buf b;
+	int rc;
+
+	buf_init(&b, KEEPER_PACKET_MAX);
+	assert_true(keeper_put_ask(&b, a));
+	rc = keeper_send(c, buf_slice(&b));
+	buf_clear(&b);
+	return rc;
+}
+
+static struct keeper_config process_config(void)
+{
+	return (struct keeper_config){.files = files, .max_ttl_ms = HOUR, .assertion_key = assertion_key, .assertion_issuer = "baton:node-1", .user = "",
+		.seccomp = true, .landlock = true, .channels = 3};
+}
+
+/* Confined as it is in a broker. */
 static void test_process(void **state)
 {
-	const struct keeper_config c = {.files = files, .max_ttl_ms = HOUR, .user = "", .seccomp = true, .landlock = true};
+	const struct keeper_config c = process_config();
 	struct buf pub = public_key();
 	const struct keeper_ask a = {.kind = KEEPER_ISSUE, .tag = 11, .ttl_ms = HOUR, .not_before_ms = clock_unix_ms(), .until_ms = clock_mono_ms() + 10000, .spiffe_id = SLICE_LIT("spiffe://acme.example/planner"), .public_key = buf_slice(&pub)};
-	const struct keeper_ask again = {.kind = KEEPER_RELOAD, .tag = 12};
+	const struct keeper_ask again = {.kind = KEEPER_RELOAD, .tag = 12}, sign = sign_ask(INT64_MAX, clock_mono_ms() + 10000);
+	struct keeper_channel *control, *first, *second;
+	struct assertion_claims claims;
 	struct problem why = {""};
 	struct keeper_answer answer;
 	struct keeper *k = keeper_start(&c, &answer, &why);
@@ -361,29 +515,70 @@ static void test_process(void **state)
 	(void)state;
 	if (!k)
 		fail_msg("%s", why.text);
+	control = keeper_channel(k, 0), first = keeper_channel(k, 1), second = keeper_channel(k, 2);
 	assert_true(answer.issuer.n > 0);
-	assert_true(keeper_send(k, &a));
-	assert_int_equal(receive(k, &answer), 1);
+	assert_int_equal(send_ask(first, &a), 1);
+	assert_int_equal(send_ask(second, &sign), 1);
+	assert_int_equal(receive(first, &answer), 1);
 	assert_int_equal(answer.status, KEEPER_OK);
 	assert_true(answer.tag == 11 && answer.certificate.n > 0);
+	assert_int_equal(receive(second, &answer), 1);
+	assert_true(answer.tag == 21 && verified(answer.token, X5T, clock_unix_ms(), &claims) == NULL);
 	make_authority("acme.example", 24 * HOUR); /* replaced by renaming: another file for the kernel */
-	assert_true(keeper_send(k, &again));
-	assert_int_equal(receive(k, &answer), 1);
+	assert_int_equal(send_ask(control, &again), 1);
+	assert_int_equal(receive(control, &answer), 1);
 	assert_int_equal(answer.status, KEEPER_OK);
 	assert_int_equal(recorded(), had + 1);
 	kill(keeper_pid(k), SIGTERM); /* not for it to answer */
-	assert_true(keeper_send(k, &again));
-	assert_int_equal(receive(k, &answer), 1);
+	assert_int_equal(send_ask(control, &again), 1);
+	assert_int_equal(receive(control, &answer), 1);
 	kill(keeper_pid(k), SIGKILL);
-	assert_int_equal(receive(k, &answer), -1);
-	assert_false(keeper_send(k, &a));
+	assert_int_equal(receive(second, &answer), -1);
+	assert_int_equal(receive(first, &answer), -1);
+	assert_int_equal(send_ask(first, &a), -1);
 	keeper_stop(k);
 	buf_clear(&pub);
 }
 
+/* A pipe that nobody reads is full some time, and goes on where it was; at its end the keeper writes down how much it signed. */
+static void test_process_busy(void **state)
+{
+	struct keeper_config c = process_config();
+	const struct keeper_ask sign = sign_ask(INT64_MAX, clock_mono_ms() + 60000);
+	struct problem why = {""};
+	struct keeper_answer answer;
+	struct keeper *k;
+	struct buf b;
+	int sent = 0, rc, got = 0;
+	size_t had = recorded();
+
+	(void)state;
+	c.files = (struct keeper_files){"", "", record}; /* it issues none */
+	k = keeper_start(&c, &answer, &why);
+	if (!k)
+		fail_msg("%s", why.text);
+	assert_true(answer.status == KEEPER_OK && !answer.issuer.n);
+	buf_init(&b, KEEPER_PACKET_MAX);
+	assert_true(keeper_put_ask(&b, &sign));
+	kill(keeper_pid(k), SIGSTOP);
+	while ((rc = keeper_send(keeper_channel(k, 1), buf_slice(&b))) == 1)
+		sent++;
+	assert_int_equal(rc, 0);
+	kill(keeper_pid(k), SIGCONT);
+	while (got < sent && receive(keeper_channel(k, 1), &answer) == 1)
+		got += answer.status == KEEPER_OK;
+	assert_int_equal(got, sent);
+	assert_int_equal(send_ask(keeper_channel(k, 2), &(struct keeper_ask){.kind = KEEPER_ISSUE, .tag = 5, .ttl_ms = HOUR}), 1);
+	assert_int_equal(receive(keeper_channel(k, 2), &answer), 1);
+	assert_int_equal(answer.status, KEEPER_REFUSED);
+	keeper_stop(k);
+	assert_int_equal(recorded(), had + 1);
+	buf_clear(&b);
+}
+
 static void test_process_refuses(void **state)
 {
-	struct keeper_config c = {.files = files, .max_ttl_ms = HOUR, .user = "", .seccomp = true, .landlock = true};
+	struct keeper_config c = process_config();
 	struct problem why = {""};
 	struct keeper_answer answer;
 
@@ -391,17 +586,22 @@ static void test_process_refuses(void **state)
 	c.user = "nobody-of-this-name";
 	assert_null(keeper_start(&c, &answer, &why));
 	assert_non_null(strstr(why.text, "there is no user"));
-	c.user = "";
+	c = process_config();
 	c.files.key = "/nonexistent/key";
 	assert_null(keeper_start(&c, &answer, &why));
 	assert_non_null(strstr(why.text, "/nonexistent/key"));
+	c = process_config();
+	c.assertion_key = "/nonexistent/assertion.key";
+	assert_null(keeper_start(&c, &answer, &why));
+	assert_non_null(strstr(why.text, "/nonexistent/assertion.key"));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps), cmocka_unit_test(test_dates),
-		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_process), cmocka_unit_test(test_process_refuses),
+		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_sign_packets), cmocka_unit_test(test_signs),
+		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,181 @@
+// The process that holds the key of assertions: what the broker has of it, what it signs, and what becomes of work while it stands still, and when it is gone.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { createPublicKey } from 'node:crypto'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { BATOND, Broker, profile } from './lib/broker.js'
+import { read } from './lib/agent.js'
+import { jose } from './lib/tokens.js'
+
+const b = new Broker({
+  profiles: {
+    signed: profile('signed'), many: profile('many'), bare: profile('bare', { delivery: { ...profile('x').delivery, assertion: 'none' } })
+  }
+})
+const key = () => b.path('state', 'assertion.key')
+const keeper = () => Number(execFileSync('pgrep', ['-P', String(b.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
+const record = () => fs.readFileSync(b.path('state', 'keeper', 'record.jsonl'), 'utf8').trim().split('\n').filter(Boolean).map((l) => JSON.parse(l))
+const metric = async (line) => (await b.http('/metrics')).body.split('\n').find((l) => l.startsWith(line))?.split(' ').pop()
+let planner, worker
+
+before(async () => { [planner, worker] = await b.startWith('planner', 'worker') })
+after(() => b.remove())
+
+const verified = async (d) => (await jose.jwtVerify(d.assertion, createPublicKey(fs.readFileSync(key())), {
+  issuer: `baton:${b.node ?? 'n1'}`, audience: 'spiffe://acme.example/worker', typ: 'baton-delivery+jwt'
+})).payload
+
+// What a process has in its memory, as root may see it.
+function remembers (pid, secret) {
+  const mem = fs.openSync(`/proc/${pid}/mem`, 'r')
+  try {
+    return fs.readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n').some((line) => {
+      const [, from, to] = line.match(/^([0-9a-f]+)-([0-9a-f]+) r/) ?? []
+      if (!from || line.includes('[v') || parseInt(to, 16) - parseInt(from, 16) > 2 ** 31) return false // vdso, vvar; shadow memory of a sanitizer
+      const part = Buffer.alloc(parseInt(to, 16) - parseInt(from, 16))
+      try { fs.readSync(mem, part, 0, part.length, parseInt(from, 16)) } catch { return false }
+      return part.includes(secret)
+    })
+  } finally { fs.closeSync(mem) }
+}
+
+test('T6 I-8 The key of assertions is in the keeper, and in no memory of the broker, though it has signed / what is delivered verifies by its public half', async () => {
+  const s = await worker.subscribe({ routes: ['signed'] })
+  const { handoff_id } = await planner.submit(read('signed'))
+  const d = await s.delivery()
+  const claims = await verified(d)
+  assert.equal(claims.handoff_id, handoff_id)
+  assert.equal(claims.cnf['x5t#S256'], worker.thumbprint)
+  assert.ok(claims.exp - claims.iat <= 300)
+  await s.complete(d)
+  await s.leave()
+  assert.equal(fs.statSync(key()).mode & 0o777, 0o600)
+  // the private number, in the order of bytes of memory that OpenSSL keeps it in
+  const scalar = Buffer.from(execFileSync('openssl', ['pkey', '-in', key(), '-text', '-noout'], { encoding: 'utf8' }).match(/priv:\s*([0-9a-f:\s]+)pub:/)[1].replace(/[^0-9a-f]/g, ''), 'hex').subarray(-32)
+  const little = Buffer.from(scalar).reverse()
+  if (process.getuid() === 0) {
+    assert.ok(remembers(keeper(), little) || remembers(keeper(), scalar), 'the test finds what is there')
+    assert.ok(!remembers(b.process.pid, little) && !remembers(b.process.pid, scalar))
+  }
+  assert.equal(b.audit().filter((r) => r.event === 'handoff.leased' && r.assertion_jti === claims.jti).length, 1)
+})
+
+test('T6 A keeper that stands still: nothing goes out without its assertion, what is sent is taken in all the same, and routes that want none go on / then all of it is delivered, once', async () => {
+  const s = await worker.subscribe({ routes: ['many', 'bare'], max_in_flight: 200 })
+  process.kill(keeper(), 'SIGSTOP')
+  const ids = []
+  for (let i = 0; i < 50; i++) ids.push((await planner.submit(read('many'))).handoff_id)
+  const { handoff_id } = await planner.submit(read('bare'))
+  const bare = await s.delivery()
+  assert.deepEqual([bare.lease.handoff_id, bare.assertion], [handoff_id, ''])
+  await s.complete(bare)
+  await sleep(1000)
+  assert.ok(!s.items.some((f) => f.delivery))
+  await until('the broker to give up waiting', () => b.log().includes('keeper.unanswered'), 15000)
+  assert.ok(Number(await metric('baton_assertions_total{result="failed"}')) > 0)
+  process.kill(keeper(), 'SIGCONT')
+  const seen = new Set()
+  while (seen.size < ids.length) {
+    const d = await s.delivery(15000)
+    assert.ok(!seen.has(d.lease.handoff_id))
+    seen.add(d.lease.handoff_id)
+    assert.equal(d.attempt, 1)
+    assert.equal((await verified(d)).handoff_id, d.lease.handoff_id)
+    await s.complete(d)
+  }
+  assert.deepEqual([...seen].sort(), ids.sort())
+  await s.leave()
+}, 60000)
+
+test('T6 Many deliveries at once, more than a pipe holds: each has its own assertion', async () => {
+  const n = 600
+  for (let i = 0; i < n; i += 50) await Promise.all(Array.from({ length: 50 }, () => planner.submit(read('many'))))
+  const s = await worker.subscribe({ routes: ['many'], max_in_flight: n })
+  const ids = new Set(), jtis = new Set()
+  while (ids.size < n) {
+    const d = await s.delivery(20000), c = await verified(d)
+    assert.equal(c.handoff_id, d.lease.handoff_id)
+    ids.add(c.handoff_id)
+    jtis.add(c.jti)
+    await s.complete(d)
+  }
+  assert.equal(jtis.size, n)
+  await s.leave()
+}, 90000)
+
+test('T6 R-5 When the keeper is gone the node says so, drains and ends with 1 / work that waited is there when it is started again', async () => {
+  process.kill(keeper(), 'SIGSTOP')
+  const s = await worker.subscribe({ routes: ['signed'] })
+  const { handoff_id } = await planner.submit(read('signed'))
+  const over = b.process
+  const code = new Promise((done) => over.on('exit', done))
+  process.kill(keeper(), 'SIGKILL')
+  assert.equal(await code, 1)
+  assert.ok(b.log().includes('keeper.lost'))
+  assert.match(b.log(), /nobody holds the keys/)
+  s.cut?.()
+  b.process = null
+  ;[planner, worker] = await b.startWith('planner', 'worker')
+  const t = await worker.subscribe({ routes: ['signed'] })
+  const d = await t.delivery(15000)
+  assert.equal(d.lease.handoff_id, handoff_id)
+  await verified(d)
+  await t.complete(d)
+  await t.leave()
+}, 60000)
+
+test('O-1 The keeper writes down how much it signed', async () => {
+  const s = await worker.subscribe({ routes: ['signed'] })
+  for (let i = 0; i < 5; i++) {
+    await planner.submit(read('signed'))
+    await s.complete(await s.delivery())
+  }
+  await s.leave()
+  await b.stop()
+  const lines = record().filter((l) => 'assertions' in l)
+  const signed = lines.reduce((sum, l) => sum + l.assertions, 0)
+  const audited = b.audit().filter((r) => ['handoff.leased', 'assertion.issued'].includes(r.event) && r.assertion_jti).length
+  assert.ok(audited > 650 && signed >= 6, `${signed} ${audited}`) // those of the run whose keeper was killed may be missing
+  assert.ok(lines.at(-1).assertions >= 6 && lines.at(-1).since < lines.at(-1).at)
+  assert.equal(fs.statSync(b.path('state', 'keeper', 'record.jsonl')).mode & 0o777, 0o600)
+  await b.start()
+})
+
+test('I-8 With a user of its own the keeper makes and keeps the key where the broker cannot read it; a key that others can read, or of another kind, refuses start and says which / then it starts', async () => {
+  await b.stop()
+  const before = b.change
+  const starts = () => spawnSync(BATOND, ['--config', b.path('baton.yaml')], { encoding: 'utf8', timeout: 20000, env: { PATH: process.env.PATH } })
+  fs.chmodSync(key(), 0o640)
+  assert.match(starts().stderr, /assertion\.key_file: .*assertion\.key.*0600/)
+  fs.chmodSync(key(), 0o600)
+  execFileSync('openssl', ['genpkey', '-algorithm', 'RSA', '-out', b.path('rsa.key')], { stdio: 'pipe' })
+  fs.chmodSync(b.path('rsa.key'), 0o600)
+  b.writeConfig((t) => before(t) + `assertion: {key_file: "${b.path('rsa.key')}"}\n`)
+  assert.match(starts().stderr, /assertion\.key_file: .*an assertion key is P-256 or Ed25519/)
+  const check = (more) => {
+    b.writeConfig((t) => before(t) + more)
+    return spawnSync(BATOND, ['--check-config', '--config', b.path('baton.yaml')], { encoding: 'utf8', env: { PATH: process.env.PATH } }).stderr
+  }
+  assert.match(check('keeper: {user: daemon}\n'), /baton\.yaml:\d+:\d+: keeper\.user: name keeper\.record too/)
+  assert.match(check('keeper: {user: daemon, record: /tmp/record.jsonl}\n'), /keeper\.user: name assertion\.key_file too/)
+  assert.match(check('issuing: {user: daemon}\n'), /It is keeper\.user/)
+  if (process.getuid() === 0) {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'keeper-')), uid = Number(execFileSync('id', ['-u', 'daemon'], { encoding: 'utf8' }))
+    fs.chownSync(dir, uid, uid)
+    b.writeConfig((t) => before(t) + `keeper: {user: daemon, record: "${dir}/record.jsonl"}\nassertion: {key_file: "${dir}/a.key"}\n`)
+    ;[planner, worker] = await b.startWith('planner', 'worker')
+    const s = await worker.subscribe({ routes: ['signed'] })
+    await planner.submit(read('signed'))
+    const d = await s.delivery()
+    await jose.jwtVerify(d.assertion, createPublicKey(fs.readFileSync(`${dir}/a.key`)))
+    await s.complete(d)
+    assert.deepEqual([fs.statSync(`${dir}/a.key`).uid, fs.statSync(`${dir}/a.key`).mode & 0o777], [uid, 0o600])
+    await s.leave()
+    await b.stop()
+    fs.rmSync(dir, { recursive: true })
+  }
+  b.writeConfig(before)
+  await b.start()
+}, 60000)
