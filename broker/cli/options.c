@@ -183,12 +183,13 @@ static const struct option_row rows[] = {
 	TEXT(OPT_CSR, "csr", "FILE", NULL, NULL, "certificate request of the agent's own key; without it a key is made"),
 	TEXT(OPT_LEAF_OUT, "out", "FILE", NULL, NULL, "write the chain there; FILE.pem gets a key that is made beside it, FILE.key"),
 	SPAN(OPT_LEAF_TTL, "ttl", NULL, 60000, 30 * MS_DAY, "24h", "how long it is good"),
-	LIST(OPT_CRL_REVOKE, "revoke", "SERIAL|FILE", "a certificate, by its serial number or itself; may be repeated"),
+	LIST(OPT_CRL_REVOKE, "revoke", "SERIAL|ID|FILE", "a certificate, by its serial number or itself, or all of a SPIFFE id; may be repeated"),
 	CHOICE(OPT_CRL_REASON, "reason", 0,
 	       "unspecified|key-compromise|ca-compromise|affiliation-changed|superseded|cessation-of-operation|privilege-withdrawn", NULL, "unspecified",
 	       "why what is revoked now is revoked"),
 	NUMBER(OPT_CRL_DAYS, "days", 1, 365, "7", "until when the next list is due"),
 	TEXT(OPT_CRL_OUT, "out", "FILE", NULL, NULL, "write a copy there, mode 0644"),
+	TEXT(OPT_CRL_RECORD, "record", "FILE", NULL, NULL, "what a broker's keeper issued, keeper.record: looked through too"),
 	TEXT(OPT_INSTALL_OUT, "out", "FILE", NULL, NULL, "issuing.cert: FILE.pem; its key goes beside it, FILE.key, which issuing.key names"),
 };
 

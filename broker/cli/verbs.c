@@ -131,7 +131,7 @@ const struct verb verbs[] = {
 	{"ca", "install", "DIR", "the intermediate that issues, and its key, to where the broker's `issuing` has them",
 	 OPTS(OPT_INSTALL_OUT), 1, 1, false, cmd_ca_install},
 	{"ca", "crl", "DIR", "issue new revocation lists, with more on them or not",
-	 OPTS(OPT_CRL_REVOKE, OPT_CRL_REASON, OPT_CRL_DAYS, OPT_CRL_OUT), 1, 1, false, cmd_ca_crl},
+	 OPTS(OPT_CRL_REVOKE, OPT_CRL_RECORD, OPT_CRL_REASON, OPT_CRL_DAYS, OPT_CRL_OUT), 1, 1, false, cmd_ca_crl},
 	{"dev", "up", "", "make and start a broker for trying out: CA, agents, issuer, route",
 	 OPTS(OPT_WORKERS, OPT_FOREGROUND), 0, 0, false, cmd_dev_up},
 	{"dev", "down", "", "stop it", OPTS(OPT_PURGE), 0, 0, false, cmd_dev_down},
