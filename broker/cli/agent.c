@@ -6,11 +6,11 @@
 #include "base/clock.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
-#include "cli/enroltoken.h"
 #include "cli/pbjson.h"
 #include "cli/resource.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "identity/enrolment.h"
 
 #define WIDTH 14
 
@@ -272,13 +272,14 @@ int cmd_agent_enroll_token(struct cli *c)
 	Baton__V1__ResourceRef agent = resource_ref(c, &view);
 	Baton__V1__EnrolToken *m = NULL;
 	uint8_t pin[SHA256_BYTES];
+	uint64_t agent_key;
 	int code = arena ? admin_connect(c) : EXIT_BUG;
 
 	q.agent = &agent;
 	q.ttl_s = (uint32_t)(c->args.number[OPT_TOKEN_TTL] / 1000);
 	if (!code)
 		m = admin_ask(c, ADMIN_ENROL "CreateToken", &q.base, &baton__v1__enrol_token__descriptor, arena, &code);
-	if (m && enroltoken_parse(slice_str(m->token), pin))
+	if (m && enrolment_token_read(slice_str(m->token), &agent_key, pin))
 		code = complain(c, EXIT_PROTOCOL, "the broker's answer is no enrolment token", NULL, "Use a baton of the broker's version.");
 	else if (m)
 		code = hand_out(c, m);

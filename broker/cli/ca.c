@@ -12,6 +12,7 @@
 #include "cli/cacrl.h"
 #include "cli/carecord.h"
 #include "cli/cawords.h"
+#include "identity/ca_files.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
 #define LIST_MAX (16 << 20)
@@ -166,7 +167,7 @@ static int find_by_file(const struct cafolder *f, const char *path, struct carev
 
 	memset(out, 0, sizeof *out);
 	buf_init(&der, 1 << 20);
-	if (cafolder_read_pem(path, CA_PEM_CERTIFICATE, &der, why) == 0 &&
+	if (ca_read_pem(path, CA_PEM_CERTIFICATE, &der, why) == 0 &&
 	    (ca_cert_info(buf_slice(&der), &info, why) < 0 || find_issuer(f, buf_slice(&der), &info, out->issuer, why) < 0))
 		problem_prefix(why, "%s", path);
 	else if (der.n)

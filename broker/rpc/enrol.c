@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "identity/enrolment.h"
 #include "rpc/await.h"
 #include "rpc/caller.h"
 #include "rpc/enrolment.h"

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
-#include "identity/ca.h"
+#include "identity/enrolment.h"
 #include "identity/peer.h"
 #include "rpc/enrolment.h"
 #include "rpc/operator.h"
@@ -292,13 +292,14 @@ static void bind_token(struct op *op, struct enrolment *e, const struct resource
 static bool find(struct op *op, struct slice token, const struct resource **r, struct enrolment *e)
 {
 	char text[ENROLMENT_NAME_MAX];
+	uint8_t pin[SHA256_BYTES];
 	uint64_t key;
 
 	if (!worker_is_fresh(op->w)) {
 		deny(op, again_later("this node has not heard of changes for too long: try another, or again"));
 		return false;
 	}
-	*r = enrolment_token_key(token, &key) ? resources_find(op->world->resources, enrolment_name(key, text)) : NULL;
+	*r = enrolment_token_read(token, &key, pin) ? NULL : resources_find(op->world->resources, enrolment_name(key, text));
 	if (*r && !(*r)->removed && enrolment_get((*r)->value, e))
 		return true;
 	deny(op, verdict_of(ENROLMENT_UNKNOWN));
