@@ -46,6 +46,24 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 	table_cell(t, r->is_static ? "static" : r->version);
 }
 
+/* In the order of the enum. */
+static const char *const issuance_words[] = {"enrolment and renewal", "enrolment alone", "renewal alone", "nothing"};
+
+static void print_policy(const struct cli *c, const Baton__V1__CertificatePolicy *p)
+{
+	const size_t known = sizeof issuance_words / sizeof issuance_words[0];
+	char span[32], text[96];
+
+	if (!p)
+		return;
+	duration_text(p->max_ttl_s * INT64_C(1000), span);
+	snprintf(text, sizeof text, "%s%s%s", (size_t)p->issuance < known ? issuance_words[p->issuance] : "unknown", p->max_ttl_s ? ", for at most " : "", p->max_ttl_s ? span : "");
+	text_line(c->out, WIDTH, "issued to it:", text);
+	duration_text(p->max_accepted_ttl_s * INT64_C(1000), span);
+	snprintf(text, sizeof text, "certificates that live at most %s", span);
+	text_line(c->out, WIDTH, "taken of it:", p->max_accepted_ttl_s ? text : "");
+}
+
 static void print_one(const struct cli *c, const resource *r)
 {
 	const spec *s = r->agent;
@@ -74,6 +92,7 @@ static void print_one(const struct cli *c, const resource *r)
 		text_time(s->expires_at_ms, utc, text);
 		text_line(c->out, WIDTH, "expires:", text);
 	}
+	print_policy(c, s->certificate);
 	text_line(c->out, WIDTH, "uuid:", s->uuid);
 	if (!r->is_static) {
 		text_time(s->registered_at_ms, utc, text);
@@ -128,6 +147,28 @@ int cmd_agent_history(struct cli *c)
 
 /* ---- changes ---- */
 
+/* The policy as the flags have it; false: memory is out. */
+static bool put_policy(const struct cli *c, struct arena *arena, spec *s)
+{
+	const struct args *a = &c->args;
+
+	if (!a->given[OPT_CERT_TTL] && !a->given[OPT_CERT_ISSUANCE] && !a->given[OPT_CERT_ACCEPTED])
+		return true;
+	if (!s->certificate) {
+		s->certificate = arena_alloc(arena, sizeof *s->certificate);
+		if (!s->certificate)
+			return false;
+		baton__v1__certificate_policy__init(s->certificate);
+	}
+	if (a->given[OPT_CERT_TTL])
+		s->certificate->max_ttl_s = (uint32_t)(a->number[OPT_CERT_TTL] / 1000);
+	if (a->given[OPT_CERT_ISSUANCE])
+		s->certificate->issuance = (Baton__V1__CertificateIssuance)a->number[OPT_CERT_ISSUANCE];
+	if (a->given[OPT_CERT_ACCEPTED])
+		s->certificate->max_accepted_ttl_s = (uint32_t)(a->number[OPT_CERT_ACCEPTED] / 1000);
+	return true;
+}
+
 /* What the flags say, put over what s has. */
 static int put_flags(struct cli *c, struct arena *arena, spec *s)
 {
@@ -147,6 +188,8 @@ static int put_flags(struct cli *c, struct arena *arena, spec *s)
 		s->may_originate = c->args.number[OPT_ORIGINATE] == 0;
 	if (c->args.given[OPT_EXPIRES])
 		s->expires_at_ms = c->args.number[OPT_EXPIRES] ? clock_unix_ms() + c->args.number[OPT_EXPIRES] : 0;
+	if (!put_policy(c, arena, s))
+		return EXIT_BUG;
 	return admin_pairs(c, OPT_LABEL, &baton__v1__agent_spec__labels_entry__descriptor, false, "KEY=VALUE", arena, (ProtobufCMessage ***)&s->labels, &s->n_labels);
 }
 

@@ -329,8 +329,10 @@ static bool make_messages(struct res_item *item, struct arena *arena)
 	item->spec = arena_alloc(arena, item->kind->spec->sizeof_message);
 	if (!item->resource || !item->spec)
 		return false;
-	baton__v1__resource__init(item->resource);
 	protobuf_c_message_init(item->kind->spec, item->spec);
+	if (!res_make_inner(item->kind, item->spec, arena))
+		return false;
+	baton__v1__resource__init(item->resource);
 	res_set_spec(item->kind, item->resource, item->spec);
 	return true;
 }

@@ -155,12 +155,22 @@ static bool had_before(const struct op *op, const char *spiffe_id)
 	return resources_find(op->world->resources, registered_id_name(spiffe_id, text));
 }
 
+/* One that says nothing is none: else there were two ways to say the same. */
+static void drop_empty(Baton__V1__AgentSpec *s)
+{
+	const Baton__V1__CertificatePolicy *c = s->certificate;
+
+	if (c && !c->max_ttl_s && !c->issuance && !c->max_accepted_ttl_s)
+		s->certificate = NULL;
+}
+
 /* What the broker gives, whatever was sent. false: memory is out. */
 static bool complete(struct op *op, struct entry *e)
 {
 	const Baton__V1__AgentSpec *was = e->before ? e->before->agent : NULL;
 	Baton__V1__AgentSpec *s = spec_of(e);
 
+	drop_empty(s);
 	s->uuid = was ? was->uuid : new_uuid(op->arena);
 	s->registered_at_ms = was ? was->registered_at_ms : clock_unix_ms();
 	s->certificates_from_ms = was && strcmp(was->spiffe_id, s->spiffe_id) == 0 ? was->certificates_from_ms : had_before(op, s->spiffe_id) ? clock_unix_ms() : 0;
