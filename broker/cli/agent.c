@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
+#include "cli/card.h"
 #include "cli/pbjson.h"
 #include "cli/resource.h"
 #include "cli/text.h"
@@ -64,6 +65,16 @@ static void print_policy(const struct cli *c, const Baton__V1__CertificatePolicy
 	text_line(c->out, WIDTH, "taken of it:", p->max_accepted_ttl_s ? text : "");
 }
 
+/* What it says of itself. */
+static void print_card(const struct cli *c, const spec *s)
+{
+	struct arena *arena = s->card.len ? arena_new(2 * CARD_FILE_MAX) : NULL;
+
+	if (arena)
+		text_line(c->out, WIDTH, "card:", card_line(&s->card, arena));
+	arena_free(arena);
+}
+
 static void print_one(const struct cli *c, const resource *r)
 {
 	const spec *s = r->agent;
@@ -93,6 +104,7 @@ static void print_one(const struct cli *c, const resource *r)
 		text_line(c->out, WIDTH, "expires:", text);
 	}
 	print_policy(c, s->certificate);
+	print_card(c, s);
 	text_line(c->out, WIDTH, "uuid:", s->uuid);
 	if (!r->is_static) {
 		text_time(s->registered_at_ms, utc, text);
@@ -169,11 +181,33 @@ static bool put_policy(const struct cli *c, struct arena *arena, spec *s)
 	return true;
 }
 
+static int put_card(struct cli *c, struct arena *arena, spec *s)
+{
+	struct problem why = {""};
+	struct slice text;
+	int code;
+
+	if (c->args.given[OPT_CARD] && c->args.given[OPT_NO_CARD])
+		return complain_usage(c, "--card and --no-card are for two different wishes");
+	if (c->args.given[OPT_NO_CARD])
+		s->card = (ProtobufCBinaryData){0, NULL};
+	if (!c->args.given[OPT_CARD])
+		return 0;
+	code = resource_file(c, OPT_CARD, CARD_FILE_MAX, arena, &text);
+	if (code || card_take(text, arena, &s->card, &why) == 0)
+		return code;
+	problem_prefix(&why, "%s", c->args.text[OPT_CARD]);
+	return complain(c, EXIT_MALFORMED, why.text, NULL, NULL);
+}
+
 /* What the flags say, put over what s has. */
 static int put_flags(struct cli *c, struct arena *arena, spec *s)
 {
 	const struct { enum opt o; char **to; } texts[] = {{OPT_AGENT_ID, &s->spiffe_id}, {OPT_OWNER, &s->owner}, {OPT_CLIENT, &s->client}};
+	int code = put_card(c, arena, s);
 
+	if (code)
+		return code;
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (c->args.given[texts[i].o])
 			*texts[i].to = admin_text(c, texts[i].o);

@@ -67,6 +67,7 @@ static const struct res_field agent_fields[] = {
 	{.name = "certificate_max_ttl_s", .type = RES_NUMBER, CERTIFICATE(max_ttl_s), .min = 30, .max = 86400},
 	{.name = "certificate_issuance", .type = RES_CHOICE, CERTIFICATE(issuance), .words = agent_issuance},
 	{.name = "certificate_max_accepted_ttl_s", .type = RES_NUMBER, CERTIFICATE(max_accepted_ttl_s), .min = 30, .max = 315360000},
+	{.name = "card", .type = RES_BYTES, .at = AT(card), .json = true, .from_file = "card_file"},
 	{.name = "expires_at", .type = RES_TIME, .at = AT(expires_at_ms), .sent = "expires_at_ms"},
 	{.name = "labels", .type = RES_PAIRS, .at = AT(labels), .count = AT(n_labels), .entry = &baton__v1__agent_spec__labels_entry__descriptor, .wrong = name_wrong,
 	 .todo = "write a name as the key: " NAME_FORM},

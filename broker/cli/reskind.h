@@ -35,6 +35,8 @@ struct res_field {
 	const char *(*wrong)(const char *text);  /* of a text, and of each of RES_WORDS: what is wrong; NULL = nothing */
 	const char *label;                       /* of RES_DER: of each one's PEM */
 	const char *todo;                        /* what to write instead; needed with `required` */
+	bool json;                               /* of RES_BYTES: JSON, which is kept without blanks */
+	const char *from_file;                   /* of RES_BYTES: the key by which a file is named that holds it, beside the file of resources; NULL: none */
 	const char *sent;                        /* what the broker calls it; NULL: the same */
 };
 

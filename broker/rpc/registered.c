@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "base/words.h"
 #include "identity/spiffe.h"
+#include "registry/card.h"
 #include "store/store.h"
 
 #define IN_FLIGHT_MAX 1000000
@@ -134,6 +135,7 @@ const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field)
 		{"agent.expires_at_ms", m->expires_at_ms >= 0 ? NULL : "a time after 1970, or 0 for never"},
 		{"agent.status", m->status <= BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED ? NULL : "ACTIVE, QUARANTINED or RETIRED"},
 		{"agent.labels", labels_wrong(m)},
+		{"agent.card", m->card.len <= CARD_BYTES_MAX ? NULL : "it has more than 32768 bytes"}, /* what is in it is looked at when it comes in: registrar.c */
 		{"agent.certificate.max_ttl_s", is_ttl(c->max_ttl_s, TTL_MAX_S) ? NULL : "30 to 86400 seconds, or 0 for as long as issuing.ttl says"},
 		{"agent.certificate.issuance", c->issuance <= BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_NONE ? NULL : "ENROLMENT, RENEWAL, NONE, or nothing for both"},
 		{"agent.certificate.max_accepted_ttl_s", is_ttl(c->max_accepted_ttl_s, ACCEPTED_MAX_S) ? NULL : "30 to 315360000 seconds, or 0 for any"},

@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/secret.h"
 #include "base/words.h"
 #include "policy/profile.h"
+#include "registry/card.h"
 #include "rpc/caller.h"
 #include "rpc/kinds.h"
 #include "rpc/pipeline.h"
@@ -191,6 +193,34 @@ static const char *action_of(const struct entry *e)
 		: spec_of(e)->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED ? "quarantined" : "released";
 }
 
+/* ---- its card ---- */
+
+/* As it is kept: without blanks, so that it is the same whoever wrote it. false: the op has ended. */
+static bool take_card(struct op *op, Baton__V1__AgentSpec *s, size_t i)
+{
+	struct slice card = slice_of(s->card.data, s->card.len);
+	struct card_fault f;
+	const char *field;
+	struct buf b;
+
+	if (!card.n)
+		return true;
+	if (!card_check(card, &f)) {
+		field = f.no_memory ? NULL : arena_printf(op->arena, "agent.card%s%s", *f.field ? "." : "", f.field);
+		if (field)
+			return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, field, f.what);
+		operator_no_memory(op);
+		return false;
+	}
+	buf_init(&b, CARD_BYTES_MAX);
+	card = json_compact(card, &b) ? op_keep(op, buf_slice(&b)) : slice_of(NULL, 0);
+	buf_clear(&b);
+	s->card = (ProtobufCBinaryData){card.n, (uint8_t *)(uintptr_t)card.p};
+	if (!card.n)
+		operator_no_memory(op);
+	return card.n;
+}
+
 /* ---- what is written ---- */
 
 static void claim(struct op *op, struct enlist *x, const char *spiffe_id, struct slice whose, bool removed)
@@ -238,7 +268,7 @@ bool agents_judge(struct op *op, const struct kind *k, const Baton__V1__Resource
 		pipeline_deny(op, &elsewhere);
 		return false;
 	}
-	if (!look_up(op, k, s, e, i, !*m->version) || !enlist_check_version(op, m->version, e, i, WHAT) || !check_retired(op, e, i))
+	if (!take_card(op, s, i) || !look_up(op, k, s, e, i, !*m->version) || !enlist_check_version(op, m->version, e, i, WHAT) || !check_retired(op, e, i))
 		return false;
 	e->spec = &s->base;
 	if (!complete(op, e)) {
