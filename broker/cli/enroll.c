@@ -161,7 +161,8 @@ static int keep(struct enroll *e, const Baton__V1__Certificate *m)
 	struct problem why = {""};
 
 	if (certanswer_judge(&e->got, m, e->key, NULL, e->c->conn, clock_unix_ms(), &why) < 0)
-		return complain(e->c, EXIT_PROTOCOL, "the broker's certificate is not kept", why.text, NULL);
+		return complain(e->c, e->got.is_early ? EXIT_CONFIG : EXIT_PROTOCOL, "the broker's certificate is not kept", why.text,
+				e->got.is_early ? "The key is kept: once the clock is right the same command with the same token goes on from there." : NULL);
 	if (idfiles_write(&e->files, e->key, &e->got, &why) < 0)
 		return complain(e->c, EXIT_CONFIG, "the certificate could not be written", why.text, NULL);
 	idfiles_forget_pending(&e->files);
@@ -213,6 +214,8 @@ static void print(const struct enroll *e)
 
 	clock_format_utc(e->got.leaf.not_after_ms, until);
 	cawords_print(e->c, facts, sizeof facts / sizeof facts[0]);
+	if (e->got.clock[0])
+		cli_note(e->c, "warning: %s: set the clock", e->got.clock);
 	cli_note(e->c, "use it: baton whoami --addr HOST:PORT --cert %s --key %s --ca %s", e->files.agent, e->files.agent, e->files.bundle);
 	cli_note(e->c, "keep it: baton renew --daemon, with the same options");
 }
