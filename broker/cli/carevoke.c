@@ -12,6 +12,7 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "identity/ca_files.h"
 
 #define SERIAL_HEX (2 * CA_SERIAL_BYTES)
 #define FOUND_MAX (1 << 20)
@@ -153,7 +154,7 @@ static int find_by_file(const struct cafolder *f, const char *path, struct carev
 
 	memset(out, 0, sizeof *out);
 	buf_init(&der, 1 << 20);
-	if (cafolder_read_pem(path, CA_PEM_CERTIFICATE, &der, why) == 0 &&
+	if (ca_read_pem(path, CA_PEM_CERTIFICATE, &der, why) == 0 &&
 	    (ca_cert_info(buf_slice(&der), &info, why) < 0 || find_issuer(f, buf_slice(&der), &info, out->issuer, why) < 0))
 		problem_prefix(why, "%s", path);
 	else if (der.n)

@@ -318,11 +318,15 @@ out:
 static const struct fault *describe(X509 *leaf, struct identity_peer *p)
 {
 	unsigned n = 0;
+	int64_t end;
 
 	if (X509_digest(leaf, EVP_sha256(), p->cert_sha256, &n) != 1 || n != SHA256_BYTES)
 		return &out_of_memory;
 	b64url_encode(p->cert_sha256, sizeof p->cert_sha256, p->x5t_s256);
-	return trust_time_ms(X509_get0_notBefore(leaf), &p->not_before_ms) ? NULL : &untrusted_chain;
+	if (!trust_time_ms(X509_get0_notBefore(leaf), &p->not_before_ms) || !trust_time_ms(X509_get0_notAfter(leaf), &end))
+		return &untrusted_chain;
+	p->life_ms = end - p->not_before_ms;
+	return NULL;
 }
 
 struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_store_ctx_st *ctx, int64_t now_ms,

@@ -19,6 +19,7 @@ struct identity_peer {
 	char x5t_twin[B64URL_LEN(SHA256_BYTES) + 1]; /* of the same certificate with the other signature that its ECDSA signature (r, s) makes, (r, n - s), as whoever has it
 	                                                can; "": there is none */
 	int64_t not_before_ms; /* of the leaf */
+	int64_t life_ms;       /* of the leaf: until its own end */
 	int64_t not_after_ms;  /* the earliest of the chain: from then on it would no longer verify */
 };
 
