@@ -357,9 +357,9 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 	return store_redis_new(w->loop, &s, w->index == 0, why);
 }
 
-static unsigned connections(void *arg, const char *spiffe_id)
+static unsigned connections(void *arg, const char *spiffe_id, int64_t *certificate_ends_ms)
 {
-	return census_count(((struct node_worker *)arg)->node->census, spiffe_id);
+	return census_count(((struct node_worker *)arg)->node->census, spiffe_id, certificate_ends_ms);
 }
 
 static bool parts(struct node_worker *w, struct problem *why)
@@ -441,7 +441,7 @@ const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 	struct node *n = arg;
 	struct node_worker *w = &n->workers[i];
 	struct census *c = census_of(n, p);
-	const char *why = !c || census_enter(c, peer->spiffe_id) ? NULL : "too_many_for_agent";
+	const char *why = !c || census_enter(c, peer->spiffe_id, peer->not_after_ms) ? NULL : "too_many_for_agent";
 
 	w->admitted = p->connection > w->admitted ? p->connection : w->admitted;
 	audit_peer(w, why ? "peer.refused" : "peer.connected", p, why);

@@ -17,7 +17,7 @@
 
 typedef Baton__V1__AgentSpec spec;
 
-static const char *const columns[] = {"NAME", "TENANT", "STATUS", "CALLS", "SERVES", "OWNER", "SPIFFE-ID", "VERSION"};
+static const char *const columns[] = {"NAME", "TENANT", "STATUS", "CONNECTED", "CALLS", "SERVES", "CERT-LEFT", "SPIFFE-ID", "OWNER", "VERSION"};
 
 static const char *status_of(const spec *s, char out[48])
 {
@@ -30,20 +30,35 @@ static const char *status_of(const spec *s, char out[48])
 	return out;
 }
 
+/* "-": it is not connected there. */
+static void cert_left(const resource *r, char out[16])
+{
+	int64_t left = r->presence ? r->presence->certificate_ends_at_ms - clock_unix_ms() : 0;
+
+	if (left > 0)
+		text_age(left, out);
+	else
+		snprintf(out, 16, "-");
+}
+
 static void add_row(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
 {
 	const spec *s = r->agent;
-	char status[48];
+	char status[48], connected[16], left[16];
 
 	table_cell(t, s->name);
 	table_cell(t, s->tenant);
 	table_cell(t, status_of(s, status));
+	snprintf(connected, sizeof connected, "%u", r->presence ? r->presence->connections : 0);
+	table_cell(t, connected);
 	resource_cell_words(t, s->may_call, s->n_may_call);
 	resource_cell_words(t, s->may_serve, s->n_may_serve);
-	if (t->n <= 5)
+	cert_left(r, left);
+	table_cell(t, left);
+	if (t->n <= 7)
 		return;
-	table_cell(t, s->owner);
 	table_cell(t, s->spiffe_id);
+	table_cell(t, s->owner);
 	table_cell(t, r->is_static ? "static" : r->version);
 }
 
@@ -84,6 +99,12 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "name:", s->name);
 	text_line(c->out, WIDTH, "tenant:", s->tenant);
 	text_line(c->out, WIDTH, "status:", status_of(s, status));
+	snprintf(text, sizeof text, "%u to the node that was asked", r->presence ? r->presence->connections : 0);
+	text_line(c->out, WIDTH, "connections:", text);
+	if (r->presence) {
+		cert_left(r, status);
+		text_line(c->out, WIDTH, "cert left:", status);
+	}
 	text_line(c->out, WIDTH, "spiffe id:", s->spiffe_id);
 	text_line(c->out, WIDTH, "client:", *s->client ? s->client : s->name);
 	text_line(c->out, WIDTH, "owner:", s->owner);
@@ -138,7 +159,7 @@ static const char *name_of(const resource *r)
 
 static const struct resource_view view = {
 	.kind = "agent", .spec = BATON__V1__RESOURCE__SPEC_AGENT, .of_tenant = true, .lists = "baton agent list shows all.",
-	.stranger = "the broker's answer is no agent", .columns = columns, .shown = 5, .wide = 8, .row = add_row,
+	.stranger = "the broker's answer is no agent", .columns = columns, .shown = 7, .wide = 10, .row = add_row,
 	.history_columns = history_columns, .history_shown = 5, .history_wide = 7, .version = add_version, .name = name_of, .print = print_one,
 };
 

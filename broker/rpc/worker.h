@@ -80,7 +80,7 @@ struct rpc_env {
 	struct health *health;
 	struct shared *shared;
 	struct fleet *fleet;
-	unsigned (*connections)(void *arg, const char *spiffe_id); /* to this node. NULL: nobody knows */
+	unsigned (*connections)(void *arg, const char *spiffe_id, int64_t *certificate_ends_ms); /* to this node; 0: none. NULL: nobody knows */
 	bool (*revoke_here)(void *arg, struct slice name, struct slice value); /* without the store; this node lives by it soon. false: out of memory */
 	void (*settled)(void *arg);  /* this worker lives by its present world alone. NULL: nobody asks */
 	const atomic_llong *fresh_until_ms; /* monotonic: then this node has not heard of changes to agents for too long. NULL: it always has */
