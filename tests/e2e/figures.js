@@ -189,7 +189,7 @@ async function registry () {
     await Promise.all(Array.from({ length: CHANGES }, async (_, i) => {
       await sleep(i * 60000 / CHANGES)
       const at = Date.now()
-      const r = await apply([{ version: '1', agent: spec(i % n, { rate_per_s: 1 + i }) }])
+      const r = await apply([{ version: String(1 + Math.floor(i / n)), agent: spec(i % n, { rate_per_s: 1 + i }) }])
       if (r.nodes.length < 3 || r.nodes.some((x) => !x.confirmed)) throw new Error(JSON.stringify(r))
       all.push(Date.now() - at)
     }))
