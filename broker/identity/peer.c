@@ -246,7 +246,10 @@ static const struct fault *check_chain(STACK_OF(X509) *chain, struct identity_pe
 		if (i == 0 || end < p->not_after_ms)
 			p->not_after_ms = end;
 	}
-	return n > 1 ? find_twin(sk_X509_value(chain, 0), sk_X509_value(chain, 1), p) : &untrusted_chain;
+	if (n < 2)
+		return &untrusted_chain;
+	p->subject = ocsp_subject_new(sk_X509_value(chain, 0), sk_X509_value(chain, 1));
+	return p->subject ? find_twin(sk_X509_value(chain, 0), sk_X509_value(chain, 1), p) : &out_of_memory;
 }
 
 static const struct fault *verify_chain(const struct trust_domain *d, X509 *leaf, STACK_OF(X509) *untrusted,
@@ -319,5 +322,7 @@ struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_st
 
 void identity_peer_free(struct identity_peer *p)
 {
+	if (p)
+		ocsp_subject_unref(p->subject);
 	free(p);
 }

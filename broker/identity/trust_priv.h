@@ -42,6 +42,7 @@ bool trust_pkey_is_strong(const EVP_PKEY *key);
 bool trust_key_is_strong(X509 *cert);
 /* Signed with SHA-256 or better. */
 bool trust_signature_is_strong(X509 *cert);
+bool trust_algorithm_is_strong(const X509_ALGOR *alg);
 /* False when the text in the certificate is no time. */
 bool trust_time_ms(const ASN1_TIME *t, int64_t *ms);
 

@@ -712,7 +712,7 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{TLS "  crl_refresh: 1s\n" ISSUER PROFILES, NULL},
 	{TRUST(", crl_urls: https://h/a.crl"), "tls.trust[0].crl_urls: a list of at most 8 URLs belongs here"},
 	{TRUST(", crl_urls: [https://h/a.crl]"), NULL},
-	{TRUST(", crl_urls: [ldap://h/a]"), "tls.trust[0].crl_urls: a URL of lists begins with https:// or http://"},
+	{TRUST(", crl_urls: [ldap://h/a]"), "tls.trust[0].crl_urls: a URL here begins with https:// or http://"},
 	{TRUST(", crl_urls: [http://h/a]"), NULL},
 	{TRUST(", crl_urls: [\"https://user:s3cret@h/a\"]"),
 	 "tls.trust[0].crl_urls: a URL with user or password is refused"},
