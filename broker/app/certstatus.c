@@ -64,7 +64,7 @@ struct known {
 	uint64_t workers;              /* a bit for each in which something waits */
 	bool answered;
 	struct ocsp_answer answer;
-	int64_t got_ms;                /* wall clock */
+	int64_t got_ms, got_mono_ms;   /* when it came, by the wall clock and the monotonic one */
 	int64_t used_ms, due_ms, settled_ms, backoff_ms; /* all but the last are monotonic */
 };
 
@@ -87,13 +87,19 @@ static int64_t until_ms(const struct known *k)
 	return ocsp_until_ms(&k->answer, k->got_ms, k->of->max_age_ms);
 }
 
+/* Does it still count, with what the configuration adds? By both clocks: one that is set back makes nothing last longer. */
+static bool counts(const struct known *k, int64_t now_ms)
+{
+	return now_ms < until_ms(k) + k->of->grace_ms && clock_mono_ms() - k->got_mono_ms < k->of->max_age_ms + k->of->grace_ms;
+}
+
 static enum peer_status judge(const struct known *k, int64_t now_ms)
 {
 	if (k->answered && k->answer.says == OCSP_SAYS_REVOKED)
 		return PEER_STATUS_REVOKED;
 	if (k->answered && k->answer.says == OCSP_SAYS_UNKNOWN)
 		return PEER_STATUS_UNKNOWN;
-	if (k->answered && now_ms < until_ms(k) + k->of->grace_ms)
+	if (k->answered && counts(k, now_ms))
 		return PEER_STATUS_GOOD;
 	return k->state == KNOWN_IDLE ? PEER_STATUS_SILENT : PEER_STATUS_ASKED;
 }
@@ -225,6 +231,7 @@ static void take(struct known *k, struct heard *h)
 	k->answered = true;
 	k->answer = h->answer;
 	k->got_ms = clock_unix_ms();
+	k->got_mono_ms = clock_mono_ms();
 	if (h->answer.says == OCSP_SAYS_UNKNOWN) { /* it may have been issued a moment ago */
 		back_off(k);
 		return;
@@ -489,7 +496,7 @@ bool certstatus_fails(struct certstatus *s, const char *domain, char *why, size_
 /* A good answer that has run out is forgotten, so that whoever comes anew is asked about anew. */
 static bool has_run_out(struct known *k, int64_t now)
 {
-	if (!k->answered || k->answer.says != OCSP_SAYS_GOOD || now < until_ms(k) + k->of->grace_ms)
+	if (!k->answered || k->answer.says != OCSP_SAYS_GOOD || counts(k, now))
 		return false;
 	k->answered = false;
 	return true;
@@ -498,7 +505,7 @@ static bool has_run_out(struct known *k, int64_t now)
 /* Of a peer that is gone. */
 static bool is_over(const struct known *k, int64_t now, int64_t mono, size_t *kept)
 {
-	bool old = k->answered && k->answer.says != OCSP_SAYS_UNKNOWN ? now >= until_ms(k) + k->of->grace_ms : mono - k->used_ms >= KEPT_MS;
+	bool old = k->answered && k->answer.says != OCSP_SAYS_UNKNOWN ? !counts(k, now) : mono - k->used_ms >= KEPT_MS;
 
 	if (k->state == KNOWN_ASKING || is_used(k, mono))
 		return false;
@@ -680,13 +687,6 @@ static void move_all(struct certstatus *s, const struct responders *old)
 	}
 }
 
-static void forget_gauges(const struct certstatus *s, const struct responders *old)
-{
-	for (size_t i = 0; old && i < old->n; i++)
-		if (!responder_of(s, slice_str(old->v[i].domain)))
-			metrics_set(s->c.metrics, METRIC_OCSP_LEFT, old->v[i].domain, NULL, 0);
-}
-
 void certstatus_install(struct certstatus *s, struct responders *now)
 {
 	struct responders *old;
@@ -695,7 +695,6 @@ void certstatus_install(struct certstatus *s, struct responders *now)
 	old = s->responders;
 	s->responders = now;
 	move_all(s, old);
-	forget_gauges(s, old);
 	atomic_store(&s->asks, now->n > 0);
 	pthread_mutex_unlock(&s->lock);
 	responders_free(old); /* what they were asked is dropped without a word */

@@ -30,14 +30,27 @@ static struct verdict verdict_of(enum peer_status status)
 	}
 }
 
-bool standing_judge(struct op *op, const struct rpc_call *rc, struct verdict *v)
+static bool wait_for_answer(struct op *op, const struct rpc_call *rc)
 {
-	const struct rpc_env *env = &op->w->env;
-	enum peer_status status = env->peer_status && rc->peer->subject ? env->peer_status(env->arg, rc->peer) : PEER_STATUS_GOOD;
 	int64_t now = clock_mono_ms();
 
-	if (status == PEER_STATUS_ASKED && op_may_park(op, now) && op_park(op, question_wait(ocsp_subject_key(rc->peer->subject)), now))
+	return op_may_park(op, now) && op_park(op, question_wait(ocsp_subject_key(rc->peer->subject)), now);
+}
+
+/* What comes on a call stays in its order: a message does not overtake one that waits. */
+bool standing_judge(struct op *op, struct rpc_call *rc, struct verdict *v)
+{
+	const struct rpc_env *env = &op->w->env;
+	bool first = !rc->standing || rc->standing == op->id || !slots_get(op->w->ops, rc->standing);
+	enum peer_status status = PEER_STATUS_GOOD;
+
+	if (env->peer_status && rc->peer->subject)
+		status = first ? env->peer_status(env->arg, rc->peer) : PEER_STATUS_ASKED;
+	if (status == PEER_STATUS_ASKED && wait_for_answer(op, rc)) {
+		rc->standing = first ? op->id : rc->standing;
 		return false;
+	}
+	rc->standing = first ? 0 : rc->standing;
 	*v = verdict_of(status);
 	return true;
 }

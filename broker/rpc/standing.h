@@ -5,6 +5,6 @@
 #include "rpc/op.h"
 
 /* false: the op waits for the answer, return at once. Else *v says what is known now. */
-bool standing_judge(struct op *op, const struct rpc_call *rc, struct verdict *v);
+bool standing_judge(struct op *op, struct rpc_call *rc, struct verdict *v);
 
 #endif
