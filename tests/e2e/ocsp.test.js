@@ -198,6 +198,34 @@ test('I-7 An old answer, one about another certificate, and what is none are ref
   await new Promise((done) => trap.close(done))
 }, 90000)
 
+test('I-7 Many that come at once are asked about side by side, no more than 64 at a time, and all are served', async () => {
+  let open = 0, most = 0, begun, let_go
+  const held = new Promise((done) => { let_go = done })
+  const forward = http.createServer(async (rq, rs) => {
+    most = Math.max(most, ++open)
+    begun ||= setTimeout(let_go, 1500)
+    if (open === 64) let_go()
+    const parts = []
+    for await (const p of rq) parts.push(p)
+    await held
+    const r = await fetch(responder.url, { method: 'POST', body: Buffer.concat(parts), headers: { 'content-type': rq.headers['content-type'] } })
+    open--
+    rs.writeHead(200).end(Buffer.from(await r.arrayBuffer()))
+  })
+  await new Promise((done) => forward.listen(0, '127.0.0.1', done))
+  const leaves = []
+  for (const name of ['planner', 'worker', 'worker2', 'auditor', 'bystander']) for (let i = 0; i < 15; i++) leaves.push([leaf('good', b.acme, `spiffe://acme.example/${name}`), name])
+  await reload({ url: `http://127.0.0.1:${forward.address().port}` })
+  for (const a of b.made || []) a.close()
+  b.made = []
+  await Promise.all(leaves.map(async ([l, name]) => { const a = await as(l, name); assert.equal((await a.whoami({ timeout: 20000 })).agent.name, name) }))
+  assert.ok(most > 1 && most <= 64, `${most}`)
+  for (const a of b.made) a.close()
+  b.made = []
+  forward.closeAllConnections()
+  await new Promise((done) => forward.close(done))
+}, 90000)
+
 test('I-7 By SHA-1 or SHA-256 the issuer is named, as cert_id says: both are answered', async () => {
   for (const cert_id of ['sha1', 'sha256']) {
     await reload({ cert_id })

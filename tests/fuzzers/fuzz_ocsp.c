@@ -16,7 +16,7 @@
 unsigned fuzz_good;
 
 static EVP_PKEY *key;
-static X509 *issuer, *leaf;
+static X509 *issuer;
 static struct ocsp_question *questions[2];
 
 static X509 *make(const char *name, long serial, EVP_PKEY *of, bool ca)
@@ -43,6 +43,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const uint8_t secret[32] = "the issuer's key of all answers";
 	struct ocsp_subject *s;
+	X509 *leaf;
 
 	(void)argc;
 	(void)argv;
@@ -56,6 +57,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		NEED(questions[d]);
 	}
 	ocsp_subject_unref(s);
+	X509_free(leaf);
 	return 0;
 }
 
