@@ -204,11 +204,14 @@ static const char *order_wrong(const struct known *k, const struct ocsp_answer *
 /* Without the lock: what takes time is done here. */
 static struct heard hear(const struct known *k, const struct fetch_result *res)
 {
+	const struct certstatus *s = k->of->of;
+	struct trust *t = s->c.trust(s->c.arg);
+	const struct ocsp_heard o = {.body = res->body, .now_ms = clock_unix_ms(), .max_age_ms = k->of->max_age_ms, .trust = t, .domain = slice_str(k->of->domain)};
 	struct heard h = {.wrong = res->why, .refused = res->ok};
 
-	if (!res->ok)
-		return h;
-	h.wrong = ocsp_read(k->question, res->body, clock_unix_ms(), k->of->max_age_ms, &h.answer);
+	if (res->ok)
+		h.wrong = ocsp_read(k->question, &o, &h.answer);
+	trust_unref(t);
 	if (!h.wrong)
 		h.wrong = order_wrong(k, &h.answer);
 	return h;

@@ -19,6 +19,7 @@ struct certstatus_config {
 	struct loop *loop;           /* the control loop; every function but certstatus_of() runs there */
 	struct metrics *metrics;
 	struct audit_lane *audit;
+	struct trust *(*trust)(void *arg); /* by whose lists responders' certificates are judged; a ref */
 	/* A question is over, well or not. workers: a bit for each in which something waits for it. */
 	void (*on_answered)(void *arg, uint64_t workers, const uint8_t key[SHA256_BYTES]);
 	/* Whom a good answer let in is let in no more: its connections close. status: why. */

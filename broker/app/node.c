@@ -179,9 +179,14 @@ static int open_server(struct node *n, struct problem *why)
 	return serve_admin(n, why);
 }
 
+static struct trust *trust_now(void *arg)
+{
+	return trust_ref(((struct node *)arg)->trust); /* this thread alone replaces it */
+}
+
 static int open_certstatus(struct node *n, const struct config *c, struct problem *why)
 {
-	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .on_answered = node_workers_answered,
+	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .trust = trust_now, .on_answered = node_workers_answered,
 		.on_fallen = node_workers_fallen, .arg = n};
 	struct responders *r;
 

@@ -158,6 +158,14 @@ static bool is_delegate(X509 *signer, X509 *issuer)
 	       trust_signature_is_strong(signer);
 }
 
+/* What peers' certificates are judged by is for responders' too. */
+static bool is_listed(const struct ocsp_heard *h, X509 *signer, STACK_OF(X509) *with)
+{
+	const struct trust_domain *d = h->trust ? trust_find(h->trust, h->domain) : NULL;
+
+	return h->trust && (!d || !trust_vouches_for(d, signer, with, h->now_ms));
+}
+
 /* The issuer alone is trusted, and one step below it. */
 static X509_STORE *store_of(X509 *issuer, int64_t now_ms)
 {
@@ -175,11 +183,11 @@ static X509_STORE *store_of(X509 *issuer, int64_t now_ms)
 	return store;
 }
 
-static const char *signer_wrong(OCSP_BASICRESP *b, X509 *issuer, int64_t now_ms)
+static const char *signer_wrong(OCSP_BASICRESP *b, X509 *issuer, const struct ocsp_heard *h)
 {
 	static const char not_signed[] = "it is not signed by the issuer, nor by one with a certificate of the issuer's for that (id-kp-OCSPSigning)";
 	STACK_OF(X509) *with = sk_X509_new_null();
-	X509_STORE *store = store_of(issuer, now_ms);
+	X509_STORE *store = store_of(issuer, h->now_ms);
 	const char *wrong = "out of memory";
 	X509 *signer = NULL;
 
@@ -188,7 +196,11 @@ static const char *signer_wrong(OCSP_BASICRESP *b, X509 *issuer, int64_t now_ms)
 	wrong = not_signed;
 	if (OCSP_basic_verify(b, with, store, OCSP_NOCHAIN | OCSP_NOEXPLICIT) != 1 || OCSP_resp_get0_signer(b, &signer, with) != 1)
 		goto out;
-	if (X509_cmp(signer, issuer) == 0 || is_delegate(signer, issuer))
+	if (X509_cmp(signer, issuer) != 0 && !is_delegate(signer, issuer))
+		goto out;
+	if (X509_cmp(signer, issuer) != 0 && is_listed(h, signer, with))
+		wrong = "the certificate of its signer is revoked, or cannot be judged: a list of the trust domain stands against it";
+	else
 		wrong = trust_algorithm_is_strong(OCSP_resp_get0_tbs_sigalg(b)) ? NULL : "it is signed with a weak digest: SHA-256 or better is taken";
 out:
 	sk_X509_free(with);
@@ -243,7 +255,7 @@ static const char *single_wrong(OCSP_SINGLERESP *one, int64_t now_ms, int64_t ma
 	return times_wrong(a, from, to, now_ms, max_age_ms);
 }
 
-static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *b, int64_t now_ms, int64_t max_age_ms, struct ocsp_answer *a)
+static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *b, const struct ocsp_heard *h, struct ocsp_answer *a)
 {
 	int at;
 
@@ -258,7 +270,7 @@ static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *
 		return "it is not about this certificate";
 	if (OCSP_resp_find(b, q->id, at) >= 0)
 		return "it is about this certificate twice";
-	return single_wrong(OCSP_resp_get0(b, at), now_ms, max_age_ms, a);
+	return single_wrong(OCSP_resp_get0(b, at), h->now_ms, h->max_age_ms, a);
 }
 
 /* ---- an answer ---- */
@@ -293,7 +305,7 @@ static const char *status_wrong(OCSP_RESPONSE *r)
 	}
 }
 
-static const char *read_response(const struct ocsp_question *q, OCSP_RESPONSE *r, int64_t now_ms, int64_t max_age_ms, struct ocsp_answer *out)
+static const char *read_response(const struct ocsp_question *q, OCSP_RESPONSE *r, const struct ocsp_heard *h, struct ocsp_answer *out)
 {
 	const char *wrong = status_wrong(r);
 	OCSP_BASICRESP *b;
@@ -303,17 +315,17 @@ static const char *read_response(const struct ocsp_question *q, OCSP_RESPONSE *r
 	b = OCSP_response_get1_basic(r);
 	if (!b)
 		return "it is of a kind that is not understood here";
-	wrong = signer_wrong(b, q->subject->issuer, now_ms);
+	wrong = signer_wrong(b, q->subject->issuer, h);
 	if (!wrong)
-		wrong = content_wrong(q, b, now_ms, max_age_ms, out);
+		wrong = content_wrong(q, b, h, out);
 	OCSP_BASICRESP_free(b);
 	return wrong;
 }
 
-const char *ocsp_read(const struct ocsp_question *q, struct slice body, int64_t now_ms, int64_t max_age_ms, struct ocsp_answer *out)
+const char *ocsp_read(const struct ocsp_question *q, const struct ocsp_heard *h, struct ocsp_answer *out)
 {
-	OCSP_RESPONSE *r = parse(body);
-	const char *wrong = r ? read_response(q, r, now_ms, max_age_ms, out) : "it is no OCSP answer";
+	OCSP_RESPONSE *r = parse(h->body);
+	const char *wrong = r ? read_response(q, r, h, out) : "it is no OCSP answer";
 
 	OCSP_RESPONSE_free(r);
 	ERR_clear_error();

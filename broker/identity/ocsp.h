@@ -45,10 +45,20 @@ struct ocsp_answer {
 /* Until when the answer counts that came at got_ms, if none counts for more than max_age_ms: without nextUpdate from its thisUpdate on. */
 int64_t ocsp_until_ms(const struct ocsp_answer *a, int64_t got_ms, int64_t max_age_ms);
 
+struct trust; /* identity/peer.h */
+
+/* What came, and what it is judged by. */
+struct ocsp_heard {
+	struct slice body;
+	int64_t now_ms, max_age_ms;
+	const struct trust *trust;  /* its lists are asked about the certificate of a signer who is not the issuer; NULL: none are */
+	struct slice domain;        /* of it */
+};
+
 /* NULL: *out is the answer. Else what is wrong with it (static), and nothing is known: no DER, or more behind it; an error; another kind of answer; not signed, with
- * SHA-256 or better, by the issuer itself or by one to whom the issuer gave a certificate for that (id-kp-OCSPSigning, no CA, in date); about another certificate, or
+ * SHA-256 or better, by the issuer itself or by one to whom the issuer gave a certificate for that (id-kp-OCSPSigning, no CA, in date, on none of the trust domain's lists); about another certificate, or
  * twice about this one; out of date, dated ahead, or older than max_age_ms without nextUpdate; another nonce than was sent; a critical extension that nobody here
  * understands. An answer without a nonce counts: many responders sign their answers beforehand. */
-const char *ocsp_read(const struct ocsp_question *q, struct slice body, int64_t now_ms, int64_t max_age_ms, struct ocsp_answer *out);
+const char *ocsp_read(const struct ocsp_question *q, const struct ocsp_heard *h, struct ocsp_answer *out);
 
 #endif

@@ -14,7 +14,7 @@ const PLANNER = 'spiffe://acme.example/planner'
 const once = { 'grpc.initial_reconnect_backoff_ms': 60000, 'grpc.max_reconnect_backoff_ms': 60000 }
 let section = {}
 let on = true
-const ocsp = () => `, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: ${section.allow_private ?? true}, max_age: ${section.max_age || '1h'}${section.stale ? `, stale: ${section.stale}` : ''}${section.cert_id ? `, cert_id: ${section.cert_id}` : ''}}`
+const ocsp = () => `${section.crl ? `, crl: ${q(section.crl)}` : ''}, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: ${section.allow_private ?? true}, max_age: ${section.max_age || '1h'}${section.stale ? `, stale: ${section.stale}` : ''}${section.cert_id ? `, cert_id: ${section.cert_id}` : ''}}`
 const b = new Broker({ admin: true, config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}${on ? ocsp() : ''}}`) })
 let responder, delegate
 
@@ -134,7 +134,7 @@ test('I-7 With allow-for a good answer that was had counts on while the responde
   await responder.start()
 }, 60000)
 
-test('I-7 A responder with a certificate for it is believed, issued by the same CA / without that purpose, or of another CA, it is not', async () => {
+test('I-7 A responder with a certificate for it is believed, issued by the same CA / without that purpose, of another CA, or on a list of the domain, it is not', async () => {
   await reload({})
   await restart({ signer: delegate })
   const l = leaf('good')
@@ -149,9 +149,18 @@ test('I-7 A responder with a certificate for it is believed, issued by the same 
   await refused(leaf('good'), 'status_unavailable')
   await restart({ signer: b.globex.leaf('foreign-responder', { eku: 'OCSPSigning' }) })
   await refused(leaf('good'), 'status_unavailable')
+  const listed = b.acme.leaf('listed-responder', { eku: 'OCSPSigning' })
+  b.acme.crl(b.path('acme.crl'), [listed])
+  await reload({ crl: b.path('acme.crl') })
+  await restart({ signer: listed })
+  await refused(leaf('good'), 'status_unavailable')
+  await until('the reason', () => /"event":"ocsp\.refused".*a list of the trust domain stands against it/.test(b.log()))
+  await restart({ signer: delegate })
+  await serves(leaf('good'))
+  await reload({})
   await restart({ signer: b.acme })
   await serves(leaf('good'))
-  assert.ok(await answers('refused') >= 3)
+  assert.ok(await answers('refused') >= 4)
 })
 
 test('I-7 An old answer, one about another certificate, and what is none are refused, whatever they say', async () => {

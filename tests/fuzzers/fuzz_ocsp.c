@@ -65,7 +65,8 @@ static void check(struct slice body)
 {
 	for (int d = 0; d < 2; d++) {
 		struct ocsp_answer a = {.says = OCSP_SAYS_GOOD};
-		const char *wrong = ocsp_read(questions[d], body, NOW_MS, MAX_AGE_MS, &a);
+		const struct ocsp_heard h = {.body = body, .now_ms = NOW_MS, .max_age_ms = MAX_AGE_MS};
+		const char *wrong = ocsp_read(questions[d], &h, &a);
 		int64_t until = wrong ? 0 : ocsp_until_ms(&a, NOW_MS, MAX_AGE_MS);
 
 		NEED(ERR_peek_error() == 0 && (!wrong || wrong[0]));

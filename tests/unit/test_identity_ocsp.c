@@ -15,11 +15,13 @@
 #include <openssl/x509v3.h>
 
 #include "identity/ocsp.h"
+#include "identity/peer.h"
 
 #define NOW 1764000000LL /* seconds */
 #define MINUTE 60LL
 #define HOUR 3600LL
 #define DAY 86400LL
+#define DOMAIN "acme.example"
 #define MAX_AGE_MS (HOUR * 1000)
 
 struct holder {
@@ -32,6 +34,7 @@ enum who { ISSUER, DELEGATE, NO_PURPOSE, CLIENT_ALONE, ANY_PURPOSE, OTHER_CA, BY
 static struct holder people[PEOPLE], middle;
 static X509 *leaf, *other_leaf;
 static struct ocsp_subject *subject;
+static struct trust *trust; /* the lists that are asked about signers; NULL: none are */
 
 /* ---- building ---- */
 
@@ -274,6 +277,13 @@ static int build(const struct spec *s, struct slice question, unsigned char **de
 	return n;
 }
 
+static const char *read_by(const struct ocsp_question *q, struct slice body, struct ocsp_answer *out)
+{
+	const struct ocsp_heard h = {.body = body, .now_ms = NOW * 1000, .max_age_ms = MAX_AGE_MS, .trust = trust, .domain = SLICE_LIT(DOMAIN)};
+
+	return ocsp_read(q, &h, out);
+}
+
 static const char *read_spec(const struct spec *s, struct ocsp_answer *out)
 {
 	struct ocsp_question *q = ocsp_question_new(subject, s->digest);
@@ -287,7 +297,7 @@ static const char *read_spec(const struct spec *s, struct ocsp_answer *out)
 	padded = malloc((size_t)n + 1); /* to the byte, for the sanitizer */
 	memcpy(padded, der, (size_t)n);
 	padded[n] = 0;
-	wrong = ocsp_read(q, slice_of(padded, s->empty ? 0 : (size_t)n + s->trailing - s->torn), NOW * 1000, MAX_AGE_MS, out);
+	wrong = read_by(q, slice_of(padded, s->empty ? 0 : (size_t)n + s->trailing - s->torn), out);
 	assert_int_equal(ERR_peek_error(), 0);
 	free(padded);
 	OPENSSL_free(der);
@@ -374,6 +384,60 @@ static void what_is_no_answer_of_the_responder_does_not_count(void **state)
 	}
 }
 
+/* A bundle of the issuer with a list, on which this certificate stands; NULL: none does. */
+static struct trust *trust_with_list(X509 *revoked)
+{
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *t = ASN1_TIME_set(NULL, (time_t)(NOW - HOUR));
+	X509_REVOKED *r = revoked ? X509_REVOKED_new() : NULL;
+	unsigned char *anchor = NULL, *list = NULL;
+	struct slice ders[2];
+	struct trust_domain_config d = {.domain = DOMAIN, .anchors = &ders[0], .n_anchors = 1, .crls = &ders[1], .n_crls = 1};
+	struct trust *made;
+
+	X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+	X509_CRL_set_issuer_name(crl, X509_get_subject_name(people[ISSUER].cert));
+	X509_CRL_set1_lastUpdate(crl, t);
+	if (r) {
+		X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(revoked));
+		X509_REVOKED_set_revocationDate(r, t);
+		X509_CRL_add0_revoked(crl, r);
+	}
+	ASN1_TIME_set(t, (time_t)(NOW + DAY));
+	X509_CRL_set1_nextUpdate(crl, t);
+	assert_true(X509_CRL_sign(crl, people[ISSUER].key, EVP_sha256()) > 0);
+	ders[0] = slice_of(anchor, (size_t)i2d_X509(people[ISSUER].cert, &anchor));
+	ders[0].p = anchor;
+	ders[1] = slice_of(list, (size_t)i2d_X509_CRL(crl, &list));
+	ders[1].p = list;
+	made = trust_new(&d, 1, NULL);
+	assert_non_null(made);
+	OPENSSL_free(anchor);
+	OPENSSL_free(list);
+	ASN1_TIME_free(t);
+	X509_CRL_free(crl);
+	return made;
+}
+
+static void a_signer_on_a_list_is_not_believed(void **state)
+{
+	const struct spec delegated = {.status = GOOD, .signer = DELEGATE}, own = {.status = GOOD, .signer = ISSUER};
+	struct ocsp_answer a;
+	const char *wrong;
+
+	(void)state;
+	trust = trust_with_list(people[DELEGATE].cert);
+	wrong = read_spec(&delegated, &a);
+	assert_non_null(wrong);
+	assert_non_null(strstr(wrong, "a list of the trust domain stands against it"));
+	assert_null(read_spec(&own, &a));
+	trust_unref(trust);
+	trust = trust_with_list(leaf);
+	assert_null(read_spec(&delegated, &a));
+	trust_unref(trust);
+	trust = NULL;
+}
+
 static void a_weak_digest_does_not_count(void **state)
 {
 	const struct spec weak = {.status = GOOD, .md = EVP_sha1()}, strong = {.status = GOOD, .md = EVP_sha384()};
@@ -395,12 +459,12 @@ static void an_answer_to_one_question_is_none_to_another(void **state)
 	int n = build(&s, ocsp_question_der(a), &der);
 
 	(void)state;
-	assert_null(ocsp_read(a, slice_of(der, (size_t)n), NOW * 1000, MAX_AGE_MS, &out));
-	assert_non_null(ocsp_read(b, slice_of(der, (size_t)n), NOW * 1000, MAX_AGE_MS, &out));
+	assert_null(read_by(a, slice_of(der, (size_t)n), &out));
+	assert_non_null(read_by(b, slice_of(der, (size_t)n), &out));
 	OPENSSL_free(der);
 	der = NULL;
 	n = build(&unsigned_time, ocsp_question_der(a), &der);
-	assert_null(ocsp_read(b, slice_of(der, (size_t)n), NOW * 1000, MAX_AGE_MS, &out)); /* signed beforehand */
+	assert_null(read_by(b, slice_of(der, (size_t)n), &out)); /* signed beforehand */
 	OPENSSL_free(der);
 	ocsp_question_free(a);
 	ocsp_question_free(b);
@@ -439,6 +503,7 @@ int main(void)
 		cmocka_unit_test(what_an_answer_says_is_read),
 		cmocka_unit_test(honest_answers_count_however_they_are_signed),
 		cmocka_unit_test(what_is_no_answer_of_the_responder_does_not_count),
+		cmocka_unit_test(a_signer_on_a_list_is_not_believed),
 		cmocka_unit_test(a_weak_digest_does_not_count),
 		cmocka_unit_test(an_answer_to_one_question_is_none_to_another),
 		cmocka_unit_test(until_when_an_answer_counts),
