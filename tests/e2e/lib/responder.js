@@ -37,9 +37,10 @@ export class Responder {
   async start () {
     this.port ||= await freePort()
     const log = fs.openSync(this.said, 'a'), from = fs.statSync(this.said).size
-    const args = ['ocsp', '-index', this.index, '-port', String(this.port), '-CA', this.ca.cert, '-rsigner', this.signer.cert, '-rkey', this.signer.key, '-text',
+    // Line by line, for what it says is counted.
+    const args = ['-oL', 'openssl', 'ocsp', '-index', this.index, '-port', String(this.port), '-CA', this.ca.cert, '-rsigner', this.signer.cert, '-rkey', this.signer.key, '-text',
       ...(this.minutes ? ['-nmin', String(this.minutes)] : [])]
-    this.process = spawn('openssl', args, { stdio: ['ignore', log, log] })
+    this.process = spawn('stdbuf', args, { stdio: ['ignore', log, log] })
     this.exited = new Promise((done) => this.process.on('exit', done))
     // Not by a connection to see: one that ends without a question makes openssl 3.0 wait for ever.
     await until('the responder', () => fs.readFileSync(this.said, 'utf8').slice(from).includes('waiting for OCSP client connections'))
