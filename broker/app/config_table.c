@@ -116,9 +116,9 @@ static int read_cluster(struct config_reader *r, const struct yaml_node *node, c
 }
 
 /* deny, or {allow-for: 24h}; as one text, "allow-for: 24h", too. */
-static int read_crl_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+static int read_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	static const struct config_row span = {"tls.crl_stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
+	static const struct config_row span = {"stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
 	const struct yaml_node *given = yaml_tree_get(node, "allow-for");
 	const char *text = node && node->kind == YAML_TEXT ? node->text : "";
 
@@ -165,6 +165,8 @@ static int check_trust(struct config_reader *r, const struct yaml_node *node, co
 
 	if (t->crl_ca_file[0] && !t->n_crl_urls)
 		return config_error(r, node, "%s.crl_ca is for crl_urls only", shown);
+	if (yaml_tree_get(node, "ocsp") && !t->ocsp_url[0])
+		return config_error(r, node, "%s.ocsp.url: name the responder: http://ocsp.acme.example", shown);
 	for (const struct trust_domain_config *other = r->config->trust; other < t; other++)
 		if (!strcmp(other->domain, t->domain))
 			return config_error(r, node,
@@ -240,8 +242,15 @@ const struct config_row config_rows[] = {
 	{"tls.trust[].crl_urls", KIND_CUSTOM, .custom = read_crl_urls},
 	{"tls.trust[].crl_ca", KIND_FILE, T(crl_ca_file), .def = ""},
 	{"tls.trust[].crl_allow_private", KIND_BOOL, T(crl_allow_private), .def = "false"},
+	{.path = "tls.trust[].ocsp", .kind = KIND_SECTION},
+	{"tls.trust[].ocsp.url", KIND_TEXT, T(ocsp_url), .def = "", .check = crl_url_wrong},
+	{"tls.trust[].ocsp.ca", KIND_FILE, T(ocsp_ca_file), .def = ""},
+	{"tls.trust[].ocsp.allow_private", KIND_BOOL, T(ocsp_allow_private), .def = "false"},
+	{"tls.trust[].ocsp.cert_id", KIND_CHOICE, T(ocsp_digest), .def = "sha256", .choices = "sha256 sha1"},
+	{"tls.trust[].ocsp.max_age", KIND_DURATION, T(ocsp_max_age_ms), .size = sizeof(int64_t), .def = "10m", .min = 2 * SECOND, .max = DAY},
+	{"tls.trust[].ocsp.stale", KIND_CUSTOM, T(ocsp_grace_ms), .custom = read_stale},
 	{"tls.crl_refresh", KIND_DURATION, C_NUM(crl_refresh_ms), .def = "10m", .min = SECOND, .max = 7 * DAY},
-	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_crl_stale},
+	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_stale},
 
 	{.path = "registry", .kind = KIND_SECTION},
 	{"registry.allow_private_fetches", KIND_BOOL, C(allow_private_fetches), .def = "false"},

@@ -177,6 +177,26 @@ static int open_server(struct node *n, struct problem *why)
 	return serve_admin(n, why);
 }
 
+static struct trust *trust_now(void *arg)
+{
+	return trust_ref(((struct node *)arg)->trust); /* this thread alone replaces it */
+}
+
+static int open_certstatus(struct node *n, const struct config *c, struct problem *why)
+{
+	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .trust = trust_now, .on_answered = node_workers_answered,
+		.on_fallen = node_workers_fallen, .arg = n};
+	struct responders *r;
+
+	n->certstatus = certstatus_new(&s);
+	if (!n->certstatus)
+		return problem_set(why, "out of memory");
+	r = responders_new(n->certstatus, c->trust, c->n_trust, why);
+	if (r)
+		certstatus_install(n->certstatus, r);
+	return r ? 0 : -1;
+}
+
 static int open_parts(struct node *n, struct problem *why)
 {
 	struct roster roster;
@@ -197,6 +217,8 @@ static int open_parts(struct node *n, struct problem *why)
 		vouching_clear(&v);
 		return -1;
 	}
+	if (open_certstatus(n, c, why) < 0)
+		return -1;
 	n->introspector = reload_make_introspector(n, c, why);
 	n->tls = n->introspector ? reload_make_tls(n, c, why) : NULL;
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
@@ -401,6 +423,7 @@ void node_free(struct node *n)
 	keyfeed_free(n->feed);
 	crlfeed_free(n->crls);
 	introspector_free(n->introspector);
+	certstatus_free(n->certstatus);
 	if (n->timer)
 		loop_timer_free(n->timer);
 	tls_server_unref(n->tls);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "app/census.h"
+#include "app/certstatus.h"
 #include "app/refusals.h"
 #include "app/config.h"
 #include "app/introspector.h"
@@ -91,6 +92,7 @@ struct node {
 	struct pages *pages;
 	struct keyfeed *feed;
 	struct crlfeed *crls;
+	struct certstatus *certstatus;   /* asks responders about peers' certificates */
 	struct introspector *introspector; /* asks issuers about opaque tokens */
 	struct answers *answers;         /* what they said */
 	pthread_mutex_t feed_lock;       /* both feeds, and who asks issuers, are replaced by a reload while workers ask them */
@@ -229,6 +231,8 @@ void node_worker_stop(void *node, unsigned i);
 void node_worker_close_revoked(struct node *n, unsigned i);
 /* On the control thread: a question about a token is over; each of these workers (a bit for each) hears it. */
 void node_workers_answered(void *node, uint64_t workers, const uint8_t key[SHA256_BYTES]);
+/* On the control thread: whose certificate has this key is let in no more. */
+void node_workers_fallen(void *node, const uint8_t key[SHA256_BYTES], enum peer_status status);
 void node_worker_rechecked(void *node, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
 

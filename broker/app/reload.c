@@ -346,6 +346,7 @@ struct fresh {
 	struct trust *trust;             /* configured */
 	struct vouching vouching;
 	struct introspector *introspector;
+	struct responders *responders;
 	struct issuing *issuing;
 	struct world *world;
 	struct tls_server *tls, *tls_enrol; /* the latter NULL when the listener is closed */
@@ -360,6 +361,7 @@ static void fresh_drop(struct fresh *f)
 	registry_unref(f->configured);
 	vouching_clear(&f->vouching);
 	introspector_free(f->introspector);
+	responders_free(f->responders);
 	trust_unref(f->trust);
 	config_free(f->config);
 }
@@ -373,7 +375,8 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
 		return -1;
 	f->introspector = reload_make_introspector(n, f->config, why);
-	f->configured = f->introspector && issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
+	f->responders = f->introspector ? responders_new(n->certstatus, f->config->trust, f->config->n_trust, why) : NULL;
+	f->configured = f->responders && issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
 	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
 	if (f->tls && f->config->listen_enrol[0] && !(f->tls_enrol = reload_make_enrol_tls(f->config, why)))
@@ -396,6 +399,7 @@ void reload_run(struct node *n)
 	}
 	reload_swap_vouching(n, &f.vouching);
 	old_introspector = swap_introspector(n, f.introspector);
+	certstatus_install(n->certstatus, f.responders);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f.trust;
 	world_unref(n->world);

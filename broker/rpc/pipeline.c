@@ -15,6 +15,7 @@
 #include "rpc/registered.h"
 #include "rpc/revoke.h"
 #include "rpc/revoked.h"
+#include "rpc/standing.h"
 #include "rpc/table.h"
 
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
@@ -354,6 +355,8 @@ static void run(struct op *op)
 		op_end(op);
 		return;
 	}
+	if (verdict_ok(&v) && !standing_judge(op, rc, &v))
+		return;
 	if (verdict_ok(&v) && rc->row->peer == PEER_OPERATOR && caller_identify(rc, op, &v) == PRINCIPAL_PARKED)
 		return;
 	if (verdict_ok(&v))
