@@ -4,7 +4,7 @@
 BUILD_PACKAGES="gcc libc6-dev make autoconf automake pkg-config libevent-dev libssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-compiler
 	protobuf-c-compiler libhiredis-dev libjansson-dev libcurl4-openssl-dev libyaml-dev libseccomp-dev uthash-dev redis-server redis-tools"
 # prometheus brings promtool.
-TEST_PACKAGES="libcmocka-dev libcjose-dev openssl nodejs npm python3 python3-grpcio python3-protobuf protobuf-compiler-grpc prometheus shellcheck spin"
+TEST_PACKAGES="libcmocka-dev libcjose-dev openssl nodejs npm python3 python3-grpcio python3-protobuf protobuf-compiler-grpc prometheus shellcheck spin softhsm2"
 
 # Prints those of its arguments that are not installed. nodejs and npm also count when they come from elsewhere.
 packages_missing() {
@@ -49,6 +49,32 @@ packages_need() {
 	local rc=$?
 	[ -z "$made" ] || "${as_root[@]}" rm -f "$policy"
 	return $rc
+}
+
+# pkcs11_provider DIR: prints the path of OpenSSL's provider for PKCS#11. Debian has it from 13 on; that one's module also runs on 12, where it is unpacked into
+# DIR, and apt's own settings stay as they are.
+pkcs11_provider() {
+	local dir=$1 module
+	module=$(dpkg -L pkcs11-provider 2>/dev/null | grep '/ossl-modules/pkcs11\.so$')
+	if [ -z "$module" ] && apt-cache policy pkcs11-provider 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+		packages_need pkcs11-provider || return 1
+		module=$(dpkg -L pkcs11-provider | grep '/ossl-modules/pkcs11\.so$')
+	fi
+	[ -n "$module" ] || module=$(find "$dir/root" -name pkcs11.so 2>/dev/null)
+	if [ -z "$module" ]; then
+		if [ -n "${BATON_NO_INSTALL:-}" ]; then
+			echo "missing package: pkcs11-provider" >&2
+			return 1
+		fi
+		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" &&
+			echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' >"$dir/sources" &&
+			printf '%s "%s";\n' Dir::Etc::SourceList "$dir/sources" Dir::Etc::SourceParts - Dir::State::Lists "$dir/lists" Dir::Cache "$dir/cache" \
+				Acquire::Languages none APT::Sandbox::User "$(id -un)" >"$dir/apt.conf" &&
+			(cd "$dir" && export APT_CONFIG=$dir/apt.conf && apt-get update -qq && apt-get download -qq pkcs11-provider) >&2 &&
+			dpkg-deb -x "$dir"/pkcs11-provider_*.deb "$dir/root" && rm -rf "$dir/lists" "$dir/cache" || return 1
+		module=$(find "$dir/root" -name pkcs11.so)
+	fi
+	[ -n "$module" ] && printf '%s\n' "$module"
 }
 
 # build_configure DIR [OPTION...]: ./configure out of tree, when it was not done yet or asks for other options.

@@ -1,4 +1,4 @@
-/* What do tls.c and tls_io.c share that nobody else may see? OpenSSL's types. */
+/* What do tls.c, tls_io.c, tls_key.c and tls_provider.c share that nobody else may see? OpenSSL's types. */
 #ifndef BATON_NET_TLS_PRIV_H
 #define BATON_NET_TLS_PRIV_H
 
@@ -6,9 +6,38 @@
 
 #include "net/tls.h"
 #include "net/tls_io.h"
+#include "net/tls_provider.h"
 
+/* In a context with providers OpenSSL's own do whatever they can: the others have the key and sign with it, no more. */
+#define TLS_PROVIDERS_QUERY "?provider=default"
+
+/* What is known of the private key. */
+struct tls_key_facts {
+	char shown[256]; /* of its URI, as far as it may be shown; "" = it came from a file */
+	int64_t sign_us; /* what one signature took */
+};
+
+/* what: reason of OpenSSL's latest error. -1. */
+int tls_openssl_problem(struct problem *why, const char *what);
+/* A pem_password_cb. */
+int tls_no_passphrase(char *out, int size, int writing, void *arg);
+/* ---- tls_key.c ---- */
+/* Puts the private key of ctx' certificate, which is there, into it. key: a file, or with p a URI. *facts: filled in. */
+int tls_key_load(SSL_CTX *ctx, const char *key, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why);
+/* A URI's key signs something, which the certificate verifies. -1 with why. */
+int tls_key_prove(const SSL_CTX *ctx, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why);
+/* ---- tls_provider.c ---- */
+OSSL_LIB_CTX *tls_providers_context(const struct tls_providers *p);
+const char *tls_providers_names(const struct tls_providers *p); /* "pkcs11, tpm2" */
+/* Whatever a provider does is done by one thread at a time: not all of them bear more (that of tpm2-openssl 1.1 does not). */
+void tls_providers_lock(struct tls_providers *p);
+void tls_providers_unlock(struct tls_providers *p);
+/* ---- tls.c ---- */
 /* Puts certificate chain and key into ctx. *leaf: borrowed from ctx. */
 int tls_load_identity(SSL_CTX *ctx, const char *cert_file, const char *key_file, X509 **leaf, struct problem *why);
+/* While the key is used; nothing happens when it is in memory. */
+void tls_server_lock(struct tls_server *t);
+void tls_server_unlock(struct tls_server *t);
 SSL_CTX *tls_server_context(const struct tls_server *t);
 const struct tls_hook *tls_server_hook(const struct tls_server *t);
 /* The certificate callback of every server context: finds its session through the SSL. */
