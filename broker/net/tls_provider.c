@@ -71,6 +71,33 @@ const char *tls_provider_variable_wrong(const char *name, const char *value)
 
 /* ---- loading ---- */
 
+/* What a provider is told that is told nothing else. */
+static const struct {
+	const char *provider;
+	struct tls_setting parameter;
+} standing[] = {
+	{"pkcs11", {"pkcs11-module-cache-keys", "false"}}, /* the copy that it would make is found beside the key at the next reload, and does not last */
+	{"pkcs11", {"pkcs11-module-cache-pins", "cache"}}, /* so that it logs in by itself when the token was away */
+};
+
+static bool is_given(const struct tls_settings *given, const char *name)
+{
+	for (size_t i = 0; i < given->n; i++)
+		if (!strcmp(given->all[i].name, name))
+			return true;
+	return false;
+}
+
+static bool write_standing(BIO *out, const struct tls_provider_config *c)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < sizeof standing / sizeof standing[0] && ok; i++)
+		if (!strcmp(standing[i].provider, c->name) && !is_given(&c->parameters, standing[i].parameter.name))
+			ok = BIO_printf(out, "%s = %s\n", standing[i].parameter.name, standing[i].parameter.value) > 0;
+	return ok;
+}
+
 static bool write_conf(BIO *out, const struct tls_provider_config *configs, size_t n)
 {
 	bool ok = BIO_puts(out, "openssl_conf = " SECTION "\n[" SECTION "]\nproviders = " SECTION ".all\n[" SECTION ".all]\n") > 0;
@@ -83,7 +110,7 @@ static bool write_conf(BIO *out, const struct tls_provider_config *configs, size
 		ok = BIO_printf(out, "[" SECTION ".%zu]\n", i) > 0 && (!c->module[0] || BIO_printf(out, "module = %s\n", c->module) > 0);
 		for (size_t k = 0; k < c->parameters.n && ok; k++)
 			ok = BIO_printf(out, "%s = %s\n", c->parameters.all[k].name, c->parameters.all[k].value) > 0;
-		ok = ok && BIO_puts(out, "activate = 1\n") > 0;
+		ok = ok && write_standing(out, c) && BIO_puts(out, "activate = 1\n") > 0;
 	}
 	return ok;
 }

@@ -2,14 +2,14 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { BUILD, ROOT } from './wire.js'
+import { ROOT } from './wire.js'
 
 const MODULES = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so']
 let provider
 
 // The provider's module; installed when it is not there.
 export function providerModule () {
-  provider ||= execFileSync('bash', ['-c', '. deploy/packages.sh && pkcs11_provider "$1"', 'bash', path.join(BUILD, 'pkcs11')], { cwd: ROOT, encoding: 'utf8' }).trim()
+  provider ||= execFileSync('bash', ['-c', '. deploy/packages.sh && pkcs11_provider "$1"', 'bash', path.join(ROOT, 'build', 'pkcs11')], { cwd: ROOT, encoding: 'utf8' }).trim()
   return provider
 }
 
@@ -47,6 +47,6 @@ export class Token {
 
   // An element of tls.providers; `change` overrides members.
   row (change = {}) {
-    return { name: 'pkcs11', module: providerModule(), parameters: { 'pkcs11-module-path': this.module }, environment: { SOFTHSM2_CONF: this.conf }, writes: [this.store], ...change }
+    return { name: 'pkcs11', module: providerModule(), parameters: { 'pkcs11-module-path': this.module }, environment: { SOFTHSM2_CONF: this.conf }, reads: [this.dir], writes: [this.store], ...change }
   }
 }
