@@ -197,7 +197,7 @@ struct tls_server *tls_server_new(const char *cert_file, const char *key, struct
 	atomic_init(&t->refs, 1);
 	t->hook = *hook;
 	t->providers = keyuri_is(key) ? p : NULL;
-	t->ctx = t->providers ? SSL_CTX_new_ex(tls_providers_context(p), TLS_PROVIDERS_QUERY, TLS_server_method()) : SSL_CTX_new(TLS_server_method());
+	t->ctx = SSL_CTX_new(TLS_server_method());
 	if (!t->ctx) {
 		tls_openssl_problem(why, "TLS cannot be set up");
 		goto out;
@@ -264,7 +264,7 @@ int tls_server_prove(struct tls_server *t, struct problem *why)
 	if (!t->providers)
 		return 0;
 	tls_server_lock(t);
-	rc = tls_key_prove(t->ctx, t->providers, &t->key, why);
+	rc = tls_key_prove(t->ctx, &t->key, why);
 	tls_server_unlock(t);
 	return rc;
 }

@@ -194,7 +194,7 @@ static EVP_PKEY *open_key(const struct keyuri *u, struct tls_providers *p, struc
 
 /* ---- the proof ---- */
 
-/* As TLS 1.3 has it sign: RSA by PSS. */
+/* As TLS 1.3 has it sign, by way of OpenSSL's default context, which knows of no provider but its own: RSA by PSS. */
 static bool set_padding(EVP_PKEY_CTX *pctx, const EVP_PKEY *key)
 {
 	if (!EVP_PKEY_is_a(key, "RSA"))
@@ -209,11 +209,11 @@ static const char *digest_of(const EVP_PKEY *key)
 	return EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_bits(key) > 256 ? "SHA384" : "SHA256";
 }
 
-static bool sign(EVP_PKEY *key, const EVP_PKEY *kind, OSSL_LIB_CTX *libctx, uint8_t *signature, size_t *n)
+static bool sign(EVP_PKEY *key, const EVP_PKEY *kind, uint8_t *signature, size_t *n)
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *pctx = NULL;
-	bool ok = md && EVP_DigestSignInit_ex(md, &pctx, digest_of(kind), libctx, TLS_PROVIDERS_QUERY, key, NULL) == 1 && set_padding(pctx, kind) &&
+	bool ok = md && EVP_DigestSignInit_ex(md, &pctx, digest_of(kind), NULL, NULL, key, NULL) == 1 && set_padding(pctx, kind) &&
 		  EVP_DigestSign(md, signature, n, (const unsigned char *)PROOF, sizeof PROOF - 1) == 1;
 
 	EVP_MD_CTX_free(md);
@@ -231,7 +231,7 @@ static bool verifies(EVP_PKEY *public, const uint8_t *signature, size_t n)
 	return ok;
 }
 
-static int prove(EVP_PKEY *key, X509 *leaf, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why)
+static int prove(EVP_PKEY *key, X509 *leaf, struct tls_key_facts *facts, struct problem *why)
 {
 	EVP_PKEY *public = X509_get0_pubkey(leaf);
 	uint8_t signature[SIGNATURE_MAX];
@@ -239,7 +239,7 @@ static int prove(EVP_PKEY *key, X509 *leaf, struct tls_providers *p, struct tls_
 	int64_t began = clock_mono_us();
 
 	if (public && EVP_PKEY_get_base_id(public) == EVP_PKEY_get_base_id(key)) { /* else no signature could be the certificate's */
-		if (!sign(key, public, tls_providers_context(p), signature, &n))
+		if (!sign(key, public, signature, &n))
 			return problem_set(why, "%s: the provider does not sign with it: is it a key for signing, and may the provider reach what it needs? See batond(8), CONFINEMENT",
 					   facts->shown);
 		facts->sign_us = clock_mono_us() - began;
@@ -249,9 +249,9 @@ static int prove(EVP_PKEY *key, X509 *leaf, struct tls_providers *p, struct tls_
 	return problem_set(why, "%s is not the key of the certificate: name the key that tls.cert was made for", facts->shown);
 }
 
-int tls_key_prove(const SSL_CTX *ctx, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why)
+int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct problem *why)
 {
-	int rc = prove(SSL_CTX_get0_privatekey(ctx), SSL_CTX_get0_certificate(ctx), p, facts, why);
+	int rc = prove(SSL_CTX_get0_privatekey(ctx), SSL_CTX_get0_certificate(ctx), facts, why);
 
 	ERR_clear_error();
 	return rc;
@@ -276,7 +276,7 @@ static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, str
 	snprintf(facts->shown, sizeof facts->shown, "%.*s", (int)sizeof facts->shown - 1, u.shown);
 	tls_providers_lock(p);
 	key = open_key(&u, p, &a, why);
-	if (key && prove(key, SSL_CTX_get0_certificate(ctx), p, facts, why) == 0)
+	if (key && prove(key, SSL_CTX_get0_certificate(ctx), facts, why) == 0)
 		rc = SSL_CTX_use_PrivateKey(ctx, key) == 1 ? 0 : tls_openssl_problem(why, facts->shown);
 	EVP_PKEY_free(key);
 	tls_providers_unlock(p);

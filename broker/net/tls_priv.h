@@ -8,9 +8,6 @@
 #include "net/tls_io.h"
 #include "net/tls_provider.h"
 
-/* In a context with providers OpenSSL's own do whatever they can: the others have the key and sign with it, no more. */
-#define TLS_PROVIDERS_QUERY "?provider=default"
-
 /* What is known of the private key. */
 struct tls_key_facts {
 	char shown[256]; /* of its URI, as far as it may be shown; "" = it came from a file */
@@ -25,7 +22,7 @@ int tls_no_passphrase(char *out, int size, int writing, void *arg);
 /* Puts the private key of ctx' certificate, which is there, into it. key: a file, or with p a URI. *facts: filled in. */
 int tls_key_load(SSL_CTX *ctx, const char *key, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why);
 /* A URI's key signs something, which the certificate verifies. -1 with why. */
-int tls_key_prove(const SSL_CTX *ctx, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why);
+int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct problem *why);
 /* ---- tls_provider.c ---- */
 OSSL_LIB_CTX *tls_providers_context(const struct tls_providers *p);
 const char *tls_providers_names(const struct tls_providers *p); /* "pkcs11, tpm2" */
