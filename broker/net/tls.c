@@ -31,7 +31,7 @@ struct tls_server {
 	struct tls_hook hook;
 	int64_t not_after_ms;
 	char fingerprint[B64URL_LEN(SHA256_BYTES) + 1];
-	struct tls_providers *providers; /* who has the key; NULL: it is in memory */
+	bool key_is_elsewhere; /* a provider has it */
 	struct tls_key_facts key;
 };
 
@@ -196,7 +196,7 @@ struct tls_server *tls_server_new(const char *cert_file, const char *key, struct
 	}
 	atomic_init(&t->refs, 1);
 	t->hook = *hook;
-	t->providers = keyuri_is(key) ? p : NULL;
+	t->key_is_elsewhere = keyuri_is(key);
 	t->ctx = SSL_CTX_new(TLS_server_method());
 	if (!t->ctx) {
 		tls_openssl_problem(why, "TLS cannot be set up");
@@ -229,27 +229,13 @@ void tls_server_unref(struct tls_server *t)
 {
 	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
 		return;
-	tls_server_lock(t); /* the provider lets go of the key */
 	SSL_CTX_free(t->ctx);
-	tls_server_unlock(t);
 	free(t);
-}
-
-void tls_server_lock(struct tls_server *t)
-{
-	if (t->providers)
-		tls_providers_lock(t->providers);
-}
-
-void tls_server_unlock(struct tls_server *t)
-{
-	if (t->providers)
-		tls_providers_unlock(t->providers);
 }
 
 bool tls_server_key_is_elsewhere(const struct tls_server *t)
 {
-	return t->providers != NULL;
+	return t->key_is_elsewhere;
 }
 
 const char *tls_server_key_shown(const struct tls_server *t)
@@ -259,14 +245,7 @@ const char *tls_server_key_shown(const struct tls_server *t)
 
 int tls_server_prove(struct tls_server *t, struct problem *why)
 {
-	int rc = 0;
-
-	if (!t->providers)
-		return 0;
-	tls_server_lock(t);
-	rc = tls_key_prove(t->ctx, &t->key, why);
-	tls_server_unlock(t);
-	return rc;
+	return t->key_is_elsewhere ? tls_key_prove(t->ctx, &t->key, why) : 0;
 }
 
 int64_t tls_server_sign_us(const struct tls_server *t)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "net/tls_priv.h"
+#include "net/tls_signer.h"
 
 struct tls_client {
 	SSL_CTX *ctx;
@@ -133,20 +134,6 @@ void tls_io_free(struct tls_io *io)
 	free(io);
 }
 
-/* Has this side said all that it signs in a handshake? Its Finished comes after it. */
-static bool has_signed(const SSL *ssl)
-{
-	char none[1];
-
-	return SSL_get_finished(ssl, none, 0) > 0;
-}
-
-/* The first error came out of the provider that has the key, and not out of OpenSSL. */
-static bool own_key_failed(const struct tls_io *io, unsigned long e)
-{
-	return io->server && tls_server_key_is_elsewhere(io->server) && !has_signed(io->ssl) && ERR_GET_LIB(e) >= ERR_LIB_USER;
-}
-
 static const char *failure_label(const struct tls_io *io, unsigned long e)
 {
 	if (*io->hook_why)
@@ -161,7 +148,7 @@ static const char *failure_label(const struct tls_io *io, unsigned long e)
 	case SSL_R_UNEXPECTED_EOF_WHILE_READING:
 		return "closed";
 	default:
-		return own_key_failed(io, e) ? "own_key" : "protocol";
+		return ERR_GET_LIB(e) == TLS_SIGNER_LIB ? "own_key" : "protocol";
 	}
 }
 
@@ -216,26 +203,12 @@ static bool chose_h2(SSL *ssl)
 	return n == 2 && memcmp(p, "h2", 2) == 0;
 }
 
-/* A provider that has the key is asked by one thread at a time. */
-static int take_step(struct tls_io *io)
-{
-	bool alone = io->server && !has_signed(io->ssl);
-	int rc;
-
-	if (alone)
-		tls_server_lock(io->server);
-	rc = SSL_do_handshake(io->ssl);
-	if (alone)
-		tls_server_unlock(io->server);
-	return rc;
-}
-
 enum tls_step tls_io_handshake(struct tls_io *io)
 {
 	int rc;
 
 	ERR_clear_error();
-	rc = take_step(io);
+	rc = SSL_do_handshake(io->ssl);
 	if (rc != 1)
 		return step_of(io, rc);
 	if (!io->server)

@@ -18,6 +18,7 @@
 #include "base/secret.h"
 #include "net/keyuri.h"
 #include "net/tls_priv.h"
+#include "net/tls_signer.h"
 
 #define PEM_MAX 65536
 #define PIN_MAX 255
@@ -231,6 +232,11 @@ static bool verifies(EVP_PKEY *public, const uint8_t *signature, size_t n)
 	return ok;
 }
 
+static int not_the_key(const struct tls_key_facts *facts, struct problem *why)
+{
+	return problem_set(why, "%s is not the key of the certificate: name the key that tls.cert was made for", facts->shown);
+}
+
 static int prove(EVP_PKEY *key, X509 *leaf, struct tls_key_facts *facts, struct problem *why)
 {
 	EVP_PKEY *public = X509_get0_pubkey(leaf);
@@ -238,15 +244,11 @@ static int prove(EVP_PKEY *key, X509 *leaf, struct tls_key_facts *facts, struct 
 	size_t n = sizeof signature;
 	int64_t began = clock_mono_us();
 
-	if (public && EVP_PKEY_get_base_id(public) == EVP_PKEY_get_base_id(key)) { /* else no signature could be the certificate's */
-		if (!sign(key, public, signature, &n))
-			return problem_set(why, "%s: the provider does not sign with it: is it a key for signing, and may the provider reach what it needs? See batond(8), CONFINEMENT",
-					   facts->shown);
-		facts->sign_us = clock_mono_us() - began;
-		if (verifies(public, signature, n))
-			return 0;
-	}
-	return problem_set(why, "%s is not the key of the certificate: name the key that tls.cert was made for", facts->shown);
+	if (!public || !key || !sign(key, public, signature, &n))
+		return problem_set(why, "%s: the provider does not sign with it: is it a key for signing, its password right, and may the provider reach what it needs? See batond(8), CONFINEMENT",
+				   facts->shown);
+	facts->sign_us = clock_mono_us() - began;
+	return verifies(public, signature, n) ? 0 : not_the_key(facts, why);
 }
 
 int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct problem *why)
@@ -257,6 +259,24 @@ int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct proble
 	return rc;
 }
 
+/* Puts it into ctx by way of the signer, once it has shown that it is the certificate's. */
+static int use_key(SSL_CTX *ctx, EVP_PKEY *key, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why)
+{
+	X509 *leaf = SSL_CTX_get0_certificate(ctx);
+	EVP_PKEY *public = X509_get0_pubkey(leaf), *wrapped = NULL;
+	int rc = -1;
+
+	if (!public || !EVP_PKEY_is_a(key, EVP_PKEY_get0_type_name(public))) /* no signature of it could be the certificate's */
+		return not_the_key(facts, why);
+	wrapped = tls_signer_wrap(tls_providers_signer(p), key, public);
+	if (!wrapped)
+		problem_set(why, "%s: a key of this kind is not taken: RSA, EC, ED25519 and ED448 are", facts->shown);
+	else if (prove(wrapped, leaf, facts, why) == 0)
+		rc = SSL_CTX_use_PrivateKey(ctx, wrapped) == 1 ? 0 : tls_openssl_problem(why, facts->shown);
+	EVP_PKEY_free(wrapped);
+	return rc;
+}
+
 static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why)
 {
 	struct asked a = {NULL, 0, 0};
@@ -264,7 +284,7 @@ static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, str
 	const char *wrong = keyuri_parse(text, &u);
 	uint8_t *pin = NULL;
 	EVP_PKEY *key;
-	int rc = -1;
+	int rc;
 
 	if (wrong)
 		return problem_set(why, "%s", wrong);
@@ -276,8 +296,9 @@ static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, str
 	snprintf(facts->shown, sizeof facts->shown, "%.*s", (int)sizeof facts->shown - 1, u.shown);
 	tls_providers_lock(p);
 	key = open_key(&u, p, &a, why);
-	if (key && prove(key, SSL_CTX_get0_certificate(ctx), facts, why) == 0)
-		rc = SSL_CTX_use_PrivateKey(ctx, key) == 1 ? 0 : tls_openssl_problem(why, facts->shown);
+	tls_providers_unlock(p);
+	rc = key ? use_key(ctx, key, p, facts, why) : -1;
+	tls_providers_lock(p);
 	EVP_PKEY_free(key);
 	tls_providers_unlock(p);
 	ERR_clear_error();

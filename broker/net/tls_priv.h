@@ -26,15 +26,13 @@ int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct proble
 /* ---- tls_provider.c ---- */
 OSSL_LIB_CTX *tls_providers_context(const struct tls_providers *p);
 const char *tls_providers_names(const struct tls_providers *p); /* "pkcs11, tpm2" */
-/* Whatever a provider does is done by one thread at a time: not all of them bear more (that of tpm2-openssl 1.1 does not). */
+struct tls_signer *tls_providers_signer(const struct tls_providers *p);
+/* While a provider looks for a key; the signer's keys do so themselves. */
 void tls_providers_lock(struct tls_providers *p);
 void tls_providers_unlock(struct tls_providers *p);
 /* ---- tls.c ---- */
 /* Puts certificate chain and key into ctx. *leaf: borrowed from ctx. */
 int tls_load_identity(SSL_CTX *ctx, const char *cert_file, const char *key_file, X509 **leaf, struct problem *why);
-/* While the key is used; nothing happens when it is in memory. */
-void tls_server_lock(struct tls_server *t);
-void tls_server_unlock(struct tls_server *t);
 SSL_CTX *tls_server_context(const struct tls_server *t);
 const struct tls_hook *tls_server_hook(const struct tls_server *t);
 /* The certificate callback of every server context: finds its session through the SSL. */

@@ -20,6 +20,7 @@
 #include "base/slice.h"
 #include "net/keyuri.h"
 #include "net/tls_priv.h"
+#include "net/tls_signer.h"
 
 #define SECTION "baton.section" /* a value that is a section's name would be one */
 
@@ -28,6 +29,7 @@ struct tls_providers {
 	OSSL_PROVIDER *standard;
 	CONF *conf; /* what the providers are told: they may look again */
 	pthread_mutex_t lock;
+	struct tls_signer *signer;
 	char names[TLS_PROVIDERS_MAX * 66];
 };
 
@@ -192,8 +194,12 @@ struct tls_providers *tls_providers_open(const struct tls_provider_config *confi
 			setenv(configs[i].environment.all[k].name, configs[i].environment.all[k].value, 1);
 		snprintf(p->names + strlen(p->names), sizeof p->names - strlen(p->names), "%s%s", i ? ", " : "", configs[i].name);
 	}
-	if (load(p, configs, n, why) == 0)
-		return p;
+	if (load(p, configs, n, why) == 0) {
+		p->signer = tls_signer_new(p->libctx, &p->lock);
+		if (p->signer)
+			return p;
+		problem_set(why, "tls.providers: OpenSSL takes none of Baton's own: out of memory?");
+	}
 	tls_providers_close(p);
 	return NULL;
 }
@@ -202,6 +208,7 @@ void tls_providers_close(struct tls_providers *p)
 {
 	if (!p)
 		return;
+	tls_signer_free(p->signer);
 	if (p->standard)
 		OSSL_PROVIDER_unload(p->standard);
 	NCONF_free(p->conf);
@@ -213,6 +220,11 @@ void tls_providers_close(struct tls_providers *p)
 OSSL_LIB_CTX *tls_providers_context(const struct tls_providers *p)
 {
 	return p->libctx;
+}
+
+struct tls_signer *tls_providers_signer(const struct tls_providers *p)
+{
+	return p->signer;
 }
 
 const char *tls_providers_names(const struct tls_providers *p)

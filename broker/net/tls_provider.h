@@ -1,6 +1,6 @@
 /* Which providers of OpenSSL (provider(7)) may hold the server's key, and how are they asked? They are loaded into a library context of their own, beside
- * OpenSSL's default provider, where keys are found and nothing else is done: a key signs by its provider wherever it is, and whatever else TLS computes, a
- * client's signature too, the default context does, which has none of them. No file of OpenSSL's configuration is read for it. */
+ * OpenSSL's default provider, where keys are found and sign (tls_signer.h), and nothing else is done: whatever else TLS computes, and a client's signature
+ * is verified, in the default context, which has none of them. No file of OpenSSL's configuration is read for it. */
 #ifndef BATON_NET_TLS_PROVIDER_H
 #define BATON_NET_TLS_PROVIDER_H
 
