@@ -277,14 +277,43 @@ static int use_key(SSL_CTX *ctx, EVP_PKEY *key, struct tls_providers *p, struct 
 	return rc;
 }
 
+/* One that was found before, if it is the certificate's and signs. */
+static bool use_held(SSL_CTX *ctx, const char *uri, const uint8_t pin[SHA256_BYTES], struct tls_providers *p, struct tls_key_facts *facts)
+{
+	EVP_PKEY *key;
+
+	tls_providers_lock(p);
+	key = tls_providers_held(p, uri, pin);
+	tls_providers_unlock(p);
+	return key && use_key(ctx, key, p, facts, NULL) == 0;
+}
+
+static int use_found(SSL_CTX *ctx, const struct keyuri *u, const uint8_t pin[SHA256_BYTES], struct tls_providers *p, struct asked *a, struct tls_key_facts *facts,
+		     struct problem *why)
+{
+	EVP_PKEY *key;
+	int rc;
+
+	tls_providers_lock(p);
+	key = open_key(u, p, a, why);
+	tls_providers_unlock(p);
+	rc = key ? use_key(ctx, key, p, facts, why) : -1;
+	tls_providers_lock(p);
+	if (!rc && !tls_providers_hold(p, u->store, pin, key))
+		rc = problem_set(why, "%s: this process has had too many keys of providers: restart batond", u->shown);
+	if (rc)
+		EVP_PKEY_free(key);
+	tls_providers_unlock(p);
+	return rc;
+}
+
 static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why)
 {
 	struct asked a = {NULL, 0, 0};
 	struct keyuri u;
 	const char *wrong = keyuri_parse(text, &u);
-	uint8_t *pin = NULL;
-	EVP_PKEY *key;
-	int rc;
+	uint8_t *pin = NULL, digest[SHA256_BYTES];
+	int rc = 0;
 
 	if (wrong)
 		return problem_set(why, "%s", wrong);
@@ -293,16 +322,13 @@ static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, str
 	if (u.pin_file[0] && secret_read_file(u.pin_file, PIN_MAX, &pin, &a.n, why) < 0)
 		return problem_prefix(why, "pin-source: %s", u.pin_file);
 	a.pin = pin;
+	sha256(slice_of(pin, a.n), digest);
 	snprintf(facts->shown, sizeof facts->shown, "%.*s", (int)sizeof facts->shown - 1, u.shown);
-	tls_providers_lock(p);
-	key = open_key(&u, p, &a, why);
-	tls_providers_unlock(p);
-	rc = key ? use_key(ctx, key, p, facts, why) : -1;
-	tls_providers_lock(p);
-	EVP_PKEY_free(key);
-	tls_providers_unlock(p);
+	if (!use_held(ctx, u.store, digest, p, facts))
+		rc = use_found(ctx, &u, digest, p, &a, facts, why);
 	ERR_clear_error();
 	secret_wipe(pin, a.n);
+	secret_wipe(digest, sizeof digest);
 	free(pin);
 	return rc;
 }

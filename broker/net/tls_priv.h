@@ -4,6 +4,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/secret.h"
 #include "net/tls.h"
 #include "net/tls_io.h"
 #include "net/tls_provider.h"
@@ -27,6 +28,11 @@ int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct proble
 OSSL_LIB_CTX *tls_providers_context(const struct tls_providers *p);
 const char *tls_providers_names(const struct tls_providers *p); /* "pkcs11, tpm2" */
 struct tls_signer *tls_providers_signer(const struct tls_providers *p);
+/* Under the lock: the key that was found last by this URI and PIN; borrowed, NULL when there is none. A key that was good stays until the providers are closed, and
+ * is used again where it still is the right one: that of tpm2-openssl 1.1 found twice and let go of once does not sign any more. */
+EVP_PKEY *tls_providers_held(const struct tls_providers *p, const char *uri, const uint8_t pin[SHA256_BYTES]);
+/* Takes the key. false: memory is out, or 64 are there; the key is the caller's still. */
+bool tls_providers_hold(struct tls_providers *p, const char *uri, const uint8_t pin[SHA256_BYTES], EVP_PKEY *key);
 /* While a provider looks for a key; the signer's keys do so themselves. */
 void tls_providers_lock(struct tls_providers *p);
 void tls_providers_unlock(struct tls_providers *p);

@@ -17,6 +17,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/secret.h"
 #include "base/slice.h"
 #include "net/keyuri.h"
 #include "net/tls_priv.h"
@@ -24,7 +25,17 @@
 
 #define SECTION "baton.section" /* a value that is a section's name would be one */
 
+#define HELD_MAX 64
+
+struct held {
+	char *uri;
+	uint8_t pin[SHA256_BYTES];
+	EVP_PKEY *key;
+};
+
 struct tls_providers {
+	struct held held[HELD_MAX];
+	size_t n_held;
 	OSSL_LIB_CTX *libctx;
 	OSSL_PROVIDER *standard;
 	CONF *conf; /* what the providers are told: they may look again */
@@ -209,6 +220,10 @@ void tls_providers_close(struct tls_providers *p)
 	if (!p)
 		return;
 	tls_signer_free(p->signer);
+	for (size_t i = 0; i < p->n_held; i++) {
+		EVP_PKEY_free(p->held[i].key);
+		free(p->held[i].uri);
+	}
 	if (p->standard)
 		OSSL_PROVIDER_unload(p->standard);
 	NCONF_free(p->conf);
@@ -220,6 +235,26 @@ void tls_providers_close(struct tls_providers *p)
 OSSL_LIB_CTX *tls_providers_context(const struct tls_providers *p)
 {
 	return p->libctx;
+}
+
+EVP_PKEY *tls_providers_held(const struct tls_providers *p, const char *uri, const uint8_t pin[SHA256_BYTES])
+{
+	for (size_t i = p->n_held; i-- > 0;)
+		if (!strcmp(p->held[i].uri, uri) && !memcmp(p->held[i].pin, pin, SHA256_BYTES))
+			return p->held[i].key;
+	return NULL;
+}
+
+bool tls_providers_hold(struct tls_providers *p, const char *uri, const uint8_t pin[SHA256_BYTES], EVP_PKEY *key)
+{
+	struct held *h = &p->held[p->n_held];
+
+	if (p->n_held == HELD_MAX || !(h->uri = strdup(uri)))
+		return false;
+	memcpy(h->pin, pin, SHA256_BYTES);
+	h->key = key;
+	p->n_held++;
+	return true;
 }
 
 struct tls_signer *tls_providers_signer(const struct tls_providers *p)

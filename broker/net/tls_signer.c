@@ -30,14 +30,17 @@ struct wrapped {
 	char query[80]; /* "?provider=pkcs11" */
 };
 
-/* A signature under way. */
+#define PARAMS_MAX 4
+
+/* A signature under way. All of it is done at its end, in one go: what a TPM has begun takes one of its few places until it has ended. */
 struct signing {
 	const struct wrapped *w; /* EVP keeps the key meanwhile */
-	EVP_MD_CTX *md;
-	EVP_PKEY_CTX *pctx; /* md's */
+	char digest[32];         /* "" = none */
+	OSSL_PARAM *params[PARAMS_MAX];
+	size_t n_params;
 };
 
-/* The first of a dispatch table, whose functions have any type. */
+/* A row of a dispatch table, whose functions have any type. */
 #define FN(id, f) {id, (void (*)(void))(f)}
 
 /* ---- the key ---- */
@@ -162,57 +165,17 @@ static void *signing_new(void *provctx, const char *query)
 	return calloc(1, sizeof(struct signing));
 }
 
+static void drop_params(struct signing *s)
+{
+	while (s->n_params)
+		OSSL_PARAM_free(s->params[--s->n_params]);
+}
+
 static void signing_free(void *ctx)
 {
-	struct signing *s = ctx;
-
-	if (s && s->w)
-		pthread_mutex_lock(s->w->signer->lock);
-	if (s)
-		EVP_MD_CTX_free(s->md);
-	if (s && s->w)
-		pthread_mutex_unlock(s->w->signer->lock);
-	free(s);
-}
-
-/* Whatever the provider said, or said not, there is one error for all. */
-static int outcome(const struct signing *s, int rc)
-{
-	pthread_mutex_unlock(s->w->signer->lock);
-	if (rc == 1)
-		return 1;
-	ERR_clear_error();
-	ERR_raise(TLS_SIGNER_LIB, TLS_SIGNER_FAILED);
-	return 0;
-}
-
-static int signing_init(void *ctx, const char *digest, void *keydata, const OSSL_PARAM params[])
-{
-	struct signing *s = ctx;
-	const struct wrapped *w = keydata;
-	int rc;
-
-	if (!w) /* once more with the same key: nobody asks for that */
-		return 0;
-	s->w = w;
-	pthread_mutex_lock(w->signer->lock);
-	EVP_MD_CTX_free(s->md);
-	s->md = EVP_MD_CTX_new();
-	rc = s->md && EVP_DigestSignInit_ex(s->md, &s->pctx, digest, w->signer->keys, w->query, w->key, params) == 1;
-	return outcome(s, rc);
-}
-
-static int signing_sign(void *ctx, unsigned char *signature, size_t *n, size_t size, const unsigned char *text, size_t text_n)
-{
-	struct signing *s = ctx;
-
-	if (!signature) {
-		*n = (size_t)EVP_PKEY_get_size(s->w->public);
-		return 1;
-	}
-	*n = size;
-	pthread_mutex_lock(s->w->signer->lock);
-	return outcome(s, EVP_DigestSign(s->md, signature, n, text, text_n));
+	if (ctx)
+		drop_params(ctx);
+	free(ctx);
 }
 
 /* Of RSA: padding and length of the salt. */
@@ -220,10 +183,60 @@ static int signing_set_params(void *ctx, const OSSL_PARAM params[])
 {
 	struct signing *s = ctx;
 
-	if (!s->w || !s->pctx)
+	if (!params || !params[0].key)
+		return 1;
+	if (s->n_params == PARAMS_MAX || !(s->params[s->n_params] = OSSL_PARAM_dup(params)))
 		return 0;
+	s->n_params++;
+	return 1;
+}
+
+static int signing_init(void *ctx, const char *digest, void *keydata, const OSSL_PARAM params[])
+{
+	struct signing *s = ctx;
+
+	if (!keydata || (digest && strlen(digest) >= sizeof s->digest)) /* without a key: once more with the same, for which nobody asks */
+		return 0;
+	s->w = keydata;
+	snprintf(s->digest, sizeof s->digest, "%s", digest ? digest : "");
+	drop_params(s);
+	return signing_set_params(s, params);
+}
+
+static int ask_provider(const struct signing *s, unsigned char *signature, size_t *n, const unsigned char *text, size_t text_n)
+{
+	const struct wrapped *w = s->w;
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *pctx = NULL;
+	int rc = md && EVP_DigestSignInit_ex(md, &pctx, s->digest[0] ? s->digest : NULL, w->signer->keys, w->query, w->key, NULL) == 1;
+
+	for (size_t i = 0; i < s->n_params && rc; i++)
+		rc = EVP_PKEY_CTX_set_params(pctx, s->params[i]) == 1;
+	if (rc)
+		rc = EVP_DigestSign(md, signature, n, text, text_n) == 1;
+	EVP_MD_CTX_free(md);
+	return rc;
+}
+
+/* Whatever the provider says of a failure, or says not, there is one error for it. */
+static int signing_sign(void *ctx, unsigned char *signature, size_t *n, size_t size, const unsigned char *text, size_t text_n)
+{
+	const struct signing *s = ctx;
+	int rc;
+
+	if (!signature) {
+		*n = (size_t)EVP_PKEY_get_size(s->w->public);
+		return 1;
+	}
+	*n = size;
 	pthread_mutex_lock(s->w->signer->lock);
-	return outcome(s, EVP_PKEY_CTX_set_params(s->pctx, params) == 1);
+	rc = ask_provider(s, signature, n, text, text_n);
+	pthread_mutex_unlock(s->w->signer->lock);
+	if (rc)
+		return 1;
+	ERR_clear_error();
+	ERR_raise(TLS_SIGNER_LIB, TLS_SIGNER_FAILED);
+	return 0;
 }
 
 static const OSSL_PARAM *signing_settable(void *ctx, void *provctx)

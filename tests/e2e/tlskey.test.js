@@ -6,7 +6,7 @@ import tls from 'node:tls'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { test, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATOND, BUILD } from './lib/broker.js'
-import { Token, providerModule } from './lib/hsm.js'
+import { Token, Tpm, providerModule } from './lib/hsm.js'
 import { Ca, thumbprint } from './lib/pki.js'
 
 const brokers = []
@@ -16,13 +16,17 @@ after(async () => {
   for (const f of folders) fs.rmSync(f, { recursive: true, force: true })
 })
 
+// AddressSanitizer's runtime ends who loads a library as the provider does.
+const ENV = process.env.SANITIZE ? { LD_PRELOAD: path.join(BUILD, 'nodeepbind.so') } : {}
+const ASAN = process.env.SANITIZE ? 'verify_asan_link_order=0:' : ''
+
 const openssl = (...args) => execFileSync('openssl', args, { stdio: ['ignore', 'pipe', 'pipe'] })
 const events = (b, event) => b.log().split('\n').filter((l) => l.includes(`"event":"${event}"`)).map((l) => JSON.parse(l))
 const series = async (b, re) => Number((await b.http('/metrics')).body.match(re)?.[1] || 0)
 
 // A broker whose server's key is in a token that has a folder of its own, outside of the broker's.
 async function made (options = {}, kind) {
-  const b = new Broker(options)
+  const b = new Broker({ ...options, env: { ...options.env, ...ENV }, asan: ASAN })
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hsm-'))
   folders.push(dir)
   brokers.push(b)
@@ -51,7 +55,7 @@ function keyed (b, { cert = b.server.cert, key = b.keyUri, rows = [b.token.row()
 }
 
 function check (b) {
-  const r = spawnSync(BATOND, ['--check-config', '--config', b.path('baton.yaml')], { encoding: 'utf8', timeout: 20000 })
+  const r = spawnSync(BATOND, ['--check-config', '--config', b.path('baton.yaml')], { encoding: 'utf8', timeout: 20000, env: { ...process.env, ...ENV, ASAN_OPTIONS: ASAN } })
   return { code: r.status, text: r.stdout + r.stderr }
 }
 
@@ -122,6 +126,51 @@ for (const [name, algorithm] of [['RSA', ['rsa:2048']], ['P-384', ['ec', '-pkeyo
   })
 }
 
+test('I-5 a key in a TPM, by a handle and a password: agents are served by several workers at once, a reload changes to it / a wrong password or handle is refused', async () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tpm-'))
+  folders.push(dir)
+  const t = await new Tpm(dir).start()
+  try {
+    const b = new Broker({ workers: 4, env: { LD_LIBRARY_PATH: t.libraries } })
+    brokers.push(b)
+    await b.prepare()
+    const file = b.server
+    b.server = b.serverCa.leaf('held', { sans: ['DNS:localhost', 'IP:127.0.0.1'], eku: 'serverAuth' })
+    openssl('x509', '-req', '-in', b.path('pki', 'held.csr'), '-CA', b.serverCa.cert, '-CAkey', b.serverCa.key, '-CAcreateserial', '-days', '2', '-extfile', b.path('pki', 'held.ext'),
+      '-force_pubkey', t.make('hunter2'), '-out', b.server.cert)
+    fs.rmSync(b.server.key)
+    b.server.thumbprint = thumbprint(b.server.cert)
+    const pin = b.path('pki', 'pin')
+    fs.writeFileSync(pin, 'hunter2\n', { mode: 0o600 })
+    const key = `handle:0x81000001?pass&pin-source=file:${pin}`
+    const rows = [t.row()]
+    keyed(b, { cert: file.cert, key: file.key, rows })
+    await b.start()
+    const planner = await b.agent('planner')
+    for (const [change, want] of [
+      [{ key: `handle:0x81000009?pass&pin-source=file:${pin}` }, /handle:0x81000009: there is no private key of that name/],
+      [{ key: 'handle:0x81000001?pass' }, /handle:0x81000001 wants a PIN/],
+      [{ key: `handle:0x81000001?pin-source=file:${pin}` }, /handle:0x81000001: the provider does not sign with it: .* its password right/]
+    ]) {
+      keyed(b, { rows, ...change })
+      assert.match(await b.reloaded('deny'), want)
+    }
+    keyed(b, { rows, key })
+    await b.reloaded()
+    await Promise.all(Array.from({ length: 6 }, async () => { for (let i = 0; i < 8; i++) assert.equal((await met(b)).print, b.server.thumbprint) }))
+    await planner.submit()
+    fs.writeFileSync(pin, 'hunter3\n')
+    assert.match(await b.reloaded('deny'), /its password right/)
+    fs.writeFileSync(pin, 'hunter2\n')
+    await b.reloaded()
+    assert.equal((await met(b)).print, b.server.thumbprint)
+    for (const text of [b.log(), fs.readFileSync(b.path('audit.jsonl'), 'utf8')]) assert.ok(!/hunter[23]/.test(text))
+    await b.stop()
+  } finally {
+    t.stop()
+  }
+}, 90000)
+
 test('I-5 T3 what is wrong with a key that a URI names is refused before the start, by the name of the field, what it is and what to do, and never with the query or the PIN / the honest one is fine', async () => {
   const b = await made()
   const t = b.token
@@ -179,7 +228,7 @@ test('I-5 T3 what is wrong with a key that a URI names is refused before the sta
 
 test('T3 attack 30: nobody at the terminal is asked for a PIN that no file has / with the file there is nothing to ask', async () => {
   const b = await made()
-  const typed = () => spawnSync('script', ['-qec', `${BATOND} --check-config --config ${b.path('baton.yaml')}`, '/dev/null'], { encoding: 'utf8', timeout: 20000, input: `${b.token.pin}\n` })
+  const typed = () => spawnSync('script', ['-qec', `${BATOND} --check-config --config ${b.path('baton.yaml')}`, '/dev/null'], { encoding: 'utf8', timeout: 20000, env: { ...process.env, ...ENV, ASAN_OPTIONS: ASAN }, input: `${b.token.pin}\n` })
   keyed(b, { key: b.token.uri('server', '') })
   const r = typed()
   assert.deepEqual([r.status, r.signal], [78, null])

@@ -1,16 +1,20 @@
-// Where is a private key that is in no file? In a PKCS#11 token of SoftHSM's, with a folder and a PIN of its own, reached by OpenSSL's PKCS#11 provider.
-import { execFileSync } from 'node:child_process'
+// Where is a private key that is in no file? In a PKCS#11 token of SoftHSM's, with a folder and a PIN of its own, reached by OpenSSL's PKCS#11 provider; or in a
+// TPM, that is a program, swtpm, reached by the provider for TPMs.
+import { execFileSync, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
+import { freePort } from './ports.js'
+import { until } from './suite.js'
 import { ROOT } from './wire.js'
 
 const MODULES = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so']
 let provider
 
+const inPackages = (fn, dir) => execFileSync('bash', ['-c', `. deploy/packages.sh && ${fn} "$1"`, 'bash', dir], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+
 // The provider's module; installed when it is not there.
 export function providerModule () {
-  provider ||= execFileSync('bash', ['-c', '. deploy/packages.sh && pkcs11_provider "$1"', 'bash', path.join(ROOT, 'build', 'pkcs11')], { cwd: ROOT, encoding: 'utf8' }).trim()
-  return provider
+  return (provider ||= inPackages('pkcs11_provider', path.join(ROOT, 'build', 'pkcs11')))
 }
 
 export class Token {
@@ -49,4 +53,45 @@ export class Token {
   row (change = {}) {
     return { name: 'pkcs11', module: providerModule(), parameters: { 'pkcs11-module-path': this.module }, environment: { SOFTHSM2_CONF: this.conf }, reads: [this.dir], writes: [this.store], ...change }
   }
+}
+
+export class Tpm {
+  constructor (dir) {
+    this.dir = dir
+    this.root = path.join(ROOT, 'build', 'tpm')
+    inPackages('tpm_parts', this.root)
+    const lib = fs.readdirSync(path.join(this.root, 'usr/lib')).map((d) => path.join(this.root, 'usr/lib', d)).find((d) => fs.existsSync(path.join(d, 'ossl-modules/tpm2.so')))
+    this.module = path.join(lib, 'ossl-modules/tpm2.so')
+    this.libraries = `${lib}:${path.join(lib, 'swtpm')}` // LD_LIBRARY_PATH of whoever loads the module
+  }
+
+  // Its second port is the first plus one: those who speak to it expect it there.
+  async start () {
+    this.port = await freePort()
+    this.process = spawn(path.join(this.root, 'usr/bin/swtpm'), ['socket', '--tpm2', '--tpmstate', `dir=${this.dir}`, '--server', `type=tcp,port=${this.port}`,
+      '--ctrl', `type=tcp,port=${this.port + 1}`, '--flags', 'not-need-init,startup-clear'], { env: { LD_LIBRARY_PATH: this.libraries }, stdio: 'ignore' })
+    await until('the TPM', () => { this.tool('getrandom', '-Q', '4', '-o', 'random'); return true })
+    return this
+  }
+
+  tool (name, ...args) {
+    execFileSync(path.join(this.root, 'usr/bin', `tpm2_${name}`), args, { cwd: this.dir, env: { PATH: `${this.root}/usr/bin`, LD_LIBRARY_PATH: this.libraries, TPM2TOOLS_TCTI: `swtpm:port=${this.port}` }, stdio: ['ignore', 'pipe', 'pipe'] })
+  }
+
+  // Makes a key in it that this password opens, under a handle: the file of its public half.
+  make (password, handle = '0x81000001') {
+    const pub = path.join(this.dir, 'pub.pem')
+    this.tool('createprimary', '-Q', '-C', 'o', '-c', 'primary')
+    this.tool('create', '-Q', '-G', 'ecc256:ecdsa', '-C', 'primary', '-u', 'k.pub', '-r', 'k.priv', '-p', password)
+    this.tool('flushcontext', '-t')
+    this.tool('load', '-Q', '-C', 'primary', '-u', 'k.pub', '-r', 'k.priv', '-c', 'k')
+    this.tool('evictcontrol', '-Q', '-C', 'o', '-c', 'k', handle)
+    this.tool('flushcontext', '-t')
+    this.tool('readpublic', '-Q', '-c', handle, '-f', 'pem', '-o', pub)
+    return pub
+  }
+
+  row () { return { name: 'tpm2', module: this.module, environment: { TPM2OPENSSL_TCTI: `swtpm:port=${this.port}` }, reads: [this.root] } }
+
+  stop () { this.process?.kill() }
 }
