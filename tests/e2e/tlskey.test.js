@@ -4,13 +4,17 @@ import os from 'node:os'
 import path from 'node:path'
 import tls from 'node:tls'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { test, after, assert, sleep, until } from './lib/suite.js'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATOND, BUILD } from './lib/broker.js'
-import { Token, Tpm, providerModule } from './lib/hsm.js'
+import { Token, Tpm, providerModule, tpmParts } from './lib/hsm.js'
 import { Ca, thumbprint } from './lib/pki.js'
 
 const brokers = []
 const folders = []
+before(() => { // in one piece, however long it takes
+  providerModule()
+  tpmParts()
+})
 after(async () => {
   for (const b of brokers) await b.remove()
   for (const f of folders) fs.rmSync(f, { recursive: true, force: true })

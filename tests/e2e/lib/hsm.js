@@ -55,11 +55,14 @@ export class Token {
   }
 }
 
+const TPM = path.join(ROOT, 'build', 'tpm')
+// Unpacked when they are not there.
+export const tpmParts = () => inPackages('tpm_parts', TPM)
+
 export class Tpm {
   constructor (dir) {
     this.dir = dir
-    this.root = path.join(ROOT, 'build', 'tpm')
-    inPackages('tpm_parts', this.root)
+    this.root = TPM
     const lib = fs.readdirSync(path.join(this.root, 'usr/lib')).map((d) => path.join(this.root, 'usr/lib', d)).find((d) => fs.existsSync(path.join(d, 'ossl-modules/tpm2.so')))
     this.module = path.join(lib, 'ossl-modules/tpm2.so')
     this.libraries = `${lib}:${path.join(lib, 'swtpm')}` // LD_LIBRARY_PATH of whoever loads the module
