@@ -70,7 +70,7 @@ export class Tpm {
 
   // Its second port is the first plus one: those who speak to it expect it there.
   async start () {
-    this.port = await freePort()
+    for (let next = 0; next !== this.port + 1; next = await freePort()) this.port = await freePort()
     this.process = spawn(path.join(this.root, 'usr/bin/swtpm'), ['socket', '--tpm2', '--tpmstate', `dir=${this.dir}`, '--server', `type=tcp,port=${this.port}`,
       '--ctrl', `type=tcp,port=${this.port + 1}`, '--flags', 'not-need-init,startup-clear'], { env: { LD_LIBRARY_PATH: this.libraries }, stdio: 'ignore' })
     await until('the TPM', () => { this.tool('getrandom', '-Q', '4', '-o', 'random'); return true })
