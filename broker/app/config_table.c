@@ -198,6 +198,7 @@ static int fill_agent(struct config_reader *r, const struct yaml_node *node, con
 #define C_NUM(field) C(field), .size = sizeof(((struct config *)0)->field)
 #define I(field) .offset = offsetof(struct issuer_rule, field), .size = sizeof(((struct issuer_rule *)0)->field)
 #define T(field) .offset = offsetof(struct trust_domain_config, field)
+#define P(field) .offset = offsetof(struct tls_provider_config, field)
 #define A(field) .offset = offsetof(struct agent_row, field), .size = sizeof(((struct agent_row *)0)->field)
 #define KIB INT64_C(1024)
 #define MIB (1024 * KIB)
@@ -228,8 +229,17 @@ const struct config_row config_rows[] = {
 	{.path = "tls", .kind = KIND_SECTION},
 	{"tls.cert", KIND_FILE, C(tls_cert), .required = true,
 	 .note = "Name the server's certificate chain, PEM, leaf first"},
-	{"tls.key", KIND_FILE, C(tls_key), .required = true,
+	{"tls.key", KIND_KEY, C(tls_key), .required = true,
 	 .note = "Name the private key of tls.cert, PEM, mode 0600"},
+	{"tls.providers", KIND_LIST, C(tls_providers), .size = sizeof(struct tls_provider_config), .count = offsetof(struct config, n_tls_providers),
+	 .max = TLS_PROVIDERS_MAX, .custom = config_provider_check},
+	{"tls.providers[].name", KIND_NAME, P(name), .size = sizeof ((struct tls_provider_config *)0)->name, .required = true,
+	 .note = "It is what OpenSSL calls the provider: pkcs11"},
+	{"tls.providers[].module", KIND_FILE, P(module), .def = ""},
+	{"tls.providers[].parameters", KIND_CUSTOM, P(parameters), .custom = config_provider_parameters},
+	{"tls.providers[].environment", KIND_CUSTOM, P(environment), .custom = config_provider_environment},
+	{"tls.providers[].reads", KIND_CUSTOM, P(reads), .custom = config_provider_paths},
+	{"tls.providers[].writes", KIND_CUSTOM, P(writes), .custom = config_provider_paths},
 	{"tls.trust", KIND_LIST, C(trust), .size = sizeof(struct trust_domain_config),
 	 .count = offsetof(struct config, n_trust),
 	 .required = true, .min = 1, .max = 64, .custom = check_trust,
@@ -428,6 +438,8 @@ static const struct { const char *path, *hint; } hints[] = {
 	{"store.password", "Put it into a file of mode 0600 and its path into store.password_file."},
 	{"tls.client_auth", "A client certificate is always demanded. Remove the line."},
 	{"tls.min_version", "TLS 1.3 is the only version. Remove the line."},
+	{"tls.pin", "Put it into a file of mode 0600, and its path into the key's URI: ?pin-source=file:/etc/baton/tls.pin."},
+	{"tls.engine", "OpenSSL's engines are not used. List its provider under tls.providers."},
 	{"tls.ca", "List it under tls.trust, with the trust domain it vouches for."},
 	{"listen.plaintext", "There is no port without TLS. Remove the line."},
 	{"routes", "A route is a file in the folder of profiles. Remove the section."},

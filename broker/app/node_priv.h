@@ -113,6 +113,7 @@ struct node {
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
 	struct trust *configured_trust;  /* of it what the configuration says */
 	pthread_mutex_t trust_lock;
+	struct tls_providers *providers; /* where a key may be that is in no file; NULL: nowhere */
 	struct tls_server *tls, *tls_enrol; /* the latter of listen.enrol, where nobody has a certificate; NULL: it is closed */
 	struct issuance *issuance;       /* NULL: no certificates are issued */
 	struct issuing *issuing;         /* the world's part of it */
@@ -254,7 +255,9 @@ void reload_begin_vouching(struct node *n, struct vouching *old);
 struct introspector *reload_make_introspector(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* For those who have no certificate. */
-struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why);
+struct tls_server *reload_make_enrol_tls(const struct node *n, const struct config *c, struct problem *why);
+/* Says which provider's key is in use, and whether it is too slow for the handshakes that are let in. */
+void reload_tell_key(const struct node *n);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */
 void reload_spread_world(struct node *n);
 /* SIGHUP: all or nothing. */
