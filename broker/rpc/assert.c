@@ -85,7 +85,8 @@ static void renew_release(struct op *op, bool durable)
 	struct holding *h = still_held(op);
 	char text[HANDOFF_ID_TEXT + 1];
 
-	if (h && (!durable || !outbox_clear(h->subscriber->rc))) {
+	/* A node that stood still meanwhile, or has not heard of revocations for too long, is judged again before it gives anything away. */
+	if (h && (!durable || !worker_is_fresh(op->w) || op->world != op->w->world || !outbox_clear(h->subscriber->rc))) {
 		h->assert_at_ms = clock_unix_ms() + RENEW_AGAIN_MS;
 	} else if (h) {
 		handoff_id_format(&n->id, text);
