@@ -52,7 +52,10 @@ bool assertion_ask(struct op *op, const struct holding *h, const pb_task *t, con
 	sha256(slice_of(e->payload.data, e->payload.len), a.payload_sha256);
 	op->audit.assertion_jti = slice_str(op_str(op, slice_str(jti)));
 	op->on_signed = on_signed;
-	return a.scope && receiver && env->sign(env->arg, op->id, &a);
+	if (!a.scope || !receiver || !env->sign(env->arg, op->id, &a))
+		return false;
+	op_rest(op);
+	return true;
 }
 
 void assertion_given(struct holding *h, int64_t deadline_ms, int64_t expires_at_ms)

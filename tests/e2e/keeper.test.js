@@ -7,6 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { BATOND, Broker, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
+import { Operator } from './lib/operator.js'
 import { jose } from './lib/tokens.js'
 
 const b = new Broker({
@@ -126,6 +127,64 @@ test('T6 What the pipe does not take while the keeper stands still waits, in its
   }
   assert.deepEqual([...seen].sort(), ids.sort())
   assert.equal(await metric('baton_assertions_total{result="failed"}'), failed)
+  await s.leave()
+}, 60000)
+
+test('R-3 R-5 T6 A keeper that stands still holds no revocation up: it is confirmed at once, and what waited for its assertion is put aside, not sent / of another sender it is sent', async () => {
+  const op = new Operator(b.adminSocket), pid = keeper(), auditor = await b.agent('auditor')
+  const s = await worker.subscribe({ routes: ['signed'], max_in_flight: 10 })
+  process.kill(pid, 'SIGSTOP')
+  try {
+    const { handoff_id } = await auditor.submit(read('signed')), other = await planner.submit(read('signed'))
+    await until('both to be leased', async () => await metric('baton_deliveries_in_flight{route="signed"}') === '2')
+    const begun = Date.now()
+    const r = await op.revoke({ agent: { kind: 'agent', tenant: 'acme', name: 'auditor' } })
+    assert.equal(r.nodes_missing, 0)
+    assert.ok(Date.now() - begun < 2500, `${Date.now() - begun} ms`)
+    process.kill(pid, 'SIGCONT')
+    const d = await s.delivery()
+    assert.equal(d.lease.handoff_id, other.handoff_id)
+    await s.complete(d)
+    await sleep(500)
+    assert.deepEqual(s.items, [])
+    const [h] = (await op.call('ListHandoffs', { tenant: 'acme', sender: 'auditor', filter: { page_size: 10 } })).handoffs
+    assert.deepEqual([h.handoff_id, h.state], [handoff_id, 'HANDOFF_STATE_QUARANTINED'])
+  } finally { process.kill(pid, 'SIGCONT') }
+  for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
+  op.close()
+  await s.leave()
+})
+
+test('T6 A delivery whose stream is cut, that is cancelled, or whose node goes away while it waits for its assertion: it costs no attempt, and nothing is sent twice', async () => {
+  let pid = keeper(), s = await worker.subscribe({ routes: ['signed'], max_in_flight: 10 })
+  const waiting = (n) => until(`${n} in flight`, async () => await metric('baton_deliveries_in_flight{route="signed"}') === String(n))
+  process.kill(pid, 'SIGSTOP')
+  const cut = (await planner.submit(read('signed'))).handoff_id, cancelled = (await planner.submit(read('signed'))).handoff_id
+  await waiting(2)
+  await planner.cancel(cancelled)
+  await planner.state(cancelled, 'CANCELLED')
+  await waiting(1)
+  s.cut()
+  await waiting(0)
+  process.kill(pid, 'SIGCONT')
+  s = await worker.subscribe({ routes: ['signed'], max_in_flight: 10 })
+  const d = await s.delivery()
+  assert.deepEqual([d.lease.handoff_id, d.attempt], [cut, 1])
+  await s.complete(d)
+  pid = keeper()
+  process.kill(pid, 'SIGSTOP')
+  const left = (await planner.submit(read('signed'))).handoff_id
+  await waiting(1)
+  const begun = Date.now()
+  await b.stop()
+  assert.ok(Date.now() - begun < 16000)
+  ;[planner, worker] = await b.startWith('planner', 'worker')
+  s = await worker.subscribe({ routes: ['signed'], max_in_flight: 10 })
+  const e = await s.delivery(15000)
+  assert.deepEqual([e.lease.handoff_id, e.attempt], [left, 1])
+  await s.complete(e)
+  await sleep(300)
+  assert.deepEqual(s.items, [])
   await s.leave()
 }, 60000)
 
