@@ -111,7 +111,7 @@ static void send_frame(struct rpc_call *rc, struct op *op)
 		return;
 	}
 	if (still_allowed(op, h)) {
-		h->unsent = false;
+		holding_sent(op->w, h);
 		call_send(rc->c, d->frame);
 	} else if (arena_failed(op->arena)) {
 		take_back(op->w, h, "out of memory");

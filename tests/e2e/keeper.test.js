@@ -12,7 +12,7 @@ import { jose } from './lib/tokens.js'
 
 const b = new Broker({
   profiles: {
-    signed: profile('signed'), many: profile('many'), once: profile('once', { delivery: { ...profile('x').delivery, max_attempts: 1 } }), bare: profile('bare', { delivery: { ...profile('x').delivery, assertion: 'none' } })
+    signed: profile('signed'), many: profile('many'), progress: profile('progress', { delivery: { ...profile('x').delivery, lease_ms: 1000, max_attempts: 2, keepalive: 'progress' } }), once: profile('once', { delivery: { ...profile('x').delivery, max_attempts: 1 } }), bare: profile('bare', { delivery: { ...profile('x').delivery, assertion: 'none' } })
   }
 })
 const key = () => b.path('state', 'assertion.key')
@@ -187,6 +187,21 @@ test('T6 A delivery whose stream is cut, that is cancelled, or whose node goes a
   assert.deepEqual(s.items, [])
   await s.leave()
 }, 60000)
+
+test('T6 Where only a worker\'s words renew a lease, nobody is held silent before he has the work: what waits for its assertion loses no attempt / what is silent then does', async () => {
+  const s = await worker.subscribe({ routes: ['progress'] }), pid = keeper()
+  process.kill(pid, 'SIGSTOP')
+  const { handoff_id } = await planner.submit(read('progress'))
+  await sleep(3800)
+  process.kill(pid, 'SIGCONT')
+  const d = await s.delivery()
+  assert.deepEqual([d.lease.handoff_id, d.attempt], [handoff_id, 1])
+  assert.equal((await s.stop()).reason, 'REASON_LEASE_LOST')
+  const again = await s.delivery()
+  assert.deepEqual([again.lease.handoff_id, again.attempt], [handoff_id, 2])
+  await s.complete(again)
+  await s.leave()
+})
 
 test('T6 R-5 When the keeper is gone the node says so, drains and ends with 1 / work that waited is there when it is started again', async () => {
   process.kill(keeper(), 'SIGSTOP')
