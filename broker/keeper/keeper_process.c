@@ -20,7 +20,7 @@
 #include "keeper/record.h"
 #include "keeper/signer.h"
 
-#define TURN 64            /* asks of one channel, before the next one's */
+#define TURN 64            /* assertions for one line, before the next one's turn */
 #define COUNT_MS 60000     /* what was signed is summed up so often */
 
 #define ORPHANED SIGUSR1   /* the broker is no more, where the kernel lets that be told: the end of the pipes says it too. What was signed is written down first */
@@ -187,6 +187,8 @@ static bool answer_some(struct office *o, struct line *l)
 		answer(o, &ask, &out, &why);
 		if (!say(l, &out))
 			return false;
+		if (ask.kind != KEEPER_SIGN) /* it waited for the disk: a turn of its own */
+			return true;
 	}
 	return true;
 }

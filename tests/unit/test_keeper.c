@@ -613,6 +613,43 @@ static void test_process_slow_reader(void **state)
 	keeper_stop(k);
 }
 
+/* A certificate waits for the disk: who wants many leaves those their turn who want a signature. */
+static void test_process_turns(void **state)
+{
+	const struct keeper_config c = process_config();
+	const struct keeper_ask sign = sign_ask(INT64_MAX, clock_mono_ms() + 60000);
+	struct buf pub = public_key();
+	struct problem why = {""};
+	struct keeper_answer answer;
+	struct keeper *k = keeper_start(&c, &answer, &why);
+	struct keeper_ask issue = {.kind = KEEPER_ISSUE, .ttl_ms = HOUR, .not_before_ms = clock_unix_ms(), .until_ms = clock_mono_ms() + 60000, .public_key = buf_slice(&pub)};
+	char id[64];
+	int had = 0;
+
+	(void)state;
+	if (!k)
+		fail_msg("%s", why.text);
+	kill(keeper_pid(k), SIGSTOP);
+	for (int i = 0; i < 40; i++) {
+		snprintf(id, sizeof id, "spiffe://acme.example/many%d", i);
+		issue.spiffe_id = slice_str(id);
+		assert_int_equal(send_ask(keeper_channel(k, 1), &issue), 1);
+	}
+	assert_int_equal(send_ask(keeper_channel(k, 2), &sign), 1);
+	kill(keeper_pid(k), SIGCONT);
+	assert_int_equal(receive(keeper_channel(k, 2), &answer), 1);
+	assert_int_equal(answer.status, KEEPER_OK);
+	kill(keeper_pid(k), SIGSTOP);
+	while (keeper_receive(keeper_channel(k, 1), &answer) == 1)
+		had++;
+	kill(keeper_pid(k), SIGCONT);
+	assert_in_range(had, 0, 20);
+	for (; had < 40; had++)
+		assert_int_equal(receive(keeper_channel(k, 1), &answer), 1);
+	keeper_stop(k);
+	buf_clear(&pub);
+}
+
 /* What no broker says ends all of it, not one pipe in silence. */
 static void test_process_nonsense(void **state)
 {
@@ -655,7 +692,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps), cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_sign_packets), cmocka_unit_test(test_signs),
-		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_slow_reader), cmocka_unit_test(test_process_nonsense), cmocka_unit_test(test_process_refuses),
+		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_slow_reader), cmocka_unit_test(test_process_turns), cmocka_unit_test(test_process_nonsense), cmocka_unit_test(test_process_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
