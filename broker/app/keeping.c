@@ -215,7 +215,12 @@ bool keeping_issue(void *node_worker, const struct issue_ask *what)
 
 bool keeping_sign(void *node_worker, uint64_t op, const struct assertion *what)
 {
-	return ask(node_worker, op, &(struct keeper_ask){.kind = KEEPER_SIGN, .assertion = *what});
+	struct node_worker *w = node_worker;
+
+	if (ask(w, op, &(struct keeper_ask){.kind = KEEPER_SIGN, .assertion = *what}))
+		return true;
+	metrics_add(w->node->metrics, METRIC_ASSERTIONS, results[KEEPER_BUSY], NULL, 1);
+	return false;
 }
 
 /* ---- a worker's end ---- */

@@ -38,7 +38,7 @@ int keeper_receive(struct keeper_channel *c, struct keeper_answer *out);
 void keeper_stop(struct keeper *k);
 
 /* ---- keeper_process.c ---- */
-/* The keeper's life, after the fork: until channel 0 ends. Does not return. The channels are in ascending order. */
+/* The keeper's life, after the fork: until one of the channels ends, or the broker. Does not return. The channels are in ascending order. */
 void keeper_serve(const struct keeper_config *c, const int *channels, pid_t parent) __attribute__((noreturn));
 
 #endif

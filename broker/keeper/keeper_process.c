@@ -1,5 +1,5 @@
 /* What is the keeper's life? It becomes its user, reads its files, gives up everything else that a process may do, and answers one ask after the other until
- * the broker's end of the first pipe is closed. */
+ * the broker's end of a pipe is closed. */
 #include "config.h"
 
 #include <errno.h>
@@ -20,27 +20,63 @@
 #include "keeper/record.h"
 #include "keeper/signer.h"
 
-#define TURN 64            /* asks of one channel, before the next one's */
+#define TURN 64            /* assertions for one line, before the next one's turn */
 #define COUNT_MS 60000     /* what was signed is summed up so often */
+
+#define ORPHANED SIGUSR1   /* the broker is no more, where the kernel lets that be told: the end of the pipes says it too. What was signed is written down first */
 
 /* What a keyboard or a process group sends is the broker's to answer. */
 static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+static volatile sig_atomic_t orphaned;
 
-static void say(int channel, const struct keeper_answer *a)
+static void on_orphaned(int signo)
 {
-	struct buf b;
-
-	buf_init(&b, KEEPER_PACKET_MAX);
-	if (keeper_put_answer(&b, a))
-		send(channel, b.p, b.n, MSG_NOSIGNAL);
-	buf_clear(&b);
+	(void)signo;
+	orphaned = 1;
 }
 
-static void say_failed(int channel, const struct problem *why)
+static void set_signals(void)
+{
+	const struct sigaction last = {.sa_handler = on_orphaned};
+
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
+	sigaction(ORPHANED, &last, NULL);
+}
+
+/* A pipe to the broker. Who does not read what he is owed is asked nothing more until he has it, and keeps nobody else from his. */
+struct line {
+	int fd;
+	struct buf owed;
+};
+
+/* Sends what is owed, or what the pipe takes of it: all or nothing. false: nobody is there to take it. */
+static bool pay(struct line *l)
+{
+	ssize_t n;
+
+	do
+		n = l->owed.n ? send(l->fd, l->owed.p, l->owed.n, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
+		return true;
+	buf_reset(&l->owed);
+	return n >= 0;
+}
+
+static bool say(struct line *l, const struct keeper_answer *a)
+{
+	buf_reset(&l->owed);
+	if (!keeper_put_answer(&l->owed, a)) /* memory is out: who asked hears nothing, in time */
+		buf_reset(&l->owed);
+	return pay(l);
+}
+
+static void say_failed(struct line *l, const struct problem *why)
 {
 	const struct keeper_answer a = {.status = KEEPER_FAILED, .why = slice_str(why->text)};
 
-	say(channel, &a);
+	say(l, &a);
 }
 
 /* Nothing of the broker's stays open here but the channels and the standard three. */
@@ -99,7 +135,7 @@ static int become(const struct keeper_config *c, pid_t parent, struct problem *w
 		return -1;
 	if (confine_process(why) < 0)
 		return -1;
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+	if (prctl(PR_SET_PDEATHSIG, ORPHANED) != 0 || getppid() != parent)
 		return problem_set(why, "the broker has ended");
 	return 0;
 }
@@ -131,23 +167,28 @@ static void answer(struct office *o, const struct keeper_ask *a, struct keeper_a
 	}
 }
 
-/* What one channel has to ask, some of it. false: it has ended, or says what the broker does not, so that it is not the broker any more. */
-static bool answer_some(struct office *o, int channel)
+/* What one line has to ask, some of it. false: it has ended, or says what the broker does not, so that it is not the broker any more. */
+static bool answer_some(struct office *o, struct line *l)
 {
 	static uint8_t packet[KEEPER_PACKET_MAX];
 	struct keeper_answer out;
 	struct problem why = {""};
 	struct keeper_ask ask;
 
-	for (int i = 0; i < TURN; i++) {
-		ssize_t n = recv(channel, packet, sizeof packet, MSG_DONTWAIT);
+	if (!pay(l))
+		return false;
+	for (int i = 0; i < TURN && !l->owed.n; i++) {
+		ssize_t n = recv(l->fd, packet, sizeof packet, MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return true;
 		if (n <= 0 || !keeper_get_ask(slice_of(packet, (size_t)n), &ask))
 			return false;
 		answer(o, &ask, &out, &why);
-		say(channel, &out);
+		if (!say(l, &out))
+			return false;
+		if (ask.kind != KEEPER_SIGN) /* it waited for the disk: a turn of its own */
+			return true;
 	}
 	return true;
 }
@@ -162,23 +203,21 @@ static void sum_up(struct office *o)
 		*c = (struct record_count){0};
 }
 
-static void answer_all(struct office *o, const int *channels, unsigned n)
+/* The lines are the broker's own, and end with it: one that is over, or has gone wrong, ends all. */
+static void answer_all(struct office *o, struct line *lines, unsigned n)
 {
 	struct pollfd p[KEEPER_CHANNELS_MAX];
 	int64_t summed_ms = clock_mono_ms();
 
-	for (unsigned i = 0; i < n; i++)
-		p[i] = (struct pollfd){.fd = channels[i], .events = POLLIN};
-	while (true) {
-		int ready = poll(p, n, COUNT_MS);
+	while (!orphaned) {
+		int ready;
 
-		for (unsigned i = 0; i < n && ready > 0; i++) {
-			if (!p[i].revents || answer_some(o, channels[i]))
-				continue;
-			if (i == 0)
+		for (unsigned i = 0; i < n; i++)
+			p[i] = (struct pollfd){.fd = lines[i].fd, .events = lines[i].owed.n ? POLLOUT : POLLIN};
+		ready = poll(p, n, COUNT_MS);
+		for (unsigned i = 0; i < n && ready > 0; i++)
+			if (p[i].revents && !answer_some(o, &lines[i]))
 				return;
-			p[i].fd = -1;
-		}
 		if (clock_mono_ms() - summed_ms >= COUNT_MS) {
 			summed_ms = clock_mono_ms();
 			sum_up(o);
@@ -209,24 +248,30 @@ static int office_open(struct office *o, const struct keeper_config *c, struct p
 void keeper_serve(const struct keeper_config *c, const int *channels, pid_t parent)
 {
 	const struct keeper_ask hello = {.kind = KEEPER_RELOAD};
+	struct line lines[KEEPER_CHANNELS_MAX];
 	struct office o = {0};
 	struct keeper_answer ready;
 	struct problem why = {""};
 
 	prctl(PR_SET_NAME, "batond-keeper");
-	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-		signal(ignored[i], SIG_IGN);
+	set_signals();
+	for (unsigned i = 0; i < c->channels; i++) {
+		lines[i].fd = channels[i];
+		buf_init(&lines[i].owed, KEEPER_PACKET_MAX);
+	}
 	close_others(channels, c->channels);
 	umask(077);
 	if (become(c, parent, &why) < 0 || office_open(&o, c, &why) < 0 || confine(c, &why) < 0) {
-		say_failed(channels[0], &why);
+		say_failed(&lines[0], &why);
 		_exit(1);
 	}
 	answer(&o, &hello, &ready, &why); /* it can read its files still, as it must when they are replaced */
-	say(channels[0], &ready);
+	say(&lines[0], &ready);
 	if (ready.status == KEEPER_OK)
-		answer_all(&o, channels, c->channels);
+		answer_all(&o, lines, c->channels);
 	sum_up(&o);
 	office_close(&o);
+	for (unsigned i = 0; i < c->channels; i++)
+		buf_clear(&lines[i].owed);
 	_exit(0);
 }

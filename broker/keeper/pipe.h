@@ -45,7 +45,7 @@ struct keeper_ask {
 enum keeper_status {
 	KEEPER_OK,      /* ISSUE: the certificate; RELOAD: the issuing certificate that is used now; SIGN: the token */
 	KEEPER_REFUSED, /* not this one, and the same again will be refused too; why says it */
-	KEEPER_BUSY,    /* too many for this id, or in all: later */
+	KEEPER_BUSY,    /* too many for this id, or in all, or too late: another time, if there is one */
 	KEEPER_FAILED,  /* it could not, and may another time */
 	KEEPER_STATUSES,
 };

@@ -26,7 +26,7 @@ static bool is_digest(const char *text)
 }
 
 /* NULL: nothing is wrong. Static text. */
-static const char *judge(const struct assertion *a, int64_t now_ms)
+static const char *judge(const struct assertion *a)
 {
 	struct spiffe_id id;
 
@@ -34,22 +34,28 @@ static const char *judge(const struct assertion *a, int64_t now_ms)
 		return "an assertion is for a receiver that has a SPIFFE id";
 	if (!is_digest(a->receiver_x5t))
 		return "an assertion is for a receiver's certificate";
-	if (!a->handoff_id[0] || !a->fence || !a->jti[0])
-		return "an assertion is for one delivery";
-	return a->expires_at_ms / 1000 <= now_ms / 1000 ? "it would have ended" : NULL;
+	return a->handoff_id[0] && a->fence && a->jti[0] ? NULL : "an assertion is for one delivery";
+}
+
+/* Nobody's fault, and no reason to refuse it for ever. NULL: it is in time. Static text. */
+static const char *too_late(const struct keeper_ask *ask, int64_t now_ms, int64_t mono_ms)
+{
+	if (ask->until_ms < mono_ms)
+		return "nobody waits for it any more";
+	return ask->assertion.expires_at_ms / 1000 <= now_ms / 1000 ? "it would have ended" : NULL; /* its times are whole seconds */
 }
 
 static enum keeper_status sign(struct keeper_signer *k, const struct keeper_ask *ask, int64_t now_ms, int64_t mono_ms, struct keeper_answer *out)
 {
 	struct assertion a = ask->assertion;
-	const char *wrong = judge(&a, now_ms), *token;
+	const char *wrong = judge(&a), *late = too_late(ask, now_ms, mono_ms), *token;
 
 	if (wrong) {
 		out->why = slice_str(wrong);
 		return KEEPER_REFUSED;
 	}
-	if (ask->until_ms < mono_ms) {
-		out->why = slice_str("nobody waits for it any more");
+	if (late) {
+		out->why = slice_str(late);
 		return KEEPER_BUSY;
 	}
 	a.issuer = k->issuer;

@@ -52,7 +52,10 @@ bool assertion_ask(struct op *op, const struct holding *h, const pb_task *t, con
 	sha256(slice_of(e->payload.data, e->payload.len), a.payload_sha256);
 	op->audit.assertion_jti = slice_str(op_str(op, slice_str(jti)));
 	op->on_signed = on_signed;
-	return a.scope && receiver && env->sign(env->arg, op->id, &a);
+	if (!a.scope || !receiver || !env->sign(env->arg, op->id, &a))
+		return false;
+	op_rest(op);
+	return true;
 }
 
 void assertion_given(struct holding *h, int64_t deadline_ms, int64_t expires_at_ms)
@@ -85,7 +88,8 @@ static void renew_release(struct op *op, bool durable)
 	struct holding *h = still_held(op);
 	char text[HANDOFF_ID_TEXT + 1];
 
-	if (h && (!durable || !outbox_clear(h->subscriber->rc))) {
+	/* A node that stood still meanwhile, or has not heard of revocations for too long, is judged again before it gives anything away. */
+	if (h && (!durable || !worker_is_fresh(op->w) || op->world != op->w->world || !outbox_clear(h->subscriber->rc))) {
 		h->assert_at_ms = clock_unix_ms() + RENEW_AGAIN_MS;
 	} else if (h) {
 		handoff_id_format(&n->id, text);

@@ -5,7 +5,7 @@
 #include "rpc/desk.h"
 #include "rpc/task.h"
 
-/* Has one signed for this delivery; on_signed follows. false: it cannot be now. */
+/* Has one signed for this delivery; on_signed follows. Meanwhile op rests: what is given away then is judged anew, by the world of then. false: it cannot be now. */
 bool assertion_ask(struct op *op, const struct holding *h, const pb_task *t, const pb_envelope *e, uint32_t attempt,
 		   void (*on_signed)(struct op *op, const struct sign_answer *a));
 /* It was: h is marked for renewal, unless it lasts to the deadline. */

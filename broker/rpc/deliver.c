@@ -111,7 +111,7 @@ static void send_frame(struct rpc_call *rc, struct op *op)
 		return;
 	}
 	if (still_allowed(op, h)) {
-		h->unsent = false;
+		holding_sent(op->w, h);
 		call_send(rc->c, d->frame);
 	} else if (arena_failed(op->arena)) {
 		take_back(op->w, h, "out of memory");
@@ -232,11 +232,18 @@ static bool send_with(struct context *x, struct holding *h, const char *assertio
 	return true;
 }
 
-/* The lease may be over, or its stream gone, which gave it back. */
+/* The lease may be over, its stream gone, which gave it back, or another stream have taken it over, for another certificate. */
+static struct holding *still_to_send(struct op *op, const struct store_record *r)
+{
+	struct holding *h = holding_find(op->w, &r->id, r->fence);
+
+	return h && h->unsent && h->subscriber->rc == op_call(op) ? h : NULL;
+}
+
 static void on_signed(struct op *op, const struct sign_answer *a)
 {
 	struct context *x = op->state;
-	struct holding *h = holding_find(op->w, &x->record->id, x->record->fence);
+	struct holding *h = still_to_send(op, x->record);
 	const char *jwt = h && a->token.n ? op_str(op, a->token) : NULL;
 
 	if (jwt) {

@@ -96,6 +96,8 @@ void desks_free(struct rpc_worker *w);
 struct holding *holding_add(struct subscriber *s, struct desk *d, const struct handoff_id *id, uint64_t fence);
 /* How long its lease is and what renews it, as the route's profile says, from now on. until_ms: its end, by the store's clock. */
 void holding_keep(struct holding *h, const struct profile *p, int64_t until_ms);
+/* Its delivery goes out now: from here on it is kept as the profile says. */
+void holding_sent(struct rpc_worker *w, struct holding *h);
 /* Its worker said something, which the store has: the lease ends then. */
 void holding_said(struct holding *h, int64_t until_ms);
 /* Sets both deadlines, from now on. */

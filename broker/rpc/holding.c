@@ -1,6 +1,6 @@
 /* Which leases do streams of this worker hold, and how are they kept, stopped or left to lapse? The broker renews a lease while its
- * stream lives; where the profile says keepalive: progress, only the worker's own words do, by the store's call for each (report.c), and
- * here the store is asked when the lease should have ended. When the stream is cut the lease gets the route's resume time. */
+ * stream lives; where the profile says keepalive: progress, only the worker's own words do once it has the work, by the store's call for each
+ * (report.c), and here the store is asked when the lease should have ended. When the stream is cut the lease gets the route's resume time. */
 #include "rpc/assert.h"
 #include "rpc/desk.h"
 
@@ -55,7 +55,7 @@ void holding_keep(struct holding *h, const struct profile *p, int64_t until_ms)
 {
 	h->lease_ms = profile_hold_ms(p);
 	h->until_ms = until_ms;
-	h->by_progress = p->renew_by_progress;
+	h->by_progress = p->renew_by_progress && !h->unsent; /* who has not got it has nothing to say of it */
 	h->renew_ms = h->by_progress ? p->lease_ms : (p->resume_ms && p->resume_ms < h->lease_ms ? p->resume_ms : h->lease_ms) / 3;
 	h->renew_at_ms = clock_mono_ms() + h->renew_ms;
 }
@@ -67,12 +67,21 @@ void holding_said(struct holding *h, int64_t until_ms)
 	h->until_ms = until_ms;
 }
 
+void holding_sent(struct rpc_worker *w, struct holding *h)
+{
+	const struct profile *p = registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route));
+
+	h->unsent = false;
+	if (p && p->renew_by_progress)
+		holding_keep(h, p, h->until_ms);
+}
+
 /* The profile says another thing than when it was leased. */
 static void keep_as_today(struct rpc_worker *w, struct holding *h)
 {
 	const struct profile *p = registry_route(w->world->registry, h->desk->tenant, slice_str(h->desk->route));
 
-	if (!p || p->renew_by_progress == h->by_progress)
+	if (!p || h->unsent || p->renew_by_progress == h->by_progress)
 		return;
 	holding_keep(h, p, h->until_ms);
 	if (!h->by_progress)

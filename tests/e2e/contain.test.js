@@ -1,4 +1,5 @@
 // Is somebody who is revoked stopped on every node, under load, and by nodes that were stopped themselves while it was said? tests/contain makes larger runs.
+import { execFileSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { ROUTE, profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
@@ -100,6 +101,33 @@ test('I4 A node that is stopped with a delivery parked, and goes on after the re
   assert.equal(raw.bytes(), 65535)
   raw.close()
   await until('nobody has it', async () => !/LEASED|WORKING/.test((await all()).find((h) => h.handoff_id === handoff_id).state), 60000)
+  await quiet()
+}, 120000)
+
+test('I4 A node that is stopped while an assertion is had signed anew, and goes on after the revocation of who sent the work, does not send it / of another sender it does', async () => {
+  const worker = await agentOf(there, 'worker'), keeper = Number(execFileSync('pgrep', ['-P', String(there.process.pid), 'batond-keeper'], { encoding: 'utf8' }))
+  const resumed = async (sender) => {
+    await (await agentOf(there, sender)).submit(read(ROUTE))
+    const s = await worker.subscribe({ routes: [ROUTE] }), d = await s.delivery()
+    s.cut()
+    process.kill(keeper, 'SIGSTOP')
+    const again = await worker.subscribe({ routes: [ROUTE], resume: [d.lease] })
+    assert.equal(again.granted.resumed.length, 1)
+    await sleep(500) // it is asked for now
+    return { again, d }
+  }
+  const fine = await resumed('helper')
+  process.kill(keeper, 'SIGCONT')
+  assert.deepEqual((await fine.again.take('an assertion', (f) => f.assertion)).assertion.lease, fine.d.lease)
+  await fine.again.complete(fine.d)
+  await fine.again.leave()
+  const { again } = await resumed('planner')
+  there.signal('SIGSTOP')
+  process.kill(keeper, 'SIGCONT') // its answer is in the pipe when the node goes on
+  try { await revokeBesides() } finally { there.signal('SIGCONT') }
+  await sleep(1500)
+  assert.deepEqual(again.items.filter((f) => f.assertion), [])
+  again.cut()
   await quiet()
 }, 120000)
 

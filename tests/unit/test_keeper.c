@@ -437,13 +437,13 @@ static void test_sign_refuses(void **state)
 {
 	const int64_t now = 1764000000000;
 	const struct keeper_ask good = sign_ask(now + 60000, 1000);
-	struct keeper_ask bad[8];
+	struct keeper_ask bad[7], over = good;
 	struct keeper_signer *k = signer();
 	struct keeper_answer a;
 	struct problem why = {""};
 
 	(void)state;
-	for (size_t i = 0; i < 8; i++)
+	for (size_t i = 0; i < 7; i++)
 		bad[i] = good;
 	bad[0].assertion.audience = "worker";
 	bad[1].assertion.audience = "";
@@ -452,14 +452,17 @@ static void test_sign_refuses(void **state)
 	bad[4].assertion.handoff_id = "";
 	bad[5].assertion.fence = 0;
 	bad[6].assertion.jti = "";
-	bad[7].assertion.expires_at_ms = now;
-	for (size_t i = 0; i < 8; i++) {
+	over.assertion.expires_at_ms = now + 999;
+	for (size_t i = 0; i < 7; i++) {
 		keeper_signer_answer(k, &bad[i], now, 1000, &a);
 		assert_int_equal(a.status, KEEPER_REFUSED);
 		assert_true(a.why.n && !a.token.n);
 	}
 	keeper_signer_answer(k, &good, now, 1001, &a); /* nobody waits for it */
 	assert_int_equal(a.status, KEEPER_BUSY);
+	keeper_signer_answer(k, &over, now, 1000, &a); /* it ends within this second, and is wrong in nothing else */
+	assert_int_equal(a.status, KEEPER_BUSY);
+	assert_true(a.why.n && !a.token.n);
 	keeper_signer_answer(k, &good, now, 1000, &a);
 	assert_int_equal(a.status, KEEPER_OK);
 	assert_true(keeper_signer_count(k)->given == 1 && keeper_signer_count(k)->refused == 9);
@@ -576,6 +579,94 @@ static void test_process_busy(void **state)
 	buf_clear(&b);
 }
 
+/* Who does not read his answers waits alone: others have theirs, and he finds all of his when he looks. */
+static void test_process_slow_reader(void **state)
+{
+	const struct keeper_config c = process_config();
+	const struct keeper_ask sign = sign_ask(INT64_MAX, clock_mono_ms() + 60000);
+	struct keeper_channel *slow, *brisk;
+	struct problem why = {""};
+	struct keeper_answer answer;
+	struct keeper *k = keeper_start(&c, &answer, &why);
+	int sent = 0, got = 0;
+	struct pollfd p;
+
+	(void)state;
+	if (!k)
+		fail_msg("%s", why.text);
+	slow = keeper_channel(k, 1), brisk = keeper_channel(k, 2);
+	kill(keeper_pid(k), SIGSTOP);
+	while (send_ask(slow, &sign) == 1)
+		sent++;
+	kill(keeper_pid(k), SIGCONT);
+	p = (struct pollfd){.fd = keeper_fd(slow), .events = POLLOUT};
+	while (sent < 5000 && poll(&p, 1, 300) == 1 && send_ask(slow, &sign) == 1) /* until no more of his is taken */
+		sent++;
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(send_ask(brisk, &sign), 1);
+		assert_int_equal(receive(brisk, &answer), 1);
+		assert_int_equal(answer.status, KEEPER_OK);
+	}
+	while (got < sent && receive(slow, &answer) == 1)
+		got += answer.status == KEEPER_OK;
+	assert_int_equal(got, sent);
+	keeper_stop(k);
+}
+
+/* A certificate waits for the disk: who wants many leaves those their turn who want a signature. */
+static void test_process_turns(void **state)
+{
+	const struct keeper_config c = process_config();
+	const struct keeper_ask sign = sign_ask(INT64_MAX, clock_mono_ms() + 60000);
+	struct buf pub = public_key();
+	struct problem why = {""};
+	struct keeper_answer answer;
+	struct keeper *k = keeper_start(&c, &answer, &why);
+	struct keeper_ask issue = {.kind = KEEPER_ISSUE, .ttl_ms = HOUR, .not_before_ms = clock_unix_ms(), .until_ms = clock_mono_ms() + 60000, .public_key = buf_slice(&pub)};
+	char id[64];
+	int had = 0;
+
+	(void)state;
+	if (!k)
+		fail_msg("%s", why.text);
+	kill(keeper_pid(k), SIGSTOP);
+	for (int i = 0; i < 40; i++) {
+		snprintf(id, sizeof id, "spiffe://acme.example/many%d", i);
+		issue.spiffe_id = slice_str(id);
+		assert_int_equal(send_ask(keeper_channel(k, 1), &issue), 1);
+	}
+	assert_int_equal(send_ask(keeper_channel(k, 2), &sign), 1);
+	kill(keeper_pid(k), SIGCONT);
+	assert_int_equal(receive(keeper_channel(k, 2), &answer), 1);
+	assert_int_equal(answer.status, KEEPER_OK);
+	kill(keeper_pid(k), SIGSTOP);
+	while (keeper_receive(keeper_channel(k, 1), &answer) == 1)
+		had++;
+	kill(keeper_pid(k), SIGCONT);
+	assert_in_range(had, 0, 20);
+	for (; had < 40; had++)
+		assert_int_equal(receive(keeper_channel(k, 1), &answer), 1);
+	keeper_stop(k);
+	buf_clear(&pub);
+}
+
+/* What no broker says ends all of it, not one pipe in silence. */
+static void test_process_nonsense(void **state)
+{
+	const struct keeper_config c = process_config();
+	struct problem why = {""};
+	struct keeper_answer answer;
+	struct keeper *k = keeper_start(&c, &answer, &why);
+
+	(void)state;
+	if (!k)
+		fail_msg("%s", why.text);
+	assert_int_equal(keeper_send(keeper_channel(k, 1), SLICE_LIT("nonsense")), 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(receive(keeper_channel(k, i), &answer), -1);
+	keeper_stop(k);
+}
+
 static void test_process_refuses(void **state)
 {
 	struct keeper_config c = process_config();
@@ -601,7 +692,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps), cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_sign_packets), cmocka_unit_test(test_signs),
-		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_refuses),
+		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_slow_reader), cmocka_unit_test(test_process_turns), cmocka_unit_test(test_process_nonsense), cmocka_unit_test(test_process_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
