@@ -54,7 +54,7 @@ static const char *issuer_conflict(const struct making *k, const struct issuer_r
 	if (!same)
 		return NULL;
 	return strcmp(same, "name") == 0 ? "an issuer of this name stands in the configuration file" : strcmp(same, "url") == 0 ? "another issuer has its url"
-		: "another issuer has its trust domain";
+		: strcmp(same, "introspection") == 0 ? "another issuer is asked about tokens of one of its tenants" : "another issuer has its trust domain";
 }
 
 /* Those who run the node can mend it; what two registered ones have in common, whoever registered them. */
@@ -219,7 +219,9 @@ static int make(struct making *k, struct problem *why)
 	out->feed = keyfeed_new(f->feed, k->issuers, k->n_issuers, f->read_files ? NULL : f->running, why);
 	if (out->feed && f->running)
 		keyfeed_inherit(out->feed, f->running, f->read_files);
-	return out->feed ? make_trust(k, why) : -1;
+	if (out->feed)
+		out->introspector = introspector_new(f->asking, k->issuers, k->n_issuers, f->running_introspector, f->read_files ? NULL : f->running_introspector, why);
+	return out->introspector ? make_trust(k, why) : -1;
 }
 
 int vouching_make(const struct vouching_from *from, struct vouching *out, struct problem *why)
@@ -238,9 +240,11 @@ int vouching_make(const struct vouching_from *from, struct vouching *out, struct
 void vouching_clear(struct vouching *v)
 {
 	keyfeed_free(v->feed);
+	introspector_free(v->introspector);
 	crlfeed_free(v->crls);
 	trust_unref(v->trust);
 	v->feed = NULL;
+	v->introspector = NULL;
 	v->crls = NULL;
 	v->trust = NULL;
 }

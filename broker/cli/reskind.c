@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/pem.h"
 #include "identity/crl.h"
+#include "identity/introspection.h"
 #include "identity/issuer.h"
 #include "identity/peer.h"
 #include "identity/spiffe.h"
@@ -147,6 +148,11 @@ static const struct res_field issuer_fields[] = {
 	{.name = "jwks", .type = RES_BYTES, .at = AT(jwks)},
 	{.name = "ca", .type = RES_DER, .at = AT(ca_der), .count = AT(n_ca_der), .label = PEM_CERTIFICATE, .sent = "ca_der", .todo = PEM_TODO},
 	{.name = "allow_private", .type = RES_BOOL, .at = AT(allow_private)},
+	{.name = "introspection_url", .type = RES_TEXT, .at = AT(introspection_url), .wrong = issuer_url_wrong, .todo = "write where it is asked about opaque tokens: https://login.acme.example/introspect"},
+	{.name = "introspection_client_id", .type = RES_TEXT, .at = AT(introspection_client_id)},
+	{.name = "introspection_secret", .type = RES_TEXT, .at = AT(introspection_secret), .wrong = introspection_secret_name_wrong,
+	 .todo = "write what the secret is called in the nodes' registry.secrets: acme"},
+	{.name = "introspection_cache_s", .type = RES_NUMBER, .at = AT(introspection_cache_s), .min = 1, .max = 600},
 };
 
 static const struct res_refused issuer_refused[] = {
@@ -155,8 +161,12 @@ static const struct res_refused issuer_refused[] = {
 	{"jwks_file", "the keys themselves stand here", "jwks"}, {"ca_file", "the certificates themselves stand here", "ca"}, {"ca_der", "it has another name here", "ca"},
 	{"max_lifetime", "it is a number of seconds", "max_lifetime_s"}, {"keys_refresh", "it is a number of seconds", "keys_refresh_s"},
 	{"keys_stale", "it is a number of seconds", "keys_stale_s"}, {"claims", "each claim has a line of its own", "tenant_claim"}, {"client_secret", "the broker verifies tokens and asks for none", NULL},
-	{"introspection", "the broker's credentials there are files of each node: only an issuer of baton.yaml has it", NULL},
-	{"introspection_url", "the broker's credentials there are files of each node: only an issuer of baton.yaml has it", NULL},
+	{"introspection", "each of its keys has a line of its own", "introspection_url"}, {"introspection_cache", "it is a number of seconds", "introspection_cache_s"},
+	{"introspection_secret_file", "no node reads a file that an operator names: the secret's name stands here", "introspection_secret"},
+	{"introspection_client_secret", "a secret is never sent: its name stands here", "introspection_secret"},
+	{"introspection_client_cert", "only an issuer of baton.yaml has it: a registered one is asked with a secret", "introspection_secret"},
+	{"introspection_client_key", "only an issuer of baton.yaml has it: a registered one is asked with a secret", "introspection_secret"},
+	{"introspection_failure", "the broker says it", NULL},
 	{NULL, NULL, NULL},
 };
 

@@ -17,7 +17,9 @@ const char *issuerspec_rule(const Baton__V1__Issuer *m, struct issuer_rule *out,
 char *issuerspec_ca(const Baton__V1__Issuer *m);
 /* A rule as it is shown; it points into the rule and the arena. false: memory is out. */
 bool issuerspec_of(struct arena *a, const struct issuer_rule *rule, Baton__V1__Issuer *out);
-/* Two rules that cannot both be there: what they have in common, "name", "url" or "trust_domain"; NULL: nothing. */
+/* Two rules that cannot both be there: what they have in common, "name", "url", "trust_domain" or "introspection"; NULL: nothing. */
 const char *issuerspec_collide(const struct issuer_rule *a, const struct issuer_rule *b);
+/* Would it be asked about tokens of this tenant? */
+bool issuerspec_is_asked(const Baton__V1__Issuer *m, const char *tenant);
 
 #endif
