@@ -62,7 +62,8 @@ static const struct res_field agent_fields[] = {
 	 .todo = "write a name as the key: " NAME_FORM},
 };
 #define AGENT_FIELDS (sizeof agent_fields / sizeof agent_fields[0])
-_Static_assert(AGENT_FIELDS <= RES_FIELDS_MAX, "given[] has room for each");
+#define FITS(fields) _Static_assert(sizeof fields / sizeof fields[0] <= RES_FIELDS_MAX, "given[] has room for each")
+FITS(agent_fields);
 
 static const struct res_refused agent_refused[] = {
 	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"certificates_from_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
@@ -154,6 +155,7 @@ static const struct res_field issuer_fields[] = {
 	 .todo = "write what the secret is called in the nodes' registry.secrets: acme"},
 	{.name = "introspection_cache_s", .type = RES_NUMBER, .at = AT(introspection_cache_s), .min = 1, .max = 600},
 };
+FITS(issuer_fields);
 
 static const struct res_refused issuer_refused[] = {
 	{"keys", "the broker says it", NULL}, {"keys_good_until_ms", "the broker says it", NULL},
@@ -181,6 +183,7 @@ static const struct res_field bundle_fields[] = {
 	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
 	{.name = "crl_urls", .type = RES_WORDS, .at = AT(crl_urls), .count = AT(n_crl_urls), .wrong = crl_url_wrong, .todo = "write where the lists are fetched: https://pki.acme.example/acme.crl"},
 };
+FITS(bundle_fields);
 
 static const struct res_refused bundle_refused[] = {
 	{"domain", "it has another name here", "trust_domain"}, {"bundle", "the certificates themselves stand here", "anchors"}, {"crl", "the CRLs themselves stand here", "crls"},
@@ -199,6 +202,7 @@ static const struct res_field tenant_fields[] = {
 	{.name = "max_waiting", .type = RES_COUNT, .at = AT(max_waiting), .max = 1000000000},
 	{.name = "max_bytes", .type = RES_SIZE, .at = AT(max_bytes), .max = UINT64_C(1) << 40},
 };
+FITS(tenant_fields);
 
 static const struct res_refused tenant_refused[] = {
 	{"waiting", "the broker says it", NULL}, {"waiting_bytes", "the broker says it", NULL}, {"agents", "the broker says it", NULL},

@@ -11,7 +11,7 @@
 
 enum res_type { RES_TEXT, RES_NUMBER, RES_BOOL, RES_TIME, RES_CHOICE, RES_BYTES, RES_WORDS, RES_PAIRS, RES_DER, RES_COUNT, RES_SIZE };
 
-#define RES_FIELDS_MAX 24
+#define RES_FIELDS_MAX 32
 
 struct res_word {
 	const char *text; /* NULL ends the list */
