@@ -46,11 +46,11 @@ static int read_ca(int folder, const char *path, char **out, struct problem *why
 	size_t n = 0;
 
 	if (fd < 0)
-		return errno == ENOENT ? 0 : problem_set(why, "cannot open %s/" INTROSPECTION_CA ": %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+		return errno == ENOENT ? 0 : problem_set(why, "cannot open %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		problem_set(why, "%s/" INTROSPECTION_CA " is not a regular file", path);
+		problem_set(why, "%s is not a regular file", path);
 	else if (check_owner(path, &st, why) == 0 && file_read_fd(fd, path, CA_MAX, &pem, &n, why) == 0)
-		rc = n ? 0 : problem_set(why, "%s/" INTROSPECTION_CA " is empty", path);
+		rc = n ? 0 : problem_set(why, "%s is empty", path);
 	close(fd);
 	if (rc)
 		free(pem);
@@ -72,6 +72,7 @@ int secrets_find(const char *folder, const char *url, const char *name, struct s
 	dir = open_folder(AT_FDCWD, folder, 0, folder, why);
 	snprintf(path, sizeof path, "%s/%s", folder, host);
 	at = dir >= 0 ? open_folder(dir, host, O_NOFOLLOW, path, why) : -1;
+	snprintf(path, sizeof path, "%s/%s/" INTROSPECTION_CA, folder, host);
 	rc = at >= 0 ? read_ca(at, path, &out->ca_pem, why) : -1;
 	snprintf(path, sizeof path, "%s/%s/%s", folder, host, name);
 	if (!rc)

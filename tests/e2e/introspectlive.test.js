@@ -153,8 +153,8 @@ test('attack 13: T5 a secret is named, never its file: a path, a hidden file, th
 })
 
 test('attack 13: T5 a url whose host could be read otherwise, or is none that a folder is named by, is refused / a name and an IPv4 address, with a port, are taken', async () => {
-  for (const url of ['https://../x', 'https://..', 'https://.a/x', 'https://a..b/x', 'https://a/../b:99x', 'https://a:0/x', 'https://a:65536/x', 'https://a:0443/', 'https://a:/x', 'https://[::1]/x', 'https://a%2fb/x',
-    'https://a\\@b/x', 'https://b@a/x', 'https://a?b', 'https://a#b', 'http://a/x', 'https:///x', 'file:///etc/passwd', 'https://\u00e4.example/x'].filter((u) => u !== 'https://a/../b:99x')) {
+  for (const url of ['https://../x', 'https://..', 'https://.a/x', 'https://a..b/x', 'https://a:0/x', 'https://a:65536/x', 'https://a:0443/', 'https://a:/x', 'https://[::1]/x', 'https://a%2fb/x',
+    'https://a\\@b/x', 'https://b@a/x', 'https://a?b', 'https://a#b', 'http://a/x', 'https:///x', 'file:///etc/passwd', 'https://\u00e4.example/x']) {
     assert.match((await denied(apply(spec({ tenants: ['globex'], introspection_url: url })), 'malformed_envelope')).message, /issuer\.introspection_url: /, url)
   }
   for (const url of ['https://127.0.0.1:8443/x', 'https://Other.example/x', 'https://other.example']) {
@@ -163,7 +163,7 @@ test('attack 13: T5 a url whose host could be read otherwise, or is none that a 
   }
 })
 
-test('attack 13: T5 an operator who points a node\'s secret at a server of his own gets neither it nor a token: it is there for one host alone / put there for that host, it is sent', async () => {
+test('T5 I-8 an operator who points a secret of a node at a server of his own gets neither it nor a token: it is there for one host alone / put there for that host, it is sent', async () => {
   const { server } = cluster.first
   const heard = []
   const evil = https.createServer({ cert: fs.readFileSync(server.cert), key: fs.readFileSync(server.key) }, (rq, rs) => { heard.push(rq.headers.authorization); rs.end('{"active":false}') })
@@ -204,7 +204,7 @@ test('attack 13: T5 an operator who points a node\'s secret at a server of his o
   await submit(here, await opaque())
 })
 
-test('attack 13: T5 nor does an operator say whose certificates count where a secret is sent: not his own CA\'s, though the host is the right one / the node\'s ca.pem counts', async () => {
+test('T5 I-8 nor does an operator say whose certificates count where a secret is sent: not those of his own CA, though the host is the right one / the ca.pem of the node counts', async () => {
   const mallory = new Ca(cluster.first.path('pki'), 'mallory'), leaf = mallory.leaf('mallory-server', { sans: ['DNS:localhost'], eku: 'serverAuth' })
   await add('--issuer-ca', mallory.cert)
   const token = await opaque()
@@ -242,7 +242,7 @@ test('I-8 a secret that others can read, of whose folder others can change what 
   }
 })
 
-test('I-2 of the issuers of one tenant one alone is asked, in one call, in two at once, and beside the configuration\'s: the other is refused by name / for another tenant it is taken', async () => {
+test('I-2 of the issuers of one tenant one alone is asked, in one call, in two at once, and beside that of the configuration: the other is refused by name / for another tenant it is taken', async () => {
   assert.match((await denied(apply(spec()), 'wrong_state')).message, /issuer\.introspection_url: issuer live is asked about tokens of one of its tenants/)
   const aa = spec({ name: 'aa', url: 'https://aa.example', tenants: ['globex'] }), bb = spec({ name: 'bb', url: 'https://bb.example', tenants: ['globex'] })
   assert.match((await denied(apply([aa, bb]), 'wrong_state')).message, /issuer aa is asked/)
