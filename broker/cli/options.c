@@ -147,6 +147,7 @@ static const struct option_row rows[] = {
 	TEXT(OPT_BUNDLE, "bundle", "FILE", NULL, NULL, "the CAs of the trust domain, PEM: all of them, also those that are there already"),
 	TEXT(OPT_CRL, "crl", "FILE", NULL, NULL, "their revocation lists, PEM"),
 	LIST(OPT_CRL_URL, "crl-url", "URL", "where each node fetches such lists, https or http; may be repeated; empty: nowhere"),
+	TEXT(OPT_CRL_CA, "crl-ca", "FILE", NULL, NULL, "certificates, PEM, that the servers of --crl-url are to be of (those that the broker's system trusts)"),
 
 	NUMBER(OPT_MAX_WAITING, "max-waiting", 0, 1000000000, NULL, "how many handoffs of it may wait on all its routes together; 0: as the broker's configuration says"),
 	SIZE(OPT_MAX_BYTES, "max-bytes", 0, 1LL << 40, "the same, of their bytes: 64MiB, 2GiB; 0: as the broker's configuration says"),

@@ -182,13 +182,14 @@ static const struct res_field bundle_fields[] = {
 	{.name = "anchors", .type = RES_DER, .at = AT(anchors_der), .count = AT(n_anchors_der), .required = true, .label = PEM_CERTIFICATE, .sent = "anchors_der", .todo = PEM_TODO},
 	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
 	{.name = "crl_urls", .type = RES_WORDS, .at = AT(crl_urls), .count = AT(n_crl_urls), .wrong = crl_url_wrong, .todo = "write where the lists are fetched: https://pki.acme.example/acme.crl"},
+	{.name = "crl_ca", .type = RES_DER, .at = AT(crl_ca_der), .count = AT(n_crl_ca_der), .label = PEM_CERTIFICATE, .sent = "crl_ca_der", .todo = PEM_TODO},
 };
 FITS(bundle_fields);
 
 static const struct res_refused bundle_refused[] = {
 	{"domain", "it has another name here", "trust_domain"}, {"bundle", "the certificates themselves stand here", "anchors"}, {"crl", "the CRLs themselves stand here", "crls"},
 	{"anchors_der", "it has another name here", "anchors"}, {"crls_der", "it has another name here", "crls"}, {"crl_next_update_ms", "the broker says it", NULL},
-	{"crl_url", "it has another name here", "crl_urls"}, {"crls_failure", "the broker says it", NULL}, {"crls_fetched_at_ms", "the broker says it", NULL},
+	{"crl_url", "it has another name here", "crl_urls"}, {"crl_ca_der", "it has another name here", "crl_ca"}, {"crls_failure", "the broker says it", NULL}, {"crls_fetched_at_ms", "the broker says it", NULL},
 	{NULL, NULL, NULL},
 };
 

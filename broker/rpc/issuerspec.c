@@ -7,6 +7,7 @@
 
 #include "identity/introspection.h"
 #include "identity/peer.h"
+#include "rpc/cader.h"
 
 #define LIFETIME_S 3600u /* when nothing is said; so are these three */
 #define REFRESH_S 300u
@@ -177,34 +178,11 @@ static void put_kind(struct making *k)
 
 /* ---- keys ---- */
 
-char *issuerspec_ca(const issuer *m)
-{
-	struct slice *der = calloc(m->n_ca_der + 1, sizeof *der);
-	char *pem;
-
-	for (size_t i = 0; der && i < m->n_ca_der; i++)
-		der[i] = slice_of(m->ca_der[i].data, m->ca_der[i].len);
-	pem = der ? trust_pem(der, m->n_ca_der) : NULL;
-	free(der);
-	return pem;
-}
-
 static const char *ca_wrong(const issuer *m)
 {
-	size_t bytes = 0;
-	char *pem;
-
-	for (size_t i = 0; i < m->n_ca_der; i++)
-		bytes += m->ca_der[i].len;
-	if (!m->n_ca_der)
-		return NULL;
-	if (m->jwks.len)
+	if (m->n_ca_der && m->jwks.len)
 		return "its keys are given, so nothing is fetched: leave one of the two out";
-	if (bytes > ISSUER_CA_MAX)
-		return "at most 64 KiB of certificates";
-	pem = issuerspec_ca(m);
-	free(pem);
-	return pem ? NULL : "one of them is no certificate (DER)";
+	return cader_wrong(m->ca_der, m->n_ca_der);
 }
 
 static const char *keys_wrong(const struct making *k, struct problem *why)

@@ -992,7 +992,7 @@ static void test_commented_keys(void **state)
 	static const char *const moves[][2] = {
 		{"\n  # ", "\n  "}, {"\n    # ", "\n    "}, {"\n# assertion", "\nassertion"}, {"\n# issuing", "\nissuing"}, {"\n# keeper", "\nkeeper"}, {"\n#   ", "\n  "},
 		{"/etc/baton/trust/servers.pem", "%D/ca.pem"}, {"/etc/baton/tls/", "%D/"}, {"/etc/baton/trust/", "%D/"}, {"/etc/baton/profiles", "%D/profiles"},
-		{"/etc/baton/corp-ca.pem", "%D/ca.pem"}, {"/etc/baton/corp.secret", "%D/ca.pem"},
+		{"/etc/baton/corp-ca.pem", "%D/ca.pem"}, {"/etc/baton/corp.secret", "%D/ca.pem"}, {"/etc/baton/secrets", "%D/profiles"},
 	};
 	const char *root = getenv("BATON_SRCDIR");
 	struct problem why = {""};
