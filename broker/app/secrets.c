@@ -64,7 +64,7 @@ int secrets_find(const char *folder, const char *url, const char *name, struct s
 	char host[INTROSPECTION_HOST_MAX + 1], path[PATH_MAX_BYTES];
 	int dir = -1, at = -1, rc = -1;
 
-	*out = (struct secrets_found){NULL};
+	*out = (struct secrets_found){.secret = NULL};
 	if (!*folder)
 		return problem_set(why, "registry.secrets in this node's configuration names no folder");
 	if (!introspection_host(url, host) || introspection_secret_name_wrong(name))
@@ -91,5 +91,5 @@ void secrets_clear(struct secrets_found *f)
 	secret_wipe(f->secret, f->n);
 	free(f->secret);
 	free(f->ca_pem);
-	*f = (struct secrets_found){NULL};
+	*f = (struct secrets_found){.secret = NULL};
 }
