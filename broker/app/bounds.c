@@ -49,6 +49,18 @@ static int allow_named(void *arg, const char *key, const char *path, bool folder
 	return confine_files_path(a->files, path, CONFINE_READ, a->why) ? -1 : allow_links(a, path);
 }
 
+/* What a provider's module opens itself is known to who configures it. */
+static int allow_provider(struct allowing *a, const struct tls_provider_config *p)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < p->reads.n && !rc; i++)
+		rc = confine_files_path(a->files, p->reads.all[i], CONFINE_READ, a->why);
+	for (size_t i = 0; i < p->writes.n && !rc; i++)
+		rc = confine_files_path(a->files, p->writes.all[i], CONFINE_OWN, a->why);
+	return rc;
+}
+
 static int allow_system(struct allowing *a)
 {
 	int rc = confine_files_file(a->files, "/etc/resolv.conf", CONFINE_READ, a->why); /* often a link to /run */
@@ -88,6 +100,9 @@ static int allow_all(struct allowing *a, const struct node *n)
 	    confine_files_file(a->files, c->audit_file, CONFINE_WRITE, a->why) || allow_port(a, c->listen_agents) ||
 	    allow_port(a, c->listen_admin) || allow_port(a, c->listen_enrol) || allow_port(a, c->listen_metrics))
 		return -1;
+	for (size_t i = 0; i < c->n_tls_providers; i++)
+		if (allow_provider(a, &c->tls_providers[i]))
+			return -1;
 	return 0;
 }
 

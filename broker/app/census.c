@@ -1,4 +1,4 @@
-/* How many connections has each agent on this node? A counted table under one lock, touched once a handshake and once a close. */
+/* How many connections has each agent on this node, and until when is its certificate good? A counted table under one lock, touched once a handshake and once a close. */
 #include "app/census.h"
 
 #include <pthread.h>
@@ -9,6 +9,7 @@
 
 struct counted {
 	uint32_t n;
+	int64_t ends_ms;
 	UT_hash_handle hh;
 	char spiffe_id[];
 };
@@ -51,7 +52,7 @@ void census_set_max(struct census *c, uint32_t max_per_agent)
 	pthread_mutex_unlock(&c->lock);
 }
 
-bool census_enter(struct census *c, const char *spiffe_id)
+bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_ends_ms)
 {
 	size_t n = strlen(spiffe_id);
 	struct counted *a = NULL;
@@ -69,13 +70,15 @@ bool census_enter(struct census *c, const char *spiffe_id)
 	}
 	if (a && a->n < c->max) {
 		a->n++;
+		if (certificate_ends_ms > a->ends_ms)
+			a->ends_ms = certificate_ends_ms;
 		ok = true;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return ok;
 }
 
-uint32_t census_count(struct census *c, const char *spiffe_id)
+uint32_t census_count(struct census *c, const char *spiffe_id, int64_t *certificate_ends_ms)
 {
 	struct counted *a = NULL;
 	uint32_t n;
@@ -83,6 +86,7 @@ uint32_t census_count(struct census *c, const char *spiffe_id)
 	pthread_mutex_lock(&c->lock);
 	HASH_FIND(hh, c->agents, spiffe_id, strlen(spiffe_id), a);
 	n = a ? a->n : 0;
+	*certificate_ends_ms = a ? a->ends_ms : 0;
 	pthread_mutex_unlock(&c->lock);
 	return n;
 }

@@ -1,4 +1,4 @@
-/* How many connections has each agent on this node? Thread-safe. */
+/* How many connections has each agent on this node, and until when is the certificate good that it has them with? Thread-safe. */
 #ifndef BATON_APP_CENSUS_H
 #define BATON_APP_CENSUS_H
 
@@ -11,8 +11,9 @@ struct census *census_new(uint32_t max_per_agent);
 void census_free(struct census *c);
 void census_set_max(struct census *c, uint32_t max_per_agent); /* holds for new connections */
 /* false when the agent has as many as it may, or memory is out. */
-bool census_enter(struct census *c, const char *spiffe_id);
-uint32_t census_count(struct census *c, const char *spiffe_id);
+bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_ends_ms);
+/* *certificate_ends_ms: of the certificates that it came with since it was last away the one that ends last; 0: it is away. */
+uint32_t census_count(struct census *c, const char *spiffe_id, int64_t *certificate_ends_ms);
 void census_leave(struct census *c, const char *spiffe_id);
 
 #endif

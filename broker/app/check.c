@@ -128,6 +128,7 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 {
 	const struct tls_hook hook = {.verify = NULL};
 	struct registry *r = config_registry(c, why, warn);
+	struct tls_providers *providers = NULL;
 	struct tls_server *tls = NULL;
 	struct trust *t = NULL;
 	int rc = -1;
@@ -138,7 +139,9 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 		problem_prefix(why, "tls.trust");
 		goto out;
 	}
-	if (!(tls = tls_server_new(c->tls_cert, c->tls_key, &hook, why))) {
+	if (c->n_tls_providers && !(providers = tls_providers_open(c->tls_providers, c->n_tls_providers, why)))
+		goto out;
+	if (!(tls = tls_server_new(c->tls_cert, c->tls_key, providers, &hook, why))) {
 		problem_prefix(why, "tls.cert, tls.key");
 		goto out;
 	}
@@ -148,6 +151,7 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 	rc = check_issuing(c, why) < 0 ? -1 : check_usable(c, t, why, warn);
 out:
 	tls_server_unref(tls);
+	tls_providers_close(providers);
 	trust_unref(t);
 	registry_unref(r);
 	return rc;

@@ -12,6 +12,7 @@
 #include "base/near.h"
 #include "base/words.h"
 #include "identity/spiffe.h"
+#include "net/keyuri.h"
 
 #define FILE_MAX (1 << 20)
 #define ARENA_MAX (128 << 20) /* 4096 agents of 11 KiB, and the tree */
@@ -391,13 +392,29 @@ static int finish_keeper(struct config_reader *r, const struct yaml_node *root)
 	return c->keeper_record && c->assertion_key_file ? 0 : config_error(r, root, "the file is too large");
 }
 
+/* Who reads it, and which file is watched for it. */
+static int finish_key(struct config_reader *r, const struct yaml_node *root)
+{
+	struct config *c = r->config;
+	struct keyuri u;
+
+	c->tls_key_file = c->tls_key;
+	if (!keyuri_is(c->tls_key))
+		return 0;
+	keyuri_parse(c->tls_key, &u);
+	if (!c->n_tls_providers)
+		return config_error(r, node_at(root, "tls", "key"), "tls.key: a provider of OpenSSL reads %s: URIs, and tls.providers names none. List it: providers: [{name: pkcs11}]", u.scheme);
+	c->tls_key_file = arena_strdup(r->arena, u.pin_file);
+	return c->tls_key_file ? 0 : config_error(r, root, "the file is too large");
+}
+
 int config_finish(struct config_reader *r, const struct yaml_node *root)
 {
 	struct config *c = r->config;
 
 	for (size_t i = 0; i < c->n_trust; i++)
 		((struct trust_domain_config *)(uintptr_t)&c->trust[i])->crl_grace_ms = c->crl_grace_ms;
-	if (default_node(r, root) || check_agents(r, root) || check_store(r, root) || check_issuing(r, root) || finish_keeper(r, root) || finish_limits(r, root))
+	if (default_node(r, root) || finish_key(r, root) || check_agents(r, root) || check_store(r, root) || check_issuing(r, root) || finish_keeper(r, root) || finish_limits(r, root))
 		return -1;
 	if (!c->store_keys_file[0])
 		c->store_keys_file = arena_printf(r->arena, "%s/seal.keys", c->state_dir);

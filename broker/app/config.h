@@ -12,6 +12,7 @@
 #include "identity/issuer.h"
 #include "identity/peer.h"
 #include "net/server.h"
+#include "net/tls_provider.h"
 #include "registry/registry.h"
 #include "store/store.h"
 
@@ -38,7 +39,10 @@ struct config {
 
 	const char *admin_audience;          /* of operators' tokens; "" = none is taken */
 
-	const char *tls_cert, *tls_key;
+	const char *tls_cert, *tls_key;      /* the key: a file, or a URI (net/keyuri.h) */
+	const char *tls_key_file;            /* of tls_key what is a file: the key's, or its PIN's; "" = nothing */
+	const struct tls_provider_config *tls_providers;
+	size_t n_tls_providers;
 	const struct trust_domain_config *trust;
 	size_t n_trust;                      /* at least 1 */
 	int64_t crl_refresh_ms;              /* lists that are fetched are fetched again after so long at the latest */
@@ -109,6 +113,9 @@ struct registry *config_registry(const struct config *c, struct problem *why, st
 /* Calls fn for each file and folder that must be there, with its key ("tls.trust[0].bundle"), until it answers otherwise than 0. Its answer. */
 typedef int config_file_visitor(void *arg, const char *key, const char *path, bool folder);
 int config_each_file(const struct config *c, config_file_visitor *fn, void *arg);
+
+/* Whether both want the same providers, in the same way. */
+bool config_same_providers(const struct config *a, const struct config *b);
 
 struct store_slot_limits config_slot_limits(const struct config *c);
 

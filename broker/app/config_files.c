@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/config_priv.h"
+#include "net/keyuri.h"
 
 static const struct config_row *list_of(const char *path)
 {
@@ -39,6 +40,16 @@ static int visit_list(const struct config *c, const struct config_row *row, conf
 	return rc;
 }
 
+/* Of a key that a URI names the file with the PIN. */
+static int visit_key(const struct config_row *row, const char *text, config_file_visitor *fn, void *arg)
+{
+	struct keyuri u;
+
+	if (!keyuri_is(text))
+		return fn(arg, row->path, text, false);
+	return keyuri_parse(text, &u) == NULL && u.pin_file[0] ? fn(arg, row->path, u.pin_file, false) : 0;
+}
+
 int config_each_file(const struct config *c, config_file_visitor *fn, void *arg)
 {
 	int rc = 0;
@@ -47,6 +58,10 @@ int config_each_file(const struct config *c, config_file_visitor *fn, void *arg)
 		const struct config_row *row = &config_rows[i];
 		const char *path;
 
+		if (row->kind == KIND_KEY) {
+			rc = visit_key(row, text_of(row, c), fn, arg);
+			continue;
+		}
 		if (row->kind != KIND_FILE && row->kind != KIND_FOLDER)
 			continue;
 		if (strchr(row->path, '[')) {

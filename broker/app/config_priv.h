@@ -22,6 +22,7 @@ enum config_kind {
 	KIND_PATH,     /* absolute; need not be there yet */
 	KIND_FILE,     /* absolute; must be there */
 	KIND_FOLDER,   /* absolute; must be there */
+	KIND_KEY,      /* a KIND_FILE, or a URI that a provider reads */
 	KIND_LISTEN,   /* address:port; "off" → "" when min is 0 */
 	KIND_NUMBER,   /* min..max */
 	KIND_SIZE,     /* bytes: 512, 16KiB, 1MiB, 4GiB */
@@ -56,6 +57,10 @@ struct config_row {
 /* Of an issuer, in config_issuer.c. `to` is the struct issuer_rule; of names a struct claim_names. */
 config_custom config_issuer_audiences, config_issuer_algorithms, config_issuer_names, config_issuer_tenant_values;
 config_custom config_issuer_settle; /* looks at the whole rule, and fills in what its dialect says */
+
+/* Of a provider, in config_provider.c. `to` is a struct tls_settings, a struct tls_paths, the struct tls_provider_config. */
+config_custom config_provider_parameters, config_provider_environment, config_provider_paths;
+config_custom config_provider_check;
 
 extern const struct config_row config_rows[];
 extern const size_t config_n_rows;

@@ -116,9 +116,9 @@ static int read_cluster(struct config_reader *r, const struct yaml_node *node, c
 }
 
 /* deny, or {allow-for: 24h}; as one text, "allow-for: 24h", too. */
-static int read_crl_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
+static int read_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	static const struct config_row span = {"tls.crl_stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
+	static const struct config_row span = {"stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
 	const struct yaml_node *given = yaml_tree_get(node, "allow-for");
 	const char *text = node && node->kind == YAML_TEXT ? node->text : "";
 
@@ -165,6 +165,8 @@ static int check_trust(struct config_reader *r, const struct yaml_node *node, co
 
 	if (t->crl_ca_file[0] && !t->n_crl_urls)
 		return config_error(r, node, "%s.crl_ca is for crl_urls only", shown);
+	if (yaml_tree_get(node, "ocsp") && !t->ocsp_url[0])
+		return config_error(r, node, "%s.ocsp.url: name the responder: http://ocsp.acme.example", shown);
 	for (const struct trust_domain_config *other = r->config->trust; other < t; other++)
 		if (!strcmp(other->domain, t->domain))
 			return config_error(r, node,
@@ -196,6 +198,7 @@ static int fill_agent(struct config_reader *r, const struct yaml_node *node, con
 #define C_NUM(field) C(field), .size = sizeof(((struct config *)0)->field)
 #define I(field) .offset = offsetof(struct issuer_rule, field), .size = sizeof(((struct issuer_rule *)0)->field)
 #define T(field) .offset = offsetof(struct trust_domain_config, field)
+#define P(field) .offset = offsetof(struct tls_provider_config, field)
 #define A(field) .offset = offsetof(struct agent_row, field), .size = sizeof(((struct agent_row *)0)->field)
 #define KIB INT64_C(1024)
 #define MIB (1024 * KIB)
@@ -226,8 +229,17 @@ const struct config_row config_rows[] = {
 	{.path = "tls", .kind = KIND_SECTION},
 	{"tls.cert", KIND_FILE, C(tls_cert), .required = true,
 	 .note = "Name the server's certificate chain, PEM, leaf first"},
-	{"tls.key", KIND_FILE, C(tls_key), .required = true,
+	{"tls.key", KIND_KEY, C(tls_key), .required = true,
 	 .note = "Name the private key of tls.cert, PEM, mode 0600"},
+	{"tls.providers", KIND_LIST, C(tls_providers), .size = sizeof(struct tls_provider_config), .count = offsetof(struct config, n_tls_providers),
+	 .max = TLS_PROVIDERS_MAX, .custom = config_provider_check},
+	{"tls.providers[].name", KIND_NAME, P(name), .size = sizeof ((struct tls_provider_config *)0)->name, .required = true,
+	 .note = "It is what OpenSSL calls the provider: pkcs11"},
+	{"tls.providers[].module", KIND_FILE, P(module), .def = ""},
+	{"tls.providers[].parameters", KIND_CUSTOM, P(parameters), .custom = config_provider_parameters},
+	{"tls.providers[].environment", KIND_CUSTOM, P(environment), .custom = config_provider_environment},
+	{"tls.providers[].reads", KIND_CUSTOM, P(reads), .custom = config_provider_paths},
+	{"tls.providers[].writes", KIND_CUSTOM, P(writes), .custom = config_provider_paths},
 	{"tls.trust", KIND_LIST, C(trust), .size = sizeof(struct trust_domain_config),
 	 .count = offsetof(struct config, n_trust),
 	 .required = true, .min = 1, .max = 64, .custom = check_trust,
@@ -240,8 +252,15 @@ const struct config_row config_rows[] = {
 	{"tls.trust[].crl_urls", KIND_CUSTOM, .custom = read_crl_urls},
 	{"tls.trust[].crl_ca", KIND_FILE, T(crl_ca_file), .def = ""},
 	{"tls.trust[].crl_allow_private", KIND_BOOL, T(crl_allow_private), .def = "false"},
+	{.path = "tls.trust[].ocsp", .kind = KIND_SECTION},
+	{"tls.trust[].ocsp.url", KIND_TEXT, T(ocsp_url), .def = "", .check = crl_url_wrong},
+	{"tls.trust[].ocsp.ca", KIND_FILE, T(ocsp_ca_file), .def = ""},
+	{"tls.trust[].ocsp.allow_private", KIND_BOOL, T(ocsp_allow_private), .def = "false"},
+	{"tls.trust[].ocsp.cert_id", KIND_CHOICE, T(ocsp_digest), .def = "sha256", .choices = "sha256 sha1"},
+	{"tls.trust[].ocsp.max_age", KIND_DURATION, T(ocsp_max_age_ms), .size = sizeof(int64_t), .def = "10m", .min = 2 * SECOND, .max = DAY},
+	{"tls.trust[].ocsp.stale", KIND_CUSTOM, T(ocsp_grace_ms), .custom = read_stale},
 	{"tls.crl_refresh", KIND_DURATION, C_NUM(crl_refresh_ms), .def = "10m", .min = SECOND, .max = 7 * DAY},
-	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_crl_stale},
+	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_stale},
 
 	{.path = "registry", .kind = KIND_SECTION},
 	{"registry.allow_private_fetches", KIND_BOOL, C(allow_private_fetches), .def = "false"},
@@ -420,6 +439,8 @@ static const struct { const char *path, *hint; } hints[] = {
 	{"store.password", "Put it into a file of mode 0600 and its path into store.password_file."},
 	{"tls.client_auth", "A client certificate is always demanded. Remove the line."},
 	{"tls.min_version", "TLS 1.3 is the only version. Remove the line."},
+	{"tls.pin", "Put it into a file of mode 0600, and its path into the key's URI: ?pin-source=file:/etc/baton/tls.pin."},
+	{"tls.engine", "OpenSSL's engines are not used. List its provider under tls.providers."},
 	{"tls.ca", "List it under tls.trust, with the trust domain it vouches for."},
 	{"listen.plaintext", "There is no port without TLS. Remove the line."},
 	{"routes", "A route is a file in the folder of profiles. Remove the section."},

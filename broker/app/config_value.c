@@ -11,6 +11,7 @@
 #include "app/config_priv.h"
 #include "base/near.h"
 #include "base/words.h"
+#include "net/keyuri.h"
 
 static int bad(struct config_reader *r, const struct yaml_node *node, const char *shown, const char *text,
 	const char *wanted)
@@ -213,6 +214,23 @@ static int set_path(struct config_reader *r, const struct config_row *row, const
 	return keep_text(r, row, node, shown, text, to);
 }
 
+/* A URI is not shown: somebody may have put a PIN into it. */
+static int set_key(struct config_reader *r, const struct config_row *row, const struct yaml_node *node, const char *shown, const char *text, void *to)
+{
+	struct keyuri u;
+	const char *wrong;
+
+	if (!keyuri_is(text))
+		return set_path(r, row, node, shown, text, to);
+	wrong = keyuri_parse(text, &u);
+	if (wrong)
+		return config_error(r, node, "%s: %s", shown, wrong);
+	if (u.pin_file[0] && access(u.pin_file, R_OK))
+		return config_error(r, node, "%s: pin-source: %s: %s. Put the file there, mode 0600 and of the broker's user, or correct the path", shown, u.pin_file,
+				    strerror(errno));
+	return keep_text(r, row, node, shown, text, to);
+}
+
 static bool address_and_port(const char *text)
 {
 	const char *colon = strrchr(text, ':'), *rest = NULL;
@@ -264,6 +282,8 @@ int config_set(struct config_reader *r, const struct config_row *row, const stru
 	case KIND_FILE:
 	case KIND_FOLDER:
 		return set_path(r, row, node, shown, text, to);
+	case KIND_KEY:
+		return set_key(r, row, node, shown, text, to);
 	case KIND_LISTEN:
 		return set_listen(r, row, node, shown, text, to);
 	case KIND_NUMBER:

@@ -98,6 +98,16 @@ static bool look_at_domain(struct node *n, const struct trust_domain_state *d, i
 	return over > now;
 }
 
+/* Whoever has no good answer is refused; those who have one, only when it runs out. */
+static void look_at_responder(struct node *n, const char *domain, char *remedy, size_t size)
+{
+	char why[KEYS_FAILURE_MAX];
+
+	if (certstatus_fails(n->certstatus, domain, why, sizeof why))
+		snprintf(remedy, size, "the OCSP responder of %.100s gives no answer that counts (%.150s), its agents are refused as soon as the last ones run out: see to it",
+			 domain, why);
+}
+
 /* Some domain must be let in, or nobody is. */
 static void look_at_trust(struct node *n, int64_t now)
 {
@@ -108,6 +118,7 @@ static void look_at_trust(struct node *n, int64_t now)
 		struct trust_domain_state d = trust_state(n->trust, i);
 
 		any = look_at_domain(n, &d, now, remedy, sizeof remedy) || any;
+		look_at_responder(n, d.domain, remedy, sizeof remedy);
 	}
 	health_set(n->health, HEALTH_TRUST, any, remedy, now);
 }

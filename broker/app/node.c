@@ -155,7 +155,7 @@ static int serve_strangers(struct node *n, struct problem *why)
 
 	if (!address[0])
 		return 0;
-	n->tls_enrol = reload_make_enrol_tls(n->config, why);
+	n->tls_enrol = reload_make_enrol_tls(n, n->config, why);
 	if (!n->tls_enrol || server_listen(n->server, RPC_LISTENER_ENROL, address, n->tls_enrol, why) < 0)
 		return problem_prefix(why, "listen.enrol");
 	server_reserve(n->server, RPC_LISTENER_ENROL, STRANGERS_MAX);
@@ -177,6 +177,36 @@ static int open_server(struct node *n, struct problem *why)
 	return serve_admin(n, why);
 }
 
+static struct trust *trust_now(void *arg)
+{
+	return trust_ref(((struct node *)arg)->trust); /* this thread alone replaces it */
+}
+
+static int open_certstatus(struct node *n, const struct config *c, struct problem *why)
+{
+	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .trust = trust_now, .on_answered = node_workers_answered,
+		.on_fallen = node_workers_fallen, .arg = n};
+	struct responders *r;
+
+	n->certstatus = certstatus_new(&s);
+	if (!n->certstatus)
+		return problem_set(why, "out of memory");
+	r = responders_new(n->certstatus, c->trust, c->n_trust, why);
+	if (r)
+		certstatus_install(n->certstatus, r);
+	return r ? 0 : -1;
+}
+
+/* Within the folders that they are to do with, and before there are threads. */
+static int open_providers(struct node *n, struct problem *why)
+{
+	const struct config *c = n->config;
+
+	if (c->n_tls_providers)
+		n->providers = tls_providers_open(c->tls_providers, c->n_tls_providers, why);
+	return n->providers || !c->n_tls_providers ? 0 : -1;
+}
+
 static int open_parts(struct node *n, struct problem *why)
 {
 	struct roster roster;
@@ -184,7 +214,7 @@ static int open_parts(struct node *n, struct problem *why)
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || keeping_open(n, why) < 0 ||
-	    open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || marker_open(n, why) < 0)
+	    open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || open_providers(n, why) < 0 || marker_open(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
@@ -197,6 +227,8 @@ static int open_parts(struct node *n, struct problem *why)
 		vouching_clear(&v);
 		return -1;
 	}
+	if (open_certstatus(n, c, why) < 0)
+		return -1;
 	n->tls = reload_make_tls(n, c, why);
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;
@@ -208,7 +240,9 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0 || keeping_serve(n, why) < 0)
 		return -1;
-	return bounds_calls(n, why);
+	if (bounds_calls(n, why) < 0)
+		return -1;
+	return tls_server_prove(n->tls, why) < 0 ? problem_prefix(why, "tls.key") : 0; /* with no more rights than in handshakes */
 }
 
 struct node *node_new(struct config *c, const char *config_path, const char *version, struct problem *why)
@@ -259,7 +293,7 @@ static uint64_t files_mark(const struct config *c)
 	uint64_t mark = 14695981039346656037u;
 	struct stat st;
 
-	const char *const own[] = {c->tls_cert, c->tls_key, c->issuing_cert, c->issuing_key, c->issuing_bundle};
+	const char *const own[] = {c->tls_cert, c->tls_key_file, c->issuing_cert, c->issuing_key, c->issuing_bundle};
 	const size_t n_own = sizeof own / sizeof own[0];
 
 	for (size_t i = 0; i < n_own + 2 * c->n_trust; i++) {
@@ -368,6 +402,7 @@ int node_run(struct node *n)
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),
 		  F_STR("certificate", tls_server_fingerprint(n->tls)));
+	reload_tell_key(n);
 	if (n->config->listen_enrol[0])
 		log_event(LOG_INFO, "enrol.served", F_INT("enrol_port", server_port(n->server, RPC_LISTENER_ENROL)));
 	if (n->config->listen_admin[0])
@@ -401,10 +436,12 @@ void node_free(struct node *n)
 	keyfeed_free(n->feed);
 	crlfeed_free(n->crls);
 	introspector_free(n->introspector);
+	certstatus_free(n->certstatus);
 	if (n->timer)
 		loop_timer_free(n->timer);
 	tls_server_unref(n->tls);
 	tls_server_unref(n->tls_enrol);
+	tls_providers_close(n->providers);
 	issuing_unref(n->issuing);
 	world_unref(n->world);
 	registry_unref(n->configured);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "app/census.h"
+#include "app/certstatus.h"
 #include "app/refusals.h"
 #include "app/config.h"
 #include "app/introspector.h"
@@ -91,6 +92,7 @@ struct node {
 	struct pages *pages;
 	struct keyfeed *feed;
 	struct crlfeed *crls;
+	struct certstatus *certstatus;   /* asks responders about peers' certificates */
 	struct introspector *introspector; /* asks issuers about opaque tokens */
 	struct answers *answers;         /* what they said */
 	pthread_mutex_t feed_lock;       /* both feeds, and who asks issuers, are replaced by a reload while workers ask them */
@@ -111,6 +113,7 @@ struct node {
 	struct trust *trust;             /* swapped under trust_lock; a handshake takes a ref */
 	struct trust *configured_trust;  /* of it what the configuration says */
 	pthread_mutex_t trust_lock;
+	struct tls_providers *providers; /* where a key may be that is in no file; NULL: nowhere */
 	struct tls_server *tls, *tls_enrol; /* the latter of listen.enrol, where nobody has a certificate; NULL: it is closed */
 	struct issuance *issuance;       /* NULL: no certificates are issued */
 	struct issuing *issuing;         /* the world's part of it */
@@ -229,6 +232,8 @@ void node_worker_stop(void *node, unsigned i);
 void node_worker_close_revoked(struct node *n, unsigned i);
 /* On the control thread: a question about a token is over; each of these workers (a bit for each) hears it. */
 void node_workers_answered(void *node, uint64_t workers, const uint8_t key[SHA256_BYTES]);
+/* On the control thread: whose certificate has this key is let in no more. */
+void node_workers_fallen(void *node, const uint8_t key[SHA256_BYTES], enum peer_status status);
 void node_worker_rechecked(void *node, unsigned i);
 const char *node_worker_admit(void *node, unsigned i, const struct call_peer *p);
 
@@ -248,7 +253,9 @@ void reload_swap_vouching(struct node *n, struct vouching *v);
 void reload_begin_vouching(struct node *n, struct vouching *old);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* For those who have no certificate. */
-struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why);
+struct tls_server *reload_make_enrol_tls(const struct node *n, const struct config *c, struct problem *why);
+/* Says which provider's key is in use, and whether it is too slow for the handshakes that are let in. */
+void reload_tell_key(const struct node *n);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */
 void reload_spread_world(struct node *n);
 /* SIGHUP: all or nothing. */

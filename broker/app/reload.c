@@ -93,21 +93,42 @@ static int64_t peer_not_after(const void *identity)
 	return ((const struct identity_peer *)identity)->not_after_ms;
 }
 
+static struct tls_server *make_tls(const struct node *n, const struct config *c, const struct tls_hook *hook, struct problem *why)
+{
+	struct tls_server *t = tls_server_new(c->tls_cert, c->tls_key, n->providers, hook, why);
+
+	if (!t)
+		problem_prefix(why, "tls.cert, tls.key");
+	return t;
+}
+
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why)
 {
 	const struct tls_hook hook = {.verify = verify_peer, .free_identity = free_peer, .not_after_ms = peer_not_after, .arg = n};
 
-	return tls_server_new(c->tls_cert, c->tls_key, &hook, why);
+	return make_tls(n, c, &hook, why);
 }
 
 /* Whoever comes to be enrolled. */
 static const struct identity_peer stranger = {.not_after_ms = INT64_MAX};
 
-struct tls_server *reload_make_enrol_tls(const struct config *c, struct problem *why)
+struct tls_server *reload_make_enrol_tls(const struct node *n, const struct config *c, struct problem *why)
 {
 	const struct tls_hook hook = {.not_after_ms = peer_not_after, .anonymous = &stranger};
 
-	return tls_server_new(c->tls_cert, c->tls_key, &hook, why);
+	return make_tls(n, c, &hook, why);
+}
+
+#define SIGNING_US_MAX 500000 /* of a second: more, and workers wait for the provider instead of serving */
+
+void reload_tell_key(const struct node *n)
+{
+	int64_t us = tls_server_sign_us(n->tls), rate = n->config->server.handshakes_per_s;
+	bool slow = us * rate > SIGNING_US_MAX;
+
+	if (tls_server_key_is_elsewhere(n->tls))
+		log_event(slow ? LOG_WARN : LOG_INFO, "tls.key_elsewhere", F_STR("key", tls_server_key_shown(n->tls)), F_INT("sign_us", us),
+			  F_STR("remedy", slow ? "limits.handshakes_per_s lets in more than the provider signs: lower it" : NULL));
 }
 
 static void set_world(void *arg, unsigned i)
@@ -264,6 +285,7 @@ static int same_fixed(const struct config *a, const struct config *b, struct pro
 		{"listen.agents", strcmp(a->listen_agents, b->listen_agents) == 0},
 		{"listen.admin", strcmp(a->listen_admin, b->listen_admin) == 0},
 		{"listen.enrol", strcmp(a->listen_enrol, b->listen_enrol) == 0},
+		{"tls.providers", config_same_providers(a, b)},
 		{"issuing.cert", strcmp(a->issuing_cert, b->issuing_cert) == 0},
 		{"issuing.key", strcmp(a->issuing_key, b->issuing_key) == 0},
 		{"keeper.user", strcmp(a->keeper_user, b->keeper_user) == 0},
@@ -331,6 +353,7 @@ struct fresh {
 	struct roster roster;
 	struct trust *trust;             /* configured */
 	struct vouching vouching;
+	struct responders *responders;
 	struct issuing *issuing;
 	struct world *world;
 	struct tls_server *tls, *tls_enrol; /* the latter NULL when the listener is closed */
@@ -344,6 +367,7 @@ static void fresh_drop(struct fresh *f)
 	issuing_unref(f->issuing);
 	registry_unref(f->configured);
 	vouching_clear(&f->vouching);
+	responders_free(f->responders);
 	trust_unref(f->trust);
 	config_free(f->config);
 }
@@ -356,10 +380,11 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
 	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
 		return -1;
-	f->configured = issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
+	f->responders = responders_new(n->certstatus, f->config->trust, f->config->n_trust, why);
+	f->configured = f->responders && issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
 	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
-	if (f->tls && f->config->listen_enrol[0] && !(f->tls_enrol = reload_make_enrol_tls(f->config, why)))
+	if (f->tls && f->config->listen_enrol[0] && !(f->tls_enrol = reload_make_enrol_tls(n, f->config, why)))
 		return -1;
 	return f->tls ? 0 : -1;
 }
@@ -377,6 +402,7 @@ void reload_run(struct node *n)
 		return;
 	}
 	reload_swap_vouching(n, &f.vouching);
+	certstatus_install(n->certstatus, f.responders);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f.trust;
 	world_unref(n->world);
@@ -395,6 +421,7 @@ void reload_run(struct node *n)
 	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
 	if (n->tls_enrol)
 		server_set_tls(n->server, RPC_LISTENER_ENROL, n->tls_enrol);
+	reload_tell_key(n);
 	keeping_reload(n);
 	limits = node_limits(n, n->config);
 	server_set_limits(n->server, &limits);

@@ -6,6 +6,7 @@
 #include "app/node_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "identity/ocsp.h"
 
 #define TICK_MS 100
 #define CLOSE_TICKS 10 /* between two looks for revoked peers that have come back */
@@ -56,10 +57,105 @@ static void close_revoked(struct node_worker *w)
 		atomic_fetch_add(&w->node->closed, server_close_peers(w->node->server, w->index, pick_revoked, w, "revoked"));
 }
 
+/* ---- what responders say of certificates ---- */
+
+static const struct {
+	enum peer_status status;
+	const char *why;
+} refused_by_status[] = {
+	{PEER_STATUS_REVOKED, "revoked"},
+	{PEER_STATUS_UNKNOWN, "certificate_unknown"},
+	{PEER_STATUS_SILENT, "status_unavailable"},
+};
+
+static enum peer_status peer_status(void *arg, const struct identity_peer *p)
+{
+	struct node_worker *w = arg;
+
+	return certstatus_of(w->node->certstatus, w->index, p);
+}
+
+struct condemned {
+	struct node_worker *worker;
+	const uint8_t *key;              /* NULL: whoever has this status, and was there at the last look */
+	enum peer_status status;
+};
+
+static bool pick_condemned(void *arg, const struct call_peer *p)
+{
+	const struct condemned *c = arg;
+	struct node_worker *w = c->worker;
+	const struct identity_peer *peer = p->identity;
+	bool picked;
+
+	if (!peer->subject)
+		return false;
+	picked = c->key ? memcmp(ocsp_subject_key(peer->subject), c->key, SHA256_BYTES) == 0
+			: certstatus_condemns(w->node->certstatus, w->index, peer, c->status) && p->connection <= w->seen;
+	if (picked && c->status == PEER_STATUS_REVOKED)
+		metrics_add(w->node->metrics, METRIC_REVOKED_CLOSED, p->listener, NULL, 1);
+	return picked;
+}
+
+static const char *why_of(enum peer_status status)
+{
+	for (size_t i = 0; i < sizeof refused_by_status / sizeof refused_by_status[0]; i++)
+		if (refused_by_status[i].status == status)
+			return refused_by_status[i].why;
+	return "status_unavailable";
+}
+
+/* This is also how it is known which certificates are still connected peers': each is looked up. */
+static void close_condemned(struct node_worker *w)
+{
+	for (size_t i = 0; i < sizeof refused_by_status / sizeof refused_by_status[0] && certstatus_asks(w->node->certstatus); i++) {
+		struct condemned c = {.worker = w, .status = refused_by_status[i].status};
+
+		server_close_peers(w->node->server, w->index, pick_condemned, &c, refused_by_status[i].why);
+	}
+}
+
+/* On its way to a worker. */
+struct fallen {
+	struct node_worker *worker;
+	uint8_t key[SHA256_BYTES];
+	enum peer_status status;
+};
+
+static void hear_fallen(void *arg)
+{
+	struct fallen *f = arg;
+	struct condemned c = {.worker = f->worker, .key = f->key, .status = f->status};
+
+	if (f->worker->rpc) {
+		rpc_worker_peer_fallen(f->worker->rpc, f->key, f->status);
+		server_close_peers(f->worker->node->server, f->worker->index, pick_condemned, &c, why_of(f->status));
+	}
+	free(f);
+}
+
+/* Without memory for it, the next look of each worker closes them. */
+void node_workers_fallen(void *node, const uint8_t key[SHA256_BYTES], enum peer_status status)
+{
+	struct node *n = node;
+
+	for (unsigned i = 0; i < n->n_workers; i++) {
+		struct fallen *f = n->server ? malloc(sizeof *f) : NULL;
+
+		if (!f)
+			continue;
+		*f = (struct fallen){.worker = &n->workers[i], .status = status};
+		memcpy(f->key, key, sizeof f->key);
+		if (!n->workers[i].loop || !loop_post_sure(n->workers[i].loop, hear_fallen, f))
+			free(f);
+	}
+}
+
 /* Those that came back since the look before this one stay until the next: they ask for something, and hear why not. */
 static void close_returned(struct node_worker *w)
 {
 	close_revoked(w);
+	close_condemned(w);
 	w->seen = w->admitted;
 }
 
@@ -359,9 +455,9 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 	return store_redis_new(w->loop, &s, w->index == 0, why);
 }
 
-static unsigned connections(void *arg, const char *spiffe_id)
+static unsigned connections(void *arg, const char *spiffe_id, int64_t *certificate_ends_ms)
 {
-	return census_count(((struct node_worker *)arg)->node->census, spiffe_id);
+	return census_count(((struct node_worker *)arg)->node->census, spiffe_id, certificate_ends_ms);
 }
 
 static bool parts(struct node_worker *w, struct problem *why)
@@ -372,7 +468,7 @@ static bool parts(struct node_worker *w, struct problem *why)
 		.metrics = n->metrics, .health = n->health, .sign = keeping_sign,
 		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? keeping_issue : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .peer_status = peer_status, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? keeping_issue : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};
@@ -443,9 +539,11 @@ const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 	struct node *n = arg;
 	struct node_worker *w = &n->workers[i];
 	struct census *c = census_of(n, p);
-	const char *why = !c || census_enter(c, peer->spiffe_id) ? NULL : "too_many_for_agent";
+	const char *why = !c || census_enter(c, peer->spiffe_id, peer->not_after_ms) ? NULL : "too_many_for_agent";
 
 	w->admitted = p->connection > w->admitted ? p->connection : w->admitted;
+	if (!why)
+		certstatus_of(n->certstatus, i, peer); /* who has to be asked is asked now */
 	audit_peer(w, why ? "peer.refused" : "peer.connected", p, why);
 	return why;
 }

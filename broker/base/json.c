@@ -1,4 +1,4 @@
-/* How does it show that jansson ran out of memory? It is given a malloc() that remembers. */
+/* How does it show that jansson ran out of memory? It is given a malloc() that remembers. Depth and blanks need no more than to know what is within a text. */
 #include "base/json.h"
 
 #include <errno.h>
@@ -35,4 +35,53 @@ json_t *json_read(struct slice bytes, json_error_t *e)
 	json_decref(root);
 	errno = ENOMEM;
 	return NULL;
+}
+
+/* ---- its text ---- */
+
+/* Whether the next byte is within a text, and behind a backslash there. */
+struct within {
+	bool text, escaped;
+};
+
+static void step(struct within *in, uint8_t c)
+{
+	if (in->escaped)
+		in->escaped = false;
+	else if (c == '"')
+		in->text = !in->text;
+	else
+		in->escaped = in->text && c == '\\';
+}
+
+size_t json_depth(struct slice bytes)
+{
+	struct within in = {false, false};
+	size_t depth = 0, most = 0;
+
+	for (size_t i = 0; i < bytes.n; i++) {
+		const uint8_t c = bytes.p[i];
+
+		if (!in.text && (c == '{' || c == '['))
+			depth++;
+		if (!in.text && (c == '}' || c == ']') && depth)
+			depth--;
+		most = depth > most ? depth : most;
+		step(&in, c);
+	}
+	return most;
+}
+
+bool json_compact(struct slice bytes, struct buf *out)
+{
+	struct within in = {false, false};
+
+	for (size_t i = 0; i < bytes.n; i++) {
+		const uint8_t c = bytes.p[i];
+
+		if (in.text || (c != ' ' && c != '\t' && c != '\n' && c != '\r'))
+			buf_put_u8(out, c);
+		step(&in, c);
+	}
+	return !out->failed;
 }

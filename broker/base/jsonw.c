@@ -176,6 +176,21 @@ void jsonw_int(struct jsonw *w, const char *key, int64_t v)
 	buf_put(w->b, v < 0 ? text : text + 1, decimal_encode(size, text + 1) + (v < 0));
 }
 
+void jsonw_json(struct jsonw *w, const char *key, struct slice json)
+{
+	uint32_t c;
+
+	put_key(w, key);
+	for (size_t i = 0, n; i < json.n; i += n) {
+		n = utf8_step(slice_of(json.p + i, json.n - i), &c);
+		if (!n || (c >= 0x7f && needs_escape(c))) /* a quote or a backslash is JSON's own */
+			escape_point(w->b, n ? c : 0xfffd);
+		else
+			buf_put(w->b, json.p + i, n);
+		n = n ? n : 1;
+	}
+}
+
 void jsonw_bool(struct jsonw *w, const char *key, bool v)
 {
 	put_key(w, key);

@@ -22,6 +22,8 @@ void jsonw_str(struct jsonw *w, const char *key, const char *v); /* NULL: writes
 void jsonw_slice(struct jsonw *w, const char *key, struct slice v); /* bad UTF-8 becomes U+FFFD */
 void jsonw_int(struct jsonw *w, const char *key, int64_t v);
 void jsonw_bool(struct jsonw *w, const char *key, bool v);
+/* A value that is JSON already, of one line; control characters in its texts are escaped. */
+void jsonw_json(struct jsonw *w, const char *key, struct slice json);
 /* Only the characters of a JSON string, without the quotes. */
 bool jsonw_escape(struct buf *b, struct slice s);
 

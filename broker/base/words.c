@@ -26,6 +26,7 @@ static const struct reason_info reasons[REASON_MAX] = {
 	ROW(TOKEN_BINDING, "token_binding", UNAUTHENTICATED, 401, false),
 	ROW(IDENTITY_MISMATCH, "identity_mismatch", UNAUTHENTICATED, 401, false),
 	ROW(KEYS_UNAVAILABLE, "keys_unavailable", UNAVAILABLE, 503, true),
+	ROW(STATUS_UNAVAILABLE, "status_unavailable", UNAVAILABLE, 503, true),
 	ROW(REVOKED, "revoked", PERMISSION_DENIED, 403, false),
 	ROW(TENANT_BOUNDARY, "tenant_boundary", PERMISSION_DENIED, 403, false),
 	ROW(ROUTE_DENIED, "route_denied", PERMISSION_DENIED, 403, false),

@@ -6,17 +6,18 @@
 #include "base/clock.h"
 #include "baton/v1/admin.pb-c.h"
 #include "cli/admin.h"
-#include "cli/enroltoken.h"
+#include "cli/card.h"
 #include "cli/pbjson.h"
 #include "cli/resource.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "identity/enrolment.h"
 
 #define WIDTH 14
 
 typedef Baton__V1__AgentSpec spec;
 
-static const char *const columns[] = {"NAME", "TENANT", "STATUS", "CALLS", "SERVES", "OWNER", "SPIFFE-ID", "VERSION"};
+static const char *const columns[] = {"NAME", "TENANT", "STATUS", "CONNECTED", "CALLS", "SERVES", "CERT-LEFT", "SPIFFE-ID", "OWNER", "VERSION"};
 
 static const char *status_of(const spec *s, char out[48])
 {
@@ -29,21 +30,64 @@ static const char *status_of(const spec *s, char out[48])
 	return out;
 }
 
+/* "-": it is not connected there. */
+static void cert_left(const resource *r, char out[16])
+{
+	int64_t left = r->presence ? r->presence->certificate_ends_at_ms - clock_unix_ms() : 0;
+
+	if (left > 0)
+		text_age(left, out);
+	else
+		snprintf(out, 16, "-");
+}
+
 static void add_row(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
 {
 	const spec *s = r->agent;
-	char status[48];
+	char status[48], connected[16], left[16];
 
 	table_cell(t, s->name);
 	table_cell(t, s->tenant);
 	table_cell(t, status_of(s, status));
+	snprintf(connected, sizeof connected, "%u", r->presence ? r->presence->connections : 0);
+	table_cell(t, connected);
 	resource_cell_words(t, s->may_call, s->n_may_call);
 	resource_cell_words(t, s->may_serve, s->n_may_serve);
-	if (t->n <= 5)
+	cert_left(r, left);
+	table_cell(t, left);
+	if (t->n <= 7)
 		return;
-	table_cell(t, s->owner);
 	table_cell(t, s->spiffe_id);
+	table_cell(t, s->owner);
 	table_cell(t, r->is_static ? "static" : r->version);
+}
+
+/* In the order of the enum. */
+static const char *const issuance_words[] = {"enrolment and renewal", "enrolment alone", "renewal alone", "nothing"};
+
+static void print_policy(const struct cli *c, const Baton__V1__CertificatePolicy *p)
+{
+	const size_t known = sizeof issuance_words / sizeof issuance_words[0];
+	char span[32], text[96];
+
+	if (!p)
+		return;
+	duration_text(p->max_ttl_s * INT64_C(1000), span);
+	snprintf(text, sizeof text, "%s%s%s", (size_t)p->issuance < known ? issuance_words[p->issuance] : "unknown", p->max_ttl_s ? ", for at most " : "", p->max_ttl_s ? span : "");
+	text_line(c->out, WIDTH, "issued to it:", text);
+	duration_text(p->max_accepted_ttl_s * INT64_C(1000), span);
+	snprintf(text, sizeof text, "certificates that live at most %s", span);
+	text_line(c->out, WIDTH, "taken of it:", p->max_accepted_ttl_s ? text : "");
+}
+
+/* What it says of itself. */
+static void print_card(const struct cli *c, const spec *s)
+{
+	struct arena *arena = s->card.len ? arena_new(2 * CARD_FILE_MAX) : NULL;
+
+	if (arena)
+		text_line(c->out, WIDTH, "card:", card_line(&s->card, arena));
+	arena_free(arena);
 }
 
 static void print_one(const struct cli *c, const resource *r)
@@ -55,6 +99,12 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "name:", s->name);
 	text_line(c->out, WIDTH, "tenant:", s->tenant);
 	text_line(c->out, WIDTH, "status:", status_of(s, status));
+	snprintf(text, sizeof text, "%u to the node that was asked", r->presence ? r->presence->connections : 0);
+	text_line(c->out, WIDTH, "connections:", text);
+	if (r->presence) {
+		cert_left(r, status);
+		text_line(c->out, WIDTH, "cert left:", status);
+	}
 	text_line(c->out, WIDTH, "spiffe id:", s->spiffe_id);
 	text_line(c->out, WIDTH, "client:", *s->client ? s->client : s->name);
 	text_line(c->out, WIDTH, "owner:", s->owner);
@@ -74,6 +124,8 @@ static void print_one(const struct cli *c, const resource *r)
 		text_time(s->expires_at_ms, utc, text);
 		text_line(c->out, WIDTH, "expires:", text);
 	}
+	print_policy(c, s->certificate);
+	print_card(c, s);
 	text_line(c->out, WIDTH, "uuid:", s->uuid);
 	if (!r->is_static) {
 		text_time(s->registered_at_ms, utc, text);
@@ -107,7 +159,7 @@ static const char *name_of(const resource *r)
 
 static const struct resource_view view = {
 	.kind = "agent", .spec = BATON__V1__RESOURCE__SPEC_AGENT, .of_tenant = true, .lists = "baton agent list shows all.",
-	.stranger = "the broker's answer is no agent", .columns = columns, .shown = 5, .wide = 8, .row = add_row,
+	.stranger = "the broker's answer is no agent", .columns = columns, .shown = 7, .wide = 10, .row = add_row,
 	.history_columns = history_columns, .history_shown = 5, .history_wide = 7, .version = add_version, .name = name_of, .print = print_one,
 };
 
@@ -128,11 +180,55 @@ int cmd_agent_history(struct cli *c)
 
 /* ---- changes ---- */
 
+/* The policy as the flags have it; false: memory is out. */
+static bool put_policy(const struct cli *c, struct arena *arena, spec *s)
+{
+	const struct args *a = &c->args;
+
+	if (!a->given[OPT_CERT_TTL] && !a->given[OPT_CERT_ISSUANCE] && !a->given[OPT_CERT_ACCEPTED])
+		return true;
+	if (!s->certificate) {
+		s->certificate = arena_alloc(arena, sizeof *s->certificate);
+		if (!s->certificate)
+			return false;
+		baton__v1__certificate_policy__init(s->certificate);
+	}
+	if (a->given[OPT_CERT_TTL])
+		s->certificate->max_ttl_s = (uint32_t)(a->number[OPT_CERT_TTL] / 1000);
+	if (a->given[OPT_CERT_ISSUANCE])
+		s->certificate->issuance = (Baton__V1__CertificateIssuance)a->number[OPT_CERT_ISSUANCE];
+	if (a->given[OPT_CERT_ACCEPTED])
+		s->certificate->max_accepted_ttl_s = (uint32_t)(a->number[OPT_CERT_ACCEPTED] / 1000);
+	return true;
+}
+
+static int put_card(struct cli *c, struct arena *arena, spec *s)
+{
+	struct problem why = {""};
+	struct slice text;
+	int code;
+
+	if (c->args.given[OPT_CARD] && c->args.given[OPT_NO_CARD])
+		return complain_usage(c, "--card and --no-card are for two different wishes");
+	if (c->args.given[OPT_NO_CARD])
+		s->card = (ProtobufCBinaryData){0, NULL};
+	if (!c->args.given[OPT_CARD])
+		return 0;
+	code = resource_file(c, OPT_CARD, CARD_FILE_MAX, arena, &text);
+	if (code || card_take(text, arena, &s->card, &why) == 0)
+		return code;
+	problem_prefix(&why, "%s", c->args.text[OPT_CARD]);
+	return complain(c, EXIT_MALFORMED, why.text, NULL, NULL);
+}
+
 /* What the flags say, put over what s has. */
 static int put_flags(struct cli *c, struct arena *arena, spec *s)
 {
 	const struct { enum opt o; char **to; } texts[] = {{OPT_AGENT_ID, &s->spiffe_id}, {OPT_OWNER, &s->owner}, {OPT_CLIENT, &s->client}};
+	int code = put_card(c, arena, s);
 
+	if (code)
+		return code;
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (c->args.given[texts[i].o])
 			*texts[i].to = admin_text(c, texts[i].o);
@@ -147,6 +243,8 @@ static int put_flags(struct cli *c, struct arena *arena, spec *s)
 		s->may_originate = c->args.number[OPT_ORIGINATE] == 0;
 	if (c->args.given[OPT_EXPIRES])
 		s->expires_at_ms = c->args.number[OPT_EXPIRES] ? clock_unix_ms() + c->args.number[OPT_EXPIRES] : 0;
+	if (!put_policy(c, arena, s))
+		return EXIT_BUG;
 	return admin_pairs(c, OPT_LABEL, &baton__v1__agent_spec__labels_entry__descriptor, false, "KEY=VALUE", arena, (ProtobufCMessage ***)&s->labels, &s->n_labels);
 }
 
@@ -272,13 +370,14 @@ int cmd_agent_enroll_token(struct cli *c)
 	Baton__V1__ResourceRef agent = resource_ref(c, &view);
 	Baton__V1__EnrolToken *m = NULL;
 	uint8_t pin[SHA256_BYTES];
+	uint64_t agent_key;
 	int code = arena ? admin_connect(c) : EXIT_BUG;
 
 	q.agent = &agent;
 	q.ttl_s = (uint32_t)(c->args.number[OPT_TOKEN_TTL] / 1000);
 	if (!code)
 		m = admin_ask(c, ADMIN_ENROL "CreateToken", &q.base, &baton__v1__enrol_token__descriptor, arena, &code);
-	if (m && enroltoken_parse(slice_str(m->token), pin))
+	if (m && enrolment_token_read(slice_str(m->token), &agent_key, pin))
 		code = complain(c, EXIT_PROTOCOL, "the broker's answer is no enrolment token", NULL, "Use a baton of the broker's version.");
 	else if (m)
 		code = hand_out(c, m);

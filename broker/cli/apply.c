@@ -97,7 +97,7 @@ static int read_file(struct work *w)
 		return complain_usage(w->c, "`%s` needs -f FILE, or -f - for standard input", w->c->verb->noun);
 	shown = strcmp(path, "-") == 0 ? "stdin" : path;
 	code = read_bytes(w->c, path, shown, &bytes, &n);
-	if (!code && resfile_read(slice_of(bytes, n), shown, w->keep, &w->file, &why) != 0)
+	if (!code && (resfile_read(slice_of(bytes, n), shown, w->keep, &w->file, &why) != 0 || resfile_load(&w->file, w->keep, &why) != 0))
 		code = complain(w->c, EXIT_MALFORMED, why.text, "Nothing was changed.", NULL);
 	free(bytes);
 	if (!code && !w->file.n)
@@ -257,7 +257,22 @@ static void print_actions(struct work *w)
 
 /* ---- when the broker refuses ---- */
 
-/* "resources[3].agent.may_call: what" is of the fourth of the call, and of the field may_call. NULL: it is of no single one. */
+/* Where the field of this name stands, as the broker calls it; false: there is none. */
+static bool place_of(const struct res_item *item, struct slice word, struct res_place *at)
+{
+	for (size_t k = 0; k < item->kind->n_fields; k++) {
+		const struct res_field *f = &item->kind->fields[k];
+
+		if (!slice_is(word, f->name) && !(f->sent && slice_is(word, f->sent)))
+			continue;
+		*at = item->field[k];
+		return true;
+	}
+	return false;
+}
+
+/* "resources[3].agent.may_call: what" is of the fourth of the call, and of the field may_call, as "...agent.card.skills[2].id: what" is of its card. NULL: it is
+ * of no single one. */
 static const struct step *whose(const struct work *w, const struct call *call, const char *message, struct res_place *at, const char **what)
 {
 	static const char begins[] = "resources[";
@@ -274,17 +289,13 @@ static const struct step *whose(const struct work *w, const struct call *call, c
 	s = w->sent[call->first + i];
 	field = rest + 2;
 	end = field + strcspn(field, ":");
-	for (const char *dot; (dot = memchr(field, '.', (size_t)(end - field)));)
-		field = dot + 1;
-	*what = field;
 	*at = s->item->at;
-	for (size_t k = 0; k < s->item->kind->n_fields; k++) {
-		const struct res_field *f = &s->item->kind->fields[k];
-		struct slice word = slice_of(field, (size_t)(end - field));
-
-		if (slice_is(word, f->name) || (f->sent && slice_is(word, f->sent)))
-			*at = s->item->field[k];
+	for (const char *dot = field; dot; field = dot ? dot + 1 : field) {
+		dot = memchr(field, '.', (size_t)(end - field));
+		if (place_of(s->item, slice_of(field, (size_t)((dot ? dot : end) - field)), at))
+			break;
 	}
+	*what = field;
 	return s;
 }
 

@@ -10,12 +10,11 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "cli/cacrl.h"
-#include "cli/carecord.h"
+#include "cli/carevoke.h"
 #include "cli/cawords.h"
 
 #define DAY_MS (24 * 3600 * 1000LL)
 #define LIST_MAX (16 << 20)
-#define SERIAL_HEX (2 * CA_SERIAL_BYTES)
 
 static const char *time_text(const struct cli *c, int64_t ms, char out[25])
 {
@@ -119,110 +118,16 @@ static const enum ca_reason reasons[] = { /* in the order of the option's choice
 	CA_UNSPECIFIED, CA_KEY_COMPROMISE, CA_COMPROMISE, CA_AFFILIATION_CHANGED, CA_SUPERSEDED, CA_CESSATION, CA_PRIVILEGE_WITHDRAWN,
 };
 
-/* 32 of hex, as `issued` has it or as openssl prints it. */
-static bool read_serial(const char *text, uint8_t out[CA_SERIAL_BYTES])
-{
-	char lower[SERIAL_HEX + 1];
-	size_t n = strlen(text);
-
-	if (n != SERIAL_HEX)
-		return false;
-	for (size_t i = 0; i <= n; i++)
-		lower[i] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
-	return hex_decode_lower(slice_of(lower, n), out, CA_SERIAL_BYTES) == CA_SERIAL_BYTES;
-}
-
-static int find_by_serial(const struct cafolder *f, const char *text, struct carevoked *out, struct problem *why)
-{
-	uint8_t serial[CA_SERIAL_BYTES];
-	int rc;
-
-	read_serial(text, serial);
-	rc = carecord_find_issued(f->dir, serial, out, why);
-	return rc ? rc : problem_set(why, "no certificate with the serial number %s was issued here (%s/issued has them)", text, f->dir);
-}
-
-/* Who signed it: an intermediate, or for an intermediate the root. */
-static int find_issuer(const struct cafolder *f, struct slice der, const struct ca_cert_info *info, char name[CAFOLDER_NAME], struct problem *why)
-{
-	const struct caintermediate *by = cafolder_find(f, info->issuer_key_id);
-
-	if (memcmp(info->key_id, f->root_info.key_id, CA_KEY_ID_BYTES) == 0)
-		return problem_set(why, "that is the root: no list can take it back. Take it out of every bundle");
-	if (memcmp(info->key_id, f->all[f->current].info.key_id, CA_KEY_ID_BYTES) == 0)
-		return problem_set(why, "that is the intermediate that issues: baton ca rotate first");
-	if (info->is_ca && ca_cert_signed_by(der, buf_slice(&f->root)))
-		return slice_copy_str(SLICE_LIT("root"), name, CAFOLDER_NAME) ? 0 : -1;
-	if (!by || info->is_ca || !ca_cert_signed_by(der, buf_slice(&by->der)))
-		return problem_set(why, "it was not issued here, or its intermediate has ended");
-	return slice_copy_str(slice_str(by->name), name, CAFOLDER_NAME) ? 0 : -1;
-}
-
-static int find_by_file(const struct cafolder *f, const char *path, struct carevoked *out, struct problem *why)
-{
-	struct ca_cert_info info;
-	struct buf der;
-	int rc = -1;
-
-	memset(out, 0, sizeof *out);
-	buf_init(&der, 1 << 20);
-	if (cafolder_read_pem(path, CA_PEM_CERTIFICATE, &der, why) == 0 &&
-	    (ca_cert_info(buf_slice(&der), &info, why) < 0 || find_issuer(f, buf_slice(&der), &info, out->issuer, why) < 0))
-		problem_prefix(why, "%s", path);
-	else if (der.n)
-		rc = 0;
-	if (rc == 0) {
-		memcpy(out->entry.serial, info.serial, CA_SERIAL_BYTES);
-		out->not_after_ms = info.not_after_ms;
-	}
-	buf_clear(&der);
-	return rc;
-}
-
-static bool is_revoked(const struct carevoked *all, size_t n, const struct carevoked *one)
-{
-	for (size_t i = 0; i < n; i++)
-		if (memcmp(all[i].entry.serial, one->entry.serial, CA_SERIAL_BYTES) == 0)
-			return true;
-	return false;
-}
-
-/* Into *out; refused when its list could not be made. */
-static int find_revoked(const struct cafolder *f, const char *text, int64_t now_ms, struct carevoked *out, struct problem *why)
-{
-	uint8_t serial[CA_SERIAL_BYTES];
-	char end[25];
-
-	if ((read_serial(text, serial) ? find_by_serial(f, text, out, why) : find_by_file(f, text, out, why)) < 0)
-		return -1;
-	clock_format_utc(out->not_after_ms, end);
-	if (out->not_after_ms < now_ms)
-		return problem_set(why, "%.64s ended by itself, %s: there is nothing to revoke", text, end);
-	if (strcmp(out->issuer, "root") == 0 && !cafolder_has_root_key(f))
-		return problem_set(why, "the root's key is offline: to take an intermediate back, bring %s/root back first", f->dir);
-	return 0;
-}
-
-/* All that is named, or nothing: each is found before the first is written down. */
 static int revoke_named(const struct cli *c, const struct cafolder *f, int64_t now_ms, struct problem *why)
 {
-	struct carevoked found[ARGS_MANY], *there = NULL;
-	size_t n = 0, n_there = 0;
-	int rc = carecord_read_revoked(f->dir, &there, &n_there, why);
+	const struct carevoke r = {.folder = f, .keeper_record = c->args.text[OPT_CRL_RECORD], .now_ms = now_ms, .reason = reasons[c->args.number[OPT_CRL_REASON]]};
+	const char *names[ARGS_MANY];
+	size_t n = 0;
 
-	for (size_t i = 0; rc == 0 && i < c->args.n_many; i++) {
-		if (c->args.many[i].opt != OPT_CRL_REVOKE)
-			continue;
-		rc = find_revoked(f, c->args.many[i].value, now_ms, &found[n], why);
-		found[n].entry.at_ms = now_ms;
-		found[n].entry.reason = reasons[c->args.number[OPT_CRL_REASON]];
-		if (rc == 0 && !is_revoked(there, n_there, &found[n]) && !is_revoked(found, n, &found[n]))
-			n++;
-	}
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = carecord_add_revoked(f->dir, &found[i], why);
-	free(there);
-	return rc;
+	for (size_t i = 0; i < c->args.n_many; i++)
+		if (c->args.many[i].opt == OPT_CRL_REVOKE)
+			names[n++] = c->args.many[i].value;
+	return carevoke(&r, names, n, why);
 }
 
 /* --out: a copy for whoever must not enter the folder. */

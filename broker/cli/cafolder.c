@@ -18,6 +18,7 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "cli/cacrl.h"
+#include "identity/ca_files.h"
 
 #define PEM_MAX (1 << 20)
 #define REMOVE_FDS 8
@@ -42,21 +43,6 @@ bool cafolder_is_there(const char *dir)
 }
 
 /* ---- files ---- */
-
-int cafolder_read_pem(const char *path, enum ca_pem kind, struct buf *out, struct problem *why)
-{
-	uint8_t *pem = NULL;
-	size_t n = 0;
-	int rc;
-
-	if (file_read(path, PEM_MAX, &pem, &n, why) < 0)
-		return -1;
-	rc = ca_pem_read(kind, slice_of(pem, n), 0, out, why);
-	free(pem);
-	if (rc == 0)
-		problem_set(why, "nothing of the kind is in it (PEM)");
-	return rc == 1 ? 0 : problem_prefix(why, "%s", path);
-}
 
 int cafolder_write_pem(const char *path, enum ca_pem kind, const struct slice *ders, size_t n, struct problem *why)
 {
@@ -91,22 +77,6 @@ int cafolder_write_key(const char *path, const struct ca_key *k, struct problem 
 		rc = file_write_atomic(path, slice_of(pem, n), 0600, why);
 	secret_wipe(pem, sizeof pem);
 	return rc;
-}
-
-struct ca_key *cafolder_read_key(const char *path, struct problem *why)
-{
-	uint8_t *pem = NULL;
-	size_t n = 0;
-	struct ca_key *k;
-
-	if (secret_read_file(path, CA_KEY_PEM_MAX, &pem, &n, why) < 0)
-		return NULL;
-	k = ca_key_read(slice_of(pem, n), why);
-	secret_wipe(pem, n);
-	free(pem);
-	if (!k)
-		problem_prefix(why, "%s", path);
-	return k;
 }
 
 /* ---- a new one ---- */
@@ -262,7 +232,7 @@ static int read_root(struct cafolder *f, struct problem *why)
 	struct capath p;
 	const size_t scheme = strlen("spiffe://");
 
-	if (cafolder_read_pem(cafolder_path(f->dir, &p, "bundle.pem"), CA_PEM_CERTIFICATE, &f->root, why) < 0)
+	if (ca_read_pem(cafolder_path(f->dir, &p, "bundle.pem"), CA_PEM_CERTIFICATE, &f->root, why) < 0)
 		return -1;
 	if (ca_cert_info(buf_slice(&f->root), &f->root_info, why) < 0)
 		return problem_prefix(why, "%s", p.p);
@@ -281,7 +251,7 @@ static int read_intermediate(struct cafolder *f, const char *name, struct proble
 	buf_init(&i->der, PEM_MAX);
 	f->n++;
 	snprintf(i->name, sizeof i->name, "%s", name);
-	if (cafolder_read_pem(file_of(f->dir, &p, name, "pem"), CA_PEM_CERTIFICATE, &i->der, why) < 0)
+	if (ca_read_pem(file_of(f->dir, &p, name, "pem"), CA_PEM_CERTIFICATE, &i->der, why) < 0)
 		return -1;
 	return ca_cert_info(buf_slice(&i->der), &i->info, why) < 0 ? problem_prefix(why, "%s", p.p) : 0;
 }
@@ -362,9 +332,10 @@ bool cafolder_has_root_key(const struct cafolder *f)
 	return access(cafolder_path(f->dir, &p, "root/root.key"), F_OK) == 0;
 }
 
+/* With the key of the certificate that the folder was opened with. */
 static struct ca_issuer *issuer(const char *key_path, struct slice der, struct problem *why)
 {
-	struct ca_key *k = cafolder_read_key(key_path, why);
+	struct ca_key *k = ca_read_key(key_path, why);
 	struct ca_issuer *by = k ? ca_issuer_new(der, k, why) : NULL;
 
 	if (k && !by)
@@ -387,7 +358,7 @@ struct ca_key *cafolder_key(const struct cafolder *f, size_t at, struct problem 
 {
 	struct capath p;
 
-	return cafolder_read_key(file_of(f->dir, &p, f->all[at].name, "key"), why);
+	return ca_read_key(file_of(f->dir, &p, f->all[at].name, "key"), why);
 }
 
 struct ca_issuer *cafolder_intermediate(const struct cafolder *f, size_t at, struct problem *why)

@@ -80,14 +80,11 @@ void cafolder_undo_intermediate(struct cafolder *f, size_t at);
 /* Keys of intermediates that have ended: how many were dropped. */
 size_t cafolder_drop_ended(struct cafolder *f, int64_t now_ms);
 
-/* The first block of that kind in a PEM file, its DER appended. 0, or -1 with why. */
-int cafolder_read_pem(const char *path, enum ca_pem kind, struct buf *out, struct problem *why);
 /* DER blocks as a PEM file of mode 0644. */
 int cafolder_write_pem(const char *path, enum ca_pem kind, const struct slice *ders, size_t n, struct problem *why);
-/* A private key as PEM, mode 0600; refused when its file lets others in (base/secret.h). Owned, or NULL with why. */
-struct ca_key *cafolder_read_key(const char *path, struct problem *why);
 /* Where the key of a certificate in that file stands: beside FILE.pem, or FILE, FILE.key. -1 with why. */
 int cafolder_key_path(const char *cert, char *out, size_t size, struct problem *why);
+/* As PEM, mode 0600. */
 int cafolder_write_key(const char *path, const struct ca_key *k, struct problem *why);
 
 #endif

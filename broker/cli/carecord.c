@@ -139,24 +139,24 @@ static int bad_line(const struct capath *p, size_t at, struct problem *why)
 	return problem_set(why, "%s:%zu: this line cannot be read: mend it", p->p, at);
 }
 
-int carecord_find_issued(const char *dir, const uint8_t serial[CA_SERIAL_BYTES], struct carevoked *out, struct problem *why)
+int carecord_each_issued(const char *dir, int (*fn)(void *arg, const struct carevoked *one, const char *spiffe_id, struct problem *why), void *arg, struct problem *why)
 {
 	char line[LINE_MAX_BYTES], *words[WORDS];
+	struct carevoked one;
 	struct capath p;
 	FILE *f = open_record(dir, "issued", &p, why);
-	bool found = false;
 	int rc = f ? 1 : -1;
 
-	for (size_t at = 1; f && !found && (rc = next_line(f, line, words)) != 0; at++) {
-		if (rc < 0 || !read_head(words, out)) {
+	for (size_t at = 1; rc > 0; at++) {
+		rc = next_line(f, line, words);
+		if (rc < 0 || (rc > 0 && !read_head(words, &one)))
 			rc = bad_line(&p, at, why);
-			break;
-		}
-		found = memcmp(out->entry.serial, serial, CA_SERIAL_BYTES) == 0;
+		else if (rc > 0 && fn(arg, &one, words[4], why) < 0)
+			rc = -1;
 	}
 	if (f)
 		fclose(f);
-	return rc < 0 ? -1 : found;
+	return rc;
 }
 
 static bool grow(struct carevoked **all, size_t n)

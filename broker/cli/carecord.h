@@ -19,8 +19,8 @@ struct carevoked {
 
 /* 0, or -1 with why: then the certificate must not leave. */
 int carecord_add_issued(const char *dir, const struct ca_cert_info *leaf, const char *issuer, struct problem *why);
-/* Fills in who issued it and when it ends. 1; 0: it was not issued here; -1 with why. */
-int carecord_find_issued(const char *dir, const uint8_t serial[CA_SERIAL_BYTES], struct carevoked *out, struct problem *why);
+/* Calls fn for each, with its serial number, who issued it and when it ends, and its SPIFFE id, until fn says -1. 0, or -1 with why. */
+int carecord_each_issued(const char *dir, int (*fn)(void *arg, const struct carevoked *one, const char *spiffe_id, struct problem *why), void *arg, struct problem *why);
 
 int carecord_add_revoked(const char *dir, const struct carevoked *one, struct problem *why);
 /* All of them; the caller frees *out. 0, or -1 with why, also when a line cannot be read: it may be one that matters. */

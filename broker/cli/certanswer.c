@@ -3,8 +3,10 @@
 
 #include "cli/certanswer.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "client/conn.h"
 #include "identity/enrolment.h"
 
@@ -35,14 +37,33 @@ static int take(struct certanswer *a, const Baton__V1__Certificate *m, struct pr
 	return certinfo_der(a->chain[0], &a->leaf) ? 0 : problem_set(why, "it is no certificate");
 }
 
+/* When it has begun by the broker's clock, which is ahead of ours when it lies before us. -1 with why: too far. */
+static int judge_clock(struct certanswer *a, int64_t now_ms, int64_t *as_of_ms, struct problem *why)
+{
+	char begins[25], now[25];
+
+	*as_of_ms = a->leaf.not_before_ms > now_ms ? a->leaf.not_before_ms : now_ms;
+	if (*as_of_ms == now_ms)
+		return 0;
+	clock_format_utc(a->leaf.not_before_ms, begins);
+	clock_format_utc(now_ms, now);
+	snprintf(a->clock, sizeof a->clock, "it is good from %s on, and by this machine's clock it is %s", begins, now);
+	a->is_early = *as_of_ms - now_ms > CERTANSWER_SKEW_MS;
+	return a->is_early ? problem_set(why, "%s: set the clock", a->clock) : 0;
+}
+
 int certanswer_judge(struct certanswer *a, const Baton__V1__Certificate *m, const struct ca_key *key, const char *spiffe_id, const struct client *conn,
 		     int64_t now_ms, struct problem *why)
 {
-	if (take(a, m, why) < 0)
+	int64_t as_of_ms;
+
+	a->clock[0] = '\0';
+	a->is_early = false;
+	if (take(a, m, why) < 0 || judge_clock(a, now_ms, &as_of_ms, why) < 0)
 		return -1;
 	if (spiffe_id && strcmp(a->leaf.spiffe_id, spiffe_id) != 0)
 		return problem_set(why, "it is made for %.200s, and this agent is %.200s", a->leaf.spiffe_id[0] ? a->leaf.spiffe_id : "nobody", spiffe_id);
-	if (enrolment_check(key, a->leaf.spiffe_id, a->chain, a->n_chain, a->bundle, a->n_bundle, now_ms, why) < 0)
+	if (enrolment_check(key, a->leaf.spiffe_id, a->chain, a->n_chain, a->bundle, a->n_bundle, as_of_ms, why) < 0)
 		return -1;
 	if (!client_vouched(conn, a->bundle, a->n_bundle))
 		return problem_set(why, "the CA bundle with it does not vouch for the broker itself");

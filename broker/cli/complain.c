@@ -68,6 +68,7 @@ static const struct { enum reason reason; int code; const char *todo; } by_reaso
 	{REASON_TOKEN_BINDING, EXIT_DENIED, "Fetch a new token with the present certificate."},
 	{REASON_IDENTITY_MISMATCH, EXIT_DENIED, "Use this agent's own token: baton whoami says who you are, baton token show whose it is."},
 	{REASON_KEYS_UNAVAILABLE, EXIT_AGAIN, "Nothing is wrong with the token: the broker cannot get its issuer's keys now."},
+	{REASON_STATUS_UNAVAILABLE, EXIT_AGAIN, "Nothing is wrong with the certificate: the broker gets no answer about it from the CA's OCSP responder now."},
 	{REASON_REVOKED, EXIT_DENIED, ASK_OWNER " why, and for a new identity."},
 	{REASON_TENANT_BOUNDARY, EXIT_DENIED, "baton whoami shows your tenant: use its routes, and a token of it."},
 	{REASON_ROUTE_DENIED, EXIT_DENIED, "baton whoami shows what you may call and serve."},

@@ -4,6 +4,7 @@
 #include "cli/devpki.h"
 
 #include "cli/cafolder.h"
+#include "identity/ca_files.h"
 
 #define DER_MAX (64 * 1024)
 
@@ -28,33 +29,22 @@ int devpki_make_ca(const char *cert_path, const char *key_path, int64_t now_ms, 
 	return rc;
 }
 
-static struct ca_issuer *load(const char *cert_path, const char *key_path, struct problem *why)
-{
-	struct ca_key *k = cafolder_read_key(key_path, why);
-	struct ca_issuer *by = NULL;
-	struct buf der;
-
-	buf_init(&der, DER_MAX);
-	if (k && cafolder_read_pem(cert_path, CA_PEM_CERTIFICATE, &der, why) == 0)
-		by = ca_issuer_new(buf_slice(&der), k, why);
-	else
-		ca_key_free(k);
-	buf_clear(&der);
-	return by;
-}
-
 int devpki_make_leaf(const char *ca_cert, const char *ca_key, struct ca_leaf leaf, const char *cert_path, const char *key_path, struct problem *why)
 {
-	struct ca_issuer *by = load(ca_cert, ca_key, why);
-	struct ca_key *k = by ? ca_key_new(CA_P256, why) : NULL;
-	struct buf public, der;
+	struct buf ca, public, der;
+	struct ca_issuer *by;
+	struct ca_key *k;
 	int rc = -1;
 
+	buf_init(&ca, DER_MAX);
 	buf_init(&public, DER_MAX);
 	buf_init(&der, DER_MAX);
+	by = ca_read_issuer(ca_cert, ca_key, &ca, why);
+	k = by ? ca_key_new(CA_P256, why) : NULL;
 	ca_serial_new(leaf.serial);
 	if (k && ca_key_public(k, &public, why) == 0 && ca_make_leaf(by, buf_slice(&public), &leaf, &der, why) == 0)
 		rc = write_pair(buf_slice(&der), k, cert_path, key_path, why);
+	buf_clear(&ca);
 	buf_clear(&public);
 	buf_clear(&der);
 	ca_key_free(k);

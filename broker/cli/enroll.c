@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "cli/admin.h"
 #include "cli/cawords.h"
-#include "cli/enroltoken.h"
 #include "cli/idfiles.h"
 #include "cli/text.h"
 #include "client/addr.h"
@@ -61,11 +60,12 @@ static int take_token(struct enroll *e)
 {
 	struct cli *c = e->c;
 	const char *fault;
+	uint64_t agent_key;
 	int code = read_token(c);
 
 	if (code)
 		return code;
-	fault = enroltoken_parse(slice_str(c->token), e->pin);
+	fault = enrolment_token_read(slice_str(c->token), &agent_key, e->pin);
 	return fault ? complain(c, EXIT_USAGE, fault, NULL, "It is what `baton agent enroll-token` printed, on one line.") : 0;
 }
 
@@ -103,6 +103,7 @@ static int fetch_bundle(struct enroll *e)
 	Baton__V1__GetBundleRequest q = BATON__V1__GET_BUNDLE_REQUEST__INIT;
 	struct client_error why = {.fault = CLIENT_FINE};
 	struct client_status status;
+	uint8_t pin[SHA256_BYTES];
 	Baton__V1__Bundle *m;
 	int code = reach(e, client_creds_unverified(&why), &why);
 
@@ -112,7 +113,7 @@ static int fetch_bundle(struct enroll *e)
 	if (!m)
 		return complain_status(e->c, &status);
 	e->n_cas = certanswer_slices(m->bundle_der, m->n_bundle_der, e->cas, CERTANSWER_BUNDLE_MAX, NULL);
-	if (enroltoken_pins(e->pin, e->cas, e->n_cas))
+	if (enrolment_pin(e->cas, e->n_cas, pin) && memcmp(pin, e->pin, sizeof pin) == 0)
 		return 0;
 	return complain(e->c, EXIT_PROTOCOL, "the broker's CA bundle is not the one that this token was made for", "The token was not sent.",
 			"Is that the broker that made the token? If its CAs were changed since then, ask for a new token. Otherwise somebody answers in its place.");
@@ -160,7 +161,8 @@ static int keep(struct enroll *e, const Baton__V1__Certificate *m)
 	struct problem why = {""};
 
 	if (certanswer_judge(&e->got, m, e->key, NULL, e->c->conn, clock_unix_ms(), &why) < 0)
-		return complain(e->c, EXIT_PROTOCOL, "the broker's certificate is not kept", why.text, NULL);
+		return complain(e->c, e->got.is_early ? EXIT_CONFIG : EXIT_PROTOCOL, "the broker's certificate is not kept", why.text,
+				e->got.is_early ? "The key is kept: once the clock is right the same command with the same token goes on from there." : NULL);
 	if (idfiles_write(&e->files, e->key, &e->got, &why) < 0)
 		return complain(e->c, EXIT_CONFIG, "the certificate could not be written", why.text, NULL);
 	idfiles_forget_pending(&e->files);
@@ -212,6 +214,8 @@ static void print(const struct enroll *e)
 
 	clock_format_utc(e->got.leaf.not_after_ms, until);
 	cawords_print(e->c, facts, sizeof facts / sizeof facts[0]);
+	if (e->got.clock[0])
+		cli_note(e->c, "warning: %s: set the clock", e->got.clock);
 	cli_note(e->c, "use it: baton whoami --addr HOST:PORT --cert %s --key %s --ca %s", e->files.agent, e->files.agent, e->files.bundle);
 	cli_note(e->c, "keep it: baton renew --daemon, with the same options");
 }

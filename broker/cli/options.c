@@ -105,6 +105,11 @@ static const struct option_row rows[] = {
 	NUMBER(OPT_AGENT_RATE, "rate", 0, 1000000, NULL, "submits a second, on a node; 0: as limits.rate_per_agent says"),
 	CHOICE(OPT_ORIGINATE, "may-originate", 0, "yes|no", NULL, NULL, "may it start a tree of handoffs (yes, if it may call a route)"),
 	SPAN(OPT_EXPIRES, "expires", NULL, 0, 3660 * MS_DAY, NULL, "when, from now, its rights end; 0: never"),
+	SPAN(OPT_CERT_TTL, "cert-max-ttl", NULL, 0, MS_DAY, NULL, "a certificate that the broker issues to it lives no longer; 0: as issuing.ttl says"),
+	CHOICE(OPT_CERT_ISSUANCE, "cert-issuance", 0, "all|enrolment|renewal|none", NULL, NULL, "what the broker issues to it: its first certificate, its next ones (all)"),
+	SPAN(OPT_CERT_ACCEPTED, "cert-max-accepted", NULL, 0, 3650 * MS_DAY, NULL, "a certificate that lives longer, whoever issued it, is refused; 0: any"),
+	TEXT(OPT_CARD, "card", "FILE", NULL, NULL, "its A2A agent card, JSON: what it says of itself; shown, never believed"),
+	SWITCH(OPT_NO_CARD, "no-card", 0, "take its card away"),
 
 	SPAN(OPT_TOKEN_TTL, "ttl", NULL, 60000, MS_DAY, "1h", "how long the token is good"),
 	TEXT(OPT_ENROL_SERVER, "server", "HOST:PORT", "BATON_ENROLL_SERVER", NULL, "the broker's port for enrolment, its listen.enrol"),
@@ -188,12 +193,13 @@ static const struct option_row rows[] = {
 	TEXT(OPT_CSR, "csr", "FILE", NULL, NULL, "certificate request of the agent's own key; without it a key is made"),
 	TEXT(OPT_LEAF_OUT, "out", "FILE", NULL, NULL, "write the chain there; FILE.pem gets a key that is made beside it, FILE.key"),
 	SPAN(OPT_LEAF_TTL, "ttl", NULL, 60000, 30 * MS_DAY, "24h", "how long it is good"),
-	LIST(OPT_CRL_REVOKE, "revoke", "SERIAL|FILE", "a certificate, by its serial number or itself; may be repeated"),
+	LIST(OPT_CRL_REVOKE, "revoke", "SERIAL|ID|FILE", "a certificate, by its serial number or itself, or all of a SPIFFE id; may be repeated"),
 	CHOICE(OPT_CRL_REASON, "reason", 0,
 	       "unspecified|key-compromise|ca-compromise|affiliation-changed|superseded|cessation-of-operation|privilege-withdrawn", NULL, "unspecified",
 	       "why what is revoked now is revoked"),
 	NUMBER(OPT_CRL_DAYS, "days", 1, 365, "7", "until when the next list is due"),
 	TEXT(OPT_CRL_OUT, "out", "FILE", NULL, NULL, "write a copy there, mode 0644"),
+	TEXT(OPT_CRL_RECORD, "record", "FILE", NULL, NULL, "what a broker's keeper issued, keeper.record: looked through too"),
 	TEXT(OPT_INSTALL_OUT, "out", "FILE", NULL, NULL, "issuing.cert: FILE.pem; its key goes beside it, FILE.key, which issuing.key names"),
 };
 

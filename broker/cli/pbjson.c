@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "base/json.h"
+#include "baton/v1/admin.pb-c.h"
 #include "cli/text.h"
 
 #define JSON_MAX (64 * 1024 * 1024)
@@ -43,6 +45,23 @@ static void put_enum(struct jsonw *w, const char *key, const ProtobufCEnumDescri
 		text[i] = (char)tolower((unsigned char)name[i]);
 	text[i] = '\0';
 	jsonw_str(w, key, text);
+}
+
+/* Bytes that are JSON stand there as JSON. The broker has looked; so do we. */
+static bool put_json(struct jsonw *w, const char *key, const ProtobufCFieldDescriptor *f, struct slice s)
+{
+	bool is = protobuf_c_message_descriptor_get_field_by_name(&baton__v1__agent_spec__descriptor, "card") == f;
+	json_t *json = is ? json_read(s, NULL) : NULL;
+	struct buf b;
+
+	if (!json)
+		return false;
+	json_decref(json);
+	buf_init(&b, JSON_MAX);
+	if (json_compact(s, &b))
+		jsonw_json(w, key, buf_slice(&b));
+	buf_clear(&b);
+	return true;
 }
 
 static void put_bytes(struct jsonw *w, const char *key, struct slice s)
@@ -100,7 +119,7 @@ static void put_value(struct jsonw *w, const char *key, const ProtobufCFieldDesc
 	case PROTOBUF_C_TYPE_BYTES: {
 		const ProtobufCBinaryData *b = at;
 
-		if (!unset || b->len)
+		if ((!unset || b->len) && !put_json(w, key, f, slice_of(b->data, b->len)))
 			put_bytes(w, key, slice_of(b->data, b->len));
 		break;
 	}

@@ -45,7 +45,9 @@ static int renew_once(struct cli *c, const struct idfiles *f)
 		wait_for(r);
 	if (end == RENEWAL_DONE)
 		print(c, renewal_cert(r), f);
-	else
+	if (end == RENEWAL_DONE && *renewal_clock(r))
+		cli_note(c, "warning: %s: set the clock", renewal_clock(r));
+	if (end == RENEWAL_FAILED)
 		code = renewal_complain(r, c);
 	renewal_free(r);
 	return code;

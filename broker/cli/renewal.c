@@ -148,7 +148,7 @@ static void keep(struct renewal *r)
 {
 	if (certanswer_judge(&r->got, r->answer, r->key, client_creds_cert(r->creds)->spiffe_id, r->conn, clock_unix_ms(), &r->problem) < 0) {
 		problem_prefix(&r->problem, "the broker's certificate is not kept");
-		fail_here(r, EXIT_PROTOCOL);
+		fail_here(r, r->got.is_early ? EXIT_CONFIG : EXIT_PROTOCOL);
 	} else if (idfiles_write(r->files, r->key, &r->got, &r->problem) < 0) {
 		fail_here(r, EXIT_CONFIG);
 	} else {
@@ -214,6 +214,11 @@ int64_t renewal_deadline(const struct renewal *r)
 const struct certinfo *renewal_cert(const struct renewal *r)
 {
 	return &r->got.leaf;
+}
+
+const char *renewal_clock(const struct renewal *r)
+{
+	return r->got.clock;
 }
 
 /* ---- in words ---- */

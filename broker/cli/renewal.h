@@ -27,6 +27,7 @@ int renewal_fd(const struct renewal *r);
 short renewal_events(const struct renewal *r);
 int64_t renewal_deadline(const struct renewal *r); /* monotonic: step then at the latest */
 const struct certinfo *renewal_cert(const struct renewal *r); /* once DONE: the new one */
+const char *renewal_clock(const struct renewal *r);           /* once DONE: that this machine's clock is behind; "" when it is not */
 /* Once FAILED: complains, in full, and returns the exit code; or in one line, without. */
 int renewal_complain(const struct renewal *r, const struct cli *c);
 int renewal_failure(const struct renewal *r, char *out, size_t size);

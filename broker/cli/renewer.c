@@ -146,6 +146,8 @@ static enum renewer_event end(struct renewer *r, enum renewal_end how)
 	if (how == RENEWAL_DONE) {
 		cert = *renewal_cert(r->now);
 		take(r, &cert, clock_unix_ms());
+		if (*renewal_clock(r->now))
+			cli_note(r->c, "warning: %s: set the clock", renewal_clock(r->now));
 	} else {
 		renewal_failure(r->now, what, sizeof what);
 		fail(r, what);

@@ -12,8 +12,10 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/file.h"
 #include "base/near.h"
 #include "base/yaml_tree.h"
+#include "cli/card.h"
 #include "cli/options.h"
 #include "cli/pem.h"
 
@@ -180,7 +182,12 @@ static int read_words(const struct reader *r, const struct res_field *f, const s
 static int read_bytes(const struct reader *r, const struct res_field *f, const struct yaml_node *n)
 {
 	ProtobufCBinaryData *b = res_bytes(r->item->spec, f);
+	struct problem why = {""};
 
+	if (f->json && card_take(slice_str(n->text), r->arena, b, &why) < 0)
+		return error_at(r, n, "%s: %s; write JSON as one text, or name a file of it with `%s`", f->name, why.text, f->from_file);
+	if (f->json)
+		return 0;
 	b->len = strlen(n->text);
 	b->data = (uint8_t *)arena_strdup(r->arena, n->text);
 	return b->data ? 0 : no_memory(r, n);
@@ -329,10 +336,43 @@ static bool make_messages(struct res_item *item, struct arena *arena)
 	item->spec = arena_alloc(arena, item->kind->spec->sizeof_message);
 	if (!item->resource || !item->spec)
 		return false;
-	baton__v1__resource__init(item->resource);
 	protobuf_c_message_init(item->kind->spec, item->spec);
+	if (!res_make_inner(item->kind, item->spec, arena))
+		return false;
+	baton__v1__resource__init(item->resource);
 	res_set_spec(item->kind, item->resource, item->spec);
 	return true;
+}
+
+/* A key by which a file is named: -1 none, else the field that stands in it. */
+static int find_from_file(const struct res_kind *k, const char *key)
+{
+	for (size_t i = 0; i < k->n_fields; i++)
+		if (k->fields[i].from_file && strcmp(k->fields[i].from_file, key) == 0)
+			return (int)i;
+	return -1;
+}
+
+static int read_from_file(const struct reader *r, const struct res_field *f, const struct yaml_node *e)
+{
+	if (e->kind != YAML_TEXT || e->nothing || !*e->text)
+		return error_at(r, e->key, "%s names no file; write its name, or leave the line out", f->from_file);
+	r->item->in_file = f;
+	r->item->path = arena_strdup(r->arena, e->text);
+	return r->item->path ? 0 : no_memory(r, e);
+}
+
+/* The field's place; -1: it is none, or wrong. */
+static int read_field(const struct reader *r, const struct yaml_node *e, const bool *given)
+{
+	const struct res_kind *k = r->item->kind;
+	int i = res_field_find(k, e->key->text), from = i < 0 ? find_from_file(k, e->key->text) : -1, at = i < 0 ? from : i;
+
+	if (at < 0)
+		return unknown_key(r, e->key);
+	if (given[at])
+		return error_at(r, e->key, "%s stands here, and in a file of its own too; take one of the two out", k->fields[at].name);
+	return (i < 0 ? read_from_file(r, &k->fields[at], e) : read_value(r, &k->fields[at], e)) ? -1 : at;
 }
 
 static int read_fields(const struct reader *r, const struct yaml_node *root)
@@ -341,13 +381,12 @@ static int read_fields(const struct reader *r, const struct yaml_node *root)
 	bool given[RES_FIELDS_MAX] = {false};
 
 	for (const struct yaml_node *e = root->first; e; e = e->next) {
-		int i = strcmp(e->key->text, "kind") == 0 ? -1 : res_field_find(item->kind, e->key->text);
+		int i;
 
-		if (i < 0 && strcmp(e->key->text, "kind") != 0)
-			return unknown_key(r, e->key);
-		if (i < 0)
+		if (strcmp(e->key->text, "kind") == 0)
 			continue;
-		if (read_value(r, &item->kind->fields[i], e))
+		i = read_field(r, e, given);
+		if (i < 0)
 			return -1;
 		given[i] = true;
 		item->field[i] = (struct res_place){e->key->line, e->key->column};
@@ -539,4 +578,40 @@ int resfile_read(struct slice yaml, const char *name, struct arena *arena, struc
 	yaml_stream_free(s);
 	arena_free(tree);
 	return rc ? -1 : check_twice(out, arena, why);
+}
+
+/* ---- what stands in files of its own ---- */
+
+/* Where the file of resources lies; standard input: where the command was called. */
+static const char *beside(const char *file, const char *path, struct arena *arena)
+{
+	const char *slash = strrchr(file, '/');
+
+	return *path == '/' || !slash ? path : arena_printf(arena, "%.*s/%s", (int)(slash - file), file, path);
+}
+
+static int load(const struct res_item *item, const char *path, struct arena *arena, struct problem *why)
+{
+	uint8_t *bytes = NULL;
+	size_t n = 0;
+	int rc;
+
+	if (file_read(path, CARD_FILE_MAX, &bytes, &n, why) < 0)
+		return -1;
+	rc = card_take(slice_of(bytes, n), arena, res_bytes(item->spec, item->in_file), why);
+	free(bytes);
+	return rc < 0 ? problem_prefix(why, "%s", path) : 0;
+}
+
+int resfile_load(struct resfile *f, struct arena *arena, struct problem *why)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		struct res_item *item = &f->v[i];
+		const char *path = item->in_file ? beside(f->name, item->path, arena) : "";
+		const struct res_place *at = item->in_file ? &item->field[item->in_file - item->kind->fields] : NULL;
+
+		if (at && (!path || load(item, path, arena, why) < 0))
+			return path ? problem_prefix(why, "%s:%u:%u: %s", f->name, at->line, at->column, item->in_file->from_file) : problem_set(why, "out of memory");
+	}
+	return 0;
 }

@@ -21,6 +21,8 @@ struct res_item {
 	ProtobufCMessage *spec;       /* the resource's */
 	struct res_place at;          /* where it begins */
 	struct res_place field[RES_FIELDS_MAX];
+	const struct res_field *in_file; /* the field that stands in a file of its own, until resfile_load(); NULL: none does */
+	const char *path;
 };
 
 struct resfile {
@@ -32,5 +34,7 @@ struct resfile {
 /* All of it in the arena. 0, or -1 with why: "FILE:LINE:COLUMN: what; what to do". Documents in which nothing stands count as none; a file without any
  * document is refused, for nobody means that. */
 int resfile_read(struct slice yaml, const char *name, struct arena *arena, struct resfile *out, struct problem *why);
+/* What stands in files of their own: read from there, beside the file of resources unless their names begin with "/". 0, or -1 with why. */
+int resfile_load(struct resfile *f, struct arena *arena, struct problem *why);
 
 #endif

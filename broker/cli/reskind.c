@@ -43,6 +43,14 @@ static const struct res_word agent_status[] = {
 	{"active", BATON__V1__AGENT_STATUS__AGENT_STATUS_ACTIVE}, {"quarantined", BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED}, {NULL, 0},
 };
 
+static const struct res_word agent_issuance[] = {
+	{"all", BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_UNSPECIFIED}, {"enrolment", BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_ENROLMENT},
+	{"renewal", BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_RENEWAL}, {"none", BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_NONE}, {NULL, 0},
+};
+
+#define CERTIFICATE(field) \
+	.at = offsetof(Baton__V1__CertificatePolicy, field), .within = AT(certificate), .inner = &baton__v1__certificate_policy__descriptor, .sent = #field
+
 static const struct res_field agent_fields[] = {
 	{.name = "tenant", .type = RES_TEXT, .at = AT(tenant), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
 	{.name = "name", .type = RES_TEXT, .at = AT(name), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
@@ -57,6 +65,10 @@ static const struct res_field agent_fields[] = {
 	{.name = "max_in_flight", .type = RES_NUMBER, .at = AT(max_in_flight), .min = 1, .max = 1000000},
 	{.name = "rate_per_s", .type = RES_NUMBER, .at = AT(rate_per_s), .max = 1000000},
 	{.name = "status", .type = RES_CHOICE, .at = AT(status), .stays = true, .shown = true, .words = agent_status, .todo = "an agent is retired by `baton agent retire`"},
+	{.name = "certificate_max_ttl_s", .type = RES_NUMBER, CERTIFICATE(max_ttl_s), .min = 30, .max = 86400},
+	{.name = "certificate_issuance", .type = RES_CHOICE, CERTIFICATE(issuance), .words = agent_issuance},
+	{.name = "certificate_max_accepted_ttl_s", .type = RES_NUMBER, CERTIFICATE(max_accepted_ttl_s), .min = 30, .max = 315360000},
+	{.name = "card", .type = RES_BYTES, .at = AT(card), .json = true, .from_file = "card_file"},
 	{.name = "expires_at", .type = RES_TIME, .at = AT(expires_at_ms), .sent = "expires_at_ms"},
 	{.name = "labels", .type = RES_PAIRS, .at = AT(labels), .count = AT(n_labels), .entry = &baton__v1__agent_spec__labels_entry__descriptor, .wrong = name_wrong,
 	 .todo = "write a name as the key: " NAME_FORM},
@@ -69,7 +81,8 @@ static const struct res_refused agent_refused[] = {
 	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"certificates_from_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
 	{"expires_at_ms", "a time is written as RFC 3339 has it", "expires_at"},
 	{"id", "it has another name here", "spiffe_id"}, {"call", "it has another name here", "may_call"}, {"serve", "it has another name here", "may_serve"},
-	{"rate", "it has another name here", "rate_per_s"}, {NULL, NULL, NULL},
+	{"rate", "it has another name here", "rate_per_s"},
+	{"certificate", "each part has a line of its own", "certificate_max_ttl_s"}, {NULL, NULL, NULL},
 };
 
 /* Who may call a route may begin, when nothing is said: as `baton agent register` has it. */
@@ -280,9 +293,31 @@ int res_field_find(const struct res_kind *k, const char *name)
 
 /* ---- numbers ---- */
 
+static ProtobufCMessage **inner(const ProtobufCMessage *spec, const struct res_field *f)
+{
+	return res_at(spec, f->within);
+}
+
+bool res_make_inner(const struct res_kind *k, ProtobufCMessage *spec, struct arena *a)
+{
+	for (size_t i = 0; i < k->n_fields; i++) {
+		const struct res_field *f = &k->fields[i];
+
+		if (!f->within || *inner(spec, f))
+			continue;
+		*inner(spec, f) = arena_alloc(a, f->inner->sizeof_message);
+		if (!*inner(spec, f))
+			return false;
+		protobuf_c_message_init(f->inner, *inner(spec, f));
+	}
+	return true;
+}
+
 int64_t res_number(const ProtobufCMessage *spec, const struct res_field *f)
 {
-	const void *at = res_at(spec, f->at);
+	static const int64_t nothing;
+	const ProtobufCMessage *m = f->within ? *inner(spec, f) : spec;
+	const void *at = m ? res_at(m, f->at) : &nothing;
 	int64_t ms;
 
 	switch (f->type) {
@@ -303,7 +338,7 @@ int64_t res_number(const ProtobufCMessage *spec, const struct res_field *f)
 
 void res_set_number(ProtobufCMessage *spec, const struct res_field *f, int64_t v)
 {
-	void *at = res_at(spec, f->at);
+	void *at = res_at(f->within ? *inner(spec, f) : spec, f->at);
 
 	switch (f->type) {
 	case RES_BOOL:

@@ -21,7 +21,9 @@ struct res_word {
 struct res_field {
 	const char *name;
 	enum res_type type;
-	size_t at;                               /* of its value in the message */
+	size_t at;                               /* of its value in the message, or in the one within */
+	size_t within;                           /* where the message has a pointer to the one that holds it, a number; 0: none */
+	const ProtobufCMessageDescriptor *inner; /* of the one within */
 	size_t count;                            /* of the length of RES_WORDS, RES_PAIRS or RES_DER: the place of a size_t */
 	bool required;
 	bool unique;                             /* no two resources of a kind have the same */
@@ -33,6 +35,8 @@ struct res_field {
 	const char *(*wrong)(const char *text);  /* of a text, and of each of RES_WORDS: what is wrong; NULL = nothing */
 	const char *label;                       /* of RES_DER: of each one's PEM */
 	const char *todo;                        /* what to write instead; needed with `required` */
+	bool json;                               /* of RES_BYTES: JSON, which is kept without blanks */
+	const char *from_file;                   /* of RES_BYTES: the key by which a file is named that holds it, beside the file of resources; NULL: none */
 	const char *sent;                        /* what the broker calls it; NULL: the same */
 };
 
@@ -77,6 +81,9 @@ char *res_name(const struct res_kind *k, const char *tenant, const char *id, str
 /* By the name in files. -1: none. */
 int res_field_find(const struct res_kind *k, const char *name);
 
+/* Every message within that the kind's fields have, in the arena. false: memory is out. */
+bool res_make_inner(const struct res_kind *k, ProtobufCMessage *spec, struct arena *a);
+
 /* A field's value, by its type. */
 static inline void *res_at(const ProtobufCMessage *spec, size_t at)
 {
@@ -115,6 +122,7 @@ static inline char **res_side(const ProtobufCMessage *entry, unsigned side)
 }
 /* Of RES_NUMBER, RES_COUNT, RES_SIZE, RES_BOOL, RES_TIME, RES_CHOICE. A time that RFC 3339 cannot say is never, as 0 is. */
 int64_t res_number(const ProtobufCMessage *spec, const struct res_field *f);
+/* The one within must be there: res_make_inner(). */
 void res_set_number(ProtobufCMessage *spec, const struct res_field *f, int64_t v);
 /* A number as files have it: 12, true, 2027-01-01T00:00:00Z, active. */
 #define RES_NUMBER_MAX 40

@@ -16,7 +16,7 @@
 
 #define HOLDER_OPTS OPT_ROLE, OPT_SPIFFE_ID, OPT_ROLE_ISSUER, OPT_CLAIM, OPT_VALUE
 #define AGENT_OPTS \
-	OPT_TENANT, OPT_AGENT_ID, OPT_OWNER, OPT_CLIENT, OPT_MAY_CALL, OPT_MAY_SERVE, OPT_CEILING, OPT_IN_FLIGHT, OPT_AGENT_RATE, OPT_ORIGINATE, OPT_EXPIRES, OPT_LABEL, \
+	OPT_TENANT, OPT_AGENT_ID, OPT_OWNER, OPT_CLIENT, OPT_MAY_CALL, OPT_MAY_SERVE, OPT_CEILING, OPT_IN_FLIGHT, OPT_AGENT_RATE, OPT_ORIGINATE, OPT_EXPIRES, OPT_CERT_TTL, OPT_CERT_ISSUANCE, OPT_CERT_ACCEPTED, OPT_CARD, OPT_LABEL, \
 		OPT_DRY_RUN, OPT_REASON
 
 #define ISSUER_OPTS \
@@ -47,7 +47,7 @@ const struct verb verbs[] = {
 	{"agent", "register", "NAME", "let an agent take part: who it is, what it may call and serve", OPTS(AGENT_OPTS), 1, 1, false, cmd_agent_register},
 	{"agent", "list", "", "agents, those of the configuration too", OPTS(OPT_TENANT), 0, 0, false, cmd_agent_list},
 	{"agent", "show", "NAME", "one of them", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_show},
-	{"agent", "update", "NAME", "change what the flags name; the rest stays", OPTS(AGENT_OPTS), 1, 1, false, cmd_agent_update},
+	{"agent", "update", "NAME", "change what the flags name; the rest stays", OPTS(AGENT_OPTS, OPT_NO_CARD), 1, 1, false, cmd_agent_update},
 	{"agent", "quarantine", "NAME", "it may do nothing until it is released", OPTS(OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_agent_quarantine},
 	{"agent", "release", "NAME", "out of quarantine", OPTS(OPT_TENANT, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_agent_release},
 	{"agent", "retire", "NAME", "for good; the name may be registered again, as another agent", OPTS(OPT_TENANT, OPT_REASON), 1, 1, false, cmd_agent_retire},
@@ -132,7 +132,7 @@ const struct verb verbs[] = {
 	{"ca", "install", "DIR", "the intermediate that issues, and its key, to where the broker's `issuing` has them",
 	 OPTS(OPT_INSTALL_OUT), 1, 1, false, cmd_ca_install},
 	{"ca", "crl", "DIR", "issue new revocation lists, with more on them or not",
-	 OPTS(OPT_CRL_REVOKE, OPT_CRL_REASON, OPT_CRL_DAYS, OPT_CRL_OUT), 1, 1, false, cmd_ca_crl},
+	 OPTS(OPT_CRL_REVOKE, OPT_CRL_RECORD, OPT_CRL_REASON, OPT_CRL_DAYS, OPT_CRL_OUT), 1, 1, false, cmd_ca_crl},
 	{"dev", "up", "", "make and start a broker for trying out: CA, agents, issuer, route",
 	 OPTS(OPT_WORKERS, OPT_FOREGROUND), 0, 0, false, cmd_dev_up},
 	{"dev", "down", "", "stop it", OPTS(OPT_PURGE), 0, 0, false, cmd_dev_down},

@@ -220,28 +220,12 @@ static const char *entries_wrong(X509_CRL *crl)
 	return NULL;
 }
 
-static int pss_digest(const X509_ALGOR *alg)
-{
-	RSA_PSS_PARAMS *p = alg->parameter ? ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), alg->parameter) : NULL;
-	int md = p && p->hashAlgorithm ? OBJ_obj2nid(p->hashAlgorithm->algorithm) : NID_undef;
-
-	RSA_PSS_PARAMS_free(p);
-	return md;
-}
-
 static const char *signature_wrong(const X509_CRL *crl)
 {
 	const X509_ALGOR *alg;
-	int md = NID_undef, key = NID_undef, nid = X509_CRL_get_signature_nid(crl);
 
 	X509_CRL_get0_signature(crl, NULL, &alg);
-	if (nid == NID_ED25519)
-		return NULL;
-	if (nid == NID_rsassaPss)
-		md = pss_digest(alg);
-	else
-		OBJ_find_sigid_algs(nid, &md, &key);
-	return md == NID_sha256 || md == NID_sha384 || md == NID_sha512 ? NULL : "is signed with a weak digest: SHA-256 or better is taken";
+	return trust_algorithm_is_strong(alg) ? NULL : "is signed with a weak digest: SHA-256 or better is taken";
 }
 
 /* ---- who signed it ---- */
@@ -578,9 +562,9 @@ const char *crl_url_wrong(const char *url)
 	const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : NULL;
 
 	if (!host)
-		return "a URL of lists begins with https:// or http://";
+		return "a URL here begins with https:// or http://";
 	if (strlen(url) > CRL_URL_MAX)
-		return "a URL of lists has at most 1024 bytes";
+		return "a URL has at most 1024 bytes";
 	for (const char *c = url; *c; c++)
 		if (*c <= 0x20 || *c >= 0x7f || *c == '#')
 			return "a URL has no space, no control character and no fragment";

@@ -285,19 +285,22 @@ static const struct fault *check_chain(STACK_OF(X509) *chain, struct identity_pe
 		if (i == 0 || end < p->not_after_ms)
 			p->not_after_ms = end;
 	}
-	return n > 1 ? find_twin(sk_X509_value(chain, 0), sk_X509_value(chain, 1), p) : &untrusted_chain;
+	if (n < 2)
+		return &untrusted_chain;
+	p->subject = ocsp_subject_new(sk_X509_value(chain, 0), sk_X509_value(chain, 1));
+	return p->subject ? find_twin(sk_X509_value(chain, 0), sk_X509_value(chain, 1), p) : &out_of_memory;
 }
 
-static const struct fault *verify_chain(const struct trust_domain *d, X509 *leaf, STACK_OF(X509) *untrusted,
-					int64_t now_ms,
-					struct identity_peer *p)
+/* NULL when memory is out. */
+static X509_STORE_CTX *verification(const struct trust_domain *d, X509 *cert, STACK_OF(X509) *untrusted, int64_t now_ms)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	const struct fault *fault = &out_of_memory;
 	X509_VERIFY_PARAM *param;
 
-	if (!ctx || X509_STORE_CTX_init(ctx, d->anchors, leaf, untrusted) != 1)
-		goto out;
+	if (!ctx || X509_STORE_CTX_init(ctx, d->anchors, cert, untrusted) != 1) {
+		X509_STORE_CTX_free(ctx);
+		return NULL;
+	}
 	param = X509_STORE_CTX_get0_param(ctx);
 	X509_VERIFY_PARAM_set_time(param, (time_t)(now_ms / 1000));
 	X509_VERIFY_PARAM_set_depth(param, CHAIN_CERTS_MAX - 2); /* counts the CAs between leaf and anchor */
@@ -306,11 +309,29 @@ static const struct fault *verify_chain(const struct trust_domain *d, X509 *leaf
 		X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	X509_STORE_CTX_set_app_data(ctx, (void *)d);
 	X509_STORE_CTX_set_verify_cb(ctx, on_chain_error);
-	if (X509_verify_cert(ctx) != 1)
+	return ctx;
+}
+
+bool trust_vouches_for(const struct trust_domain *d, X509 *cert, STACK_OF(X509) *untrusted, int64_t now_ms)
+{
+	X509_STORE_CTX *ctx = verification(d, cert, untrusted, now_ms);
+	bool ok = ctx && X509_verify_cert(ctx) == 1;
+
+	X509_STORE_CTX_free(ctx);
+	return ok;
+}
+
+static const struct fault *verify_chain(const struct trust_domain *d, X509 *leaf, STACK_OF(X509) *untrusted,
+					int64_t now_ms,
+					struct identity_peer *p)
+{
+	X509_STORE_CTX *ctx = verification(d, leaf, untrusted, now_ms);
+	const struct fault *fault = &out_of_memory;
+
+	if (ctx && X509_verify_cert(ctx) != 1)
 		fault = fault_of_chain(X509_STORE_CTX_get_error(ctx));
-	else
+	else if (ctx)
 		fault = check_chain(X509_STORE_CTX_get0_chain(ctx), p);
-out:
 	X509_STORE_CTX_free(ctx);
 	return fault;
 }
@@ -318,11 +339,15 @@ out:
 static const struct fault *describe(X509 *leaf, struct identity_peer *p)
 {
 	unsigned n = 0;
+	int64_t end;
 
 	if (X509_digest(leaf, EVP_sha256(), p->cert_sha256, &n) != 1 || n != SHA256_BYTES)
 		return &out_of_memory;
 	b64url_encode(p->cert_sha256, sizeof p->cert_sha256, p->x5t_s256);
-	return trust_time_ms(X509_get0_notBefore(leaf), &p->not_before_ms) ? NULL : &untrusted_chain;
+	if (!trust_time_ms(X509_get0_notBefore(leaf), &p->not_before_ms) || !trust_time_ms(X509_get0_notAfter(leaf), &end))
+		return &untrusted_chain;
+	p->life_ms = end - p->not_before_ms;
+	return NULL;
 }
 
 struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_store_ctx_st *ctx, int64_t now_ms,
@@ -358,5 +383,7 @@ struct identity_peer *identity_peer_verify(const struct trust *t, struct x509_st
 
 void identity_peer_free(struct identity_peer *p)
 {
+	if (p)
+		ocsp_subject_unref(p->subject);
 	free(p);
 }

@@ -8,6 +8,7 @@
 #include "base/problem.h"
 #include "base/secret.h"
 #include "base/encode.h"
+#include "identity/ocsp.h"
 #include "identity/spiffe.h"
 
 struct x509_store_ctx_st;
@@ -18,7 +19,9 @@ struct identity_peer {
 	char x5t_s256[B64URL_LEN(SHA256_BYTES) + 1]; /* what a token's cnf.x5t#S256 must be (RFC 8705 §3.1) */
 	char x5t_twin[B64URL_LEN(SHA256_BYTES) + 1]; /* of the same certificate with the other signature that its ECDSA signature (r, s) makes, (r, n - s), as whoever has it
 	                                                can; "": there is none */
+	struct ocsp_subject *subject; /* what its issuer's OCSP responder is asked about; owned. NULL: there is no certificate */
 	int64_t not_before_ms; /* of the leaf */
+	int64_t life_ms;       /* of the leaf: until its own end */
 	int64_t not_after_ms;  /* the earliest of the chain: from then on it would no longer verify */
 };
 
@@ -35,6 +38,12 @@ struct trust_domain_config {
 	size_t n_crl_ca;
 	bool crl_allow_private;   /* may their addresses be private or loopback? */
 	int64_t crl_grace_ms;    /* how long after its nextUpdate a CRL still counts (tls.crl_stale: allow-for); 0 = not at all */
+	const char *ocsp_url;    /* whom to ask about each certificate of the domain; NULL or "" = nobody */
+	const char *ocsp_ca_file; /* as crl_ca_file */
+	bool ocsp_allow_private;
+	int ocsp_digest;         /* an enum ocsp_digest */
+	int64_t ocsp_max_age_ms; /* an answer counts for no longer, ... */
+	int64_t ocsp_grace_ms;   /* ... but a good one for so long more while no other comes */
 };
 
 /* Immutable, refcounted, thread-safe. An empty bundle distrusts the whole domain. */

@@ -65,6 +65,28 @@ bool trust_signature_is_strong(X509 *cert)
 	return md == NID_sha256 || md == NID_sha384 || md == NID_sha512 || key == NID_ED25519;
 }
 
+static int pss_digest(const X509_ALGOR *alg)
+{
+	RSA_PSS_PARAMS *p = alg->parameter ? ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), alg->parameter) : NULL;
+	int md = p && p->hashAlgorithm ? OBJ_obj2nid(p->hashAlgorithm->algorithm) : NID_undef;
+
+	RSA_PSS_PARAMS_free(p);
+	return md;
+}
+
+bool trust_algorithm_is_strong(const X509_ALGOR *alg)
+{
+	int md = NID_undef, key = NID_undef, nid = OBJ_obj2nid(alg->algorithm);
+
+	if (nid == NID_ED25519)
+		return true;
+	if (nid == NID_rsassaPss)
+		md = pss_digest(alg);
+	else
+		OBJ_find_sigid_algs(nid, &md, &key);
+	return md == NID_sha256 || md == NID_sha384 || md == NID_sha512;
+}
+
 /* True when the file simply had no more PEM blocks. OpenSSL says the same when memory ran out on the way to the next one. */
 static bool at_end_of_pem(BIO *bio)
 {

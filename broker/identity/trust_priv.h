@@ -1,4 +1,4 @@
-/* What do trust.c and peer.c share? The bundle of one trust domain, as OpenSSL wants it. */
+/* What do trust.c, peer.c and ocsp.c share? The bundle of one trust domain, as OpenSSL wants it. */
 #ifndef BATON_IDENTITY_TRUST_PRIV_H
 #define BATON_IDENTITY_TRUST_PRIV_H
 
@@ -42,6 +42,9 @@ bool trust_pkey_is_strong(const EVP_PKEY *key);
 bool trust_key_is_strong(X509 *cert);
 /* Signed with SHA-256 or better. */
 bool trust_signature_is_strong(X509 *cert);
+bool trust_algorithm_is_strong(const X509_ALGOR *alg);
+/* Does a chain of it end in the bundle, with no list against it? Lists count as they do for peers. In peer.c. */
+bool trust_vouches_for(const struct trust_domain *d, X509 *cert, STACK_OF(X509) *untrusted, int64_t now_ms);
 /* False when the text in the certificate is no time. */
 bool trust_time_ms(const ASN1_TIME *t, int64_t *ms);
 

@@ -7,15 +7,13 @@
 #include <string.h>
 
 #include "base/bucket.h"
-#include "base/file.h"
 #include "base/secret.h"
 #include "base/table.h"
-#include "identity/ca.h"
+#include "identity/ca_files.h"
 #include "keeper/record.h"
 
 #define MINUTE_MS 60000
 #define SLOW_MS 10000 /* an ask may have been on its way */
-#define PEM_MAX 65536
 
 /* How many an id had in its present minute. */
 struct had {
@@ -45,39 +43,6 @@ struct keeper_issuer {
 
 /* ---- its files ---- */
 
-static int read_certificate(struct authority *a, const char *path, struct problem *why)
-{
-	uint8_t *pem = NULL;
-	size_t n = 0;
-	int rc;
-
-	if (file_read(path, PEM_MAX, &pem, &n, why) < 0)
-		return -1;
-	rc = ca_pem_read(CA_PEM_CERTIFICATE, slice_of(pem, n), 0, &a->der, why);
-	if (rc == 0)
-		problem_set(why, "there is no certificate in it");
-	free(pem);
-	if (rc < 1 || ca_cert_info(buf_slice(&a->der), &a->info, why) < 0)
-		return problem_prefix(why, "%s", path);
-	return a->info.is_ca && a->info.spiffe_id[0] ? 0 : problem_set(why, "%s: it is not the certificate of a CA that names its trust domain: baton ca init makes one", path);
-}
-
-static struct ca_key *read_key(const char *path, struct problem *why)
-{
-	struct ca_key *key;
-	uint8_t *pem = NULL;
-	size_t n = 0;
-
-	if (secret_read_file(path, CA_KEY_PEM_MAX, &pem, &n, why) < 0)
-		return NULL;
-	key = ca_key_read(slice_of(pem, n), why);
-	secret_wipe(pem, n);
-	free(pem);
-	if (!key)
-		problem_prefix(why, "%s", path);
-	return key;
-}
-
 static void authority_clear(struct authority *a)
 {
 	ca_issuer_free(a->ca);
@@ -86,16 +51,13 @@ static void authority_clear(struct authority *a)
 
 static int authority_read(struct authority *a, const struct keeper_files *f, struct problem *why)
 {
-	struct ca_key *key = NULL;
-
 	*a = (struct authority){0};
 	buf_init(&a->der, KEEPER_CERT_MAX);
-	if (read_certificate(a, f->cert, why) == 0 && (key = read_key(f->key, why)))
-		a->ca = ca_issuer_new(buf_slice(&a->der), key, why);
-	if (key && !a->ca)
-		problem_prefix(why, "%s, %s", f->cert, f->key);
-	if (a->ca)
+	a->ca = ca_read_issuer(f->cert, f->key, &a->der, why);
+	if (a->ca && ca_cert_info(buf_slice(&a->der), &a->info, why) == 0)
 		return 0;
+	if (a->ca)
+		problem_prefix(why, "%s", f->cert);
 	authority_clear(a);
 	return -1;
 }

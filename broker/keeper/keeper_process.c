@@ -126,7 +126,7 @@ static void answer(struct office *o, const struct keeper_ask *a, struct keeper_a
 	} else if (o->issuer) {
 		keeper_issuer_answer(o->issuer, a, clock_unix_ms(), clock_mono_ms(), out);
 	} else {
-		out->status = a->kind == KEEPER_RELOAD ? reopen(o, why) : (enum keeper_status)KEEPER_REFUSED;
+		out->status = a->kind == KEEPER_RELOAD ? reopen(o, why) : KEEPER_REFUSED;
 		out->why = a->kind == KEEPER_RELOAD ? slice_str(why->text) : SLICE_LIT("no certificates are issued here");
 	}
 }

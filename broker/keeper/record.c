@@ -48,10 +48,11 @@ struct record *record_open(const char *path, struct problem *why)
 
 static void put_line(struct buf *b, const struct ca_cert_info *leaf, int64_t now_ms)
 {
-	char serial[2 * CA_SERIAL_BYTES + 1], digest[2 * SHA256_BYTES + 1], at[25], end[25];
+	char serial[2 * CA_SERIAL_BYTES + 1], issuer[2 * CA_KEY_ID_BYTES + 1], digest[2 * SHA256_BYTES + 1], at[25], end[25];
 	struct jsonw w;
 
 	hex_encode(leaf->serial, CA_SERIAL_BYTES, serial);
+	hex_encode(leaf->issuer_key_id, CA_KEY_ID_BYTES, issuer);
 	hex_encode(leaf->sha256, SHA256_BYTES, digest);
 	clock_format_utc(now_ms, at);
 	clock_format_utc(leaf->not_after_ms, end);
@@ -60,6 +61,7 @@ static void put_line(struct buf *b, const struct ca_cert_info *leaf, int64_t now
 	jsonw_str(&w, "at", at);
 	jsonw_str(&w, "spiffe_id", leaf->spiffe_id);
 	jsonw_str(&w, "serial", serial);
+	jsonw_str(&w, "issuer", issuer);
 	jsonw_str(&w, "sha256", digest);
 	jsonw_str(&w, "not_after", end);
 	jsonw_end_object(&w);

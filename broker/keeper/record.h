@@ -1,5 +1,5 @@
 /* What did the keeper give away? A line of JSON for each certificate, added and synced before the certificate leaves the process: time, SPIFFE id, serial
- * number and SHA-256 in hex, end. And a line for each minute in which it signed assertions: how many. Nothing in it is secret; who can change the broker's own
+ * number, key id of the issuing CA and SHA-256 in hex, end. And a line for each minute in which it signed assertions: how many. Nothing in it is secret; who can change the broker's own
  * audit cannot change this one when the keeper has a user of its own, and a signature that no audit line speaks of shows in the sums. */
 #ifndef BATON_KEEPER_RECORD_H
 #define BATON_KEEPER_RECORD_H

@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -342,6 +343,14 @@ static bool add_authorization(struct fetch *f, const char *value)
 	return ok;
 }
 
+static bool add_pair(struct fetch *f, const char *name, const char *value)
+{
+	char line[128];
+	int n = snprintf(line, sizeof line, "%s: %s", name, value);
+
+	return n > 0 && (size_t)n < sizeof line && add_header(f, line);
+}
+
 /* What is sent beside the URL, and who says so. */
 static bool set_request(struct fetch *f, const struct fetch_rules *r)
 {
@@ -349,7 +358,8 @@ static bool set_request(struct fetch *f, const struct fetch_rules *r)
 	bool ok = !r->authorization || add_authorization(f, r->authorization);
 
 	if (f->form) {
-		ok &= add_header(f, "Accept: application/json") && add_header(f, "Expect:");
+		ok &= add_pair(f, "Accept", r->accept ? r->accept : "application/json") && add_header(f, "Expect:");
+		ok &= !r->content_type || add_pair(f, "Content-Type", r->content_type);
 		ok &= curl_easy_setopt(e, CURLOPT_POST, 1L) == CURLE_OK;
 		ok &= curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->form_n) == CURLE_OK;
 		ok &= curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->form) == CURLE_OK; /* not copied */

@@ -16,6 +16,8 @@ struct fetch_rules {
 	const char *ca_file;       /* trust anchors, PEM, instead of the system's; NULL = the system's */
 	struct slice ca_pem;       /* the same, as they are; copied; n 0 = none */
 	const char *cert_file, *key_file; /* what this client shows of itself, PEM, read anew for each fetch; NULL = nothing */
+	const char *content_type;  /* of what is posted, and what is to come back; static; NULL: a form, and JSON */
+	const char *accept;
 	const char *authorization; /* the header's value; copied, and wiped; NULL = none */
 	size_t max_body;           /* bytes: 256 KiB */
 	int64_t timeout_ms;        /* in all: 5 s */
@@ -37,7 +39,7 @@ void fetcher_free(struct fetcher *f); /* cancels what is under way, without call
 /* GET. done runs on the loop, never inside this call. Returns an id, or 0 when 64 are under way already or the URL is bad. */
 uint64_t fetch_get(struct fetcher *f, const char *url, const struct fetch_rules *rules,
 		   void (*done)(void *arg, const struct fetch_result *r), void *arg);
-/* The same, by POST of an HTML form (application/x-www-form-urlencoded); copied, and wiped. */
+/* The same, by POST: of an HTML form (application/x-www-form-urlencoded), or what the rules say; copied, and wiped. */
 uint64_t fetch_post(struct fetcher *f, const char *url, const struct fetch_rules *rules, struct slice form,
 		    void (*done)(void *arg, const struct fetch_result *r), void *arg);
 void fetch_cancel(struct fetcher *f, uint64_t id);

@@ -33,7 +33,7 @@ struct server_limits {
 extern const struct server_limits server_limits_default;
 
 /* net/ counts through this; app/ binds it to the metrics. Called on the workers' threads, several at once. result: "ok", "timeout", "not_tls",
- * "hello_too_large", "evicted" (the oldest when too many were open), "no_certificate", "certificate:<why of the hook>", "alpn", "protocol",
+ * "hello_too_large", "evicted" (the oldest when too many were open), "no_certificate", "certificate:<why of the hook>", "alpn", "own_key" (its provider did not sign), "protocol",
  * "closed". why and result live as long as the server. */
 struct server_observer {
 	void (*on_connection)(void *arg, const char *listener, int delta);

@@ -1,5 +1,5 @@
 /* How is a listener's TLS context made? Once, with everything decided here, and never changed after: a reload makes
- * another one. Sessions on it are tls_io.c. TLS 1.3 has no renegotiation and no compression; tickets, resumption and
+ * another one. Sessions on it are tls_io.c, its private key is tls_key.c's. TLS 1.3 has no renegotiation and no compression; tickets, resumption and
  * 0-RTT are off, so that every connection proves its certificate anew. */
 #include "config.h"
 
@@ -18,6 +18,7 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/secret.h"
+#include "net/keyuri.h"
 #include "net/tls_priv.h"
 
 #define PEM_MAX 65536
@@ -30,9 +31,11 @@ struct tls_server {
 	struct tls_hook hook;
 	int64_t not_after_ms;
 	char fingerprint[B64URL_LEN(SHA256_BYTES) + 1];
+	bool key_is_elsewhere; /* a provider has it */
+	struct tls_key_facts key;
 };
 
-static int openssl_problem(struct problem *why, const char *what)
+int tls_openssl_problem(struct problem *why, const char *what)
 {
 	unsigned long e = ERR_peek_last_error();
 	const char *reason = e ? ERR_reason_error_string(e) : NULL;
@@ -41,51 +44,20 @@ static int openssl_problem(struct problem *why, const char *what)
 	return problem_set(why, "%s: %s", what, reason ? reason : "refused");
 }
 
-/* Never asks a terminal for a pass phrase. */
-static int no_passphrase(char *out, int size, int writing, void *arg)
-{
-	return -1;
-}
-
-static int load_key(SSL_CTX *ctx, const char *file, struct problem *why)
-{
-	uint8_t *pem = NULL;
-	size_t n = 0;
-	BIO *bio = NULL;
-	EVP_PKEY *key = NULL;
-	int rc = -1;
-
-	if (secret_read_file(file, PEM_MAX, &pem, &n, why) < 0)
-		return -1;
-	bio = BIO_new_mem_buf(pem, (int)n);
-	key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
-	if (!key)
-		openssl_problem(why, "not a PEM private key without pass phrase");
-	else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
-		openssl_problem(why, "the key cannot be used with the certificate");
-	else
-		rc = 0;
-	EVP_PKEY_free(key);
-	BIO_free(bio);
-	secret_wipe(pem, n);
-	free(pem);
-	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
-}
-
 static int load_chain(SSL_CTX *ctx, BIO *bio, struct problem *why)
 {
 	X509 *cert;
 	int rc, extra = 0;
 
 	errno = 0;
-	cert = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL);
+	cert = PEM_read_bio_X509_AUX(bio, NULL, tls_no_passphrase, NULL);
 	if (!cert)
-		return openssl_problem(why, "not a PEM certificate");
+		return tls_openssl_problem(why, "not a PEM certificate");
 	rc = SSL_CTX_use_certificate(ctx, cert);
 	X509_free(cert);
 	if (rc != 1)
-		return openssl_problem(why, "the certificate cannot be used");
-	while ((cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL))) {
+		return tls_openssl_problem(why, "the certificate cannot be used");
+	while ((cert = PEM_read_bio_X509(bio, NULL, tls_no_passphrase, NULL))) {
 		if (++extra > CHAIN_MAX || SSL_CTX_add0_chain_cert(ctx, cert) != 1) {
 			X509_free(cert);
 			return problem_set(why, "more than %d certificates in the chain", CHAIN_MAX);
@@ -93,7 +65,7 @@ static int load_chain(SSL_CTX *ctx, BIO *bio, struct problem *why)
 	}
 	/* OpenSSL says that it found no more also when memory ran out on the way. */
 	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE || !BIO_eof(bio) || errno == ENOMEM)
-		return openssl_problem(why, "a certificate of the chain cannot be read");
+		return tls_openssl_problem(why, "a certificate of the chain cannot be read");
 	ERR_clear_error();
 	return 0;
 }
@@ -125,17 +97,26 @@ static bool in_date(const X509 *leaf, const char *file, struct problem *why)
 	return false;
 }
 
-int tls_load_identity(SSL_CTX *ctx, const char *cert_file, const char *key_file, X509 **leaf, struct problem *why)
+/* Whether what a URI names is the certificate's, it has proven already. */
+static int load_identity(SSL_CTX *ctx, const char *cert_file, const char *key, struct tls_providers *p, struct tls_key_facts *facts, X509 **leaf,
+			 struct problem *why)
 {
 	ERR_clear_error();
-	if (load_certificate(ctx, cert_file, why) < 0 || load_key(ctx, key_file, why) < 0)
+	if (load_certificate(ctx, cert_file, why) < 0 || tls_key_load(ctx, key, p, facts, why) < 0)
 		return -1;
-	if (SSL_CTX_check_private_key(ctx) != 1) {
+	if (!facts->shown[0] && SSL_CTX_check_private_key(ctx) != 1) {
 		ERR_clear_error();
-		return problem_set(why, "%s is not the key of the certificate in %s", key_file, cert_file);
+		return problem_set(why, "%s is not the key of the certificate in %s", key, cert_file);
 	}
 	*leaf = SSL_CTX_get0_certificate(ctx);
 	return in_date(*leaf, cert_file, why) ? 0 : -1;
+}
+
+int tls_load_identity(SSL_CTX *ctx, const char *cert_file, const char *key_file, X509 **leaf, struct problem *why)
+{
+	struct tls_key_facts facts = {0};
+
+	return load_identity(ctx, cert_file, key_file, NULL, &facts, leaf, why);
 }
 
 /* RFC 7301 §3.2: no protocol in common is fatal. */
@@ -173,7 +154,7 @@ static void demand_certificate(SSL_CTX *ctx)
 static int configure(SSL_CTX *ctx, bool strangers, struct problem *why)
 {
 	if (!configure_protocol(ctx))
-		return openssl_problem(why, "TLS cannot be configured");
+		return tls_openssl_problem(why, "TLS cannot be configured");
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx,
@@ -195,7 +176,7 @@ static int describe(struct tls_server *t, X509 *leaf, struct problem *why)
 
 	if (n <= 0 || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1) {
 		OPENSSL_free(der);
-		return openssl_problem(why, "the certificate cannot be read");
+		return tls_openssl_problem(why, "the certificate cannot be read");
 	}
 	sha256(slice_of(der, (size_t)n), digest);
 	OPENSSL_free(der);
@@ -204,8 +185,7 @@ static int describe(struct tls_server *t, X509 *leaf, struct problem *why)
 	return 0;
 }
 
-struct tls_server *tls_server_new(const char *cert_file, const char *key_file, const struct tls_hook *hook,
-		struct problem *why)
+struct tls_server *tls_server_new(const char *cert_file, const char *key, struct tls_providers *p, const struct tls_hook *hook, struct problem *why)
 {
 	struct tls_server *t = calloc(1, sizeof *t);
 	X509 *leaf = NULL;
@@ -216,13 +196,13 @@ struct tls_server *tls_server_new(const char *cert_file, const char *key_file, c
 	}
 	atomic_init(&t->refs, 1);
 	t->hook = *hook;
+	t->key_is_elsewhere = keyuri_is(key);
 	t->ctx = SSL_CTX_new(TLS_server_method());
 	if (!t->ctx) {
-		openssl_problem(why, "TLS cannot be set up");
+		tls_openssl_problem(why, "TLS cannot be set up");
 		goto out;
 	}
-	if (configure(t->ctx, hook->anonymous, why) < 0 || tls_load_identity(t->ctx, cert_file, key_file, &leaf, why) < 0 || describe(t,
-			leaf, why) < 0)
+	if (configure(t->ctx, hook->anonymous, why) < 0 || load_identity(t->ctx, cert_file, key, p, &t->key, &leaf, why) < 0 || describe(t, leaf, why) < 0)
 		goto out;
 	return t;
 out:
@@ -233,7 +213,7 @@ out:
 int tls_check_identity(const char *cert_file, const char *key_file, struct problem *why)
 {
 	const struct tls_hook hook = {.verify = NULL};
-	struct tls_server *t = tls_server_new(cert_file, key_file, &hook, why);
+	struct tls_server *t = tls_server_new(cert_file, key_file, NULL, &hook, why);
 
 	tls_server_unref(t);
 	return t ? 0 : -1;
@@ -251,6 +231,26 @@ void tls_server_unref(struct tls_server *t)
 		return;
 	SSL_CTX_free(t->ctx);
 	free(t);
+}
+
+bool tls_server_key_is_elsewhere(const struct tls_server *t)
+{
+	return t->key_is_elsewhere;
+}
+
+const char *tls_server_key_shown(const struct tls_server *t)
+{
+	return t->key.shown;
+}
+
+int tls_server_prove(struct tls_server *t, struct problem *why)
+{
+	return t->key_is_elsewhere ? tls_key_prove(t->ctx, &t->key, why) : 0;
+}
+
+int64_t tls_server_sign_us(const struct tls_server *t)
+{
+	return t->key.sign_us;
 }
 
 bool tls_server_asks_nobody(const struct tls_server *t)

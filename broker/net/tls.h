@@ -9,6 +9,7 @@
 #include "base/problem.h"
 
 struct x509_store_ctx_st; /* OpenSSL's X509_STORE_CTX */
+struct tls_providers;     /* net/tls_provider.h */
 struct tls_server;        /* refcounted; immutable once made, so that a reload swaps it whole */
 
 struct tls_hook {
@@ -22,8 +23,9 @@ struct tls_hook {
 	const void *anonymous;
 };
 
-/* cert: PEM chain, leaf first. key: PEM, mode 0600 or refused. Checks that they belong together and are in date. */
-struct tls_server *tls_server_new(const char *cert_file, const char *key_file, const struct tls_hook *hook, struct problem *why);
+/* cert: PEM chain, leaf first. key: PEM, mode 0600 or refused; or, with p (borrowed, outlives it), a URI (keyuri.h). Checks that they belong together and are
+ * in date; a URI's key signs something for that. */
+struct tls_server *tls_server_new(const char *cert_file, const char *key, struct tls_providers *p, const struct tls_hook *hook, struct problem *why);
 /* 0: they are a certificate and its key, and can be read; else -1 with why. */
 int tls_check_identity(const char *cert_file, const char *key_file, struct problem *why);
 struct tls_server *tls_server_ref(struct tls_server *t);
@@ -33,5 +35,11 @@ bool tls_server_asks_nobody(const struct tls_server *t);
 int64_t tls_server_not_after_ms(const struct tls_server *t);
 /* SHA-256 of the server's leaf in DER, base64url: for the log. */
 const char *tls_server_fingerprint(const struct tls_server *t);
+/* Does a provider have its private key? Then the URI without its query, and how many microseconds a signature took when it was proven last. */
+bool tls_server_key_is_elsewhere(const struct tls_server *t);
+const char *tls_server_key_shown(const struct tls_server *t);
+/* Has such a key sign once more, under what this process is confined to now. 0, also for a key in memory; -1 with why. */
+int tls_server_prove(struct tls_server *t, struct problem *why);
+int64_t tls_server_sign_us(const struct tls_server *t);
 
 #endif

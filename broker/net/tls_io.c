@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "net/tls_priv.h"
+#include "net/tls_signer.h"
 
 struct tls_client {
 	SSL_CTX *ctx;
@@ -147,7 +148,7 @@ static const char *failure_label(const struct tls_io *io, unsigned long e)
 	case SSL_R_UNEXPECTED_EOF_WHILE_READING:
 		return "closed";
 	default:
-		return "protocol";
+		return ERR_GET_LIB(e) == TLS_SIGNER_LIB ? "own_key" : "protocol";
 	}
 }
 

@@ -36,7 +36,7 @@ enum tls_step tls_io_write(struct tls_io *io, const void *p, size_t n, size_t *p
 /* Sends close_notify if the session can still send. Does not wait for the peer's. */
 void tls_io_shutdown(struct tls_io *io);
 
-/* After TLS_FAILED or TLS_EOF in the handshake, static: "no_certificate", "certificate", "alpn", "protocol",
+/* After TLS_FAILED or TLS_EOF in the handshake, static: "no_certificate", "certificate", "alpn", "own_key", "protocol",
  * "closed". */
 const char *tls_io_failure(const struct tls_io *io);
 /* With "certificate": what the hook said; static. */

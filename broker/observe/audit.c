@@ -45,6 +45,9 @@ static const char *const events[] = {
 	"trust.changed",    /* trust bundles added, changed, removed: the same */
 	"crl.taken",        /* a URL of a trust domain gave new lists of revoked certificates: this node lives by them */
 	"crl.refused",      /* what it gave does not count, and why: the lists of before stay */
+	"ocsp.revoked",     /* the OCSP responder of a trust domain says so of a certificate: its connections close */
+	"ocsp.unknown",     /* it does not know the certificate, which is refused */
+	"ocsp.refused",     /* what it says does not count, and why */
 	"route.state",      /* paused, closed, opened again by an operator */
 	"enrolment.token",  /* made for an agent, by an operator */
 	"certificate.issued", /* to an agent, for its token or its certificate: which, until when */

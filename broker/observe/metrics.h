@@ -46,6 +46,8 @@ enum metric {
 	METRIC_CRL_EXPIRY,             /* gauge   domain: seconds since 1970 */
 	METRIC_CRL_LEFT,               /* gauge   domain: seconds */
 	METRIC_CRL_FETCHES,            /* counter domain, result: ok, unchanged, refused, failed */
+	METRIC_OCSP_ANSWERS,           /* counter domain, result: good, revoked, unknown, refused, failed */
+	METRIC_OCSP_LEFT,              /* gauge   domain: seconds */
 	METRIC_RELOADS,                /* counter result */
 	METRIC_AGENTS,                 /* gauge   status: of those that are registered: active, inactive, refused */
 	METRIC_REVOCATIONS,            /* gauge   kind: that are in force, or will end by themselves */

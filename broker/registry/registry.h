@@ -17,6 +17,13 @@
 #define AGENT_SCOPES_MAX 64
 #define AGENT_SCOPE_MAX 64     /* characters (RFC 6749, 3.3) */
 
+/* Of its certificates; 0: nothing is said. */
+struct agent_certificates {
+	int64_t max_ttl_ms;            /* of those that the broker issues */
+	int64_t max_accepted_ms;       /* of any that it comes with */
+	bool no_enrolment, no_renewal; /* the broker issues it no first one, no next one */
+};
+
 struct agent {
 	char tenant[64], name[64];
 	const char *spiffe_id;
@@ -31,6 +38,7 @@ struct agent {
 	uint32_t rate_per_s;           /* submits on this node; 0 = the node's default */
 	bool may_originate;            /* may start a tree of handoffs; in the file: true if it has a `call` list */
 	int64_t certificates_from_ms;  /* those of before are not its own; 0 = none was another's */
+	struct agent_certificates certificates;
 	bool registered;               /* while the node runs: not of the configuration */
 	uint64_t key;                  /* by registry_add_agent's caller: store_agent_key(); 0 is allowed in tests */
 };
@@ -61,6 +69,10 @@ const struct profile *registry_route(const struct registry *r, const char *tenan
 const struct profile *registry_route_of_any(const struct registry *r, const char *tenant, struct slice route);
 /* Can a certificate that begins then be its own, and not that of who had the SPIFFE id before? */
 bool agent_may_show(const struct agent *a, int64_t not_before_ms);
+/* Is one taken of it that lives so long, from its first moment to its last? */
+bool agent_may_show_for(const struct agent *a, int64_t life_ms);
+/* How long may one live that the broker issues to it, where those of others live ttl_ms? */
+int64_t agent_ttl_ms(const struct agent *a, int64_t ttl_ms);
 bool agent_may_call(const struct agent *a, struct slice route);
 bool agent_may_serve(const struct agent *a, struct slice route);
 /* May it use a scope that its token carries? */

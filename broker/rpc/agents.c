@@ -122,9 +122,29 @@ static struct gathering gather(struct op *op, const char *tenant)
 	return g;
 }
 
+/* How it is connected here. */
+static Baton__V1__Presence *presence(struct op *op, const char *spiffe_id)
+{
+	const struct rpc_env *env = &op->w->env;
+	int64_t ends = 0;
+	unsigned n = env->connections ? env->connections(env->arg, spiffe_id, &ends) : 0;
+	Baton__V1__Presence *p = n ? arena_alloc(op->arena, sizeof *p) : NULL;
+
+	if (!p)
+		return NULL;
+	baton__v1__presence__init(p);
+	p->connections = n;
+	p->certificate_ends_at_ms = ends;
+	return p;
+}
+
 static Baton__V1__Resource *shown(struct op *op, const struct kind *k, const struct found *f)
 {
-	return f->resource ? kinds_read(op, k, f->resource) : static_resource(op, f->configured);
+	Baton__V1__Resource *r = f->resource ? kinds_read(op, k, f->resource) : static_resource(op, f->configured);
+
+	if (r)
+		r->presence = presence(op, r->agent->spiffe_id);
+	return r;
 }
 
 static bool has_labels(const Baton__V1__AgentSpec *s, const Baton__V1__ListResourcesRequest *m)

@@ -459,10 +459,11 @@ static uint64_t connections(const struct op *op, const pb_revocation *m)
 {
 	struct revocation v;
 	const struct agent *a;
+	int64_t ends;
 
 	revoked_entry(m, &v);
 	a = v.kind == REVOKED_AGENT ? registry_by_name(op->world->registry, v.within, slice_str(v.what)) : NULL;
-	return a && op->w->env.connections ? op->w->env.connections(op->w->env.arg, a->spiffe_id) : 0;
+	return a && op->w->env.connections ? op->w->env.connections(op->w->env.arg, a->spiffe_id, &ends) : 0;
 }
 
 void contain_on_revoke(struct rpc_call *rc, struct op *op)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "identity/enrolment.h"
 #include "rpc/await.h"
 #include "rpc/caller.h"
 #include "rpc/enrolment.h"
@@ -98,6 +99,14 @@ static bool is_of_domain(struct op *op, const struct agent *a, const struct issu
 	return false;
 }
 
+static bool is_enrolled(struct op *op, const struct agent *a)
+{
+	if (!a->certificates.no_enrolment)
+		return true;
+	operator_deny(op, REASON_WRONG_STATE, "agent", "agent: its certificate policy has it enrolled by nobody (certificate.issuance): its certificates come from elsewhere");
+	return false;
+}
+
 /* An operator is not who may be made by whoever registers agents. */
 static bool is_no_operator(struct op *op, const struct agent *a)
 {
@@ -174,7 +183,7 @@ void enrol_on_create(struct rpc_call *rc, struct op *op)
 	struct minting *x;
 
 	(void)rc;
-	if (!a || !is_of_domain(op, a, i) || !is_no_operator(op, a) || !is_ttl(op, m->ttl_s))
+	if (!a || !is_of_domain(op, a, i) || !is_enrolled(op, a) || !is_no_operator(op, a) || !is_ttl(op, m->ttl_s))
 		return;
 	if (!worker_is_fresh(op->w)) {
 		operator_no_store(op);

@@ -4,18 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/encode.h"
-
-#define SCHEME "baton-enrol."
-#define SECRET_BYTES 32
-#define HALF B64URL_LEN(SECRET_BYTES)
-#define KEY_BYTES 8
 #define VERSION 1
 #define FIXED (1 + 8 + SHA256_BYTES + SHA256_BYTES)
-
-_Static_assert(sizeof SCHEME - 1 + HALF + 1 + HALF == ENROLMENT_TOKEN_TEXT, "as admin.proto says");
-
-/* ---- the token ---- */
 
 static void put_be(uint8_t *out, uint64_t v)
 {
@@ -32,40 +22,12 @@ static uint64_t get_be(const uint8_t *p)
 	return v;
 }
 
-void enrolment_token(uint64_t agent_key, const uint8_t pin[SHA256_BYTES], char out[ENROLMENT_TOKEN_TEXT + 1])
-{
-	uint8_t secret[SECRET_BYTES];
-	char *at = out + sizeof SCHEME - 1;
-
-	put_be(secret, agent_key);
-	random_bytes(secret + KEY_BYTES, sizeof secret - KEY_BYTES);
-	memcpy(out, SCHEME, sizeof SCHEME - 1);
-	b64url_encode(secret, sizeof secret, at);
-	at[HALF] = '.';
-	b64url_encode(pin, SHA256_BYTES, at + HALF + 1);
-	secret_wipe(secret, sizeof secret);
-}
-
-bool enrolment_token_key(struct slice text, uint64_t *agent_key)
-{
-	const struct slice scheme = SLICE_LIT(SCHEME);
-	uint8_t secret[SECRET_BYTES];
-	bool ok = text.n == ENROLMENT_TOKEN_TEXT && slice_begins(text, scheme) && text.p[scheme.n + HALF] == '.' &&
-		  b64url_decode(slice_of(text.p + scheme.n, HALF), secret, sizeof secret) == SECRET_BYTES;
-
-	*agent_key = ok ? get_be(secret) : 0;
-	secret_wipe(secret, sizeof secret);
-	return ok;
-}
-
 struct slice enrolment_name(uint64_t agent_key, char out[ENROLMENT_NAME_MAX])
 {
 	int n = snprintf(out, ENROLMENT_NAME_MAX, ENROLMENT_PREFIX "%016llx", (unsigned long long)agent_key);
 
 	return slice_of(out, (size_t)n);
 }
-
-/* ---- what is kept ---- */
 
 bool enrolment_put(struct buf *b, const struct enrolment *e)
 {

@@ -1,5 +1,6 @@
 /* By what does an agent that has no certificate yet show who it is? By an enrolment token: made for it, shown once, good for one public key and a short time.
- * The store keeps of it a digest, in a resource of the agent's, so that an agent has one at a time: a new one is the end of the one before. */
+ * The store keeps of it a digest, in a resource of the agent's, so that an agent has one at a time: a new one is the end of the one before. What a token
+ * looks like is identity/enrolment.h. */
 #ifndef BATON_RPC_ENROLMENT_H
 #define BATON_RPC_ENROLMENT_H
 
@@ -13,7 +14,6 @@
 
 #define ENROLMENT_PREFIX "enrol/"
 #define ENROLMENT_NAME_MAX (sizeof ENROLMENT_PREFIX + 16)
-#define ENROLMENT_TOKEN_TEXT 99
 #define ENROLMENT_UUID_MAX 40
 #define ENROLMENT_TTL_MIN_S 60
 #define ENROLMENT_TTL_MAX_S 86400
@@ -28,15 +28,9 @@ struct enrolment {
 	char spiffe_id[SPIFFE_ID_MAX + 1];
 };
 
-/* ---- the token ---- */
-/* "baton-enrol.SECRET.PIN": SECRET is the agent's number (8 bytes), by which its resource is found, and 24 random bytes; PIN is what the bundle is known by. */
-void enrolment_token(uint64_t agent_key, const uint8_t pin[SHA256_BYTES], char out[ENROLMENT_TOKEN_TEXT + 1]);
-/* Whose it says it is. false: it is none. */
-bool enrolment_token_key(struct slice text, uint64_t *agent_key);
 /* "enrol/" and the agent's number in hex. */
 struct slice enrolment_name(uint64_t agent_key, char out[ENROLMENT_NAME_MAX]);
 
-/* ---- what is kept ---- */
 bool enrolment_put(struct buf *b, const struct enrolment *e);
 /* false: it is none. */
 bool enrolment_get(struct slice value, struct enrolment *out);

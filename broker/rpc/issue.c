@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
-#include "identity/ca.h"
+#include "identity/enrolment.h"
 #include "identity/peer.h"
 #include "rpc/enrolment.h"
 #include "rpc/operator.h"
@@ -26,6 +26,7 @@ struct issuance {
 	struct issue_ask ask;
 	const struct issuing *by;
 	const char *tenant, *name, *uuid;
+	bool renews;
 };
 
 static struct verdict again_later(const char *message)
@@ -62,6 +63,10 @@ static struct verdict may_have(struct op *op, const struct world *w, const struc
 		return verdict_deny(REASON_UNKNOWN_PEER, "", "the agent is not active, or is another one by now");
 	if (grants_bind(w->grants, a->spiffe_id)) /* or whoever may make tokens for it is that operator */
 		return verdict_deny(REASON_ROLE_DENIED, "", "an operator has this SPIFFE id, by a role binding: its certificates come from the CA itself (baton ca issue)");
+	if (x->renews ? a->certificates.no_renewal : a->certificates.no_enrolment)
+		return verdict_deny(REASON_WRONG_STATE, "", "the agent's certificate policy has the broker issue it no %s (certificate.issuance)", x->renews ? "next one" : "first one");
+	if (x->ask.ttl_ms > agent_ttl_ms(a, x->by->ttl_ms))
+		return again_later("the agent's certificate policy was changed at the same moment: ask again");
 	return revoked_judge(w, &who);
 }
 
@@ -203,13 +208,13 @@ static struct verdict take_key(struct op *op, const struct agent *a, ProtobufCBi
 }
 
 /* NULL: the op has ended. */
-static struct issuance *begin(struct op *op, const struct issuing *i, const struct agent *a, ProtobufCBinaryData csr)
+static struct issuance *begin(struct op *op, const struct issuing *i, const struct agent *a, ProtobufCBinaryData csr, bool renews)
 {
 	struct issuance *x = arena_zalloc(op->arena, sizeof *x);
 	struct verdict v = x ? verdict_allow() : pipeline_no_memory();
 
 	if (x) {
-		*x = (struct issuance){.by = i, .ask = {.spiffe_id = a->spiffe_id, .ttl_ms = i->ttl_ms}, .tenant = a->tenant, .name = a->name, .uuid = enrol_uuid(op, op->world, a)};
+		*x = (struct issuance){.by = i, .ask = {.spiffe_id = a->spiffe_id, .ttl_ms = agent_ttl_ms(a, i->ttl_ms)}, .tenant = a->tenant, .name = a->name, .uuid = enrol_uuid(op, op->world, a), .renews = renews};
 		v = x->uuid ? choose_date(op, x) : pipeline_no_memory();
 	}
 	if (verdict_ok(&v))
@@ -250,7 +255,7 @@ void issue_on_renew(struct rpc_call *rc, struct op *op)
 	const Baton__V1__RenewRequest *m = (const Baton__V1__RenewRequest *)op->msg;
 	const struct issuing *i = has_budget(rc, op) ? enrol_issuing(op) : NULL;
 
-	if (i && begin(op, i, op->agent, m->csr_der))
+	if (i && begin(op, i, op->agent, m->csr_der, true))
 		ask(op);
 }
 
@@ -292,13 +297,14 @@ static void bind_token(struct op *op, struct enrolment *e, const struct resource
 static bool find(struct op *op, struct slice token, const struct resource **r, struct enrolment *e)
 {
 	char text[ENROLMENT_NAME_MAX];
+	uint8_t pin[SHA256_BYTES];
 	uint64_t key;
 
 	if (!worker_is_fresh(op->w)) {
 		deny(op, again_later("this node has not heard of changes for too long: try another, or again"));
 		return false;
 	}
-	*r = enrolment_token_key(token, &key) ? resources_find(op->world->resources, enrolment_name(key, text)) : NULL;
+	*r = enrolment_token_read(token, &key, pin) ? NULL : resources_find(op->world->resources, enrolment_name(key, text));
 	if (*r && !(*r)->removed && enrolment_get((*r)->value, e))
 		return true;
 	deny(op, verdict_of(ENROLMENT_UNKNOWN));
@@ -337,7 +343,7 @@ static void enrol(struct op *op, const struct issuing *i, struct slice token, Pr
 		deny(op, verdict_deny(REASON_UNKNOWN_PEER, "token", "token: the agent that it was made for is not active, or is another one by now"));
 		return;
 	}
-	x = begin(op, i, a, csr);
+	x = begin(op, i, a, csr, false);
 	if (!x)
 		return;
 	sha256(x->ask.public_key, key);

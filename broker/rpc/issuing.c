@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "identity/ca.h"
+#include "identity/enrolment.h"
 #include "identity/peer.h"
 
 #define DER_MAX 16384
@@ -46,17 +46,7 @@ static int read_bundle(struct issuing *i, struct slice pem, struct problem *why)
 
 static int digest(struct issuing *i, struct problem *why)
 {
-	struct buf all;
-	bool ok;
-
-	buf_init(&all, ISSUING_BUNDLE_MAX * DER_MAX);
-	for (size_t n = 0; n < i->n_bundle; n++)
-		buf_put_slice(&all, i->bundle[n]);
-	ok = !all.failed;
-	if (ok)
-		sha256(buf_slice(&all), i->sha256);
-	buf_clear(&all);
-	return ok ? 0 : problem_set(why, "out of memory");
+	return enrolment_pin(i->bundle, i->n_bundle, i->sha256) ? 0 : problem_set(why, "out of memory");
 }
 
 struct issuing *issuing_new(const char *trust_domain, struct slice bundle_pem, int64_t ttl_ms, struct problem *why)

@@ -21,7 +21,7 @@ struct issuing {
 	int64_t ttl_ms;
 	struct slice bundle[ISSUING_BUNDLE_MAX]; /* DER, owned */
 	size_t n_bundle;
-	uint8_t sha256[SHA256_BYTES];   /* over all of them, one after the other */
+	uint8_t sha256[SHA256_BYTES];   /* what it is known by: enrolment_pin() */
 	atomic_bool unvouched;          /* none of them signed what is issued with now: nothing is issued until one has */
 };
 

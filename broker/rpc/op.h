@@ -88,6 +88,7 @@ struct rpc_call {
 	bool half_closed;
 	char *token;                     /* the stream's present default token when a Credential replaced the metadata's; wiped */
 	uint64_t credential, credential_for; /* the op of a Credential that waits for keys or an answer, and what for; what comes after it waits too. 0 = none */
+	uint64_t standing;               /* the op that waits for what is said of the certificate; what comes after it waits too. 0 = none */
 	int64_t token_until_ms;          /* when the token expires that the stream goes on with; 0: it has none yet, or needs none */
 	bool token_warned;
 	uint8_t principal[SHA256_BYTES]; /* of the token that the stream began with, which a Credential must match */

@@ -12,8 +12,10 @@
 #include "rpc/desk.h"
 #include "rpc/follow.h"
 #include "rpc/quota.h"
+#include "rpc/registered.h"
 #include "rpc/revoke.h"
 #include "rpc/revoked.h"
+#include "rpc/standing.h"
 #include "rpc/table.h"
 
 #define BESIDE_PAYLOAD (1u << 20) /* of an envelope and its request */
@@ -121,8 +123,9 @@ static void identify(struct op *op, const struct rpc_call *rc)
 	size_t n = 0, m = 0;
 	struct slice parent = call_metadata(rc->c, "traceparent", &n), state = call_metadata(rc->c, "tracestate", &m);
 	const struct agent *a = registry_by_spiffe(op->world->registry, op->spiffe_id);
+	const struct verdict shows = a ? registered_shows(a, rc->peer) : verdict_allow();
 
-	op->agent = rc->row->peer == PEER_OPERATOR || (a && !agent_may_show(a, op->certificate_issued_at_ms)) ? NULL : a;
+	op->agent = rc->row->peer == PEER_OPERATOR || !verdict_ok(&shows) ? NULL : a;
 	op->asker = asker_of(op, a);
 	trace_begin(&op->trace, n == 1 ? parent : slice_str(""), m == 1 ? state : slice_str(""));
 	audit_begin(op, rc);
@@ -301,6 +304,15 @@ static struct verdict not_revoked(const struct op *op, const struct rpc_call *rc
 	return revoked_judge(op->world, &peer);
 }
 
+/* Why the peer is no agent. */
+static struct verdict not_registered(const struct op *op, const struct rpc_call *rc)
+{
+	const struct agent *a = registry_by_spiffe(op->world->registry, op->spiffe_id);
+
+	return a ? registered_shows(a, rc->peer)
+		 : verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered, active agent: register it, or add it under `agents`", op->spiffe_id);
+}
+
 /* Design step 1 and the first half of step 2. */
 static struct verdict gates(struct op *op, struct rpc_call *rc)
 {
@@ -314,9 +326,7 @@ static struct verdict gates(struct op *op, struct rpc_call *rc)
 	if (!op->agent && rc->row->peer == PEER_REGISTERED && !worker_is_fresh(op->w))
 		return verdict_deny(REASON_STORE_UNAVAILABLE, "", "this node does not know who is registered now: try another, or again");
 	if (!op->agent && rc->row->peer == PEER_REGISTERED)
-		return registry_by_spiffe(op->world->registry, op->spiffe_id)
-			       ? verdict_deny(REASON_UNKNOWN_PEER, "", "another agent had %.200s before, and the certificate is of that time: it needs a new one", op->spiffe_id)
-			       : verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is not a registered, active agent: register it, or add it under `agents`", op->spiffe_id);
+		return not_registered(op, rc);
 	op->msg = prescan_unpack(rc->row->request, op->raw, rc->row->rules, op->arena, &fault);
 	if (!op->msg && arena_failed(op->arena))
 		return pipeline_no_memory();
@@ -345,6 +355,8 @@ static void run(struct op *op)
 		op_end(op);
 		return;
 	}
+	if (verdict_ok(&v) && !standing_judge(op, rc, &v))
+		return;
 	if (verdict_ok(&v) && rc->row->peer == PEER_OPERATOR && caller_identify(rc, op, &v) == PRINCIPAL_PARKED)
 		return;
 	if (verdict_ok(&v))

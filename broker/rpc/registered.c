@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "base/words.h"
 #include "identity/spiffe.h"
+#include "registry/card.h"
 #include "store/store.h"
 
 #define IN_FLIGHT_MAX 1000000
@@ -15,6 +16,9 @@
 #define IN_FLIGHT_DEFAULT 1000
 #define OWNER_MAX 256
 #define LABEL_MAX 256
+#define TTL_MIN_S 30
+#define TTL_MAX_S 86400         /* as of issuing.ttl */
+#define ACCEPTED_MAX_S 315360000 /* ten years */
 
 struct slice registered_name(const char *tenant, const char *name, char out[REGISTERED_NAME_MAX])
 {
@@ -106,8 +110,16 @@ static const char *client_wrong(const char *text)
 	return one_line(text, AGENT_CLIENT_MAX) && !strchr(text, ' ') ? NULL : "a client id has at most 255 bytes, no space and no control character";
 }
 
+/* 0, or within. */
+static bool is_ttl(uint32_t ttl_s, uint32_t max)
+{
+	return !ttl_s || (ttl_s >= TTL_MIN_S && ttl_s <= max);
+}
+
 const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field)
 {
+	static const Baton__V1__CertificatePolicy none = BATON__V1__CERTIFICATE_POLICY__INIT;
+	const Baton__V1__CertificatePolicy *c = m->certificate ? m->certificate : &none;
 	const struct { const char *field, *wrong; } rows[] = {
 		{"agent.tenant", name_valid(slice_str(m->tenant)) ? NULL : "a tenant's name is [a-z0-9][a-z0-9._-]{0,62}"},
 		{"agent.name", name_valid(slice_str(m->name)) ? NULL : "an agent's name is [a-z0-9][a-z0-9._-]{0,62}"},
@@ -123,6 +135,10 @@ const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field)
 		{"agent.expires_at_ms", m->expires_at_ms >= 0 ? NULL : "a time after 1970, or 0 for never"},
 		{"agent.status", m->status <= BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED ? NULL : "ACTIVE, QUARANTINED or RETIRED"},
 		{"agent.labels", labels_wrong(m)},
+		{"agent.card", m->card.len <= CARD_BYTES_MAX ? NULL : "it has more than 32768 bytes"}, /* what is in it is looked at when it comes in: registrar.c */
+		{"agent.certificate.max_ttl_s", is_ttl(c->max_ttl_s, TTL_MAX_S) ? NULL : "30 to 86400 seconds, or 0 for as long as issuing.ttl says"},
+		{"agent.certificate.issuance", c->issuance <= BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_NONE ? NULL : "ENROLMENT, RENEWAL, NONE, or nothing for both"},
+		{"agent.certificate.max_accepted_ttl_s", is_ttl(c->max_accepted_ttl_s, ACCEPTED_MAX_S) ? NULL : "30 to 315360000 seconds, or 0 for any"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -153,6 +169,17 @@ static const char (*scopes(struct arena *a, char *const *v, size_t n))[AGENT_SCO
 	return (const char(*)[AGENT_SCOPE_MAX + 1])out;
 }
 
+static struct agent_certificates certificates(const Baton__V1__CertificatePolicy *c)
+{
+	if (!c)
+		return (struct agent_certificates){0};
+	return (struct agent_certificates){
+		.max_ttl_ms = c->max_ttl_s * INT64_C(1000), .max_accepted_ms = c->max_accepted_ttl_s * INT64_C(1000),
+		.no_enrolment = c->issuance >= BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_RENEWAL,
+		.no_renewal = c->issuance == BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_ENROLMENT || c->issuance == BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_NONE,
+	};
+}
+
 bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct agent *out)
 {
 	*out = (struct agent){
@@ -160,11 +187,21 @@ bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct age
 		.call = list(a, m->may_call, m->n_may_call), .serve = list(a, m->may_serve, m->n_may_serve),
 		.ceiling = scopes(a, m->scope_ceiling, m->n_scope_ceiling), .n_ceiling = m->n_scope_ceiling,
 		.max_in_flight = m->max_in_flight ? m->max_in_flight : IN_FLIGHT_DEFAULT, .rate_per_s = m->rate_per_s,
-		.may_originate = m->may_originate, .certificates_from_ms = m->certificates_from_ms, .registered = true, .key = store_agent_key(m->tenant, m->name),
+		.may_originate = m->may_originate, .certificates_from_ms = m->certificates_from_ms, .certificates = certificates(m->certificate), .registered = true, .key = store_agent_key(m->tenant, m->name),
 	};
 	slice_copy_str(slice_str(m->tenant), out->tenant, sizeof out->tenant);
 	slice_copy_str(slice_str(m->name), out->name, sizeof out->name);
 	return out->call && out->serve && out->ceiling;
+}
+
+struct verdict registered_shows(const struct agent *a, const struct identity_peer *p)
+{
+	if (!agent_may_show(a, p->not_before_ms))
+		return verdict_deny(REASON_UNKNOWN_PEER, "", "another agent had %.200s before, and the certificate is of that time: it needs a new one", p->spiffe_id);
+	if (!agent_may_show_for(a, p->life_ms))
+		return verdict_deny(REASON_UNKNOWN_PEER, "certificate", "certificate: it lives %lld s, and of %s none is taken that lives longer than %lld s: it needs a shorter one",
+				    (long long)(p->life_ms / 1000), a->name, (long long)(a->certificates.max_accepted_ms / 1000));
+	return verdict_allow();
 }
 
 bool registered_active(const Baton__V1__AgentSpec *m, int64_t now_ms)

@@ -3,7 +3,9 @@
 #define BATON_RPC_REGISTERED_H
 
 #include "base/arena.h"
+#include "base/words.h"
 #include "baton/v1/admin.pb-c.h"
+#include "identity/peer.h"
 #include "registry/registry.h"
 
 #define REGISTERED_PREFIX "agent/"
@@ -20,6 +22,8 @@ struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MA
 const char *registered_wrong(const Baton__V1__AgentSpec *m, const char **field);
 /* *out points into m and the arena. false: memory is out. */
 bool registered_agent(struct arena *a, const Baton__V1__AgentSpec *m, struct agent *out);
+/* Is the certificate that it comes with one of its own, and as short-lived as it must be? */
+struct verdict registered_shows(const struct agent *a, const struct identity_peer *p);
 /* Whether it may do anything at this time. */
 bool registered_active(const Baton__V1__AgentSpec *m, int64_t now_ms);
 

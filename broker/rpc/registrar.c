@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/secret.h"
 #include "base/words.h"
 #include "policy/profile.h"
+#include "registry/card.h"
 #include "rpc/caller.h"
 #include "rpc/kinds.h"
 #include "rpc/pipeline.h"
@@ -155,12 +157,22 @@ static bool had_before(const struct op *op, const char *spiffe_id)
 	return resources_find(op->world->resources, registered_id_name(spiffe_id, text));
 }
 
+/* One that says nothing is none: else there were two ways to say the same. */
+static void drop_empty(Baton__V1__AgentSpec *s)
+{
+	const Baton__V1__CertificatePolicy *c = s->certificate;
+
+	if (c && !c->max_ttl_s && !c->issuance && !c->max_accepted_ttl_s)
+		s->certificate = NULL;
+}
+
 /* What the broker gives, whatever was sent. false: memory is out. */
 static bool complete(struct op *op, struct entry *e)
 {
 	const Baton__V1__AgentSpec *was = e->before ? e->before->agent : NULL;
 	Baton__V1__AgentSpec *s = spec_of(e);
 
+	drop_empty(s);
 	s->uuid = was ? was->uuid : new_uuid(op->arena);
 	s->registered_at_ms = was ? was->registered_at_ms : clock_unix_ms();
 	s->certificates_from_ms = was && strcmp(was->spiffe_id, s->spiffe_id) == 0 ? was->certificates_from_ms : had_before(op, s->spiffe_id) ? clock_unix_ms() : 0;
@@ -179,6 +191,34 @@ static const char *action_of(const struct entry *e)
 		return "updated";
 	return spec_of(e)->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED ? "retired"
 		: spec_of(e)->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED ? "quarantined" : "released";
+}
+
+/* ---- its card ---- */
+
+/* As it is kept: without blanks, so that it is the same whoever wrote it. false: the op has ended. */
+static bool take_card(struct op *op, Baton__V1__AgentSpec *s, size_t i)
+{
+	struct slice card = slice_of(s->card.data, s->card.len);
+	struct card_fault f;
+	const char *field;
+	struct buf b;
+
+	if (!card.n)
+		return true;
+	if (!card_check(card, &f)) {
+		field = f.no_memory ? NULL : arena_printf(op->arena, "agent.card%s%s", *f.field ? "." : "", f.field);
+		if (field)
+			return enlist_deny(op, REASON_MALFORMED_ENVELOPE, i, field, f.what);
+		operator_no_memory(op);
+		return false;
+	}
+	buf_init(&b, CARD_BYTES_MAX);
+	card = json_compact(card, &b) ? op_keep(op, buf_slice(&b)) : slice_of(NULL, 0);
+	buf_clear(&b);
+	s->card = (ProtobufCBinaryData){card.n, (uint8_t *)(uintptr_t)card.p};
+	if (!card.n)
+		operator_no_memory(op);
+	return card.n;
 }
 
 /* ---- what is written ---- */
@@ -228,7 +268,7 @@ bool agents_judge(struct op *op, const struct kind *k, const Baton__V1__Resource
 		pipeline_deny(op, &elsewhere);
 		return false;
 	}
-	if (!look_up(op, k, s, e, i, !*m->version) || !enlist_check_version(op, m->version, e, i, WHAT) || !check_retired(op, e, i))
+	if (!take_card(op, s, i) || !look_up(op, k, s, e, i, !*m->version) || !enlist_check_version(op, m->version, e, i, WHAT) || !check_retired(op, e, i))
 		return false;
 	e->spec = &s->base;
 	if (!complete(op, e)) {

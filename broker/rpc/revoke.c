@@ -10,6 +10,7 @@
 #include "rpc/follow.h"
 #include "rpc/lookup.h"
 #include "rpc/pipeline.h"
+#include "rpc/registered.h"
 #include "rpc/revoked.h"
 #include "rpc/subscribe.h"
 #include "rpc/table.h"
@@ -55,14 +56,14 @@ static void judge(void *arg, uint64_t id, void *thing)
 	v = revocations_count(w->world->revocations) ? not_revoked(w, rc) : v;
 	if (!verdict_ok(&v)) {
 		if (rc->subscriber)
-			subscribe_revoked(rc);
+			subscribe_revoked(rc, "this agent is no longer registered: the stream closes next");
 		pipeline_end_at_once(rc, &v);
 		return;
 	}
-	if (!a || a->key != rc->agent_key || !agent_may_show(a, rc->peer->not_before_ms)) {
-		v = verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is no longer that registered agent", rc->peer->spiffe_id);
+	v = a && a->key == rc->agent_key ? registered_shows(a, rc->peer) : verdict_deny(REASON_UNKNOWN_PEER, "", "%.200s is no longer that registered agent", rc->peer->spiffe_id);
+	if (!verdict_ok(&v)) {
 		if (rc->subscriber)
-			subscribe_revoked(rc);
+			subscribe_revoked(rc, "this agent is no longer registered: the stream closes next");
 	} else if (rc->watch && !watch_visible(rc->watch, a)) {
 		v = lookup_not_found();
 	} else if (rc->subscriber && is_moved(w, rc->subscriber)) {

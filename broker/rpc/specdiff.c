@@ -1,6 +1,7 @@
 /* What is different between two messages of a kind, for people? See specdiff.h. */
 #include "rpc/specdiff.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/encode.h"
@@ -8,6 +9,7 @@
 
 #define VALUE_MAX (4u << 20) /* all that a call may hold, as text */
 #define SHOWN_MAX 4096       /* what is longer is told by its digest */
+#define NAME_MAX_SHOWN 128  /* characters of a message's name */
 #define PRINT_SHOWN 16       /* bytes of a digest: nobody makes two that are the same */
 
 static const void *member(const ProtobufCMessage *m, unsigned offset)
@@ -19,6 +21,8 @@ static void put_enum(const ProtobufCEnumDescriptor *d, int value, struct buf *ou
 {
 	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(d, value);
 
+	if (!value) /* nothing is said */
+		return;
 	if (v)
 		buf_put_str(out, v->name);
 	else
@@ -102,8 +106,7 @@ static void put_value(const ProtobufCMessage *m, const ProtobufCFieldDescriptor 
 	if (!m)
 		return;
 	if (f->label != PROTOBUF_C_LABEL_REPEATED) {
-		if (f->type != PROTOBUF_C_TYPE_MESSAGE)
-			put_one(f, member(m, f->offset), out);
+		put_one(f, member(m, f->offset), out);
 		return;
 	}
 	for (size_t i = 0; i < *(const size_t *)member(m, f->quantifier_offset); i++) {
@@ -133,28 +136,66 @@ static void put_shown(struct slice text, struct buf *out)
 	put_print(&all, out);
 }
 
-void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out)
+/* Where it is written: what stands before each name, and whether there was anything before. */
+struct place {
+	const char *within;
+	bool anew;
+	struct buf *out;
+};
+
+static void diff_field(const struct place *to, const ProtobufCFieldDescriptor *f, const ProtobufCMessage *before, const ProtobufCMessage *after)
 {
 	struct buf was, is;
 
 	buf_init(&was, VALUE_MAX);
 	buf_init(&is, VALUE_MAX);
-	for (unsigned i = 0; i < after->descriptor->n_fields; i++) {
-		const ProtobufCFieldDescriptor *f = &after->descriptor->fields[i];
-
-		buf_reset(&was);
-		buf_reset(&is);
-		put_value(before, f, &was);
-		put_value(after, f, &is);
-		if (slice_eq(buf_slice(&was), buf_slice(&is)) || (is_nothing(f, buf_slice(&was)) && is_nothing(f, buf_slice(&is))))
-			continue;
-		buf_printf(out, "%s%s: ", out->n ? "; " : "", f->name);
-		if (before) {
-			put_shown(buf_slice(&was), out);
-			buf_put_str(out, " -> ");
+	put_value(before, f, &was);
+	put_value(after, f, &is);
+	if (!slice_eq(buf_slice(&was), buf_slice(&is)) && !(is_nothing(f, buf_slice(&was)) && is_nothing(f, buf_slice(&is)))) {
+		buf_printf(to->out, "%s%s%s: ", to->out->n ? "; " : "", to->within, f->name);
+		if (!to->anew) {
+			put_shown(buf_slice(&was), to->out);
+			buf_put_str(to->out, " -> ");
 		}
-		put_shown(buf_slice(&is), out);
+		put_shown(buf_slice(&is), to->out);
 	}
 	buf_clear(&was);
 	buf_clear(&is);
+}
+
+static bool is_within(const ProtobufCFieldDescriptor *f)
+{
+	return f->type == PROTOBUF_C_TYPE_MESSAGE && f->label != PROTOBUF_C_LABEL_REPEATED;
+}
+
+static const ProtobufCMessage *within(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+	return m ? *(const ProtobufCMessage *const *)member(m, f->offset) : NULL;
+}
+
+/* Of a message within: its fields under its name. */
+static void diff_within(const struct place *to, const ProtobufCFieldDescriptor *f, const ProtobufCMessage *before, const ProtobufCMessage *after)
+{
+	const ProtobufCMessageDescriptor *d = f->descriptor;
+	char name[NAME_MAX_SHOWN];
+	const struct place in = {name, to->anew, to->out};
+
+	snprintf(name, sizeof name, "%s%s.", to->within, f->name);
+	for (unsigned i = 0; i < d->n_fields; i++)
+		if (!is_within(&d->fields[i]))
+			diff_field(&in, &d->fields[i], before, after);
+}
+
+void specdiff(const ProtobufCMessage *before, const ProtobufCMessage *after, struct buf *out)
+{
+	const struct place to = {"", !before, out};
+
+	for (unsigned i = 0; i < after->descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &after->descriptor->fields[i];
+
+		if (is_within(f))
+			diff_within(&to, f, within(before, f), within(after, f));
+		else
+			diff_field(&to, f, before, after);
+	}
 }

@@ -352,10 +352,10 @@ static void notice_draining(void *arg, uint64_t id, void *thing)
 		notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_DRAINING, "this node goes away: connect elsewhere and resume");
 }
 
-void subscribe_revoked(struct rpc_call *rc)
+void subscribe_revoked(struct rpc_call *rc, const char *why)
 {
 	rc->subscriber->open = false;
-	notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_REVOKED, "this agent is no longer registered: the stream closes next");
+	notice(rc, BATON__V1__NOTICE_KIND__NOTICE_KIND_REVOKED, why);
 }
 
 void subscribe_paused(struct rpc_call *rc, const struct desk *d)

@@ -11,8 +11,8 @@ void subscribe_on_half_close(struct rpc_call *rc);
 void subscribe_on_writable(struct rpc_call *rc);
 void subscribe_on_gone(struct rpc_call *rc);
 void report_on_message(struct rpc_call *rc, struct op *op);
-/* The stream's agent is gone: it is told so, and ended next by the caller. rc->subscriber is there. */
-void subscribe_revoked(struct rpc_call *rc);
+/* The stream's agent is gone, or may not go on: it is told so, and ended next by the caller. rc->subscriber is there. */
+void subscribe_revoked(struct rpc_call *rc, const char *why);
 /* at_ms: when it takes effect. */
 void subscribe_notice(struct rpc_call *rc, Baton__V1__NoticeKind kind, const char *message, int64_t at_ms);
 /* Tells a stream whether this route of it is paused. */

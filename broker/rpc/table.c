@@ -41,6 +41,7 @@ static const struct prescan_rules envelope_rules = {.max_depth = 16, .max_fields
 static const struct prescan_rule applied[] = {
 	{.message = &baton__v1__resource__descriptor, .known_below = 1u << 20},
 	{.message = &baton__v1__agent_spec__descriptor, .known_below = 1u << 20, .max_fields = 512},
+	{.message = &baton__v1__certificate_policy__descriptor, .known_below = 1u << 20, .max_fields = 16},
 	{.message = &baton__v1__role_binding__descriptor, .known_below = 1u << 20, .max_fields = 64},
 	{.message = &baton__v1__issuer__descriptor, .known_below = 1u << 20, .max_fields = 128},
 	{.message = &baton__v1__tenant__descriptor, .known_below = 1u << 20, .max_fields = 16},

@@ -47,6 +47,15 @@ enum question_result {
 /* What an op waits for that waits for an answer; never an issuer's place. */
 uint64_t question_wait(const uint8_t key[SHA256_BYTES]);
 
+/* What is known of a peer's certificate, where somebody is asked about it. */
+enum peer_status {
+	PEER_STATUS_GOOD,            /* or nobody is asked */
+	PEER_STATUS_ASKED,           /* an answer, or that there is none, follows within seconds: rpc_worker_answered() with its key */
+	PEER_STATUS_REVOKED,
+	PEER_STATUS_UNKNOWN,         /* to whoever should know it */
+	PEER_STATUS_SILENT           /* there is no answer */
+};
+
 /* How it goes with an issuer's keys. */
 #define KEYS_FAILURE_MAX 200
 struct keys_state {
@@ -81,7 +90,7 @@ struct rpc_env {
 	struct health *health;
 	struct shared *shared;
 	struct fleet *fleet;
-	unsigned (*connections)(void *arg, const char *spiffe_id); /* to this node. NULL: nobody knows */
+	unsigned (*connections)(void *arg, const char *spiffe_id, int64_t *certificate_ends_ms); /* to this node; 0: none. NULL: nobody knows */
 	bool (*revoke_here)(void *arg, struct slice name, struct slice value); /* without the store; this node lives by it soon. false: out of memory */
 	void (*settled)(void *arg);  /* this worker lives by its present world alone. NULL: nobody asks */
 	const atomic_llong *fresh_until_ms; /* monotonic: then this node has not heard of changes to agents for too long. NULL: it always has */
@@ -94,6 +103,7 @@ struct rpc_env {
 	struct answers *answers;     /* what issuers said of opaque tokens; NULL: such tokens are none */
 	/* An issuer is to be asked about a token. */
 	enum question_result (*ask_issuer)(void *arg, const struct token_question *q); /* NULL: none is asked */
+	enum peer_status (*peer_status)(void *arg, const struct identity_peer *p); /* NULL: nobody is asked about certificates */
 	bool (*keys_state)(void *arg, const char *issuer, struct keys_state *out); /* false: there is no such issuer. NULL: nobody knows */
 	bool (*lists_state)(void *arg, const char *domain, struct lists_state *out); /* false: nothing is fetched for it. NULL: nobody knows */
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
@@ -138,6 +148,8 @@ void rpc_worker_keys_settled(struct rpc_worker *w, uint64_t issuer);
 void rpc_worker_answered(struct rpc_worker *w, const uint8_t key[SHA256_BYTES]);
 /* What became of the assertion of this op. */
 void rpc_worker_signed(struct rpc_worker *w, uint64_t op, const struct sign_answer *a);
+/* Whose certificate has this key (identity/ocsp.h) is let in no more: its streams end, and say why. The connections are app/'s to close. */
+void rpc_worker_peer_fallen(struct rpc_worker *w, const uint8_t key[SHA256_BYTES], enum peer_status status);
 /* What became of an issue_ask of this op. */
 void rpc_worker_issued(struct rpc_worker *w, uint64_t op, const struct issue_answer *a);
 /* Writes the audit lines of this tick and lets go the answers whose lines are durable. */

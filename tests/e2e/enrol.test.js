@@ -2,12 +2,12 @@
 // with the keeper that holds the key, and all that is refused.
 import fs from 'node:fs'
 import path from 'node:path'
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { X509Certificate, createHash } from 'node:crypto'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROOT, ROUTE } from './lib/broker.js'
 import { Agent, denied, read, refused } from './lib/agent.js'
-import { Platform, Stranger, install } from './lib/enrolling.js'
+import { Platform, Stranger, install, pem } from './lib/enrolling.js'
 import { Operator } from './lib/operator.js'
 import { thumbprint } from './lib/pki.js'
 
@@ -184,6 +184,28 @@ test('I-8 T3 attack 30: The token stands in no log, audit, metric or store; the 
   assert.match(status, /^NoNewPrivs:\t1$/m)
   assert.match(status, /^Seccomp:\t2$/m)
   assert.equal(fs.readFileSync(`/proc/${keeper}/environ`, 'utf8').replaceAll('\0', ''), '')
+})
+
+test('R-3 I-7 What the broker issued can be put on the lists of its CA, by serial number or all of an agent, from the record of its keeper / others are good, and what nobody issued is said', async () => {
+  const [one, two] = [await enrolled('listed'), await enrolled('unlisted')]
+  const leaf = (x, name) => { const file = b.path(name); fs.writeFileSync(file, x.answer.chain_der.map(pem).join('')); return file }
+  const files = [leaf(one, 'listed.pem'), leaf(two, 'unlisted.pem')]
+  const record = b.path('state', 'keeper', 'record.jsonl')
+  fs.copyFileSync(record, b.path('record'))
+  fs.appendFileSync(b.path('record'), '{"at":"torn')
+  const crl = (...args) => spawnSync(BATON, ['ca', 'crl', ca, '-o', 'json', ...args], { encoding: 'utf8' })
+  assert.match(crl('--revoke', spiffeOf('listed')).stderr, /no certificate that is good .*--record FILE/)
+  assert.match(crl('--revoke', spiffeOf('nobody'), '--record', b.path('record')).stderr, /nobody has no certificate/)
+  assert.match(crl('--revoke', spiffeOf('listed'), '--record', b.path('none')).stderr, /cannot read .*none/)
+  const r = crl('--revoke', spiffeOf('listed'), '--record', b.path('record'), '--out', b.path('copy.pem'))
+  assert.equal(r.status, 0, r.stderr)
+  assert.equal(JSON.parse(r.stdout).revoked, '1')
+  const verify = (file) => spawnSync('openssl', ['verify', '-x509_strict', '-crl_check', '-CRLfile', b.path('copy.pem'), '-CAfile', `${ca}/bundle.pem`, '-untrusted', file, file], { encoding: 'utf8' })
+  assert.match(verify(files[0]).stderr, /certificate revoked/)
+  assert.equal(verify(files[1]).status, 0, verify(files[1]).stderr)
+  const { serial } = fs.readFileSync(record, 'utf8').split('\n').filter(Boolean).map((l) => JSON.parse(l)).find((l) => l.spiffe_id === spiffeOf('unlisted'))
+  assert.equal(crl('--revoke', serial, '--record', b.path('record'), '--out', b.path('copy.pem')).status, 0)
+  assert.match(verify(files[1]).stderr, /certificate revoked/)
 })
 
 test('I-5 The intermediate is rotated while work goes on: the next certificate is of the new one, both are good, nothing is cut / a bad pair of files changes nothing', async () => {

@@ -196,7 +196,6 @@ test('I-5 an answer that is no certificate for our key and one agent, vouched fo
   const bad = [
     ['another key', () => answerOf(sign(freshCsr().csr)), /another key/],
     ['ended', (q) => answerOf(sign(q.csr_der, { from: -7200, to: -3600 })), /certificate_expired/],
-    ['not begun', (q) => answerOf(sign(q.csr_der, { from: 3600, to: 7200 })), /certificate_not_yet_valid/],
     ['nobody', (q) => answerOf(sign(q.csr_der, { sans: 'DNS:planner' })), /SPIFFE id/],
     ['two agents', (q) => answerOf(sign(q.csr_der, { sans: `URI:${ID},URI:spiffe://acme.example/auditor` })), /two_uri_sans/],
     ['a CA', (q) => answerOf(sign(q.csr_der, { ca: true })), /leaf_is_ca/],
@@ -223,6 +222,54 @@ test('I-5 an answer that is no certificate for our key and one agent, vouched fo
   const r = await baton(enrollArgs(f.addr, tokenFile().file, at('bad')))
   assert.equal(r.code, 0, r.err)
   assert.equal(readText(at('bad', 'bundle.pem')), pem(der(acme.cert)) + pem(der(evil.cert)))
+})
+
+test('I-1 a certificate that begins a little later than by the clock of this machine is kept, with a warning that names both times / one of more than 5 minutes later is not, until the clock is set', async () => {
+  const both = /good from (\S+) on, and by this machine's clock it is (\S+): set the clock/
+  const apart = (r) => { const [, begins, now] = r.err.match(both) || assert.fail(r.err); return (Date.parse(begins) - Date.parse(now)) / 1000 }
+  const answer = { from: 400 }
+  const f = await new Fake({ Enrol: (q) => answerOf(sign(q.csr_der, answer)) }).start()
+  const { file } = tokenFile()
+  const no = await baton(enrollArgs(f.addr, file, at('behind')))
+  assert.equal(no.code, 78, no.err)
+  assert.ok(apart(no) > 350 && apart(no) <= 400, no.err)
+  assert.match(no.err, /same command with the same token goes on/)
+  assert.deepEqual(fs.readdirSync(at('behind')), ['agent.key.pending'])
+  answer.from = 250
+  const r = await baton(enrollArgs(f.addr, file, at('behind')))
+  assert.equal(r.code, 0, r.err)
+  assert.match(r.err, /warning: /)
+  assert.ok(apart(r) > 200 && apart(r) <= 250, r.err)
+  assert.equal(new Set(f.calls('Enrol').map((s) => keyOf(s.request.csr_der))).size, 1)
+  answer.from = -1
+  const right = await baton(enrollArgs(f.addr, file, at('behind'), '--force'))
+  assert.equal(right.code, 0, right.err)
+  assert.doesNotMatch(right.err, /warning|clock/)
+
+  const g = await new Fake({ mutual: true }).start()
+  const i = identity('behind-too')
+  const before = readText(i.agent)
+  g.answers.Renew = (q) => answerOf(sign(q.csr_der, { from: 400 }))
+  const kept = await baton(['renew', ...own(i, g.addr)])
+  assert.equal(kept.code, 78, kept.err)
+  assert.ok(apart(kept) > 350)
+  assert.equal(readText(i.agent), before)
+  g.answers.Renew = (q) => answerOf(sign(q.csr_der, { from: 250, to: 7200 }))
+  const renewed = await baton(['renew', ...own(i, g.addr)])
+  assert.equal(renewed.code, 0, renewed.err)
+  assert.match(renewed.err, /warning: it is good from/)
+  assert.notEqual(readText(i.agent), before)
+  for (const more of [{ by: evil }, { sans: 'URI:spiffe://acme.example/auditor' }]) { // a clock that is behind excuses nothing else
+    g.answers.Renew = (q) => answerOf(sign(q.csr_der, { from: 250, ...more }))
+    assert.equal((await baton(['renew', ...own(identity(`other-${++serial}`), g.addr)])).code, 76)
+  }
+  const j = identity('daemon-behind', { from: -100, to: 50 })
+  g.answers.Renew = (q) => answerOf(sign(q.csr_der, { from: 250, to: 7200 }))
+  const d = begin(['renew', '--daemon', ...own(j, g.addr)])
+  await until('a renewal', () => /is renewed: good until/.test(d.err), 15000)
+  assert.match(d.err, /warning: it is good from/)
+  d.child.kill('SIGTERM')
+  assert.equal((await d.done).code, 0, d.err)
 })
 
 test('I-5 an answer that was lost can be asked for again: the same token comes with the same key, another with another / a used token is refused: 77', async () => {

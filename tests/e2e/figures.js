@@ -1,15 +1,18 @@
 // What does Baton cost on this machine? Processor time per token (P3), memory per idle peer (P4), processor time per handshake beside nginx's
-// (P5; also with a revocation list of 10,000), per durable cycle (P1, P2), and per cycle with more peers, routes and waiting work around it (P7), all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
+// (P5; also with a revocation list of 10,000), per durable cycle (P1, P2), per cycle with more peers, routes and waiting work around it (P7), and for registered agents
+// on three nodes: their memory, and how long until a change is true on all, all in one run. Machines differ and are shared: read ratios. Run by tests/figures; nothing is asserted.
 import fs from 'node:fs'
 import path from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { Broker, BUILD, ROUTE, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
+import { Cluster } from './lib/cluster.js'
+import { Operator } from './lib/operator.js'
 import { freePort } from './lib/ports.js'
 
 process.noDeprecation = true
-const { values: asked } = parseArgs({ options: { peers: { type: 'string', multiple: true }, waiting: { type: 'string', multiple: true }, only: { type: 'string', default: '' }, cycles: { type: 'string', default: '30000' }, json: { type: 'boolean' } } })
+const { values: asked } = parseArgs({ options: { peers: { type: 'string', multiple: true }, waiting: { type: 'string', multiple: true }, agents: { type: 'string', default: '10000' }, only: { type: 'string', default: '' }, cycles: { type: 'string', default: '30000' }, json: { type: 'boolean' } } })
 const PEERS = (asked.peers || ['1000', '10000']).map(Number)
 const WAITING = (asked.waiting || ['100000', '1000000']).map(Number)
 const SHAKES = 400
@@ -167,6 +170,38 @@ async function grows () {
   return rows
 }
 
+// ---- registered agents on three nodes, and changes of them ----
+const CHANGES = 1000 // a minute
+async function registry () {
+  const n = Number(asked.agents), name = (i) => `agent-${i}`
+  const spec = (i, more) => ({ tenant: 'acme', name: name(i), spiffe_id: `spiffe://acme.example/${name(i)}`, owner: 'team-figures', may_call: [ROUTE], ...more })
+  const c = await new Cluster(3).start()
+  const op = new Operator(c.nodes[0].adminSocket)
+  const apply = (resources) => op.call('Apply', { resources, reason: 'a figure' }, { timeout: 60000 })
+  try {
+    await sleep(2000)
+    const before = c.nodes.map((b) => rssKib(b.process.pid))
+    for (let i = 0; i < n; i += 32) await apply(Array.from({ length: Math.min(32, n - i) }, (_, j) => ({ agent: spec(i + j) })))
+    await sleep(2000)
+    const kib = c.nodes.map((b, i) => (rssKib(b.process.pid) - before[i]) / n)
+    const cpu = () => c.nodes.reduce((sum, b) => sum + cpuUs(b.process.pid), 0)
+    const [us, all, begun] = [cpu(), [], Date.now()]
+    await Promise.all(Array.from({ length: CHANGES }, async (_, i) => {
+      await sleep(i * 60000 / CHANGES)
+      const at = Date.now()
+      const r = await apply([{ version: String(1 + Math.floor(i / n)), agent: spec(i % n, { rate_per_s: 1 + i }) }])
+      if (r.nodes.length < 3 || r.nodes.some((x) => !x.confirmed)) throw new Error(JSON.stringify(r))
+      all.push(Date.now() - at)
+    }))
+    all.sort((a, b) => a - b)
+    return { agents: n, kib_per_agent: +median(kib).toFixed(2), changes_a_minute: Math.round(CHANGES * 60000 / (Date.now() - begun)), live_ms_p50: median(all), live_ms_p99: all[Math.floor(all.length * 0.99)],
+      node_ms_per_change: +((cpu() - us) / CHANGES / 3 / 1000).toFixed(1) }
+  } finally {
+    op.close()
+    await c.remove()
+  }
+}
+
 function cycles (assertion) {
   const r = spawnSync(path.join(BUILD, 'baton'), ['bench', '-o', 'json', '--fsync', 'everysec', '--assertion', assertion, '--workers', '1', '--cycles', asked.cycles], { encoding: 'utf8', env: { PATH: process.env.PATH } })
   if (r.status !== 0) throw new Error(r.stderr)
@@ -176,8 +211,13 @@ function cycles (assertion) {
 
 const LIMITS = 'limits: {connections: 100000, connections_per_agent: 100000, connections_per_source: 100000, connections_per_source_per_s: 100000, handshakes_per_s: 100000, idle_timeout: 1h}\n'
 const all = {}
-if (asked.only !== 'P7') await costs()
-if (asked.only !== 'P5') all.P7 = await grows()
+const wants = (what) => !asked.only || asked.only === what
+if (wants('P5')) await costs()
+if (wants('P7')) all.P7 = await grows()
+if (wants('registry')) {
+  const r = all.registry = await registry()
+  say(`    ${r.agents} registered agents on three nodes: ${r.kib_per_agent} KiB each; ${r.changes_a_minute} changes a minute: true on all nodes after ${r.live_ms_p50} ms, p99 ${r.live_ms_p99} ms, ${r.node_ms_per_change} ms of a node's processor each`)
+}
 if (asked.json) console.log(JSON.stringify(all))
 
 async function costs () {

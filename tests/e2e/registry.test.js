@@ -1,6 +1,7 @@
 // Who may take part, and who says so? Agents are registered, changed, quarantined and retired while batond runs; nothing is restarted.
 import fs from 'node:fs'
 import path from 'node:path'
+import { X509Certificate } from 'node:crypto'
 import { spawn, spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
@@ -9,7 +10,7 @@ import { Agent, denied, read, refusalOf, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 import { ROOT } from './lib/wire.js'
 
-const names = ['first', 'second', 'third', 'fourth', 'leaving', 'expiring', 'again', 'other', 'capped']
+const names = ['first', 'second', 'third', 'fourth', 'leaving', 'expiring', 'again', 'other', 'capped', 'seen']
 const rows = [
   { name: 'planner', tenant: 'acme', call: true }, { name: 'worker', tenant: 'acme', serve: true },
   ...names.map((name) => ({ name, tenant: 'acme', absent: true })) // they have certificates, and stand nowhere
@@ -52,7 +53,7 @@ test('Who is registered takes part at once / before, he is unknown_peer', async 
 
 test('list, show and history say what there is: static ones of the configuration too', async () => {
   const list = says('agent', 'list', '-o', 'wide')
-  assert.match(list, /^first +acme +active +support_refund_assistant +- +team-refunds +spiffe:\/\/acme\.example\/first +1$/m)
+  assert.match(list, /^first +acme +active +\d+ +support_refund_assistant +- +\S+ +spiffe:\/\/acme\.example\/first +team-refunds +1$/m)
   assert.match(list, /^planner +acme +active .* static$/m)
   assert.doesNotMatch(list, /^second /m)
   const show = says('agent', 'show', 'first')
@@ -64,6 +65,26 @@ test('list, show and history say what there is: static ones of the configuration
   assert.equal(nobody.status, 1)
   assert.match(nobody.stderr, /no such agent/)
   assert.equal(JSON.parse(says('agent', 'show', 'first', '-o', 'json')).agent.owner, 'team-refunds')
+})
+
+test('agent list says who is connected, and how long the certificates of those are good / of who has left nothing', async () => {
+  const left = () => says('agent', 'list').match(/^seen +acme +active +(\d+) +\S+ +\S+ +(\S+)$/m)?.slice(1)
+  says('agent', 'register', 'seen', '--id', b.leaves.seen.spiffe, '--tenant', 'acme', '--owner', 'team-x', '--call', ROUTE, '--reason', 'to be seen')
+  assert.deepEqual(left(), ['0', '-'])
+  const a = await b.agent('seen'), again = await b.agent('seen')
+  for (const one of [a, again]) await one.whoami()
+  const ends = Date.parse(new X509Certificate(fs.readFileSync(b.leaves.seen.cert)).validTo)
+  const [n, age] = left()
+  assert.equal(n, '2')
+  const hours = (ends - Date.now()) / 3600e3
+  assert.match(age, /^\d+[dhms]$/)
+  assert.ok(Math.abs(parseInt(age) * { d: 24, h: 1, m: 1 / 60, s: 1 / 3600 }[age.at(-1)] - hours) < Math.max(1, hours / 2), `${age} ${hours}`)
+  const json = JSON.parse(says('agent', 'show', 'seen', '-o', 'json'))
+  assert.deepEqual([json.presence.connections, Number(json.presence.certificate_ends_at_ms ?? json.presence.certificateEndsAtMs)], [2, ends])
+  a.close()
+  await until('one connection', () => left()[0] === '1')
+  again.close()
+  await until('none', () => left().join() === '0,-')
 })
 
 test('What is changed holds at once, and nobody\'s connection is cut', async () => {
@@ -324,7 +345,7 @@ test('The commands of the README do what it says', () => {
   const r = spawnSync('bash', ['-euc', block], { encoding: 'utf8', env })
   assert.equal(r.status, 0, r.stdout + r.stderr)
   assert.match(r.stdout, /^planner2 of acme registered$/m)
-  assert.match(r.stdout, /^planner2 +acme +active +support_refund_assistant +- +team-refunds +spiffe:\/\/acme.example\/planner2 +1$/m)
+  assert.match(r.stdout, /^planner2 +acme +active +0 +support_refund_assistant +- +- +spiffe:\/\/acme.example\/planner2 +team-refunds +1$/m)
   assert.match(r.stdout, /^planner2 of acme released$/m)
 })
 

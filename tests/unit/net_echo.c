@@ -343,7 +343,7 @@ void echo_start(struct echo *e, struct pki *pki, const struct pki_cert *cert, un
 	e->store = X509_STORE_new();
 	X509_STORE_add_cert(e->store, pki->ca);
 	e->hook = (struct tls_hook){verify, free_identity, not_after, e, NULL};
-	e->tls = tls_server_new(cert->cert_file, cert->key_file, &e->hook, &why);
+	e->tls = tls_server_new(cert->cert_file, cert->key_file, NULL, &e->hook, &why);
 	e->config = (struct server_config){
 		.workers = n,
 		.limits = limits ? *limits : server_limits_default,

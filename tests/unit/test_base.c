@@ -240,7 +240,7 @@ static void reasons_have_one_row_each(void **state)
 		assert_int_equal(i->grpc == GRPC_OK, r == REASON_ALLOWED || r == REASON_APPROVAL_REQUIRED);
 		assert_int_equal(i->http < 300, i->grpc == GRPC_OK);
 	}
-	assert_int_equal(rows, 38);
+	assert_int_equal(rows, 39);
 	assert_string_equal(reason_text((enum reason)9), "unspecified");
 	assert_string_equal(reason_text((enum reason)-1), "unspecified");
 	assert_int_equal(reason_info((enum reason)9999)->grpc, GRPC_INTERNAL);

@@ -1,5 +1,6 @@
 /* Is JSON read wholly or not at all, also when memory runs out at any moment of it? The linker puts fail_malloc() before malloc(). */
 #include "base/json.h"
+#include "base/jsonw.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -63,9 +64,47 @@ static void test_what_is_no_json(void **state)
 	}
 }
 
+static void test_depth(void **state)
+{
+	static const struct { const char *text; size_t depth; } rows[] = {
+		{"", 0}, {"1", 0}, {"[]", 1}, {"{\"a\":[1,[2]]}", 3}, {"[\"[[[\",\"\\\"[\"]", 1}, {"]][", 1}, {"[\"\\\\\",[]]", 2},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		assert_int_equal(json_depth(slice_str(rows[i].text)), rows[i].depth);
+}
+
+static void test_compact(void **state)
+{
+	struct buf b;
+
+	buf_init(&b, 64);
+	assert_true(json_compact(slice_str(" { \"a b\" :\t[ 1 ,\r\n\" \\\" x\" ] } "), &b));
+	assert_true(slice_is(buf_slice(&b), "{\"a b\":[1,\" \\\" x\"]}"));
+	assert_false(json_compact(slice_str("[11111111110,2222222222,3333333333,4444444444]"), &b)); /* beyond its cap */
+	buf_clear(&b);
+}
+
+/* JSON that is put into JSON: nothing in it reaches a terminal that would obey it. */
+static void test_json_in_json(void **state)
+{
+	struct jsonw w;
+	struct buf b;
+
+	buf_init(&b, 256);
+	jsonw_init(&w, &b);
+	jsonw_object(&w, NULL);
+	jsonw_int(&w, "a", 1);
+	jsonw_json(&w, "b", slice_str("{\"c\":[\"\\n\x7f\xc2\x9b\xe2\x80\xa8\xc3\xa9\"]}"));
+	jsonw_bool(&w, "d", true);
+	jsonw_end_object(&w);
+	assert_true(slice_is(buf_slice(&b), "{\"a\":1,\"b\":{\"c\":[\"\\n\\u007f\\u009b\\u2028\xc3\xa9\"]},\"d\":true}"));
+	buf_clear(&b);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_memory), cmocka_unit_test(test_what_is_no_json)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_memory), cmocka_unit_test(test_what_is_no_json), cmocka_unit_test(test_depth), cmocka_unit_test(test_compact), cmocka_unit_test(test_json_in_json)};
 
 	return cmocka_run_group_tests_name("base/json", tests, NULL, NULL);
 }

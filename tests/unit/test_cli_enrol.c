@@ -1,5 +1,5 @@
-/* How is an enrolment token read, when is a certificate renewed, and how are the files of an identity replaced? What the broker answers is judged in
- * test_identity_enrolment.c and tests/e2e/enrolcli.test.js. */
+/* When is a certificate renewed, and how are the files of an identity replaced? The token and what the broker
+ * answers are judged in test_identity_enrolment.c and tests/e2e/enrolcli.test.js. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -19,61 +19,9 @@
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/secret.h"
-#include "cli/enroltoken.h"
 #include "cli/idfiles.h"
 #include "cli/renewal.h"
 #include "client/creds.h"
-
-/* ---- the token ---- */
-
-#define A43 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define TOKEN "baton-enrol." A43 "."
-#define PIN "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0" /* SHA-256 of "abc" */
-
-static const char *parse(const char *text, uint8_t pin[SHA256_BYTES])
-{
-	return enroltoken_parse(slice_str(text), pin);
-}
-
-static void a_token_names_the_bundle_that_it_pins(void **state)
-{
-	const struct slice whole[] = {SLICE_LIT("abc")}, parts[] = {SLICE_LIT("a"), SLICE_LIT("bc")}, other[] = {SLICE_LIT("abd")};
-	uint8_t pin[SHA256_BYTES];
-
-	assert_null(parse(TOKEN PIN, pin));
-	assert_true(enroltoken_pins(pin, whole, 1));
-	assert_true(enroltoken_pins(pin, parts, 2));
-	assert_false(enroltoken_pins(pin, other, 1));
-	assert_false(enroltoken_pins(pin, parts, 1));
-	assert_false(enroltoken_pins(pin, whole, 0));
-}
-
-static void an_empty_bundle_is_never_the_pinned_one(void **state)
-{
-	uint8_t pin[SHA256_BYTES];
-
-	assert_null(parse(TOKEN "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", pin)); /* SHA-256 of nothing */
-	assert_false(enroltoken_pins(pin, NULL, 0));
-}
-
-static void what_is_no_token_is_refused_and_not_repeated(void **state)
-{
-	static const char *const bad[] = {
-		"", "baton-enrol.", "baton-enrol." A43, TOKEN, "baton_enrol." A43 "." PIN, "Baton-enrol." A43 "." PIN, "eyJhbGciOiJFUzI1NiJ9.e30.x", TOKEN PIN "\n", TOKEN PIN "A",
-		" " TOKEN PIN, "baton-enrol." A43 "," PIN, "baton-enrol." A43 "." "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0", "baton-enrol." A43 "." "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa1",
-		"baton-enrol." "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" "." PIN,
-	};
-	uint8_t pin[SHA256_BYTES];
-
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		const char *fault = parse(bad[i], pin);
-
-		if (!fault)
-			fail_msg("`%s` was taken", bad[i]);
-		assert_null(strstr(fault, "AAAA"));
-		assert_null(strstr(fault, "eyJ"));
-	}
-}
 
 /* ---- when ---- */
 
@@ -420,9 +368,6 @@ int main(void)
 {
 #define WITH_WORLD(t) cmocka_unit_test_setup_teardown(t, world_up, world_down)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_token_names_the_bundle_that_it_pins),
-		cmocka_unit_test(an_empty_bundle_is_never_the_pinned_one),
-		cmocka_unit_test(what_is_no_token_is_refused_and_not_repeated),
 		cmocka_unit_test(it_is_due_at_two_thirds_or_a_little_earlier),
 		cmocka_unit_test(a_life_of_nothing_is_due_at_once_and_overflows_nothing),
 		cmocka_unit_test(pauses_double_from_5_seconds_to_5_minutes),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -44,7 +45,7 @@ static const Baton__V1__AgentSpec *one(const char *yaml)
 static void every_field_is_read(void **state)
 {
 	const Baton__V1__AgentSpec *s = one(HEAD "client: c\nmay_call: [x, y]\nmay_serve:\n- z\nmay_originate: false\nmax_in_flight: 7\nrate_per_s: 0\n"
-						 "status: quarantined\nexpires_at: 1970-01-01T00:00:01.5Z\nlabels: {k: yes, l: ''}\n");
+						 "certificate_max_ttl_s: 60\ncertificate_issuance: renewal\ncertificate_max_accepted_ttl_s: 3600\nstatus: quarantined\nexpires_at: 1970-01-01T00:00:01.5Z\nlabels: {k: yes, l: ''}\n");
 
 	assert_string_equal(s->tenant, "acme");
 	assert_string_equal(s->name, "a");
@@ -58,6 +59,9 @@ static void every_field_is_read(void **state)
 	assert_int_equal(s->max_in_flight, 7);
 	assert_int_equal(s->status, BATON__V1__AGENT_STATUS__AGENT_STATUS_QUARANTINED);
 	assert_int_equal(s->expires_at_ms, 1500);
+	assert_int_equal(s->certificate->max_ttl_s, 60);
+	assert_int_equal(s->certificate->issuance, BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_RENEWAL);
+	assert_int_equal(s->certificate->max_accepted_ttl_s, 3600);
 	assert_int_equal(s->n_labels, 2);
 	assert_string_equal(s->labels[0]->value, "yes");
 	assert_string_equal(s->labels[1]->value, "");
@@ -97,6 +101,9 @@ static void what_is_wrong_is_refused_where_it_stands(void **state)
 		{HEAD "may_call: [x, x]\n", "f:6:15: may_call: \"x\" stands there twice; "}, {HEAD "may_call: ['*']\n", "f:6:12: may_call: \"*\": this is no name; "},
 		{HEAD "max_in_flight: -1\n", "f:6:16: max_in_flight: \"-1\" is no whole number"}, {HEAD "max_in_flight: 010\n", "f:6:16: max_in_flight: \"010\" is no whole number"},
 		{HEAD "max_in_flight: 99999999999\n", "f:6:16: max_in_flight: \"99999999999\" is no"}, {HEAD "rate_per_s: 4294967297\n", "f:6:13: rate_per_s: 4294967297 is not within 0"},
+		{HEAD "certificate_max_ttl_s: 29\n", "f:6:24: certificate_max_ttl_s: 29 is not within 30 to 86400"}, {HEAD "certificate_issuance: ALL\n", "f:6:23: certificate_issuance: \"ALL\" is not known; write all or enrolment or renewal or none"},
+		{HEAD "card: '{'\n", "f:6:7: card: 1:1: no JSON: "}, {HEAD "card: '{}'\ncard_file: x\n", "f:7:1: card stands here, and in a file of its own too; "}, {HEAD "card_file:\n", "f:6:1: card_file names no file; "},
+		{HEAD "card_file: x\ncard: '{}'\n", "f:7:1: card stands here, and in a file"}, {HEAD "certificate: {max_ttl_s: 60}\n", "f:6:1: `certificate` is not taken: each part has a line of its own; "},
 		{HEAD "may_originate: True\n", "f:6:16: may_originate: \"True\" is neither"}, {HEAD "expires_at: 1970-01-01T00:00:00Z\n", "f:6:13: expires_at: "},
 		{HEAD "status: ACTIVE\n", "f:6:9: status: \"ACTIVE\" is not known; write active or quarantined"}, {HEAD "owner: null\n", "f:6:1: key `owner` stands here twice; "},
 		{HEAD "client: null\n", "f:6:1: client has no value; "}, {HEAD "client: \"\\0\"\n", "f:6:9: a control character or a line break inside a value; "},
@@ -234,6 +241,57 @@ static void a_difference_is_told_field_by_field(void **state)
 	assert_int_equal(res_number(&never.base, &k->fields[res_field_find(k, "expires_at")]), 0);
 }
 
+static void a_card_stands_there_or_in_a_file_of_its_own(void **state)
+{
+	char dir[] = "/tmp/resfile.XXXXXX", yaml[512], path[64], name[64];
+	const Baton__V1__AgentSpec *s = one(HEAD "card: '{ \"name\" : \"a b\" }'\n");
+	FILE *f;
+
+	assert_true(slice_is(slice_of(s->card.data, s->card.len), "{\"name\":\"a b\"}"));
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/c.json", dir);
+	snprintf(name, sizeof name, "%s/f.yaml", dir);
+	f = fopen(path, "w");
+	fputs("{\n  \"name\": \"c\"\n}\n", f);
+	fclose(f);
+	assert_int_equal(resfile_read(slice_str(HEAD "card_file: c.json\n"), name, arena, &file, &why), 0); /* beside it */
+	assert_int_equal(resfile_load(&file, arena, &why), 0);
+	s = file.v[0].resource->agent;
+	assert_true(slice_is(slice_of(s->card.data, s->card.len), "{\"name\":\"c\"}"));
+	snprintf(yaml, sizeof yaml, HEAD "card_file: %s\n", path);
+	assert_int_equal(reads(yaml), 0);
+	assert_int_equal(resfile_load(&file, arena, &why), 0);
+	f = fopen(path, "w");
+	fputs("{\"name\":\n x}", f);
+	fclose(f);
+	assert_int_equal(resfile_load(&file, arena, &why), -1);
+	assert_non_null(strstr(why.text, "f:6:1: card_file: "));
+	assert_non_null(strstr(why.text, "c.json: 2:"));
+	unlink(path);
+	assert_int_equal(resfile_load(&file, arena, &why), -1);
+	rmdir(dir);
+}
+
+/* What the broker sends of an agent without a policy has no message for it. */
+static void a_message_within_that_is_not_there_says_nothing(void **state)
+{
+	const struct res_kind *k = res_kind_find("agent");
+	const Baton__V1__AgentSpec *s = one(HEAD "certificate_issuance: none\n");
+	Baton__V1__AgentSpec without = *one(HEAD);
+	struct buf line;
+
+	assert_non_null(without.certificate);
+	assert_true(resdiff_none(k, &one(HEAD "certificate_issuance: all\n")->base, &without.base));
+	without.certificate = NULL;
+	assert_true(resdiff_none(k, &one(HEAD)->base, &without.base));
+	assert_false(resdiff_none(k, &s->base, &without.base));
+	buf_init(&line, 4096);
+	resdiff_line(&line, k, &without.base, &s->base);
+	buf_put_u8(&line, 0);
+	assert_string_equal((char *)line.p, "certificate_issuance: - -> none");
+	buf_clear(&line);
+}
+
 static int setup(void **state)
 {
 	arena = arena_new(64 << 20);
@@ -252,7 +310,7 @@ int main(void)
 		cmocka_unit_test(every_field_is_read), cmocka_unit_test(what_is_left_out_has_its_default),
 		cmocka_unit_test(documents_of_nothing_count_as_none), cmocka_unit_test(what_is_wrong_is_refused_where_it_stands),
 		cmocka_unit_test(a_file_that_is_too_much_is_refused), cmocka_unit_test(the_order_of_a_list_is_no_difference),
-		cmocka_unit_test(a_difference_is_told_field_by_field), cmocka_unit_test(a_file_of_pem_is_its_blocks),
+		cmocka_unit_test(a_difference_is_told_field_by_field), cmocka_unit_test(a_card_stands_there_or_in_a_file_of_its_own), cmocka_unit_test(a_message_within_that_is_not_there_says_nothing), cmocka_unit_test(a_file_of_pem_is_its_blocks),
 		cmocka_unit_test(a_certificate_is_its_base64_with_or_without_the_lines_around_it),
 	};
 

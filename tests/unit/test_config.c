@@ -125,6 +125,8 @@ static struct config *load(const char *text, struct problem *why)
 #define ISSUER "issuers:\n  - name: corp\n    url: https://login.example\n    tenants: [acme]\n"
 #define PROFILES "profiles: %D/profiles\n"
 #define LEAST TLS ISSUER PROFILES
+#define PKCS11 "  providers: [{name: pkcs11}]\n"
+#define TOKEN(key, more) "tls:\n  cert: %D/server.pem\n  key: " key "\n" more "  trust: [{domain: acme.example, bundle: %D/acme.pem}]\n" ISSUER PROFILES
 #define TRUST(more) "tls:\n  cert: %D/server.pem\n  key: %D/server.key\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem" more "}\n" ISSUER PROFILES
 
 static void test_defaults(void **state)
@@ -236,6 +238,50 @@ static void check_each_file(const struct config *c)
 		"issuers[0].jwks_file corp.jwks;issuers[0].ca_file ca.pem;store.password_file password;store.ca ca.pem;store.cert server.pem;"
 		"store.key server.key;profiles profiles/;"));
 	buf_clear(&b);
+}
+
+static bool has(const char *text, const char *part)
+{
+	char *expanded = expand(part);
+	bool found = strstr(text, expanded) != NULL;
+
+	free(expanded);
+	return found;
+}
+
+/* Of a key in a token the file with the PIN is read, watched, and looked for. */
+static void test_key_uri(void **state)
+{
+	static const char *const others[] = {
+		TOKEN("pkcs11:token=a", "  providers: [{name: pkcs11, reads: [/x]}]\n"), TOKEN("pkcs11:token=a", "  providers: [{name: pkcs11, writes: [/x, /y]}]\n"),
+		TOKEN("pkcs11:token=a", "  providers: [{name: pkcs11, writes: [/x], parameters: {a: b}}]\n"),
+		TOKEN("pkcs11:token=a", "  providers: [{name: pkcs11, writes: [/x], environment: {A: b}}]\n"),
+		TOKEN("pkcs11:token=a", "  providers: [{name: pkcs11, writes: [/x], module: %D/ca.pem}]\n"),
+		TOKEN("pkcs11:token=a", "  providers: [{name: pkcs12, writes: [/x]}]\n"), TOKEN("%D/server.key", ""),
+	};
+	struct problem why;
+	struct config *c = load(TOKEN("pkcs11:token=a?pin-source=file:%D/password", "  providers: [{name: pkcs11, writes: [/x]}]\n"), &why), *d;
+	struct buf b;
+
+	(void)state;
+	assert_non_null(c);
+	buf_init(&b, 4096);
+	assert_int_equal(config_each_file(c, note_file, &b), 0);
+	assert_true(slice_is(buf_slice(&b), "tls.cert server.pem;tls.key password;tls.trust[0].bundle acme.pem;profiles profiles/;"));
+	assert_true(has(c->tls_key_file, "%D/password"));
+	d = load(TOKEN("pkcs11:token=b", "  providers: [{name: pkcs11, writes: [/x]}]\n"), &why);
+	assert_true(config_same_providers(c, d));
+	assert_string_equal(d->tls_key_file, "");
+	config_free(d);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		d = load(others[i], &why);
+		assert_non_null(d);
+		if (config_same_providers(c, d) && strstr(others[i], "[{"))
+			fail_msg("row %zu: the same", i);
+		config_free(d);
+	}
+	buf_clear(&b);
+	config_free(c);
 }
 
 static void check_issuers_set(const struct config *c)
@@ -405,6 +451,38 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{"tls:\n  cert: %D/server.pem\n  trust:\n    - {domain: acme.example, bundle: %D/acme.pem}\n" ISSUER PROFILES,
 		":2:3: tls.key is not set."},
 	{LEAST, NULL},
+	{TOKEN("pkcs11:token=a?pin-source=file:%D/password", ""), ":3:8: tls.key: a provider of OpenSSL reads pkcs11: URIs, and tls.providers names none. List it"},
+	{TOKEN("pkcs11:token=a?pin-source=file:%D/password", PKCS11), NULL},
+	{TOKEN("pkcs11:token=a?pin-source=file:%D/nothing", PKCS11), ":3:8: tls.key: pin-source: %D/nothing: No such file"},
+	{TOKEN("pkcs11:token=a", PKCS11), NULL},
+	{TOKEN("pkcs11:token=a?pin-value=hunter2", PKCS11), ":3:8: tls.key: a PIN or password in the URI would stand in the clear"},
+	{TOKEN("handle:0x81000001?pass", PKCS11), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, parameters: {user-pin: hunter2}}]\n"), "tls.providers[0].parameters: a PIN or password would stand in the clear"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, parameters: {tcti: \"device:/dev/tpmrm0\"}}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, parameters: [hunter2]}]\n"), "tls.providers[0].parameters: at most 16 names with the value of each belong here"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, parameters: {}}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, parameters: {a: [hunter2]}}]\n"), "tls.providers[0].parameters: a single value belongs here"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, parameters: {a: b}}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, environment: {LD_PRELOAD: /x}}]\n"), "tls.providers[0].environment: that variable is not a provider's"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, environment: {SOFTHSM2_CONF: /x}}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, reads: [opt]}]\n"), "tls.providers[0].reads: an absolute path belongs here"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, reads: [/opt/x]}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, writes: /opt}]\n"), "tls.providers[0].writes: a list of at most 16 absolute paths belongs here"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, writes: [/dev/tpmrm0]}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, writes: [/]}]\n"), "tls.providers[0].writes: an absolute path belongs here"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, writes: [/x]}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, module: %D/nothing}]\n"), "tls.providers[0].module: %D/nothing: No such file"},
+	{TOKEN("%D/server.key", "  providers: [{name: pkcs11, module: %D/ca.pem}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: legacy}]\n"), "tls.providers[0].name: legacy is OpenSSL's own"},
+	{TOKEN("%D/server.key", "  providers: [{name: tpm2}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: a.b}]\n"), "tls.providers[0].name: a provider's name has no dot here"},
+	{TOKEN("%D/server.key", "  providers: [{name: a-b}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: a}, {name: a}]\n"), "tls.providers[1]: provider a stands in the list twice"},
+	{TOKEN("%D/server.key", "  providers: [{name: a}, {name: b}]\n"), NULL},
+	{TOKEN("%D/server.key", "  providers: [{name: a}, {name: b}, {name: c}, {name: d}, {name: e}]\n"), "tls.providers has 5 elements, and at most 4 are taken"},
+	{TOKEN("%D/server.key", "  providers: [{name: a}, {name: b}, {name: c}, {name: d}]\n"), NULL},
+	{TOKEN("%D/server.key", "  pin: hunter2\n"), "unknown key `pin` in tls\n    Put it into a file of mode 0600"},
+	{TOKEN("%D/server.key", ""), NULL},
 	{"tls:\n  cert: %D/server.pem\n  key: %D/server.key\n" ISSUER PROFILES,
 		":2:3: tls.trust is not set. List a trust domain"},
 	{TLS PROFILES, NULL}, /* issuers may all be registered */
@@ -713,7 +791,7 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{TLS "  crl_refresh: 1s\n" ISSUER PROFILES, NULL},
 	{TRUST(", crl_urls: https://h/a.crl"), "tls.trust[0].crl_urls: a list of at most 8 URLs belongs here"},
 	{TRUST(", crl_urls: [https://h/a.crl]"), NULL},
-	{TRUST(", crl_urls: [ldap://h/a]"), "tls.trust[0].crl_urls: a URL of lists begins with https:// or http://"},
+	{TRUST(", crl_urls: [ldap://h/a]"), "tls.trust[0].crl_urls: a URL here begins with https:// or http://"},
 	{TRUST(", crl_urls: [http://h/a]"), NULL},
 	{TRUST(", crl_urls: [\"https://user:s3cret@h/a\"]"),
 	 "tls.trust[0].crl_urls: a URL with user or password is refused"},
@@ -725,6 +803,21 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{TRUST(", crl_urls: [\"https://h/1\", \"https://h/2\", \"https://h/3\", \"https://h/4\", \"https://h/5\", \"https://h/6\", \"https://h/7\", \"https://h/8\"]"), NULL},
 	{TRUST(", crl_ca: %D/ca.pem"), "tls.trust[0].crl_ca is for crl_urls only"},
 	{TRUST(", crl_urls: [\"https://h/a\"], crl_ca: %D/ca.pem, crl_allow_private: true"), NULL},
+	/* OCSP */
+	{TRUST(", ocsp: {max_age: 5m}"), "tls.trust[0].ocsp.url: name the responder: http://ocsp.acme.example"},
+	{TRUST(", ocsp: {url: \"http://o\", max_age: 5m}"), NULL},
+	{TRUST(", ocsp: {url: \"ldap://o\"}"), "tls.trust[0].ocsp.url: a URL here begins with https:// or http://"},
+	{TRUST(", ocsp: {url: \"https://o/x\", ca: %D/ca.pem, allow_private: true}"), NULL},
+	{TRUST(", ocsp: {url: \"https://user:s3cret@o\"}"), "tls.trust[0].ocsp.url: a URL with user or password is refused"},
+	{TRUST(", ocsp: {url: \"https://o\"}"), NULL},
+	{TRUST(", ocsp: {url: \"http://o\", cert_id: md5}"), "tls.trust[0].ocsp.cert_id: \"md5\" is none of sha256, sha1"},
+	{TRUST(", ocsp: {url: \"http://o\", cert_id: sha1}"), NULL},
+	{TRUST(", ocsp: {url: \"http://o\", max_age: 1s}"), "tls.trust[0].ocsp.max_age: 1s is not within 2s..1d"},
+	{TRUST(", ocsp: {url: \"http://o\", max_age: 2s}"), NULL},
+	{TRUST(", ocsp: {url: \"http://o\", stale: allow}"), "tls.trust[0].ocsp.stale: deny, or {allow-for: 24h}"},
+	{TRUST(", ocsp: {url: \"http://o\", stale: deny}"), NULL},
+	{TRUST(", ocsp: {url: \"http://o\", stale: {allow-for: 31d}}"), "tls.trust[0].ocsp.stale: 31d is not within 1s..30d"},
+	{TRUST(", ocsp: {url: \"http://o\", stale: {allow-for: 10m}}"), NULL},
 	{LEAST "registry: {allow_private_fetches: \"yes\"}\n",
 	 "registry.allow_private_fetches: \"yes\" is none of true, false"},
 	{LEAST "registry: {allow_private_fetches: true}\n", NULL},
@@ -745,15 +838,6 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "state_dir: &a /var\n", ":11:12: anchors and tags are not taken"},
 	{LEAST "state_dir: \"/&a\"\n", NULL},
 };
-
-static bool has(const char *text, const char *part)
-{
-	char *expanded = expand(part);
-	bool found = strstr(text, expanded) != NULL;
-
-	free(expanded);
-	return found;
-}
 
 static void test_table(void **state)
 {
@@ -1026,7 +1110,7 @@ static void test_commented_keys(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything_set), cmocka_unit_test(test_table),
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything_set), cmocka_unit_test(test_key_uri), cmocka_unit_test(test_table),
 			cmocka_unit_test(test_yaml),
 		cmocka_unit_test(test_missing_and_too_large), cmocka_unit_test(test_registry),
 			cmocka_unit_test(test_registry_refusals), cmocka_unit_test(test_registry_without_descriptors),

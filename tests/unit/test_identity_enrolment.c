@@ -1,4 +1,4 @@
-/* Is the agent's request one that the CA takes, and which answers to it are refused? Each refusal beside the answer that passes. */
+/* What is an enrolment token, is the agent's request one that the CA takes, and which answers to it are refused? Each refusal beside the answer that passes. */
 #include "config.h"
 
 #include <setjmp.h>
@@ -15,6 +15,80 @@
 #define ID "spiffe://acme.example/planner"
 #define NOW 1764000000000LL
 #define HOUR 3600000LL
+
+/* ---- the token ---- */
+
+#define A43 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define TOKEN "baton-enrol." A43 "."
+#define PIN "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0" /* SHA-256 of "abc" */
+
+static const char *parse(const char *text, uint8_t pin[SHA256_BYTES])
+{
+	uint64_t key;
+
+	return enrolment_token_read(slice_str(text), &key, pin);
+}
+
+static void assert_pins(const char *token, const struct slice *der, size_t n, bool expected)
+{
+	uint8_t pin[SHA256_BYTES], digest[SHA256_BYTES] = {0};
+
+	assert_null(parse(token, pin));
+	assert_int_equal(enrolment_pin(der, n, digest) && memcmp(pin, digest, sizeof pin) == 0, expected);
+}
+
+static void a_token_names_the_bundle_that_it_pins(void **state)
+{
+	const struct slice whole[] = {SLICE_LIT("abc")}, parts[] = {SLICE_LIT("a"), SLICE_LIT("bc")}, other[] = {SLICE_LIT("abd")};
+
+	assert_pins(TOKEN PIN, whole, 1, true);
+	assert_pins(TOKEN PIN, parts, 2, true);
+	assert_pins(TOKEN PIN, other, 1, false);
+	assert_pins(TOKEN PIN, parts, 1, false);
+	assert_pins(TOKEN PIN, whole, 0, false);
+	assert_pins(TOKEN "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", NULL, 0, false); /* the SHA-256 of nothing pins nothing */
+}
+
+static void what_is_written_is_read_back(void **state)
+{
+	static const uint8_t pin[SHA256_BYTES] = {1, 2, 3};
+	char one[ENROLMENT_TOKEN_TEXT + 1], two[ENROLMENT_TOKEN_TEXT + 1];
+	uint8_t back[SHA256_BYTES] = {0};
+	uint64_t key = 0;
+
+	enrolment_token(UINT64_C(0xfedcba9876543210), pin, one);
+	enrolment_token(UINT64_C(0xfedcba9876543210), pin, two);
+	assert_int_equal(strlen(one), ENROLMENT_TOKEN_TEXT);
+	assert_string_not_equal(one, two);
+	assert_string_equal(one + 55, two + 55); /* the pin */
+	assert_null(enrolment_token_read(slice_str(one), &key, back));
+	assert_true(key == UINT64_C(0xfedcba9876543210));
+	assert_memory_equal(back, pin, sizeof pin);
+	for (size_t n = 0; n < ENROLMENT_TOKEN_TEXT; n++)
+		assert_non_null(enrolment_token_read(slice_of(one, n), &key, back));
+	assert_true(key == 0);
+}
+
+static void what_is_no_token_is_refused_and_not_repeated(void **state)
+{
+	static const char *const bad[] = {
+		"", "baton-enrol.", "baton-enrol." A43, TOKEN, "baton_enrol." A43 "." PIN, "Baton-enrol." A43 "." PIN, "eyJhbGciOiJFUzI1NiJ9.e30.x", TOKEN PIN "\n", TOKEN PIN "A",
+		" " TOKEN PIN, "baton-enrol." A43 "," PIN, "baton-enrol." A43 "." "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0", "baton-enrol." A43 "." "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa1",
+		"baton-enrol." "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" "." PIN,
+	};
+	uint8_t pin[SHA256_BYTES];
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		const char *fault = parse(bad[i], pin);
+
+		if (!fault)
+			fail_msg("`%s` was taken", bad[i]);
+		assert_null(strstr(fault, "AAAA"));
+		assert_null(strstr(fault, "eyJ"));
+	}
+}
+
+/* ---- the request and the answer ---- */
 
 struct world {
 	struct ca_key *key; /* the agent's */
@@ -201,6 +275,9 @@ int main(void)
 {
 #define WITH_WORLD(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_token_names_the_bundle_that_it_pins),
+		cmocka_unit_test(what_is_written_is_read_back),
+		cmocka_unit_test(what_is_no_token_is_refused_and_not_repeated),
 		WITH_WORLD(the_request_is_one_that_the_ca_takes_for_any_id),
 		WITH_WORLD(an_honest_answer_is_kept),
 		WITH_WORLD(a_certificate_for_another_key_is_refused),

@@ -344,11 +344,13 @@ static void honest_certificate_is_the_identity(void **state)
 		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c == '=' ? '\0' : *c;
 	assert_string_equal(last->x5t_s256, base64);
 	assert_int_equal(last->not_before_ms, (NOW - DAY) * 1000);
+	assert_int_equal(last->life_ms, 2 * DAY * 1000);
 	assert_int_equal(last->not_after_ms, (NOW + DAY) * 1000);
 	s.to = 90 * DAY; /* ends with its CA */
 	s.from = -1;
 	assert_taken(ask_spec(&s));
 	assert_int_equal(last->not_after_ms, (NOW + 30 * DAY) * 1000);
+	assert_int_equal(last->life_ms, (90 * DAY + 1) * 1000); /* its own */
 	s = honest();
 	s.extended = NULL;
 	assert_taken(ask_spec(&s));

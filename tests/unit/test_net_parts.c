@@ -1,5 +1,5 @@
 /* Do the small parts of net/ that need no socket decide as they should? Addresses that may be fetched from, frames
- * that are under way, sources that are counted, metadata that is copied, trailers that are encoded. */
+ * that are under way, sources that are counted, metadata that is copied, trailers that are encoded, URIs of keys. */
 #include "config.h"
 
 #include <setjmp.h>
@@ -16,8 +16,10 @@
 #include "net/fetch_addr.h"
 #include "net/framewatch.h"
 #include "net/hello.h"
+#include "net/keyuri.h"
 #include "net/request.h"
 #include "net/sources.h"
+#include "net/tls_provider.h"
 #include "net/trailers.h"
 
 static struct sockaddr_storage address(const char *text)
@@ -33,6 +35,124 @@ static struct sockaddr_storage address(const char *text)
 	else
 		fail_msg("%s is no address", text);
 	return sa;
+}
+
+#define CLEAR "would stand in the clear"
+#define PIN_SOURCE "pin-source is file: and an absolute path"
+
+/* store: what the provider gets, or what the answer says when wrong. */
+static void test_keyuri(void **state)
+{
+	static const struct {
+		const char *text, *store, *shown, *pin_file;
+		bool wrong;
+	} rows[] = {
+		{"pkcs11:token=a;object=b", "pkcs11:token=a;object=b", "pkcs11:token=a;object=b", "", false},
+		{"PKCS11:token=a", "PKCS11:token=a", "PKCS11:token=a", "", false},
+		{"pkcs11:token=a?pin-source=file:/p", "pkcs11:token=a", "pkcs11:token=a", "/p", false},
+		{"pkcs11:token=a?pin-source=file:///p/q", "pkcs11:token=a", "pkcs11:token=a", "/p/q", false},
+		{"pkcs11:token=a?PIN-Source=FILE:%2Fp%20q", "pkcs11:token=a", "pkcs11:token=a", "/p q", false},
+		{"pkcs11:token=a?x=1&pin-source=file:/p&y", "pkcs11:token=a?x=1&y", "pkcs11:token=a", "/p", false},
+		{"pkcs11:token=a?pin-source=file:/p&x=1;y=2", "pkcs11:token=a?x=1&y=2", "pkcs11:token=a", "/p", false},
+		{"handle:0x81000001?pass", "handle:0x81000001?pass", "handle:0x81000001", "", false},
+		{"object:/etc/baton/key.tss", "object:/etc/baton/key.tss", "object:/etc/baton/key.tss", "", false},
+		{"pkcs11:token=pinboard;object=secret", "pkcs11:token=pinboard;object=secret", "pkcs11:token=pinboard;object=secret", "", false},
+
+		{"pkcs11:token=a?pin-value=1", CLEAR, NULL, NULL, true},
+		{"pkcs11:token=a?PIN-VALUE=1", CLEAR, NULL, NULL, true},
+		{"pkcs11:token=a;pin-value=1", CLEAR, NULL, NULL, true},
+		{"pkcs11:token=a?x&pin-value=1", CLEAR, NULL, NULL, true},
+		{"pkcs11:token=a?x;pin-value=1", CLEAR, NULL, NULL, true},
+		{"pkcs11:pin-value=1", CLEAR, NULL, NULL, true},
+		{"handle:1?pass=1", CLEAR, NULL, NULL, true},
+		{"handle:1?password=1", CLEAR, NULL, NULL, true},
+		{"handle:1?userpin=1", CLEAR, NULL, NULL, true},
+		{"handle:1?client_secret=1", CLEAR, NULL, NULL, true},
+		{"pkcs11:token=a?pin%2dvalue=1", "has a %", NULL, NULL, true},
+		{"pkcs11:token=a;pin-source=file:/p", "belongs behind a ?", NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=/p", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=|/bin/pin", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=%7c/bin/pin", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:p", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file://host/p", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:/p%", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:/p%0", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:/p%zz", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:/p%00", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:/p%0a", PIN_SOURCE, NULL, NULL, true},
+		{"pkcs11:token=a?pin-source=file:/p&pin-source=file:/q", "twice", NULL, NULL, true},
+		{"pkcs11:token=a?module-path=/x.so", "which module is loaded", NULL, NULL, true},
+		{"pkcs11:token=a?module-name=x", "which module is loaded", NULL, NULL, true},
+		{"pkcs11:token=a;module-path=/x.so", "which module is loaded", NULL, NULL, true},
+		{"file:/etc/baton/server.key", "by its path alone", NULL, NULL, true},
+		{"FILE:/etc/baton/server.key", "by its path alone", NULL, NULL, true},
+		{"pkcs11:token=a b", "has a space", NULL, NULL, true},
+		{"pkcs11:token=a#b", "has a space, a #", NULL, NULL, true},
+		{"pkcs11:token=\xc3\xa4", "not ASCII", NULL, NULL, true},
+		{"/etc/baton/server.key", "belongs here", NULL, NULL, true},
+		{"a-scheme-that-is-longer-than-31-characters:x", "belongs here", NULL, NULL, true},
+		{"", "belongs here", NULL, NULL, true},
+	};
+	struct keyuri u;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *wrong = keyuri_parse(rows[i].text, &u);
+
+		if (rows[i].wrong != (wrong != NULL) || (wrong && !strstr(wrong, rows[i].store)))
+			fail_msg("%s: %s", rows[i].text, wrong ? wrong : "fine");
+		if (wrong)
+			continue;
+		assert_string_equal(u.store, rows[i].store);
+		assert_string_equal(u.shown, rows[i].shown);
+		assert_string_equal(u.pin_file, rows[i].pin_file);
+	}
+	assert_int_equal(keyuri_parse("PKCS11:x", &u) == NULL, true);
+	assert_string_equal(u.scheme, "pkcs11");
+}
+
+static void test_keyuri_bounds(void **state)
+{
+	char text[KEYURI_MAX + 3];
+	struct keyuri u;
+
+	memset(text, 'x', sizeof text);
+	memcpy(text, "pkcs11:x?pin-source=file:/", 26);
+	text[KEYURI_MAX] = '\0';
+	assert_null(keyuri_parse(text, &u));
+	assert_int_equal(strlen(u.pin_file), KEYURI_MAX - 25);
+	text[KEYURI_MAX] = 'x';
+	text[KEYURI_MAX + 1] = '\0';
+	assert_string_equal(keyuri_parse(text, &u), "the URI is over 1024 bytes");
+	for (const char *const *t = (const char *const[]){"a:", "pkcs11:x", "object:/x", NULL}; *t; t++)
+		assert_int_equal(keyuri_is(*t), strlen(*t) > 2);
+	for (const char *const *t = (const char *const[]){"", "/a:b", "server.key", "-----BEGIN PRIVATE KEY-----", "1a:b", "a b:c", NULL}; *t; t++)
+		assert_false(keyuri_is(*t));
+}
+
+static void test_provider_settings(void **state)
+{
+	static const struct {
+		const char *name, *value;
+		bool parameter, variable;
+	} rows[] = {
+		{"pkcs11-module-path", "/usr/lib/x.so", true, false},
+		{"pkcs11-module-cache-pins", "cache", true, false},
+		{"pkcs11-module-token-pin", "1234", false, false},
+		{"password", "x", false, false}, {"module", "/x.so", false, false}, {"Activate", "1", false, false}, {"a.b", "x", false, false}, {"", "x", false, false},
+		{"tcti", "swtpm:port=2321", true, false}, {"tcti", "a$b", false, false}, {"tcti", "a\\b", false, false}, {"tcti", "a#b", false, false},
+		{"tcti", "a\nb", false, false}, {"tcti", "", false, false}, {"tcti", " a", false, false}, {"tcti", "a ", false, false}, {"tcti", "baton.section.0", false, false},
+		{"SOFTHSM2_CONF", "/etc/baton/softhsm2.conf", true, true}, {"TPM2OPENSSL_TCTI", "device:/dev/tpmrm0", true, true},
+		{"LD_PRELOAD", "x", true, false}, {"OPENSSL_CONF", "x", false, false}, {"OPENSSL_MODULES", "x", true, false}, {"PATH", "x", true, false}, {"USER_PIN", "1", false, false},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (rows[i].parameter != (tls_provider_parameter_wrong(rows[i].name, rows[i].value) == NULL))
+			fail_msg("as a parameter: %s = %s", rows[i].name, rows[i].value);
+		if (rows[i].variable != (tls_provider_variable_wrong(rows[i].name, rows[i].value) == NULL))
+			fail_msg("as a variable: %s = %s", rows[i].name, rows[i].value);
+	}
 }
 
 static void test_address_classes(void **state)
@@ -349,7 +469,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_address_text), cmocka_unit_test(test_address_classes),
-		cmocka_unit_test(test_framewatch),
+		cmocka_unit_test(test_framewatch), cmocka_unit_test(test_keyuri), cmocka_unit_test(test_keyuri_bounds), cmocka_unit_test(test_provider_settings),
 		cmocka_unit_test(test_framewatch_byte_by_byte), cmocka_unit_test(test_sources), cmocka_unit_test(test_source_budgets), cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_metadata),
 		cmocka_unit_test(test_attack_20_a_header_of_the_protocol_comes_once), cmocka_unit_test(test_trailers),

@@ -675,7 +675,7 @@ static void test_tls_reload(void **state)
 {
 	struct pki_cert next = pki_issue(&pki, "next", NULL, "127.0.0.1", 3600);
 	struct problem why = {""};
-	struct tls_server *t = tls_server_new(next.cert_file, next.key_file, &e.hook, &why);
+	struct tls_server *t = tls_server_new(next.cert_file, next.key_file, NULL, &e.hook, &why);
 	struct client old;
 	char cn[64];
 
@@ -698,16 +698,16 @@ static void test_tls_files(void **state)
 	struct pki_cert expired = pki_issue(&pki, "expired", NULL, "127.0.0.1", -3600);
 	struct problem why = {""};
 
-	assert_null(tls_server_new(server_cert.cert_file, agent.key_file, &e.hook, &why));
+	assert_null(tls_server_new(server_cert.cert_file, agent.key_file, NULL, &e.hook, &why));
 	assert_non_null(strstr(why.text, agent.key_file));
-	assert_null(tls_server_new(expired.cert_file, expired.key_file, &e.hook, &why));
+	assert_null(tls_server_new(expired.cert_file, expired.key_file, NULL, &e.hook, &why));
 	assert_non_null(strstr(why.text, "expired"));
-	assert_null(tls_server_new("/nonexistent.pem", agent.key_file, &e.hook, &why));
-	assert_null(tls_server_new(server_cert.key_file, server_cert.key_file, &e.hook, &why));
+	assert_null(tls_server_new("/nonexistent.pem", agent.key_file, NULL, &e.hook, &why));
+	assert_null(tls_server_new(server_cert.key_file, server_cert.key_file, NULL, &e.hook, &why));
 	chmod(agent.key_file, 0644);
-	assert_null(tls_server_new(agent.cert_file, agent.key_file, &e.hook, &why));
+	assert_null(tls_server_new(agent.cert_file, agent.key_file, NULL, &e.hook, &why));
 	chmod(agent.key_file, 0600);
-	struct tls_server *t = tls_server_new(agent.cert_file, agent.key_file, &e.hook, &why);
+	struct tls_server *t = tls_server_new(agent.cert_file, agent.key_file, NULL, &e.hook, &why);
 	assert_non_null(t);
 	assert_true(tls_server_not_after_ms(t) > clock_unix_ms());
 	assert_int_equal(strlen(tls_server_fingerprint(t)), 43);

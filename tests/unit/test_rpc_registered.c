@@ -51,7 +51,7 @@ static void differences(void **state)
 	spec a = good(), b = good(), empty = BATON__V1__AGENT_SPEC__INIT;
 
 	differs(&a, &b, "");
-	differs(NULL, &empty, "status: AGENT_STATUS_UNSPECIFIED");
+	differs(NULL, &empty, "");
 	b.n_may_call = 1;
 	b.rate_per_s = 7;
 	b.may_originate = 1;
@@ -69,6 +69,23 @@ static void differences(void **state)
 	b.status = 77;
 	b.n_may_call = 0;
 	differs(&a, &b, "may_call: refunds, mail -> -; status: AGENT_STATUS_ACTIVE -> 77");
+}
+
+static void differences_within(void **state)
+{
+	Baton__V1__CertificatePolicy one = BATON__V1__CERTIFICATE_POLICY__INIT, two = BATON__V1__CERTIFICATE_POLICY__INIT;
+	spec a = good(), b = good(), c = good(), empty = BATON__V1__AGENT_SPEC__INIT;
+
+	one.max_ttl_s = 600;
+	b.certificate = &one;
+	two.max_ttl_s = 60;
+	two.issuance = BATON__V1__CERTIFICATE_ISSUANCE__CERTIFICATE_ISSUANCE_NONE;
+	c.certificate = &two;
+	differs(&a, &b, "certificate.max_ttl_s: - -> 600");
+	differs(&b, &c, "certificate.max_ttl_s: 600 -> 60; certificate.issuance: - -> CERTIFICATE_ISSUANCE_NONE");
+	differs(&c, &a, "certificate.max_ttl_s: 60 -> -; certificate.issuance: CERTIFICATE_ISSUANCE_NONE -> -");
+	empty.certificate = &two;
+	differs(NULL, &empty, "certificate.max_ttl_s: 60; certificate.issuance: CERTIFICATE_ISSUANCE_NONE");
 }
 
 /* ---- the fleet ---- */
@@ -199,6 +216,102 @@ static void retired(void **state)
 	resources_unref(s);
 }
 
+/* ---- certificates ---- */
+
+static void wrong_at(const Baton__V1__CertificatePolicy *p, const char *expected)
+{
+	Baton__V1__CertificatePolicy copy = *p;
+	const char *field = NULL;
+	spec s = good();
+
+	s.certificate = &copy;
+	assert_int_equal(!registered_wrong(&s, &field), !expected);
+	if (expected)
+		assert_string_equal(field, expected);
+}
+
+static void a_policy_is_within_its_bounds(void **state)
+{
+	Baton__V1__CertificatePolicy p = BATON__V1__CERTIFICATE_POLICY__INIT;
+
+	wrong_at(&p, NULL);
+	p.max_ttl_s = 29;
+	wrong_at(&p, "agent.certificate.max_ttl_s");
+	p.max_ttl_s = 86401;
+	wrong_at(&p, "agent.certificate.max_ttl_s");
+	p.max_ttl_s = 30;
+	wrong_at(&p, NULL);
+	p.issuance = 4;
+	wrong_at(&p, "agent.certificate.issuance");
+	p.issuance = -1;
+	wrong_at(&p, "agent.certificate.issuance");
+	p.issuance = 3;
+	wrong_at(&p, NULL);
+	p.max_accepted_ttl_s = 29;
+	wrong_at(&p, "agent.certificate.max_accepted_ttl_s");
+	p.max_accepted_ttl_s = 315360001;
+	wrong_at(&p, "agent.certificate.max_accepted_ttl_s");
+	p.max_accepted_ttl_s = 315360000;
+	wrong_at(&p, NULL);
+}
+
+static struct agent with_policy(struct arena *arena, uint32_t max_ttl_s, int issuance, uint32_t max_accepted_ttl_s)
+{
+	static Baton__V1__CertificatePolicy p;
+	struct agent a;
+	spec s = good();
+
+	baton__v1__certificate_policy__init(&p);
+	p.max_ttl_s = max_ttl_s;
+	p.issuance = issuance;
+	p.max_accepted_ttl_s = max_accepted_ttl_s;
+	s.certificate = &p;
+	assert_true(registered_agent(arena, &s, &a));
+	return a;
+}
+
+static void what_is_issued_to_an_agent(void **state)
+{
+	static const struct { int issuance; bool enrolment, renewal; } rows[] = {{0, true, true}, {1, true, false}, {2, false, true}, {3, false, false}};
+	struct arena *arena = arena_new(65536);
+	struct agent a = with_policy(arena, 0, 0, 0);
+
+	assert_true(agent_ttl_ms(&a, 3600000) == 3600000);
+	a = with_policy(arena, 60, 0, 0);
+	assert_true(agent_ttl_ms(&a, 3600000) == 60000);
+	assert_true(agent_ttl_ms(&a, 30000) == 30000);
+	a = with_policy(arena, 600, 0, 300);
+	assert_true(agent_ttl_ms(&a, 3600000) == 300000); /* none that would be refused */
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		a = with_policy(arena, 0, rows[i].issuance, 0);
+		assert_int_equal(!a.certificates.no_enrolment, rows[i].enrolment);
+		assert_int_equal(!a.certificates.no_renewal, rows[i].renewal);
+	}
+	arena_free(arena);
+}
+
+static void what_an_agent_may_come_with(void **state)
+{
+	struct arena *arena = arena_new(65536);
+	struct identity_peer p = {.spiffe_id = "spiffe://acme.example/planner", .not_before_ms = NOW, .life_ms = 3900000};
+	struct agent a = with_policy(arena, 0, 0, 3600);
+	struct verdict v = registered_shows(&a, &p);
+
+	assert_true(verdict_ok(&v)); /* an hour, dated back */
+	p.life_ms++;
+	v = registered_shows(&a, &p);
+	assert_int_equal(v.reason, REASON_UNKNOWN_PEER);
+	assert_string_equal(v.field, "certificate");
+	assert_non_null(strstr(v.message, "it lives 3900 s, and of planner none is taken that lives longer than 3600 s"));
+	a = with_policy(arena, 60, 3, 0);
+	v = registered_shows(&a, &p);
+	assert_true(verdict_ok(&v)); /* nothing is said of what it comes with */
+	a.certificates_from_ms = NOW + 300001;
+	v = registered_shows(&a, &p);
+	assert_non_null(strstr(v.message, "another agent had"));
+	arena_free(arena);
+}
+
 static void names(void **state)
 {
 	char text[REGISTERED_NAME_MAX], one[REGISTERED_ID_MAX], two[REGISTERED_ID_MAX];
@@ -214,7 +327,8 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(differences), cmocka_unit_test(fleet), cmocka_unit_test(rosters), cmocka_unit_test(retired), cmocka_unit_test(names),
+		cmocka_unit_test(differences), cmocka_unit_test(differences_within), cmocka_unit_test(a_policy_is_within_its_bounds),
+		cmocka_unit_test(what_is_issued_to_an_agent), cmocka_unit_test(what_an_agent_may_come_with), cmocka_unit_test(fleet), cmocka_unit_test(rosters), cmocka_unit_test(retired), cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
