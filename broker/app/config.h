@@ -48,6 +48,7 @@ struct config {
 	int64_t crl_refresh_ms;              /* lists that are fetched are fetched again after so long at the latest */
 	int64_t crl_grace_ms;                /* tls.crl_stale: 0 = deny; it stands in each of `trust` too */
 	bool allow_private_fetches;          /* may what is registered have nodes connect to private addresses? */
+	const char *secrets_dir;             /* registry.secrets: what registered issuers may be asked with; "" = nothing */
 
 	const char *issuing_cert, *issuing_key; /* of the CA that issues agents' certificates; "" = none does */
 	const char *issuing_bundle;          /* what agents verify the broker by */

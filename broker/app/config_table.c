@@ -264,6 +264,7 @@ const struct config_row config_rows[] = {
 
 	{.path = "registry", .kind = KIND_SECTION},
 	{"registry.allow_private_fetches", KIND_BOOL, C(allow_private_fetches), .def = "false"},
+	{"registry.secrets", KIND_FOLDER, C(secrets_dir), .def = ""},
 
 	{.path = "issuing", .kind = KIND_SECTION},
 	{"issuing.cert", KIND_PATH, C(issuing_cert), .def = ""},

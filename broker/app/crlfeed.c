@@ -27,7 +27,7 @@ enum source_state { SOURCE_IDLE, SOURCE_FETCHING };
 struct source {
 	struct crlfeed *of;
 	enum source_state state;
-	char *domain, *url, *ca_file;    /* owned */
+	char *domain, *url, *ca_file, *ca_pem; /* owned */
 	char shown[160];                 /* the URL without what follows a "?": it may hold a secret */
 	bool allow_private;
 	struct crls *lists;              /* NULL: none have come yet */
@@ -249,7 +249,7 @@ static bool has_turn(const struct source *s)
 static void begin(void *arg)
 {
 	struct source *s = arg;
-	const struct fetch_rules rules = {.ca_file = s->ca_file[0] ? s->ca_file : NULL, .max_body = CRL_BODY_MAX, .timeout_ms = FETCH_MS, .allow_http = true,
+	const struct fetch_rules rules = {.ca_file = s->ca_file[0] ? s->ca_file : NULL, .ca_pem = slice_str(s->ca_pem), .max_body = CRL_BODY_MAX, .timeout_ms = FETCH_MS, .allow_http = true,
 		.allow_private = s->allow_private};
 
 	if (s->state == SOURCE_FETCHING)
@@ -305,7 +305,7 @@ static void read_kept(struct source *s)
 /* A fetch that was under way there begins again here, in its turn; so does one that may come to something else now. */
 static void inherit_turn(struct source *s, const struct source *old)
 {
-	bool otherwise = old->refused || strcmp(old->ca_file, s->ca_file) != 0 || old->allow_private != s->allow_private || (old->lists && !s->lists);
+	bool otherwise = old->refused || strcmp(old->ca_file, s->ca_file) != 0 || strcmp(old->ca_pem, s->ca_pem) != 0 || old->allow_private != s->allow_private || (old->lists && !s->lists);
 	int64_t latest = clock_mono_ms() + s->of->c.refresh_ms;
 
 	s->begun_ms = old->begun_ms;
@@ -337,10 +337,11 @@ static bool source_open(struct crlfeed *k, struct source *s, const struct crl_so
 	s->domain = strdup(from->domain);
 	s->url = strdup(from->url);
 	s->ca_file = strdup(from->ca_file ? from->ca_file : "");
+	s->ca_pem = strdup(from->ca_pem ? from->ca_pem : "");
 	s->allow_private = from->allow_private;
 	s->timer = loop_timer_new(k->c.loop, begin, s);
 	s->begun_ms = INT64_MIN / 2; /* long ago */
-	if (!s->domain || !s->url || !s->ca_file || !s->timer)
+	if (!s->domain || !s->url || !s->ca_file || !s->ca_pem || !s->timer)
 		return false;
 	snprintf(s->shown, sizeof s->shown, "%.*s", (int)strcspn(s->url, "?"), s->url);
 	old = find(running, s->domain, s->url);
@@ -385,6 +386,7 @@ void crlfeed_free(struct crlfeed *k)
 		free(s->domain);
 		free(s->url);
 		free(s->ca_file);
+		free(s->ca_pem);
 	}
 	trust_unref(k->base);
 	pthread_mutex_destroy(&k->lock);

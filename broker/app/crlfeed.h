@@ -30,6 +30,7 @@ struct crl_source {
 	const char *domain, *url;
 	const char *ca_file;             /* as fetch_rules; "" or NULL = the system's */
 	bool allow_private;
+	const char *ca_pem;              /* the same, as they are; NULL: none */
 };
 
 /* base: the domains, with their own lists; takes a ref. What `running` (may be NULL) has of the same URLs goes on, as far as base vouches for it; of others the

@@ -2,9 +2,12 @@
 #include "app/introspector.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/secrets.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -14,6 +17,7 @@
 #include "net/tls.h"
 
 #define QUESTION_MS 3000
+#define REMEDY_MAX (64u << 10)
 #define QUESTIONS_MAX 64 /* of an issuer, under way: as many as a fetcher takes. One agent's: ASKGATE_BURST */
 
 /* An issuer that is asked. */
@@ -22,10 +26,13 @@ struct asker {
 	struct issuer_rule rule;
 	uint8_t source[SHA256_BYTES];
 	char *authorization;             /* owned; wiped; NULL: the certificate alone says who asks */
+	char *ca_pem;                    /* owned; NULL: as the rule says */
+	bool mute;                       /* this node lacks what it is to prove itself by */
 	struct fetcher *fetcher;
 	struct askgate *gate;            /* under of->lock, as the next */
 	size_t under_way;
 	bool fails;                      /* the last question had no answer, and that was logged */
+	char failure[KEYS_FAILURE_MAX];  /* why; or why it is mute; "": neither. Written under of->lock */
 };
 
 struct question {
@@ -97,6 +104,13 @@ static void count(const struct asker *k, const char *result)
 	metrics_add(k->of->c.metrics, METRIC_INTROSPECTIONS, k->rule.name, result, 1);
 }
 
+static void note_failure(struct asker *k, const char *why)
+{
+	pthread_mutex_lock(&k->of->lock);
+	snprintf(k->failure, sizeof k->failure, "%s", why);
+	pthread_mutex_unlock(&k->of->lock);
+}
+
 /* An issuer that is away is a line when that begins and when it ends, and a number between. */
 static void say(struct asker *k, const struct answer *a, const char *why)
 {
@@ -107,6 +121,7 @@ static void say(struct asker *k, const struct answer *a, const char *why)
 	if (a && a->active && a->reason != REASON_ALLOWED)
 		log_event(LOG_WARN, "introspection.refused", F_STR("issuer", k->rule.name), F_STR("claim", a->field), F_STR("why", a->fault));
 	k->fails = !a;
+	note_failure(k, a ? "" : why);
 }
 
 static void on_answer(void *arg, const struct fetch_result *res)
@@ -130,7 +145,7 @@ static bool ask(struct question *q)
 	const struct asker *k = q->asker;
 	const struct issuer_rule *r = &k->rule;
 	const struct introspection_rule *i = &r->introspection;
-	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .cert_file = i->cert_file[0] ? i->cert_file : NULL,
+	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .ca_pem = slice_str(k->ca_pem ? k->ca_pem : ""), .cert_file = i->cert_file[0] ? i->cert_file : NULL,
 		.key_file = i->cert_file[0] ? i->key_file : NULL, .authorization = k->authorization, .max_body = INTROSPECTION_BODY_MAX,
 		.timeout_ms = QUESTION_MS, .allow_private = r->allow_private};
 	char *form = malloc(INTROSPECTION_FORM_MAX);
@@ -222,6 +237,10 @@ static bool put_question(struct asker *k, unsigned worker, const struct token_qu
 
 static enum question_result begin(struct asker *k, unsigned worker, const struct token_question *asked)
 {
+	if (k->mute) {
+		count(k, "no_secret");
+		return QUESTION_BUSY;
+	}
 	if (k->under_way >= QUESTIONS_MAX) {
 		count(k, "busy");
 		return QUESTION_BUSY;
@@ -257,44 +276,93 @@ enum question_result introspector_ask(struct introspector *x, unsigned worker, c
 
 /* ---- its own life ---- */
 
-static int read_secret(struct asker *k, struct problem *why)
+static int set_secret(struct asker *k, struct slice secret, const char *name, struct problem *why)
 {
-	const struct introspection_rule *i = &k->rule.introspection;
-	uint8_t *secret = NULL;
-	size_t n = 0;
-	int rc = -1;
-
-	if (!i->secret_file[0])
-		return 0;
-	if (secret_read_file(i->secret_file, INTROSPECTION_SECRET_MAX, &secret, &n, why) < 0)
-		return -1;
 	k->authorization = calloc(1, INTROSPECTION_BASIC_MAX);
 	if (!k->authorization)
-		problem_set(why, "out of memory");
-	else if (!introspection_basic(&k->rule, slice_of(secret, n), k->authorization))
-		problem_set(why, "the secret %s is too long", i->secret_file);
-	else
-		rc = 0;
+		return problem_set(why, "out of memory");
+	return introspection_basic(&k->rule, secret, k->authorization) ? 0 : problem_set(why, "the secret %s is too long", name);
+}
+
+static int read_secret(struct asker *k, struct problem *why)
+{
+	const char *path = k->rule.introspection.secret_file;
+	uint8_t *secret = NULL;
+	size_t n = 0;
+	int rc;
+
+	if (!path[0])
+		return 0;
+	if (secret_read_file(path, INTROSPECTION_SECRET_MAX, &secret, &n, why) < 0)
+		return -1;
+	rc = set_secret(k, slice_of(secret, n), path, why);
 	secret_wipe(secret, n);
 	free(secret);
 	return rc;
 }
 
-static int asker_open(struct introspector *x, struct asker *k, const struct issuer_rule *r, struct problem *why)
+static const struct asker *find_same(const struct introspector *x, const struct asker *k)
 {
-	const struct introspection_rule *i = &r->introspection;
+	for (size_t i = 0; x && i < x->n; i++)
+		if (memcmp(x->askers[i].source, k->source, SHA256_BYTES) == 0 && x->askers[i].rule.registered == k->rule.registered)
+			return &x->askers[i];
+	return NULL;
+}
+
+static int open_configured(struct asker *k, const struct asker *as_read, struct problem *why)
+{
+	const struct introspection_rule *i = &k->rule.introspection;
+
+	if (as_read) {
+		k->authorization = as_read->authorization ? strdup(as_read->authorization) : NULL;
+		return k->authorization || !as_read->authorization ? 0 : problem_set(why, "out of memory");
+	}
+	if (read_secret(k, why) < 0 || (i->cert_file[0] && tls_check_identity(i->cert_file, i->key_file, why) < 0))
+		return problem_prefix(why, "issuer %s: introspection", k->rule.name);
+	return 0;
+}
+
+/* What is registered keeps no node from living by the rest: a secret that is not there is said, and its issuer not asked. */
+static void open_registered(struct asker *k, const struct asker *running)
+{
+	const struct introspection_rule *i = &k->rule.introspection;
+	struct secrets_found found;
+	struct problem why = {""};
+
+	k->mute = secrets_find(k->of->c.secrets, i->url, i->secret, &found, &why) < 0 || set_secret(k, slice_of(found.secret, found.n), i->secret, &why) < 0;
+	k->ca_pem = found.ca_pem;
+	found.ca_pem = NULL;
+	secrets_clear(&found);
+	if (k->mute)
+		snprintf(k->failure, sizeof k->failure, "%s", why.text);
+	if (k->mute && !(running && running->mute && strcmp(running->failure, k->failure) == 0))
+		log_event(LOG_WARN, "introspection.no_secret", F_STR("issuer", k->rule.name), F_STR("secret", i->secret), F_STR("why", why.text),
+			  F_STR("remedy", "its opaque tokens are refused on this node: put the file there, and send SIGHUP"));
+}
+
+static int asker_open(struct introspector *x, struct asker *k, const struct issuer_rule *r, const struct introspector *running, const struct introspector *as_read, struct problem *why)
+{
+	const struct asker *before;
 
 	k->of = x;
 	k->rule = *r;
 	introspection_source(r, k->source);
-	if (read_secret(k, why) < 0 || (i->cert_file[0] && tls_check_identity(i->cert_file, i->key_file, why) < 0))
-		return problem_prefix(why, "issuer %s: introspection", r->name);
+	before = find_same(running, k);
+	if (before && !before->mute) {
+		k->fails = before->fails;
+		memcpy(k->failure, before->failure, sizeof k->failure);
+	}
+	if (r->registered)
+		open_registered(k, before);
+	else if (open_configured(k, find_same(as_read, k), why) < 0)
+		return -1;
 	k->gate = askgate_new();
 	k->fetcher = fetcher_new(x->c.loop);
 	return k->gate && k->fetcher ? 0 : problem_set(why, "out of memory");
 }
 
-struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_rule *rules, size_t n, struct problem *why)
+struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_source *v, size_t n, const struct introspector *running,
+				      const struct introspector *as_read, struct problem *why)
 {
 	struct introspector *x = calloc(1, sizeof *x);
 	int rc = 0;
@@ -308,12 +376,35 @@ struct introspector *introspector_new(const struct introspector_config *c, const
 	}
 	x->c = *c;
 	for (size_t i = 0; i < n && !rc; i++)
-		if (rules[i].introspection.url[0])
-			rc = asker_open(x, &x->askers[x->n++], &rules[i], why);
+		if (v[i].rule->introspection.url[0])
+			rc = asker_open(x, &x->askers[x->n++], v[i].rule, running, as_read, why);
 	if (!rc)
 		return x;
 	introspector_free(x);
 	return NULL;
+}
+
+/* A node that lacks a secret serves everybody else. */
+void introspector_begin(struct introspector *x)
+{
+	struct buf said;
+
+	buf_init(&said, REMEDY_MAX);
+	for (size_t i = 0; i < x->n; i++)
+		if (x->askers[i].mute)
+			buf_printf(&said, "%sissuer %s cannot be asked about its opaque tokens, which are refused here: %s", said.n ? "; " : "", x->askers[i].rule.name, x->askers[i].failure);
+	health_set(x->c.health, HEALTH_INTROSPECTION, true, buf_put_u8(&said, 0) ? (const char *)said.p : "", clock_unix_ms());
+	buf_clear(&said);
+}
+
+void introspector_state(struct introspector *x, const char *issuer, char out[KEYS_FAILURE_MAX])
+{
+	out[0] = '\0';
+	pthread_mutex_lock(&x->lock);
+	for (size_t i = 0; i < x->n; i++)
+		if (strcmp(x->askers[i].rule.name, issuer) == 0)
+			memcpy(out, x->askers[i].failure, KEYS_FAILURE_MAX);
+	pthread_mutex_unlock(&x->lock);
 }
 
 static void asker_close(struct asker *k)
@@ -323,6 +414,7 @@ static void asker_close(struct asker *k)
 	askgate_free(k->gate);
 	secret_wipe(k->authorization, k->authorization ? strlen(k->authorization) : 0);
 	free(k->authorization);
+	free(k->ca_pem);
 }
 
 void introspector_free(struct introspector *x)

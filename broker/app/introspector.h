@@ -1,31 +1,42 @@
 /* Who asks issuers about tokens that only they can read? RFC 7662, on the control loop: one question about a token at a time, however many requests wait for it; each
- * agent with a budget (identity/askgate.h), each question bounded in time. Only issuers of the configuration are asked, for the broker's credentials there are files of
- * this node. An issuer that does not answer, or whose answer is none, leaves nothing behind: who waited is denied, and may ask again. */
+ * agent with a budget (identity/askgate.h), each question bounded in time. What the broker proves itself by are files of this node: of an issuer of the configuration those that it names, of a registered one
+ * what secrets.h finds; one of the latter that this node lacks is said, and its issuer not asked. An issuer that does not answer, or whose answer is none, leaves
+ * nothing behind: who waited is denied, and may ask again. */
 #ifndef BATON_APP_INTROSPECTOR_H
 #define BATON_APP_INTROSPECTOR_H
 
+#include "app/keyfeed.h"
 #include "base/problem.h"
 #include "identity/answers.h"
 #include "identity/issuer.h"
 #include "net/loop.h"
+#include "observe/health.h"
 #include "observe/metrics.h"
 #include "rpc/worker.h"
 
 struct introspector;
 
 struct introspector_config {
-	struct loop *loop;           /* the control loop; every function but introspector_ask() runs there */
+	struct loop *loop;           /* the control loop; every function but introspector_ask() and introspector_state() runs there */
 	struct metrics *metrics;
+	struct health *health;
 	struct answers *answers;     /* outlives it */
 	/* A question is over, well or not; the answer, if any, is in `answers`. workers: a bit for each that waits for it. */
 	void (*on_answered)(void *arg, uint64_t workers, const uint8_t key[SHA256_BYTES]);
 	void *arg;
+	const char *secrets;         /* registry.secrets; read while introspector_new() runs */
 };
 
-/* Reads the secrets and looks at the certificates of all that are asked; the rules are copied. NULL with why. */
-struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_rule *rules, size_t n, struct problem *why);
+/* Reads the secrets and looks at the certificates of all that are asked; the rules are copied. Of the configuration's issuers those that are the same in `as_read`
+ * (may be NULL) have the secret that they had there. `running` (may be NULL): what was said of its failures is not said again. NULL with why. */
+struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_source *v, size_t n, const struct introspector *running,
+				      const struct introspector *as_read, struct problem *why);
+/* It is asked from now on: tells health whom it cannot ask. */
+void introspector_begin(struct introspector *x);
 /* What is under way is dropped, and nobody hears of it. */
 void introspector_free(struct introspector *x);
+/* From any thread: why this issuer cannot be asked, or did not answer the last time; "" when it did, or is not asked. */
+void introspector_state(struct introspector *x, const char *issuer, char out[KEYS_FAILURE_MAX]);
 /* From any thread: for the worker of this index. */
 enum question_result introspector_ask(struct introspector *x, unsigned worker, const struct token_question *q);
 

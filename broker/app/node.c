@@ -229,8 +229,7 @@ static int open_parts(struct node *n, struct problem *why)
 	}
 	if (open_certstatus(n, c, why) < 0)
 		return -1;
-	n->introspector = reload_make_introspector(n, c, why);
-	n->tls = n->introspector ? reload_make_tls(n, c, why) : NULL;
+	n->tls = reload_make_tls(n, c, why);
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;
 	reload_swap_vouching(n, &v);
@@ -398,6 +397,7 @@ int node_run(struct node *n)
 	n->files_seen = files_mark(n->config);
 	control(n);
 	keyfeed_begin(n->feed);
+	introspector_begin(n->introspector);
 	crlfeed_begin(n->crls, NULL);
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),

@@ -251,8 +251,6 @@ struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, st
 void reload_swap_vouching(struct node *n, struct vouching *v);
 /* When that world was spread: keys and lists are fetched; what was ends. */
 void reload_begin_vouching(struct node *n, struct vouching *old);
-/* Who asks issuers about opaque tokens; NULL with why. */
-struct introspector *reload_make_introspector(struct node *n, const struct config *c, struct problem *why);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);
 /* For those who have no certificate. */
 struct tls_server *reload_make_enrol_tls(const struct node *n, const struct config *c, struct problem *why);

@@ -53,6 +53,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 	}
 	world_set_audience(w, c->admin_audience);
 	world_set_private_fetches(w, c->allow_private_fetches);
+	world_set_secrets(w, c->secrets_dir[0]);
 	world_set_trust(w, v->trust);
 	world_set_issuing(w, issuing);
 	return w;
@@ -90,25 +91,6 @@ static void free_peer(void *identity)
 static int64_t peer_not_after(const void *identity)
 {
 	return ((const struct identity_peer *)identity)->not_after_ms;
-}
-
-struct introspector *reload_make_introspector(struct node *n, const struct config *c, struct problem *why)
-{
-	const struct introspector_config x = {.loop = n->loop, .metrics = n->metrics, .answers = n->answers, .on_answered = node_workers_answered, .arg = n};
-
-	return introspector_new(&x, c->issuers, c->n_issuers, why);
-}
-
-/* The one that was. */
-static struct introspector *swap_introspector(struct node *n, struct introspector *now)
-{
-	struct introspector *old;
-
-	pthread_mutex_lock(&n->feed_lock);
-	old = n->introspector;
-	n->introspector = now;
-	pthread_mutex_unlock(&n->feed_lock);
-	return old;
 }
 
 static struct tls_server *make_tls(const struct node *n, const struct config *c, const struct tls_hook *hook, struct problem *why)
@@ -244,9 +226,11 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 {
 	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_keys = on_keys,
 		.on_settled = on_settled, .arg = n};
+	const struct introspector_config asking = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .answers = n->answers,
+		.on_answered = node_workers_answered, .arg = n, .secrets = c->secrets_dir};
 	const struct crlfeed_config crls = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir,
 		.refresh_ms = c->crl_refresh_ms, .grace_ms = c->crl_grace_ms, .on_lists = on_lists, .arg = n};
-	const struct vouching_from from = {.feed = &k, .issuers = c->issuers, .n_issuers = c->n_issuers, .configured = configured, .resources = n->resources,
+	const struct vouching_from from = {.feed = &k, .asking = &asking, .running_introspector = n->introspector, .issuers = c->issuers, .n_issuers = c->n_issuers, .configured = configured, .resources = n->resources,
 		.domains = c->trust, .n_domains = c->n_trust, .crls = &crls, .allow_private = c->allow_private_fetches, .running = n->feed, .running_crls = n->crls,
 		.running_trust = n->trust, .read_files = read_files, .bundles = n->sharing.bundles};
 
@@ -264,10 +248,11 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 
 void reload_swap_vouching(struct node *n, struct vouching *v)
 {
-	struct vouching old = {.feed = n->feed};
+	struct vouching old = {.feed = n->feed, .introspector = n->introspector};
 
 	pthread_mutex_lock(&n->feed_lock);
 	n->feed = v->feed;
+	n->introspector = v->introspector;
 	if (v->crls) {
 		old.crls = n->crls;
 		n->crls = v->crls;
@@ -284,9 +269,10 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 void reload_begin_vouching(struct node *n, struct vouching *old)
 {
 	keyfeed_begin(n->feed);
+	introspector_begin(n->introspector);
 	if (old->lists_made)
 		crlfeed_begin(n->crls, old->crls);
-	vouching_clear(old);
+	vouching_clear(old); /* who waited for what it asked has asked anew */
 }
 
 /* Settings that a running node cannot change. */
@@ -367,7 +353,6 @@ struct fresh {
 	struct roster roster;
 	struct trust *trust;             /* configured */
 	struct vouching vouching;
-	struct introspector *introspector;
 	struct responders *responders;
 	struct issuing *issuing;
 	struct world *world;
@@ -382,7 +367,6 @@ static void fresh_drop(struct fresh *f)
 	issuing_unref(f->issuing);
 	registry_unref(f->configured);
 	vouching_clear(&f->vouching);
-	introspector_free(f->introspector);
 	responders_free(f->responders);
 	trust_unref(f->trust);
 	config_free(f->config);
@@ -396,8 +380,7 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
 	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
 		return -1;
-	f->introspector = reload_make_introspector(n, f->config, why);
-	f->responders = f->introspector ? responders_new(n->certstatus, f->config->trust, f->config->n_trust, why) : NULL;
+	f->responders = responders_new(n->certstatus, f->config->trust, f->config->n_trust, why);
 	f->configured = f->responders && issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
 	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
@@ -412,7 +395,6 @@ void reload_run(struct node *n)
 	struct problem why = {""};
 	struct server_limits limits;
 	struct config *old_config = n->config;
-	struct introspector *old_introspector;
 
 	if (fresh_make(n, &f, &why) < 0) {
 		fresh_drop(&f);
@@ -420,7 +402,6 @@ void reload_run(struct node *n)
 		return;
 	}
 	reload_swap_vouching(n, &f.vouching);
-	old_introspector = swap_introspector(n, f.introspector);
 	certstatus_install(n->certstatus, f.responders);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f.trust;
@@ -449,7 +430,6 @@ void reload_run(struct node *n)
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
 	reload_begin_vouching(n, &f.vouching);
-	introspector_free(old_introspector); /* who waited for it has asked anew */
 	if (old_config != n->boot)
 		config_free(old_config);
 	note(n, NULL);

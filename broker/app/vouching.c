@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "rpc/bundlespec.h"
+#include "rpc/cader.h"
 #include "rpc/issuerspec.h"
 #include "rpc/unpacked.h"
 
@@ -54,7 +55,7 @@ static const char *issuer_conflict(const struct making *k, const struct issuer_r
 	if (!same)
 		return NULL;
 	return strcmp(same, "name") == 0 ? "an issuer of this name stands in the configuration file" : strcmp(same, "url") == 0 ? "another issuer has its url"
-		: "another issuer has its trust domain";
+		: strcmp(same, "introspection") == 0 ? "another issuer is asked about tokens of one of its tenants" : "another issuer has its trust domain";
 }
 
 /* Those who run the node can mend it; what two registered ones have in common, whoever registered them. */
@@ -69,7 +70,7 @@ static bool of_configuration(const struct making *k, const struct issuer_rule *r
 /* false: memory is out; so below. */
 static bool copy_ca(struct making *k, const Baton__V1__Issuer *m, struct slice *out)
 {
-	char *pem = m->n_ca_der ? issuerspec_ca(m) : NULL, *copy = pem ? arena_strdup(k->arena, pem) : NULL;
+	char *pem = m->n_ca_der ? cader_pem(m->ca_der, m->n_ca_der) : NULL, *copy = pem ? arena_strdup(k->arena, pem) : NULL;
 
 	free(pem);
 	*out = copy ? slice_str(copy) : slice_of(NULL, 0);
@@ -144,11 +145,26 @@ static bool add_domain(struct making *k, const struct resource *r)
 	return true;
 }
 
-static void add_sources(struct making *k, const struct trust_domain_config *d, size_t n)
+static bool add_sources(struct making *k, const struct trust_domain_config *d)
 {
-	for (size_t i = 0; i < n; i++)
-		for (size_t u = 0; u < d[i].n_crl_urls; u++)
-			k->sources[k->n_sources++] = (struct crl_source){d[i].domain, d[i].crl_urls[u], d[i].crl_ca_file, d[i].crl_allow_private};
+	char *pem = d->n_crl_ca ? trust_pem(d->crl_ca, d->n_crl_ca) : NULL, *copy = pem ? arena_strdup(k->arena, pem) : NULL;
+
+	free(pem);
+	for (size_t u = 0; u < d->n_crl_urls; u++)
+		k->sources[k->n_sources++] = (struct crl_source){d->domain, d->crl_urls[u], d->crl_ca_file, d->crl_allow_private, copy};
+	return copy || !d->n_crl_ca;
+}
+
+static bool add_all_sources(struct making *k)
+{
+	const struct vouching_from *f = k->from;
+	bool ok = true;
+
+	for (size_t i = 0; i < f->n_domains; i++)
+		ok = add_sources(k, &f->domains[i]) && ok;
+	for (size_t i = 0; i < k->n_domains; i++)
+		ok = add_sources(k, &k->domains[i]) && ok;
+	return ok;
 }
 
 static int make_trust(struct making *k, struct problem *why)
@@ -162,10 +178,8 @@ static int make_trust(struct making *k, struct problem *why)
 		return 0;
 	}
 	k->sources = arena_alloc(k->arena, (f->n_domains + k->n_domains + 1) * CRL_URLS_MAX * sizeof *k->sources);
-	if (!k->sources)
+	if (!k->sources || !add_all_sources(k))
 		return problem_set(why, "out of memory");
-	add_sources(k, f->domains, f->n_domains);
-	add_sources(k, k->domains, k->n_domains);
 	base = trust_with(f->configured, k->domains, k->n_domains, why);
 	out->crls = base ? crlfeed_new(f->crls, k->sources, k->n_sources, base, f->running_crls, why) : NULL;
 	out->trust = out->crls ? crlfeed_trust(out->crls, why) : NULL;
@@ -219,7 +233,9 @@ static int make(struct making *k, struct problem *why)
 	out->feed = keyfeed_new(f->feed, k->issuers, k->n_issuers, f->read_files ? NULL : f->running, why);
 	if (out->feed && f->running)
 		keyfeed_inherit(out->feed, f->running, f->read_files);
-	return out->feed ? make_trust(k, why) : -1;
+	if (out->feed)
+		out->introspector = introspector_new(f->asking, k->issuers, k->n_issuers, f->running_introspector, f->read_files ? NULL : f->running_introspector, why);
+	return out->introspector ? make_trust(k, why) : -1;
 }
 
 int vouching_make(const struct vouching_from *from, struct vouching *out, struct problem *why)
@@ -238,9 +254,11 @@ int vouching_make(const struct vouching_from *from, struct vouching *out, struct
 void vouching_clear(struct vouching *v)
 {
 	keyfeed_free(v->feed);
+	introspector_free(v->introspector);
 	crlfeed_free(v->crls);
 	trust_unref(v->trust);
 	v->feed = NULL;
+	v->introspector = NULL;
 	v->crls = NULL;
 	v->trust = NULL;
 }

@@ -4,6 +4,7 @@
 #define BATON_APP_VOUCHING_H
 
 #include "app/crlfeed.h"
+#include "app/introspector.h"
 #include "app/keyfeed.h"
 #include "identity/peer.h"
 #include "registry/resources.h"
@@ -11,6 +12,7 @@
 /* Made beside what runs, then swapped in whole. */
 struct vouching {
 	struct keyfeed *feed;
+	struct introspector *introspector;
 	struct crlfeed *crls;        /* NULL: those that run go on, and so does the trust */
 	struct trust *trust;
 	bool lists_made;             /* of what was, once it was swapped out: other lists run now */
@@ -21,6 +23,7 @@ struct vouching {
 
 struct vouching_from {
 	const struct keyfeed_config *feed;
+	const struct introspector_config *asking;
 	const struct issuer_rule *issuers; /* configured */
 	size_t n_issuers;
 	struct trust *configured;          /* borrowed */
@@ -30,9 +33,10 @@ struct vouching_from {
 	bool allow_private;                /* registry.allow_private_fetches */
 	const struct resources *resources;
 	const struct keyfeed *running;     /* whose keys go on; NULL: none */
+	const struct introspector *running_introspector; /* the same, of secrets */
 	const struct crlfeed *running_crls; /* the same, of lists */
 	struct trust *running_trust;
-	bool read_files;                   /* keys of files are read anew, and bundles are looked at */
+	bool read_files;                   /* keys and secrets of files are read anew, and bundles are looked at */
 	bool bundles;                      /* a trust bundle changed; else, and without read_files, trust and lists go on as they are */
 };
 

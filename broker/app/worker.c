@@ -249,6 +249,8 @@ static bool keys_state(void *arg, const char *issuer, struct keys_state *out)
 
 	pthread_mutex_lock(&w->node->feed_lock);
 	there = keyfeed_state(w->node->feed, issuer, out);
+	if (there)
+		introspector_state(w->node->introspector, issuer, out->unanswered);
 	pthread_mutex_unlock(&w->node->feed_lock);
 	return there;
 }

@@ -231,15 +231,18 @@ static int secret_check(const char *path, const struct stat *st, struct problem 
 	return 0;
 }
 
-int secret_read_file(const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
+#define SECRET_OPEN (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+/* Takes fd; below 0: errno says why there is none. */
+static int read_and_close(int fd, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
 {
 	struct stat st;
-	int rc = -1, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int rc = -1;
 
 	*out = NULL;
 	*n = 0;
 	if (fd < 0)
-		return problem_set(why, "cannot open the secret %s: %s", path, strerror(errno));
+		return problem_set(why, "cannot open the secret %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
 	if (fstat(fd, &st) < 0) {
 		problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
 		goto out;
@@ -260,4 +263,14 @@ int secret_read_file(const char *path, size_t max, uint8_t **out, size_t *n, str
 out:
 	close(fd);
 	return rc;
+}
+
+int secret_read_file(const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
+{
+	return read_and_close(open(path, SECRET_OPEN), path, max, out, n, why);
+}
+
+int secret_read_at(int folder, const char *name, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
+{
+	return read_and_close(openat(folder, name, SECRET_OPEN | O_NOFOLLOW), path, max, out, n, why);
 }

@@ -37,5 +37,7 @@ int hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *ou
 /* Reads a file of at most `max` bytes that holds a secret: refused unless it is a regular file, owned by us or root,
  * and mode 0600 or tighter. Trailing newline dropped. The caller wipes and frees *out. */
 int secret_read_file(const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why);
+/* The same, of the file `name` in an open folder, and no link is followed; path is for the message. */
+int secret_read_at(int folder, const char *name, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why);
 
 #endif

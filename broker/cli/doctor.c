@@ -185,6 +185,7 @@ static const struct broker_check {
 	{"registry", "what all nodes share", "this node hears of changes", false},
 	{"audit", "audit file", "the audit file can be written", false},
 	{"keys", "issuers' keys", "there are issuers' keys", true},
+	{"introspection", "issuers that are asked", "issuers of opaque tokens can be asked", true},
 	{"certificate", "the broker's certificate", "the broker's certificate is valid", true},
 	{"trust", "trust bundles and CRLs", "trust bundles and CRLs are valid", true},
 	{"listeners", "ports", "the ports are open", false},

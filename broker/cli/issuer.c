@@ -93,6 +93,17 @@ static void print_claims(const struct cli *c, const issuer *s)
 	text_line(c->out, WIDTH, "service if:", or_else(s->service_claim, preset.service));
 }
 
+static void print_introspection(const struct cli *c, const issuer *s)
+{
+	if (!*s->introspection_url)
+		return;
+	text_line(c->out, WIDTH, "asked at:", s->introspection_url);
+	text_line(c->out, WIDTH, "asked as:", s->introspection_client_id);
+	text_line(c->out, WIDTH, "asked with:", s->introspection_secret);
+	line_seconds(c, "answers for:", s->introspection_cache_s, 60);
+	text_line(c->out, WIDTH, "unanswered:", s->introspection_failure);
+}
+
 static void print_one(const struct cli *c, const resource *r)
 {
 	const issuer *s = r->issuer;
@@ -122,6 +133,7 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "failed:", s->keys_failure);
 	line_seconds(c, "refreshed:", s->keys_refresh_s, 300);
 	line_seconds(c, "stale after:", s->keys_stale_s, 900);
+	print_introspection(c, s);
 	text_line(c->out, WIDTH, "private:", s->allow_private ? "its address may be" : "");
 	resource_print_version(c, WIDTH, r);
 }
@@ -195,12 +207,18 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 		{OPT_URL, &s->url}, {OPT_TENANT_CLAIM, &s->tenant_claim}, {OPT_CLIENT_CLAIM, &s->client_claim}, {OPT_SCOPE_CLAIM, &s->scope_claim},
 		{OPT_USER_CLAIM, &s->user_claim}, {OPT_SERVICE_CLAIM, &s->service_claim}, {OPT_JTI_CLAIM, &s->jti_claim}, {OPT_TRUST_DOMAIN, &s->trust_domain},
 		{OPT_TOKENS, &s->kind}, {OPT_DIALECT, &s->dialect}, {OPT_TYP, &s->typ}, {OPT_TOKEN_BINDING, &s->binding},
+		{OPT_ASK_URL, &s->introspection_url}, {OPT_ASK_CLIENT, &s->introspection_client_id}, {OPT_ASK_SECRET, &s->introspection_secret},
 	};
 	const struct { enum opt o; uint32_t *to; } spans[] = {
 		{OPT_MAX_LIFETIME, &s->max_lifetime_s}, {OPT_KEYS_REFRESH, &s->keys_refresh_s}, {OPT_KEYS_STALE, &s->keys_stale_s},
+		{OPT_ASK_CACHE, &s->introspection_cache_s},
 	};
 	int code;
 
+	if (c->args.given[OPT_ASK_URL] && !*admin_text(c, OPT_ASK_URL)) {
+		s->introspection_client_id = s->introspection_secret = (char *)protobuf_c_empty_string;
+		s->introspection_cache_s = 0;
+	}
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (c->args.given[texts[i].o])
 			*texts[i].to = admin_text(c, texts[i].o);

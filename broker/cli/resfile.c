@@ -290,7 +290,7 @@ static int unknown_key(const struct reader *r, const struct yaml_node *key)
 	const struct res_kind *k = r->item->kind;
 	const struct res_refused *no = refused(k->refused, key->text);
 	const char *names[RES_FIELDS_MAX + 1] = {"kind"}, *meant;
-	char shown[64], known[400] = "kind";
+	char shown[64], known[640] = "kind";
 	size_t at = 4;
 
 	near_show(slice_str(key->text), shown);

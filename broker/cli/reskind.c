@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/pem.h"
 #include "identity/crl.h"
+#include "identity/introspection.h"
 #include "identity/issuer.h"
 #include "identity/peer.h"
 #include "identity/spiffe.h"
@@ -73,7 +74,8 @@ static const struct res_field agent_fields[] = {
 	 .todo = "write a name as the key: " NAME_FORM},
 };
 #define AGENT_FIELDS (sizeof agent_fields / sizeof agent_fields[0])
-_Static_assert(AGENT_FIELDS <= RES_FIELDS_MAX, "given[] has room for each");
+#define FITS(fields) _Static_assert(sizeof fields / sizeof fields[0] <= RES_FIELDS_MAX, "given[] has room for each")
+FITS(agent_fields);
 
 static const struct res_refused agent_refused[] = {
 	{"uuid", "the broker gives it", NULL}, {"registered_at_ms", "the broker gives it", NULL}, {"certificates_from_ms", "the broker gives it", NULL}, {"registered_at", "the broker gives it", NULL},
@@ -160,7 +162,13 @@ static const struct res_field issuer_fields[] = {
 	{.name = "jwks", .type = RES_BYTES, .at = AT(jwks)},
 	{.name = "ca", .type = RES_DER, .at = AT(ca_der), .count = AT(n_ca_der), .label = PEM_CERTIFICATE, .sent = "ca_der", .todo = PEM_TODO},
 	{.name = "allow_private", .type = RES_BOOL, .at = AT(allow_private)},
+	{.name = "introspection_url", .type = RES_TEXT, .at = AT(introspection_url), .wrong = issuer_url_wrong, .todo = "write where it is asked about opaque tokens: https://login.acme.example/introspect"},
+	{.name = "introspection_client_id", .type = RES_TEXT, .at = AT(introspection_client_id)},
+	{.name = "introspection_secret", .type = RES_TEXT, .at = AT(introspection_secret), .wrong = introspection_secret_name_wrong,
+	 .todo = "write what the secret is called in the nodes' registry.secrets: acme"},
+	{.name = "introspection_cache_s", .type = RES_NUMBER, .at = AT(introspection_cache_s), .min = 1, .max = 600},
 };
+FITS(issuer_fields);
 
 static const struct res_refused issuer_refused[] = {
 	{"keys", "the broker says it", NULL}, {"keys_good_until_ms", "the broker says it", NULL},
@@ -168,8 +176,12 @@ static const struct res_refused issuer_refused[] = {
 	{"jwks_file", "the keys themselves stand here", "jwks"}, {"ca_file", "the certificates themselves stand here", "ca"}, {"ca_der", "it has another name here", "ca"},
 	{"max_lifetime", "it is a number of seconds", "max_lifetime_s"}, {"keys_refresh", "it is a number of seconds", "keys_refresh_s"},
 	{"keys_stale", "it is a number of seconds", "keys_stale_s"}, {"claims", "each claim has a line of its own", "tenant_claim"}, {"client_secret", "the broker verifies tokens and asks for none", NULL},
-	{"introspection", "the broker's credentials there are files of each node: only an issuer of baton.yaml has it", NULL},
-	{"introspection_url", "the broker's credentials there are files of each node: only an issuer of baton.yaml has it", NULL},
+	{"introspection", "each of its keys has a line of its own", "introspection_url"}, {"introspection_cache", "it is a number of seconds", "introspection_cache_s"},
+	{"introspection_secret_file", "no node reads a file that an operator names: the secret's name stands here", "introspection_secret"},
+	{"introspection_client_secret", "a secret is never sent: its name stands here", "introspection_secret"},
+	{"introspection_client_cert", "only an issuer of baton.yaml has it: a registered one is asked with a secret", "introspection_secret"},
+	{"introspection_client_key", "only an issuer of baton.yaml has it: a registered one is asked with a secret", "introspection_secret"},
+	{"introspection_failure", "the broker says it", NULL},
 	{NULL, NULL, NULL},
 };
 
@@ -183,12 +195,14 @@ static const struct res_field bundle_fields[] = {
 	{.name = "anchors", .type = RES_DER, .at = AT(anchors_der), .count = AT(n_anchors_der), .required = true, .label = PEM_CERTIFICATE, .sent = "anchors_der", .todo = PEM_TODO},
 	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
 	{.name = "crl_urls", .type = RES_WORDS, .at = AT(crl_urls), .count = AT(n_crl_urls), .wrong = crl_url_wrong, .todo = "write where the lists are fetched: https://pki.acme.example/acme.crl"},
+	{.name = "crl_ca", .type = RES_DER, .at = AT(crl_ca_der), .count = AT(n_crl_ca_der), .label = PEM_CERTIFICATE, .sent = "crl_ca_der", .todo = PEM_TODO},
 };
+FITS(bundle_fields);
 
 static const struct res_refused bundle_refused[] = {
 	{"domain", "it has another name here", "trust_domain"}, {"bundle", "the certificates themselves stand here", "anchors"}, {"crl", "the CRLs themselves stand here", "crls"},
 	{"anchors_der", "it has another name here", "anchors"}, {"crls_der", "it has another name here", "crls"}, {"crl_next_update_ms", "the broker says it", NULL},
-	{"crl_url", "it has another name here", "crl_urls"}, {"crls_failure", "the broker says it", NULL}, {"crls_fetched_at_ms", "the broker says it", NULL},
+	{"crl_url", "it has another name here", "crl_urls"}, {"crl_ca_der", "it has another name here", "crl_ca"}, {"crls_failure", "the broker says it", NULL}, {"crls_fetched_at_ms", "the broker says it", NULL},
 	{NULL, NULL, NULL},
 };
 
@@ -202,6 +216,7 @@ static const struct res_field tenant_fields[] = {
 	{.name = "max_waiting", .type = RES_COUNT, .at = AT(max_waiting), .max = 1000000000},
 	{.name = "max_bytes", .type = RES_SIZE, .at = AT(max_bytes), .max = UINT64_C(1) << 40},
 };
+FITS(tenant_fields);
 
 static const struct res_refused tenant_refused[] = {
 	{"waiting", "the broker says it", NULL}, {"waiting_bytes", "the broker says it", NULL}, {"agents", "the broker says it", NULL},

@@ -45,7 +45,7 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 	table_cell(t, text);
 }
 
-static void print_anchor(const struct cli *c, const ProtobufCBinaryData *der)
+static void print_cert(const struct cli *c, const char *key, const ProtobufCBinaryData *der)
 {
 	struct certinfo info;
 	char until[40], text[400];
@@ -54,7 +54,7 @@ static void print_anchor(const struct cli *c, const ProtobufCBinaryData *der)
 		return;
 	text_time(info.not_after_ms, c->args.given[OPT_UTC], until);
 	snprintf(text, sizeof text, "%s, until %s, x5t#S256 %s", info.subject, until, info.x5t_s256);
-	text_line(c->out, WIDTH, "anchor:", text);
+	text_line(c->out, WIDTH, key, text);
 }
 
 static void print_one(const struct cli *c, const resource *r)
@@ -66,10 +66,12 @@ static void print_one(const struct cli *c, const resource *r)
 	snprintf(text, sizeof text, "%u", b->anchors);
 	text_line(c->out, WIDTH, "anchors:", b->anchors ? text : "none: its certificates are refused");
 	for (size_t i = 0; i < b->n_anchors_der; i++)
-		print_anchor(c, &b->anchors_der[i]);
+		print_cert(c, "anchor:", &b->anchors_der[i]);
 	text_line(c->out, WIDTH, "crl until:", crl_until(c, b, text));
 	for (size_t i = 0; i < b->n_crl_urls; i++)
 		text_line(c->out, WIDTH, "crl url:", b->crl_urls[i]);
+	for (size_t i = 0; i < b->n_crl_ca_der; i++)
+		print_cert(c, "crl ca:", &b->crl_ca_der[i]);
 	if (b->crls_fetched_at_ms) {
 		text_time(b->crls_fetched_at_ms, c->args.given[OPT_UTC], text);
 		text_line(c->out, WIDTH, "fetched:", text);
@@ -157,6 +159,10 @@ int cmd_trust_add(struct cli *c)
 		code = put_file(c, OPT_CRL, PEM_CRL, arena, &r->bundle->crls_der, &r->bundle->n_crls_der);
 	if (!code)
 		admin_list(c, OPT_CRL_URL, arena, &r->bundle->crl_urls, &r->bundle->n_crl_urls);
+	if (!code && c->args.given[OPT_CRL_URL] && !r->bundle->n_crl_urls)
+		r->bundle->n_crl_ca_der = 0; /* they are for these servers alone */
+	if (!code)
+		code = put_file(c, OPT_CRL_CA, PEM_CERTIFICATE, arena, &r->bundle->crl_ca_der, &r->bundle->n_crl_ca_der);
 	if (!code)
 		code = resource_apply(c, arena, r, reason);
 	arena_free(arena);

@@ -21,7 +21,8 @@
 
 #define ISSUER_OPTS \
 	OPT_URL, OPT_SPEAKS_FOR, OPT_COUNTS_FOR, OPT_TOKENS, OPT_TRUST_DOMAIN, OPT_DIALECT, OPT_TYP, OPT_ALGORITHM, OPT_TOKEN_BINDING, OPT_MAX_LIFETIME, OPT_KEYS_REFRESH, OPT_KEYS_STALE, OPT_TENANT_CLAIM, OPT_CLIENT_CLAIM, OPT_SCOPE_CLAIM, \
-		OPT_USER_CLAIM, OPT_SERVICE_CLAIM, OPT_JTI_CLAIM, OPT_TENANT_VALUE, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE
+		OPT_USER_CLAIM, OPT_SERVICE_CLAIM, OPT_JTI_CLAIM, OPT_TENANT_VALUE, OPT_KEYS_FILE, OPT_ISSUER_CA, OPT_ALLOW_PRIVATE, \
+		OPT_ASK_URL, OPT_ASK_CLIENT, OPT_ASK_SECRET, OPT_ASK_CACHE
 
 #define QUARANTINE_OPTS OPT_ROUTE, OPT_SENDER, OPT_TRACE, OPT_TENANT, OPT_DRY_RUN, OPT_REASON
 #define REVOKE_OPTS OPT_FOR, OPT_LOCAL, OPT_DRY_RUN, OPT_INCIDENT, OPT_REASON
@@ -94,7 +95,7 @@ const struct verb verbs[] = {
 	{"tenant", "remove", "NAME", "take its limits away, and its entry", OPTS(OPT_REASON), 1, 1, false, cmd_tenant_remove},
 	{"tenant", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_tenant_history},
 	{"trust", "add", "DOMAIN", "whose signatures vouch for a trust domain's certificates; of one that is there, change what the flags name",
-	 OPTS(OPT_BUNDLE, OPT_CRL, OPT_CRL_URL, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_trust_add},
+	 OPTS(OPT_BUNDLE, OPT_CRL, OPT_CRL_URL, OPT_CRL_CA, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_trust_add},
 	{"trust", "list", "", "trust domains, and until when their CRLs are good", OPTS(), 0, 0, false, cmd_trust_list},
 	{"trust", "show", "DOMAIN", "one of them, with its CAs", OPTS(), 1, 1, false, cmd_trust_show},
 	{"trust", "remove", "DOMAIN", "refuse its certificates from now on", OPTS(OPT_REASON), 1, 1, false, cmd_trust_remove},

@@ -2,6 +2,7 @@
  * what an answer must be for that: of an active access token, of this issuer, of one that has not expired. */
 #include "identity/introspection.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -81,9 +82,73 @@ void introspection_source(const struct issuer_rule *r, uint8_t out[SHA256_BYTES]
 {
 	const struct introspection_rule *i = &r->introspection;
 	const struct slice parts[] = {slice_str(r->name), slice_str(r->url), slice_str(r->ca_file), slice_of(&r->claims, sizeof r->claims), slice_str(i->url),
-		slice_str(i->client_id), slice_str(i->secret_file), slice_str(i->cert_file), slice_str(i->key_file)};
+		slice_str(i->client_id), slice_str(i->secret_file), slice_str(i->secret), slice_str(i->cert_file), slice_str(i->key_file)};
 
 	sha256_parts(parts, sizeof parts / sizeof parts[0], out);
+}
+
+/* ---- where a secret may be sent ---- */
+
+#define HOST_NAME_MAX_BYTES 253 /* of a host: RFC 1035 §2.3.4 */
+#define HTTPS_PORT 443
+
+static bool is_word(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+/* 0: it is none. */
+static long read_port(const char *text, size_t n)
+{
+	long port = 0;
+
+	if (n < 1 || n > 5 || *text == '0')
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return 0;
+		port = port * 10 + (text[i] - '0');
+	}
+	return port <= 65535 ? port : 0;
+}
+
+/* Words with one dot between. Anything else could be read otherwise by whoever connects. */
+static bool put_name(const char *text, size_t n, char *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + ('a' - 'A')) : text[i];
+
+		if (!is_word(c) && (c != '.' || i == 0 || text[i - 1] == '.' || i + 1 == n))
+			return false;
+		out[i] = c;
+	}
+	out[n] = '\0';
+	return n;
+}
+
+bool introspection_host(const char *url, char out[INTROSPECTION_HOST_MAX + 1])
+{
+	const char *host = strncmp(url, "https://", 8) == 0 ? url + 8 : "";
+	size_t whole = strcspn(host, "/"), n = strcspn(host, "/:");
+	long port = n < whole ? read_port(host + n + 1, whole - n - 1) : HTTPS_PORT;
+
+	if (n > HOST_NAME_MAX_BYTES || !port || !put_name(host, n, out))
+		return false;
+	if (port != HTTPS_PORT)
+		snprintf(out + n, INTROSPECTION_HOST_MAX + 1 - n, ":%ld", port);
+	return true;
+}
+
+const char *introspection_secret_name_wrong(const char *name)
+{
+	size_t n = strlen(name);
+
+	if (strcmp(name, INTROSPECTION_CA) == 0)
+		return "ca.pem is the name of certificates";
+	for (size_t i = 0; i < n; i++)
+		if (!is_word(name[i]) && !(name[i] >= 'A' && name[i] <= 'Z') && (name[i] != '.' || i == 0))
+			return "a secret's name has letters, digits, -, _ and ., and does not begin with a .";
+	return n >= 1 && n <= INTROSPECTION_NAME_MAX ? NULL : "a secret's name has 1 to 64 characters";
 }
 
 /* ---- the question ---- */
@@ -119,7 +184,7 @@ size_t introspection_form(const struct issuer_rule *r, struct slice token, char 
 	char *at = put_encoded(put(out, "token="), token);
 
 	at = put(at, "&token_type_hint=access_token");
-	if (!r->introspection.secret_file[0])
+	if (!r->introspection.secret_file[0] && !r->introspection.secret[0])
 		at = put_encoded(put(at, "&client_id="), slice_str(r->introspection.client_id));
 	return (size_t)(at - out);
 }

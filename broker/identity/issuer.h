@@ -37,6 +37,7 @@ struct tenant_value {
 };
 
 #define INTROSPECTION_CLIENT_MAX 255 /* bytes */
+#define INTROSPECTION_NAME_MAX 64    /* bytes */
 #define INTROSPECTION_CACHE_MIN_MS INT64_C(1000)
 #define INTROSPECTION_CACHE_MAX_MS INT64_C(600000)
 
@@ -45,6 +46,7 @@ struct introspection_rule {
 	char url[513];              /* "" = it is not asked: such a token is none */
 	char client_id[INTROSPECTION_CLIENT_MAX + 1];
 	char secret_file[1025];     /* HTTP Basic (RFC 6749 §2.3.1); "" = without */
+	char secret[INTROSPECTION_NAME_MAX + 1]; /* of a registered issuer: the secret's name, of which each node has the file; "" = without */
 	char cert_file[1025], key_file[1025]; /* mutual TLS (RFC 8705 §2); "" = without */
 	int64_t cache_ms;           /* an answer is used so long at most */
 };

@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "base/words.h"
 #include "identity/claim.h"
+#include "identity/introspection.h"
 #include "identity/peer.h"
 
 static bool graphic(const char *text)
@@ -216,12 +217,15 @@ static const char *tenant_values_wrong(const struct issuer_rule *r)
 static const char *introspection_url_wrong(const struct issuer_rule *r)
 {
 	const struct introspection_rule *i = &r->introspection;
+	char host[INTROSPECTION_HOST_MAX + 1];
 
 	if (!i->url[0])
-		return i->client_id[0] || i->secret_file[0] || i->cert_file[0] || i->key_file[0] ? "name the url that is asked about tokens, or remove the section" : NULL;
+		return i->client_id[0] || i->secret_file[0] || i->secret[0] || i->cert_file[0] || i->key_file[0] ? "name the url that is asked about tokens, or remove the section" : NULL;
 	if (of_svids(r))
 		return "a JWT-SVID is never opaque: remove the section";
-	return issuer_url_wrong(i->url) ? "it begins with https://, and has no user, query or space" : NULL;
+	if (issuer_url_wrong(i->url))
+		return "it begins with https://, and has no user, query or space";
+	return r->registered && !introspection_host(i->url, host) ? "its host is a name or an IPv4 address, and a port may follow: secrets are kept by host" : NULL;
 }
 
 static const char *introspection_client_wrong(const struct issuer_rule *r)
@@ -234,7 +238,17 @@ static const char *introspection_client_wrong(const struct issuer_rule *r)
 		return "name the client that this broker is at the issuer: 1 to 255 characters, no space";
 	if (!i->cert_file[0] != !i->key_file[0])
 		return "client_cert and client_key go together";
-	return i->secret_file[0] || i->cert_file[0] ? NULL : "it proves itself by a secret_file, or by client_cert and client_key: name one of them";
+	return r->registered || i->secret_file[0] || i->cert_file[0] ? NULL : "it proves itself by a secret_file, or by client_cert and client_key: name one of them";
+}
+
+/* What is registered names no file: a node that read what an operator names, and sent it where he says, would be his. */
+static const char *introspection_secret_wrong(const struct issuer_rule *r)
+{
+	const struct introspection_rule *i = &r->introspection;
+
+	if (!i->url[0] || !r->registered)
+		return NULL;
+	return i->secret[0] ? introspection_secret_name_wrong(i->secret) : "name the secret that this broker proves itself by: each node has it as a file, in the folder registry.secrets";
 }
 
 static const char *introspection_cache_wrong(const struct issuer_rule *r)
@@ -252,7 +266,8 @@ const char *issuer_rule_wrong(const struct issuer_rule *r, const char **field)
 		{"keys_stale", stale_wrong}, {"dialect", dialect_wrong}, {"typ", typ_wrong}, {"claims.tenant", tenant_wrong},
 		{"claims.client", client_wrong}, {"claims.scope", scope_wrong}, {"claims.jti", jti_wrong}, {"claims.user", user_wrong},
 		{"claims.service", service_wrong}, {"claims.tenant_values", tenant_values_wrong}, {"introspection.url", introspection_url_wrong},
-		{"introspection.client_id", introspection_client_wrong}, {"introspection.cache", introspection_cache_wrong},
+		{"introspection.client_id", introspection_client_wrong}, {"introspection.secret", introspection_secret_wrong},
+		{"introspection.cache", introspection_cache_wrong},
 	};
 	const char *wrong = NULL;
 

@@ -34,6 +34,8 @@ struct trust_domain_config {
 	const char *const *crl_urls; /* lists are fetched there, see crl.h: until each has given some, nobody is let in */
 	size_t n_crl_urls;
 	const char *crl_ca_file;  /* PEM: whose certificates https servers there are to have; NULL or "" = the system's */
+	const struct slice *crl_ca; /* the same, DER, one each; borrowed. n 0: as crl_ca_file says */
+	size_t n_crl_ca;
 	bool crl_allow_private;   /* may their addresses be private or loopback? */
 	int64_t crl_grace_ms;    /* how long after its nextUpdate a CRL still counts (tls.crl_stale: allow-for); 0 = not at all */
 	const char *ocsp_url;    /* whom to ask about each certificate of the domain; NULL or "" = nobody */

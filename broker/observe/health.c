@@ -16,6 +16,7 @@
 
 static const char *const check_texts[HEALTH_COUNT] = {
 	[HEALTH_STORE] = "store",	      [HEALTH_REGISTRY] = "registry",	[HEALTH_AUDIT] = "audit",		[HEALTH_KEYS] = "keys",
+	[HEALTH_INTROSPECTION] = "introspection",
 	[HEALTH_CERTIFICATE] = "certificate", [HEALTH_TRUST] = "trust",		[HEALTH_LISTENERS] = "listeners",
 	 [HEALTH_DRAINING] = "draining",
 };

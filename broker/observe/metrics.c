@@ -47,7 +47,7 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
 	ROW(KEYS_LOOKUPS, COUNTER, "baton_keys_lookups_total", "issuer", "result",
 	    "Tokens whose key was not known: begun (a fetch), waited, recent (not there a moment ago), spent (the agent's budget)."),
 	ROW(INTROSPECTIONS, COUNTER, "baton_introspections_total", "issuer", "result",
-	    "Questions about opaque tokens: active, inactive, refused (active, but not fit to be judged), failed (no answer), spent (the agent's budget), busy."),
+	    "Questions about opaque tokens: active, inactive, refused (active, but not fit to be judged), failed (no answer), spent (the agent's budget), busy, no_secret (this node lacks it)."),
 	ROW(KEYS_USABLE, GAUGE, "baton_keys_usable_seconds", "issuer", NULL,
 	    "Seconds until an issuer's keys may no longer be used, if none can be fetched; 0 when there are none."),
 	ROW(STORE_CALLS, COUNTER, "baton_store_calls_total", "function", "result", "Calls to Redis."),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "identity/crl.h"
+#include "rpc/cader.h"
 
 typedef Baton__V1__TrustBundle bundle;
 
@@ -23,8 +24,9 @@ bool bundlespec_domain(struct arena *a, const bundle *m, struct trust_domain_con
 	*out = (struct trust_domain_config){
 		.domain = m->trust_domain, .anchors = slices(a, m->anchors_der, m->n_anchors_der), .n_anchors = m->n_anchors_der,
 		.crls = slices(a, m->crls_der, m->n_crls_der), .n_crls = m->n_crls_der, .crl_urls = (const char *const *)m->crl_urls, .n_crl_urls = m->n_crl_urls,
+		.crl_ca = slices(a, m->crl_ca_der, m->n_crl_ca_der), .n_crl_ca = m->n_crl_ca_der,
 	};
-	return out->anchors && out->crls;
+	return out->anchors && out->crls && out->crl_ca;
 }
 
 static size_t bytes_of(const ProtobufCBinaryData *v, size_t n)
@@ -48,6 +50,13 @@ static const char *urls_wrong(const bundle *m)
 	return wrong;
 }
 
+static const char *ca_wrong(const bundle *m)
+{
+	if (m->n_crl_ca_der && !m->n_crl_urls)
+		return "it is for crl_urls only: leave it out";
+	return cader_wrong(m->crl_ca_der, m->n_crl_ca_der);
+}
+
 const char *bundlespec_wrong(const bundle *m, const char **field, struct problem *why)
 {
 	struct arena *a;
@@ -60,6 +69,9 @@ const char *bundlespec_wrong(const bundle *m, const char **field, struct problem
 	*field = "bundle.crl_urls";
 	if (urls_wrong(m))
 		return urls_wrong(m);
+	*field = "bundle.crl_ca_der";
+	if (ca_wrong(m))
+		return ca_wrong(m);
 	*field = "bundle.anchors_der";
 	if (!m->n_anchors_der)
 		return "at least one CA: to refuse all certificates of the domain, remove it";

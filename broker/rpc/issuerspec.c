@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "identity/introspection.h"
 #include "identity/peer.h"
+#include "rpc/cader.h"
 
-#define LIFETIME_S 3600u /* when nothing is said; so are these two */
+#define LIFETIME_S 3600u /* when nothing is said; so are these three */
 #define REFRESH_S 300u
 #define STALE_S 900u
+#define CACHE_S 60u
 #define NO_JTI "-"
 
 typedef Baton__V1__Issuer issuer;
@@ -175,34 +178,11 @@ static void put_kind(struct making *k)
 
 /* ---- keys ---- */
 
-char *issuerspec_ca(const issuer *m)
-{
-	struct slice *der = calloc(m->n_ca_der + 1, sizeof *der);
-	char *pem;
-
-	for (size_t i = 0; der && i < m->n_ca_der; i++)
-		der[i] = slice_of(m->ca_der[i].data, m->ca_der[i].len);
-	pem = der ? trust_pem(der, m->n_ca_der) : NULL;
-	free(der);
-	return pem;
-}
-
 static const char *ca_wrong(const issuer *m)
 {
-	size_t bytes = 0;
-	char *pem;
-
-	for (size_t i = 0; i < m->n_ca_der; i++)
-		bytes += m->ca_der[i].len;
-	if (!m->n_ca_der)
-		return NULL;
-	if (m->jwks.len)
+	if (m->n_ca_der && m->jwks.len)
 		return "its keys are given, so nothing is fetched: leave one of the two out";
-	if (bytes > ISSUER_CA_MAX)
-		return "at most 64 KiB of certificates";
-	pem = issuerspec_ca(m);
-	free(pem);
-	return pem ? NULL : "one of them is no certificate (DER)";
+	return cader_wrong(m->ca_der, m->n_ca_der);
 }
 
 static const char *keys_wrong(const struct making *k, struct problem *why)
@@ -217,6 +197,29 @@ static const char *keys_wrong(const struct making *k, struct problem *why)
 	keys = keyset_parse_for(k->out, jwks, 1, why);
 	keyset_unref(keys);
 	return keys ? NULL : why->text;
+}
+
+/* ---- introspection ---- */
+
+static void put_introspection(struct making *k)
+{
+	struct introspection_rule *to = &k->out->introspection;
+	const issuer *m = k->m;
+
+	put(k, "issuer.introspection_url", m->introspection_url, to->url, sizeof to->url);
+	put(k, "issuer.introspection_client_id", m->introspection_client_id, to->client_id, sizeof to->client_id);
+	put(k, "issuer.introspection_secret", m->introspection_secret, to->secret, sizeof to->secret);
+	to->cache_ms = (int64_t)(m->introspection_cache_s ? m->introspection_cache_s : CACHE_S) * 1000;
+	if (m->introspection_cache_s && !to->url[0])
+		blame(k, "issuer.introspection_url", "name the url that is asked about tokens, or leave introspection_cache_s out");
+}
+
+bool issuerspec_is_asked(const issuer *m, const char *tenant)
+{
+	for (size_t i = 0; *m->introspection_url && i < m->n_tenants; i++)
+		if (strcmp(m->tenants[i], tenant) == 0)
+			return true;
+	return false;
 }
 
 /* ---- all of it ---- */
@@ -240,6 +243,8 @@ static const char *field_of(const char *rule)
 		{"keys_refresh", "issuer.keys_refresh_s"}, {"keys_stale", "issuer.keys_stale_s"}, {"dialect", "issuer.dialect"}, {"typ", "issuer.typ"},
 		{"claims.tenant", "issuer.tenant_claim"}, {"claims.client", "issuer.client_claim"}, {"claims.scope", "issuer.scope_claim"}, {"claims.jti", "issuer.jti_claim"},
 		{"claims.user", "issuer.user_claim"}, {"claims.service", "issuer.service_claim"}, {"claims.tenant_values", "issuer.tenant_values"},
+		{"introspection.url", "issuer.introspection_url"}, {"introspection.client_id", "issuer.introspection_client_id"},
+		{"introspection.secret", "issuer.introspection_secret"}, {"introspection.cache", "issuer.introspection_cache_s"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -278,6 +283,7 @@ const char *issuerspec_rule(const issuer *m, struct issuer_rule *out, const char
 	put_audiences(&k);
 	put_algorithms(&k);
 	put_tenant_values(&k);
+	put_introspection(&k);
 	judge(&k, why);
 	*field = k.field;
 	return k.wrong;
@@ -289,7 +295,9 @@ const char *issuerspec_collide(const struct issuer_rule *a, const struct issuer_
 		return "name";
 	if (strcmp(a->url, b->url) == 0)
 		return "url";
-	return a->claims.trust_domain[0] && strcmp(a->claims.trust_domain, b->claims.trust_domain) == 0 ? "trust_domain" : NULL;
+	if (a->claims.trust_domain[0] && strcmp(a->claims.trust_domain, b->claims.trust_domain) == 0)
+		return "trust_domain";
+	return introspection_shared_tenant(a, b) ? "introspection" : NULL;
 }
 
 /* ---- as it is shown ---- */
@@ -366,5 +374,9 @@ bool issuerspec_of(struct arena *a, const struct issuer_rule *rule, issuer *out)
 	out->keys_refresh_s = (uint32_t)(rule->keys_refresh_ms / 1000);
 	out->keys_stale_s = (uint32_t)(rule->keys_stale_ms / 1000);
 	out->allow_private = rule->allow_private;
+	out->introspection_url = (char *)rule->introspection.url;
+	out->introspection_client_id = (char *)rule->introspection.client_id;
+	out->introspection_secret = (char *)rule->introspection.secret;
+	out->introspection_cache_s = rule->introspection.url[0] ? (uint32_t)(rule->introspection.cache_ms / 1000) : 0;
 	return show_lists(a, rule, out) && show_claims(a, &rule->claims, out) && show_values(a, rule, out);
 }

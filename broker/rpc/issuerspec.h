@@ -9,15 +9,14 @@
 #define ISSUER_PREFIX "issuer/"
 #define ISSUERS_MAX 64           /* with those of the configuration */
 #define ISSUER_KEYS_MAX (256u << 10)
-#define ISSUER_CA_MAX (64u << 10)
 
 /* Its rule. NULL; or what is wrong with it, with `field`: the text may stand in *why. */
 const char *issuerspec_rule(const Baton__V1__Issuer *m, struct issuer_rule *out, const char **field, struct problem *why);
-/* The certificates that its servers' are to be of, as PEM; owned (free()). NULL: one is none, or memory is out. */
-char *issuerspec_ca(const Baton__V1__Issuer *m);
 /* A rule as it is shown; it points into the rule and the arena. false: memory is out. */
 bool issuerspec_of(struct arena *a, const struct issuer_rule *rule, Baton__V1__Issuer *out);
-/* Two rules that cannot both be there: what they have in common, "name", "url" or "trust_domain"; NULL: nothing. */
+/* Two rules that cannot both be there: what they have in common, "name", "url", "trust_domain" or "introspection"; NULL: nothing. */
 const char *issuerspec_collide(const struct issuer_rule *a, const struct issuer_rule *b);
+/* Would it be asked about tokens of this tenant? */
+bool issuerspec_is_asked(const Baton__V1__Issuer *m, const char *tenant);
 
 #endif

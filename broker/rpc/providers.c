@@ -92,6 +92,7 @@ static void put_state(struct op *op, issuer *m)
 		return;
 	m->keys_fetched_at_ms = state.fetched_at_ms;
 	m->keys_failure = arena_strdup(op->arena, state.failure);
+	m->introspection_failure = arena_strdup(op->arena, state.unanswered);
 }
 
 /* Any of it may be left out when memory is. */
@@ -132,15 +133,64 @@ static bool may_be_fetched(struct op *op, const issuer *s, size_t i)
 	       enlist_deny(op, REASON_EGRESS_DENIED, i, "issuer.allow_private", "whoever runs the nodes has to allow that: registry.allow_private_fetches in their configuration is false");
 }
 
+/* Nor does he who may register say what the broker proves itself by: that it may, and to whom, stands on the nodes. */
+static bool may_be_asked(struct op *op, const issuer *s, size_t i)
+{
+	return !*s->introspection_url || op->world->has_secrets ||
+	       enlist_deny(op, REASON_EGRESS_DENIED, i, "issuer.introspection_secret", "whoever runs the nodes has to allow that: registry.secrets in their configuration names no folder");
+}
+
+static bool is_issuer(const struct entry *e)
+{
+	return !e->removed && strcmp(e->kind->name, "issuer") == 0;
+}
+
+static bool are_asked(const issuer *a, const issuer *b)
+{
+	for (size_t i = 0; *a->introspection_url && i < a->n_tenants; i++)
+		if (issuerspec_is_asked(b, a->tenants[i]))
+			return true;
+	return false;
+}
+
+static bool is_asked_too(const issuer *s, const struct issuer_rule *other)
+{
+	for (size_t i = 0; other->introspection.url[0] && i < other->n_tenants; i++)
+		if (issuerspec_is_asked(s, other->tenants[i]))
+			return true;
+	return false;
+}
+
+/* Whose an opaque token is cannot be seen: of a tenant's issuers one alone is asked. The other one, that is there, or shall be by what stands before this in the
+ * call; NULL: there is none. */
+static const char *asked_already(const struct op *op, const issuer *s, const struct entry *e, size_t i)
+{
+	const struct issuers *all = op->world->issuers;
+
+	for (const struct entry *b = e - i; b < e; b++)
+		if (is_issuer(b) && are_asked(s, (const issuer *)b->spec))
+			return b->name;
+	for (size_t k = 0; k < issuers_count(all); k++) {
+		const struct issuer_rule *other = &issuers_at(all, k)->rule;
+
+		if (strcmp(other->name, s->name) != 0 && !enlist_makes(e, i, "issuer", slice_str(other->name)) && is_asked_too(s, other))
+			return other->name;
+	}
+	return NULL;
+}
+
 /* Two issuers of one url would be one, and so would two of the JWT-SVIDs of one trust domain. */
 static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e, size_t i)
 {
 	const struct issuers *all = op->world->issuers;
 	const issuer *s = (const issuer *)m;
+	const char *asked;
 
-	(void)e;
-	if (!may_be_fetched(op, s, i))
+	if (!may_be_fetched(op, s, i) || !may_be_asked(op, s, i))
 		return false;
+	asked = asked_already(op, s, e, i);
+	if (asked)
+		return enlist_deny(op, REASON_WRONG_STATE, i, "issuer.introspection_url", arena_printf(op->arena, "issuer %s is asked about tokens of one of its tenants: whose an opaque token is could not be told", asked));
 	for (size_t k = 0; k < issuers_count(all); k++) {
 		const struct issuer_rule *other = &issuers_at(all, k)->rule;
 		bool domain = *s->trust_domain && strcmp(other->claims.trust_domain, s->trust_domain) == 0;
@@ -169,6 +219,8 @@ static struct slice claim(const ProtobufCMessage *m, size_t i, char out[NAMED_NA
 static struct slice guard(const struct op *op, const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])
 {
 	(void)op;
+	if (i == 1 && *((const issuer *)m)->introspection_url)
+		return named_bound("asked", "issuers", out);
 	return i == 0 ? named_bound("issuer", ((const issuer *)m)->name, out) : slice_of(NULL, 0);
 }
 
@@ -212,6 +264,7 @@ static void strip(ProtobufCMessage *m)
 	s->keys_good_until_ms = s->keys_fetched_at_ms = 0;
 	s->keys_failure = (char *)protobuf_c_empty_string;
 	s->n_key_ids = 0;
+	s->introspection_failure = (char *)protobuf_c_empty_string;
 }
 
 static const issuer none = BATON__V1__ISSUER__INIT;

@@ -62,6 +62,7 @@ struct keys_state {
 	bool discovers;              /* they are fetched */
 	int64_t fetched_at_ms;       /* wall clock; 0: never */
 	char failure[KEYS_FAILURE_MAX]; /* why the last fetch failed; "" when it did not */
+	char unanswered[KEYS_FAILURE_MAX]; /* why it cannot be asked about opaque tokens, or did not answer the last time; "" when it did, or is not asked */
 };
 
 /* How it goes with the lists of revoked certificates that are fetched for a trust domain. */

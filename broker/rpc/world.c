@@ -140,6 +140,11 @@ void world_set_private_fetches(struct world *w, bool allowed)
 	w->allow_private_fetches = allowed;
 }
 
+void world_set_secrets(struct world *w, bool there)
+{
+	w->has_secrets = there;
+}
+
 void world_set_trust(struct world *w, struct trust *t)
 {
 	trust_unref(w->trust);
@@ -159,6 +164,7 @@ static struct world *world_like(const struct world *w, struct registry *r, struc
 	if (now) {
 		world_set_audience(now, w->admin_audience);
 		world_set_private_fetches(now, w->allow_private_fetches);
+		world_set_secrets(now, w->has_secrets);
 		world_set_trust(now, w->trust);
 		world_set_issuing(now, w->issuing);
 	}

@@ -40,6 +40,7 @@ struct world {
 	struct issuing *issuing;   /* certificates; NULL: none are issued */
 	char admin_audience[ADMIN_AUDIENCE_MAX + 1]; /* of operators' tokens; "" = none is taken */
 	bool allow_private_fetches; /* registry.allow_private_fetches */
+	bool has_secrets;          /* registry.secrets names a folder */
 	struct envelope_limits envelope;
 	struct world_quotas quotas;
 	bool audit_payload_hash;   /* audit.payloads: hash */
@@ -63,6 +64,7 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 /* admin.audience, which worlds that are made of this one have too. Before it is shared. */
 void world_set_audience(struct world *w, const char *audience);
 void world_set_private_fetches(struct world *w, bool allowed); /* the same */
+void world_set_secrets(struct world *w, bool there);           /* the same */
 /* The same world with other issuers or keys; takes over the issuers' ref. NULL as above. */
 struct world *world_with_issuers(const struct world *w, struct issuers *i);
 /* The same world with other agents and revocations, as of this generation; takes over both refs. */

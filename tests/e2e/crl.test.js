@@ -266,6 +266,36 @@ test('SSRF: what is registered makes no node connect to a private address, unles
   await trap.stop()
 })
 
+test('I-7 Lists of a registered bundle come over https from servers of the CAs that it names alone: without them, or with others, nothing is fetched and its domain stays shut / with them it opens', async () => {
+  const web = await new Lists(b.server).listen(), umbrella = new Ca(b.path('pki'), 'umbrella', { uri: `spiffe://${DOMAIN}` })
+  const fetched = async () => /fetched: +20/.test((await says('trust', 'show', DOMAIN)).replace(/not fetched/g, ''))
+  const failed = () => until('the failure', async () => /not fetched: +https:.*(certificate|SSL)/i.test(await says('trust', 'show', DOMAIN)))
+  web.files['/u.crl'] = list(umbrella, [])
+  await says('trust', 'add', DOMAIN, '--bundle', umbrella.cert, '--crl-url', web.url('/u.crl'), '--reason', 'x')
+  await failed()
+  await says('trust', 'add', DOMAIN, '--crl-ca', umbrella.cert, '--reason', 'x') // a CA, but not of that server
+  await failed()
+  assert.equal(web.seen.length, 0)
+  await says('trust', 'add', DOMAIN, '--crl-ca', b.serverCa.cert, '--reason', 'x')
+  await until('the list', fetched)
+  assert.match(await says('trust', 'show', DOMAIN), /^crl ca: +\S.*servers/m)
+  const file = b.path('umbrella.yaml')
+  fs.writeFileSync(file, await says('export'))
+  assert.match(fs.readFileSync(file, 'utf8'), /crl_ca:\n *- "[A-Za-z0-9+/=]+"/)
+  assert.equal((await asks('diff', '-f', file)).status, 0)
+  const op = made[0], get = async () => op.call('Get', { kind: 'trust', name: DOMAIN })
+  const apply = async (more) => { const { bundle, version } = await get(); return refused(op.call('Apply', { resources: [{ version, bundle: { ...bundle, ...more } }], reason: 'x' })) }
+  for (const [more, say] of [[{ crl_ca_der: [Buffer.from('x')] }, /no certificate/], [{ crl_urls: [] }, /crl_urls only/], [{ crl_ca_der: Array(80).fill((await get()).bundle.crl_ca_der[0]).map((d) => Buffer.concat([d, Buffer.alloc(900)])) }, /64 KiB/]]) {
+    const r = await apply(more)
+    assert.match(r.message, /bundle\.crl_ca_der: /)
+    assert.match(r.message, say)
+  }
+  await says('trust', 'add', DOMAIN, '--crl-url', '', '--reason', 'x') // the CA goes with the last of them
+  assert.deepEqual((await get()).bundle.crl_ca_der, [])
+  await says('trust', 'remove', DOMAIN, '--yes', '--reason', 'x')
+  await web.stop()
+})
+
 test('I-7 R-3 The file of baton ca crl behind a web server is all that it takes: who is revoked there is cut off, the neighbour stays', async () => {
   const web = await new Lists().listen(), ca = b.path('own-ca')
   const own = (...args) => execFileSync(BATON, ['ca', ...args], { env: { PATH: process.env.PATH, HOME: b.dir, ASAN_OPTIONS: 'exitcode=99' }, stdio: ['ignore', 'pipe', 'pipe'] })

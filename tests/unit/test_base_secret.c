@@ -2,12 +2,14 @@
  * reach them? FIPS 180-4, SP 800-38D, RFC 5869. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,6 +163,30 @@ static void secrets_must_be_private_files(void **state)
 	assert_int_equal(read_secret("missing", 64, text, sizeof text), -1);
 }
 
+/* In a folder that others choose the names of. */
+static void no_link_is_followed_in_an_open_folder(void **state)
+{
+	int at = open(in_folder(""), O_RDONLY | O_DIRECTORY), rc;
+	const struct { const char *name; bool good; } files[] = {{"here", true}, {"there", false}, {"loose", false}, {"nowhere", false}};
+	struct problem why;
+	uint8_t *p;
+	size_t n;
+
+	put_file("here", "s3cret\n", 0600);
+	put_file("loose", "s3cret\n", 0640);
+	assert_int_equal(symlink(in_folder("here"), in_folder("there")), 0);
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+		why.text[0] = '\0';
+		rc = secret_read_at(at, files[i].name, "shown", 64, &p, &n, &why);
+		assert_int_equal(rc == 0, files[i].good);
+		assert_int_equal(rc < 0, strstr(why.text, "shown") != NULL);
+		assert_true(!p || slice_is(slice_of(p, n), "s3cret"));
+		free(p);
+	}
+	assert_int_equal(secret_read_at(at, "here", "shown", 3, &p, &n, &why), -1);
+	close(at);
+}
+
 static void secrets_of_strangers_are_refused(void **state)
 {
 	char text[64];
@@ -240,7 +266,7 @@ int main(void)
 		cmocka_unit_test(hkdf_matches_rfc5869_case_3),
 		cmocka_unit_test(seals_open_only_as_they_were_made),
 		cmocka_unit_test(random_wipe_and_equal),
-		cmocka_unit_test(secrets_must_be_private_files),
+		cmocka_unit_test(secrets_must_be_private_files), cmocka_unit_test(no_link_is_followed_in_an_open_folder),
 		cmocka_unit_test(secrets_of_strangers_are_refused),
 		cmocka_unit_test(files_are_read_whole_or_not),
 		cmocka_unit_test(folders_must_be_ours),

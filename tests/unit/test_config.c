@@ -155,6 +155,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->trust[0].crl_grace_ms, 0);
 	assert_int_equal(c->crl_refresh_ms, 600000);
 	assert_false(c->allow_private_fetches);
+	assert_string_equal(c->secrets_dir, "");
 	assert_int_equal(c->n_issuers, 1);
 	assert_string_equal(c->issuers[0].name, "corp");
 	assert_string_equal(c->issuers[0].url, "https://login.example");
@@ -820,6 +821,12 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "registry: {allow_private_fetches: \"yes\"}\n",
 	 "registry.allow_private_fetches: \"yes\" is none of true, false"},
 	{LEAST "registry: {allow_private_fetches: true}\n", NULL},
+	{LEAST "registry: {secrets: secrets}\n", "registry.secrets: an absolute path belongs here"},
+	{LEAST "registry: {secrets: %D}\n", NULL},
+	{LEAST "registry: {secrets: %D/ca.pem}\n", "is not a folder"},
+	{LEAST "registry: {secrets: %D}\n", NULL},
+	{LEAST "registry: {secrets: %D/none}\n", "registry.secrets: "},
+	{LEAST "registry: {secrets: %D}\n", NULL},
 
 	/* what there is one value for */
 	{LEAST "audit: {when_unwritable: continue}\n", "audit.when_unwritable: only \"refuse\" is taken"},
@@ -1069,7 +1076,7 @@ static void test_commented_keys(void **state)
 	static const char *const moves[][2] = {
 		{"\n  # ", "\n  "}, {"\n    # ", "\n    "}, {"\n# assertion", "\nassertion"}, {"\n# issuing", "\nissuing"}, {"\n# keeper", "\nkeeper"}, {"\n#   ", "\n  "},
 		{"/etc/baton/trust/servers.pem", "%D/ca.pem"}, {"/etc/baton/tls/", "%D/"}, {"/etc/baton/trust/", "%D/"}, {"/etc/baton/profiles", "%D/profiles"},
-		{"/etc/baton/corp-ca.pem", "%D/ca.pem"}, {"/etc/baton/corp.secret", "%D/ca.pem"},
+		{"/etc/baton/corp-ca.pem", "%D/ca.pem"}, {"/etc/baton/corp.secret", "%D/ca.pem"}, {"/etc/baton/secrets", "%D/profiles"},
 	};
 	const char *root = getenv("BATON_SRCDIR");
 	struct problem why = {""};

@@ -272,6 +272,79 @@ static void only_the_one_issuer_of_the_tenant_is_asked(void **state)
 	issuers_unref(all);
 }
 
+/* ---- where the broker's secret may be sent ---- */
+
+static void a_secret_is_kept_by_host(void **state)
+{
+	static const struct { const char *url, *host; } rows[] = {
+		{"https://login.acme.example/introspect", "login.acme.example"}, {"https://LOGIN.acme.Example", "login.acme.example"},
+		{"https://login.acme.example:443/x", "login.acme.example"}, {"https://login.acme.example:8443/x", "login.acme.example:8443"},
+		{"https://127.0.0.1:65535", "127.0.0.1:65535"}, {"https://my_idp/x:y@z", "my_idp"},
+		{"http://login.acme.example/", NULL}, {"https://", NULL}, {"https:///etc", NULL}, {"https://..", NULL}, {"https://../x", NULL}, {"https://.a", NULL}, {"https://a.", NULL},
+		{"https://a..b", NULL}, {"https://a:", NULL}, {"https://a:0", NULL}, {"https://a:0443", NULL}, {"https://a:65536", NULL}, {"https://a:99999999999", NULL}, {"https://a:4a", NULL},
+		{"https://:443", NULL}, {"https://[::1]/x", NULL}, {"https://a@b/x", NULL}, {"https://a:b@c/x", NULL}, {"https://a%2f..%2fb/", NULL}, {"https://a\\b/", NULL}, {"https://a?b", NULL},
+		{"https://a#b", NULL}, {"https://a b/", NULL}, {"https://\xc3\xa4.example/", NULL},
+	};
+	char host[INTROSPECTION_HOST_MAX + 1], url[320] = "https://";
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(introspection_host(rows[i].url, host), rows[i].host != NULL);
+		if (rows[i].host)
+			assert_string_equal(host, rows[i].host);
+	}
+	memset(url + 8, 'a', 254);
+	assert_false(introspection_host(url, host));
+	strcpy(url + 8 + 253, ":12345");
+	assert_true(introspection_host(url, host));
+	assert_int_equal(strlen(host), INTROSPECTION_HOST_MAX);
+}
+
+static void a_secret_is_named_as_a_file_may_be(void **state)
+{
+	static const char *const good[] = {"acme", "A-c_me.2", "0", "ca.pem.old"}, *const bad[] = {"", ".", "..", ".acme", "a/b", "../acme", "/etc/passwd", "a b", "a\\b", "a:b", "\xc3\xa4", "ca.pem"};
+	char longest[INTROSPECTION_NAME_MAX + 2] = "";
+
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		assert_null(introspection_secret_name_wrong(good[i]));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_non_null(introspection_secret_name_wrong(bad[i]));
+	memset(longest, 'x', INTROSPECTION_NAME_MAX);
+	assert_null(introspection_secret_name_wrong(longest));
+	longest[INTROSPECTION_NAME_MAX] = 'x';
+	assert_non_null(introspection_secret_name_wrong(longest));
+}
+
+static void a_registered_issuer_has_a_secret_by_name_and_says_no_client(void **state)
+{
+	struct issuer_rule r = rule;
+	char *form = arena_alloc(arena, INTROSPECTION_FORM_MAX);
+	uint8_t was[SHA256_BYTES], now[SHA256_BYTES];
+	const char *field;
+
+	r.registered = true;
+	r.keys_refresh_ms = r.keys_stale_ms = 1000;
+	strcpy(r.introspection.client_id, "baton");
+	r.introspection.secret_file[0] = '\0';
+	assert_non_null(issuer_rule_wrong(&r, &field));
+	assert_string_equal(field, "introspection.secret");
+	strcpy(r.introspection.secret, "acme");
+	assert_null(issuer_rule_wrong(&r, &field));
+	introspection_source(&r, was);
+	strcpy(r.introspection.secret, "../acme");
+	assert_non_null(issuer_rule_wrong(&r, &field));
+	strcpy(r.introspection.secret, "acme2");
+	introspection_source(&r, now);
+	assert_memory_not_equal(was, now, sizeof was);
+	form[introspection_form(&r, SLICE_LIT(TOKEN), form)] = '\0';
+	assert_null(strstr(form, "client_id"));
+	strcpy(r.introspection.url, "https://[::1]/introspect");
+	assert_non_null(issuer_rule_wrong(&r, &field));
+	assert_string_equal(field, "introspection.url");
+	r.registered = false; /* of the configuration, its file stands beside it */
+	strcpy(r.introspection.secret_file, "/secret");
+	assert_null(issuer_rule_wrong(&r, &field));
+}
+
 /* ---- what is remembered ---- */
 
 static struct answer *active(int64_t until_ms)
@@ -474,7 +547,8 @@ int main(void)
 		T(the_token_is_kept_nowhere), T(too_much_is_not_kept), T(which_tokens_are_opaque), T(which_tokens_may_be_asked_about), T(the_form_and_the_header),
 		T(only_the_one_issuer_of_the_tenant_is_asked), T(an_answer_is_found_until_its_time_is_over), T(what_is_remembered_has_a_bound),
 		T(another_configuration_is_another_source), T(every_claim_is_judged_each_time), T(where_nobody_is_asked_it_is_no_token), T(a_refusal_is_remembered_as_it_was),
-		T(each_agent_has_a_budget_of_its_own), T(good_tokens_cost_nothing),
+		T(each_agent_has_a_budget_of_its_own), T(good_tokens_cost_nothing), T(a_secret_is_kept_by_host), T(a_secret_is_named_as_a_file_may_be),
+		T(a_registered_issuer_has_a_secret_by_name_and_says_no_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

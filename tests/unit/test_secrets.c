@@ -1,0 +1,178 @@
+/* Which secrets does a node find for whom? Each that it does not stands beside the one that it does and that differs in one thing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "app/secrets.h"
+#include "base/file.h"
+
+#define URL "https://login.acme.example/introspect"
+
+static char folder[] = "/tmp/secrets-XXXXXX";
+static char path[4096];
+
+static const char *in(const char *name)
+{
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	return path;
+}
+
+static void put(const char *name, const char *text, mode_t mode)
+{
+	struct problem why;
+
+	assert_int_equal(file_write_atomic(in(name), slice_str(text), mode, &why), 0);
+}
+
+static int up(void **state)
+{
+	return mkdtemp(folder) && mkdir(in("login.acme.example"), 0700) == 0 && mkdir(in("other.example:8443"), 0755) == 0 ? 0 : -1;
+}
+
+static int down(void **state)
+{
+	char command[64];
+
+	snprintf(command, sizeof command, "rm -r %s", folder);
+	return system(command);
+}
+
+/* What is found has this text; NULL: nothing is, and the reason holds `say`. */
+static void finds(const char *url, const char *name, const char *text, const char *ca, const char *say)
+{
+	struct secrets_found f;
+	struct problem why = {""};
+	int rc = secrets_find(folder, url, name, &f, &why);
+
+	assert_int_equal(rc == 0, text != NULL);
+	if (text) {
+		assert_true(slice_is(slice_of(f.secret, f.n), text));
+		assert_int_equal(f.ca_pem != NULL, ca != NULL);
+		assert_true(!ca || strcmp(f.ca_pem, ca) == 0);
+	} else {
+		assert_null(f.secret);
+		assert_null(f.ca_pem);
+		if (!strstr(why.text, say))
+			fail_msg("%s", why.text);
+	}
+	secrets_clear(&f);
+}
+
+static void a_secret_is_found_for_its_host_alone(void **state)
+{
+	put("login.acme.example/acme", "s3cret\n", 0600);
+	put("other.example:8443/other", "another", 0400);
+	finds(URL, "acme", "s3cret", NULL, NULL);
+	finds("https://LOGIN.acme.example:443/any/path", "acme", "s3cret", NULL, NULL);
+	finds("https://other.example:8443", "other", "another", NULL, NULL);
+	finds(URL, "other", NULL, NULL, "No such file");
+	finds("https://other.example:8443", "acme", NULL, NULL, "No such file");
+	finds("https://other.example/", "other", NULL, NULL, "cannot be opened");
+	finds("https://login.acme.example:8443/", "acme", NULL, NULL, "cannot be opened");
+	finds("https://evil.example/login.acme.example", "acme", NULL, NULL, "cannot be opened");
+	finds("https://../", "acme", NULL, NULL, "none that a folder could have");
+	finds(URL, "../other.example:8443/other", NULL, NULL, "none that a folder could have");
+	finds(URL, "../login.acme.example/acme", NULL, NULL, "none that a folder could have");
+	finds(URL, "ca.pem", NULL, NULL, "none that a folder could have");
+}
+
+static void where_no_folder_is_configured_nothing_is(void **state)
+{
+	struct secrets_found f;
+	struct problem why = {""};
+
+	assert_int_equal(secrets_find("", URL, "acme", &f, &why), -1);
+	assert_non_null(strstr(why.text, "registry.secrets"));
+	assert_int_equal(secrets_find("/nowhere", URL, "acme", &f, &why), -1);
+	assert_non_null(strstr(why.text, "/nowhere cannot be opened"));
+}
+
+static void no_link_is_followed_but_to_the_folder_itself(void **state)
+{
+	char to[sizeof folder + 32], at[4096];
+	struct secrets_found f;
+	struct problem why;
+
+	put("login.acme.example/acme", "s3cret", 0600);
+	snprintf(to, sizeof to, "%s/login.acme.example", folder);
+	assert_int_equal(symlink(to, in("linked.example")), 0);
+	finds("https://linked.example/", "acme", NULL, NULL, "linked.example cannot be opened");
+	snprintf(to, sizeof to, "%s/login.acme.example/acme", folder);
+	assert_int_equal(symlink(to, in("other.example:8443/acme")), 0);
+	finds("https://other.example:8443/", "acme", NULL, NULL, "it is a link");
+	assert_int_equal(symlink(to, in("other.example:8443/ca.pem")), 0);
+	finds("https://other.example:8443/", "other", NULL, NULL, "it is a link");
+	assert_int_equal(unlink(in("other.example:8443/ca.pem")), 0);
+	finds("https://other.example:8443/", "other", "another", NULL, NULL);
+	snprintf(at, sizeof at, "%s-link", folder);
+	assert_int_equal(symlink(folder, at), 0);
+	assert_int_equal(secrets_find(at, URL, "acme", &f, &why), 0);
+	secrets_clear(&f);
+	assert_int_equal(unlink(at), 0);
+}
+
+static void what_others_can_reach_is_not_used(void **state)
+{
+	static const struct { const char *name; mode_t bad, good; const char *say; } rows[] = {
+		{"login.acme.example/acme", 0640, 0600, "0600"}, {"login.acme.example", 0770, 0750, "others can write"}, {".", 0707, 0755, "others can write"},
+		{"login.acme.example/ca.pem", 0664, 0644, "others can write"},
+	};
+
+	put("login.acme.example/acme", "s3cret", 0600);
+	put("login.acme.example/ca.pem", "pem", 0644);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_int_equal(chmod(in(rows[i].name), rows[i].bad), 0);
+		finds(URL, "acme", NULL, NULL, rows[i].say);
+		assert_int_equal(chmod(in(rows[i].name), rows[i].good), 0);
+		finds(URL, "acme", "s3cret", "pem", NULL);
+	}
+	if (geteuid() != 0)
+		return;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) { /* only root can give a file away */
+		assert_int_equal(chown(in(rows[i].name), 12345, 12345), 0);
+		finds(URL, "acme", NULL, NULL, "belongs to uid 12345");
+		assert_int_equal(chown(in(rows[i].name), 0, 0), 0);
+		finds(URL, "acme", "s3cret", "pem", NULL);
+	}
+}
+
+static void what_is_empty_too_large_or_no_file_is_not_used(void **state)
+{
+	static char large[70000];
+
+	memset(large, 'x', sizeof large - 1);
+	put("login.acme.example/ca.pem", "", 0644);
+	finds(URL, "acme", NULL, NULL, "is empty");
+	put("login.acme.example/ca.pem", large, 0644);
+	finds(URL, "acme", NULL, NULL, "ca.pem");
+	assert_int_equal(unlink(in("login.acme.example/ca.pem")), 0);
+	assert_int_equal(mkdir(in("login.acme.example/ca.pem"), 0700), 0);
+	finds(URL, "acme", NULL, NULL, "not a regular file");
+	assert_int_equal(rmdir(in("login.acme.example/ca.pem")), 0);
+	put("login.acme.example/large", large, 0600);
+	finds(URL, "large", NULL, NULL, "large");
+	put("login.acme.example/empty", "\n", 0600);
+	finds(URL, "empty", NULL, NULL, "is empty");
+	assert_int_equal(mkfifo(in("login.acme.example/fifo"), 0600), 0);
+	finds(URL, "fifo", NULL, NULL, "regular file");
+	finds(URL, "acme", "s3cret", NULL, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_secret_is_found_for_its_host_alone), cmocka_unit_test(where_no_folder_is_configured_nothing_is),
+		cmocka_unit_test(no_link_is_followed_but_to_the_folder_itself), cmocka_unit_test(what_others_can_reach_is_not_used),
+		cmocka_unit_test(what_is_empty_too_large_or_no_file_is_not_used),
+	};
+
+	return cmocka_run_group_tests(tests, up, down);
+}
