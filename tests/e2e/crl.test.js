@@ -44,7 +44,7 @@ const works = async (a) => assert.ok((await a.submit(read(ROUTE))).handoff_id)
 const shut = async (l) => { const a = await as(l); assert.match((await refused(a.submit(read(ROUTE), { timeout: 3000 }))).code, /UNAVAILABLE|DEADLINE_EXCEEDED/); a.close() }
 const serves = async (l) => { const a = await as(l); await works(a); return a }
 const let_in = (l) => until('the certificate to be let in', async () => { const a = await as(l); try { await works(a); return true } finally { a.close() } })
-const gone = (a) => until('the connection to close', () => a.client.getChannel().getConnectivityState(false) !== 2)
+const gone = (a) => until('the connection to close', () => a.client.getChannel().getConnectivityState(false) !== 2, 20000)
 const stays = (a) => assert.equal(a.client.getChannel().getConnectivityState(false), 2)
 const metric = async (name) => Number((await b.http('/metrics')).body.match(new RegExp(`^${name.replace(/[{}"]/g, '\\$&')} (\\S+)$`, 'm'))?.[1] ?? NaN)
 const fetches = (result) => metric(`baton_crl_fetches_total{domain="acme.example",result="${result}"}`).then((n) => n || 0)

@@ -339,7 +339,7 @@ test('I-7 attack 12: a certificate on the revocation list is refused after a rel
   b.acme.crl(crl(), [bad])
   await untilRefused(bad)
   await until('the open connection to close', () => mine.ended)
-  assert.match((await b.http('/metrics')).body, /baton_connections_closed_total\{.*why="certificate:revoked"\} [2-9]/)
+  await until('both connections to be counted', async () => /baton_connections_closed_total\{.*why="certificate:revoked"\} [2-9]/.test((await b.http('/metrics')).body))
   assert.equal(other.ended, null)
   await neighbour.submit()
   await (await as(good)).submit()
