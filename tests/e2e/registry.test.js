@@ -87,6 +87,19 @@ test('agent list says who is connected, and how long the certificates of those a
   await until('none', () => left().join() === '0,-')
 })
 
+test('attack 6: who has the SPIFFE id of a retired agent since, in another tenant, is not seen in the tenant of that one', async () => {
+  await retire('seen')
+  await apply([{ ...spec('heir'), tenant: 'heirs', spiffe_id: b.leaves.seen.spiffe, may_call: [], may_originate: false }])
+  const a = await b.agent('seen')
+  await a.whoami()
+  const presence = async (tenant, name) => (await op.call('Get', { kind: 'agent', tenant, name })).presence?.connections
+  assert.equal(await presence('heirs', 'heir'), 1)
+  assert.equal(await presence('acme', 'seen'), undefined)
+  const { resources } = await op.call('List', { kind: 'agent', tenant: 'acme' })
+  assert.deepEqual(resources.filter((r) => r.agent.name === 'seen').map((r) => [r.agent.status, r.presence]), [['AGENT_STATUS_RETIRED', null]])
+  a.close()
+})
+
 test('What is changed holds at once, and nobody\'s connection is cut', async () => {
   const first = await b.agent('first')
   const watch = await worker.subscribe({ routes: [ROUTE] })
