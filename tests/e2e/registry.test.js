@@ -83,7 +83,15 @@ test('agent list says who is connected, and how long the certificates of those a
   assert.deepEqual([json.presence.connections, Number(json.presence.certificate_ends_at_ms ?? json.presence.certificateEndsAtMs)], [2, ends])
   a.close()
   await until('one connection', () => left()[0] === '1')
+  const short = { ...b.leaves.seen, ...b.acme.leaf('seen-short', { sans: [`URI:${b.leaves.seen.spiffe}`], days: 1 }) }
+  const brief = new Agent({ ...short, trust: b.serverCa.cert }, b.addr, { token: await b.issuer.mint(short) })
+  await brief.whoami()
+  const shownEnd = () => Number(JSON.parse(says('agent', 'show', 'seen', '-o', 'json')).presence.certificate_ends_at_ms)
+  assert.equal(shownEnd(), ends)
   again.close()
+  await until('only the one with the shorter certificate', () => left()[0] === '1')
+  assert.equal(shownEnd(), Date.parse(new X509Certificate(fs.readFileSync(short.cert)).validTo))
+  brief.close()
   await until('none', () => left().join() === '0,-')
 })
 
