@@ -323,8 +323,11 @@ test('I-5 a PIN that the token does not take: the file stays in use, at a reload
   keyed(b, { cert: file.cert, key: file.key })
   await b.start()
   keyed(b)
-  assert.match(await b.reloaded('deny'), new RegExp(`the PIN of ${pin} was not taken`))
+  assert.match(await b.reloaded('deny'), new RegExp(`the PIN of ${pin} was not taken.*correct it`))
   assert.equal((await met(b)).print, file.thumbprint)
+  assert.match(await b.reloaded('deny'), new RegExp(`the PIN of ${pin} was not taken, and is not tried again`)) // whatever the reload was for: tokens lock
+  fs.utimesSync(pin, new Date(), new Date())
+  assert.match(await b.reloaded('deny'), /was not taken.*correct it/)
   b.token.secret('pin', b.token.pin)
   await b.reloaded()
   assert.equal((await met(b)).print, b.server.thumbprint)
