@@ -116,7 +116,7 @@ test('T1 A-4 What a card says of rights, names and tenants gives none: the agent
   assert.ok((await a.submit(read(ROUTE))).handoff_id)
 })
 
-test('T5 Agents with large cards are listed in pages that a gRPC client takes as it is, also when labels leave none of them over / all are there once', async () => {
+test('A-5 Agents with large cards are listed in pages that a gRPC client takes as it is, also when labels leave none of them over / all are there once', async () => {
   const names = Array.from({ length: 150 }, (_, i) => `large-${i}`), large = Buffer.from(JSON.stringify(card({ description: 'x'.repeat(32000) })))
   while (names.length) {
     const some = names.splice(0, 30)
@@ -145,7 +145,7 @@ test('T5 Agents with large cards are listed in pages that a gRPC client takes as
   }
 })
 
-test('T5 A card of hundreds of skills is taken / with two that have one id it is refused by the second of them', async () => {
+test('A-5 A card of hundreds of skills is taken / with two that have one id it is refused by the second of them', async () => {
   const skills = (n) => Array.from({ length: n }, (_, i) => ({ id: `i${i}`, name: 'n', description: 'd', tags: [] }))
   const many = JSON.stringify(card({ skills: skills(580) }))
   await apply('skilled', many)
