@@ -12,8 +12,9 @@ void census_free(struct census *c);
 void census_set_max(struct census *c, uint32_t max_per_agent); /* holds for new connections */
 /* false when the agent has as many as it may, or memory is out. */
 bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_ends_ms);
-/* *certificate_ends_ms: of the certificates that it came with since it was last away the one that ends last; 0: it is away. */
+/* *certificate_ends_ms: of the certificates that it is connected with the one that ends last; 0: it is away. */
 uint32_t census_count(struct census *c, const char *spiffe_id, int64_t *certificate_ends_ms);
-void census_leave(struct census *c, const char *spiffe_id);
+/* One that came with a certificate which ends then. */
+void census_leave(struct census *c, const char *spiffe_id, int64_t certificate_ends_ms);
 
 #endif

@@ -36,6 +36,12 @@ int config_provider_environment(struct config_reader *r, const struct yaml_node 
 	return read_settings(r, node, shown, to, tls_provider_variable_wrong, "{SOFTHSM2_CONF: /etc/baton/softhsm2.conf}");
 }
 
+/* Absolute, and not all that there is, by whichever words. */
+static bool is_path(const char *text)
+{
+	return text[0] == '/' && text[strspn(text, "/.")] && !strstr(text, "/..") && strlen(text) <= 1024;
+}
+
 int config_provider_paths(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
 	struct tls_paths *paths = to;
@@ -47,7 +53,7 @@ int config_provider_paths(struct config_reader *r, const struct yaml_node *node,
 		return config_error(r, node, "%s: a list of at most %d absolute paths belongs here: [/opt/hsm]", shown, TLS_PATHS_MAX);
 	all = arena_alloc(r->arena, (node->n + 1) * sizeof *all);
 	for (const struct yaml_node *e = all ? node->first : NULL; e; e = e->next) {
-		if (e->kind != YAML_TEXT || e->text[0] != '/' || !e->text[1] || strlen(e->text) > 1024)
+		if (e->kind != YAML_TEXT || !is_path(e->text))
 			return config_error(r, e, "%s: an absolute path belongs here, and not all that there is", shown);
 		all[paths->n++] = arena_strdup(r->arena, e->text);
 	}

@@ -294,7 +294,7 @@ static void peer_gone(void *arg, const struct call_peer *p)
 	struct census *c = census_of(w->node, p);
 
 	if (c)
-		census_leave(c, peer->spiffe_id);
+		census_leave(c, peer->spiffe_id, peer->not_after_ms);
 	audit_peer(w, "peer.closed", p, NULL);
 }
 

@@ -180,6 +180,12 @@ int cmd_agent_history(struct cli *c)
 
 /* ---- changes ---- */
 
+/* Less than a second is none too few, and not the 0 that lifts a bound. */
+static uint32_t seconds(int64_t ms)
+{
+	return (uint32_t)((ms + 999) / 1000);
+}
+
 /* The policy as the flags have it; false: memory is out. */
 static bool put_policy(const struct cli *c, struct arena *arena, spec *s)
 {
@@ -194,11 +200,11 @@ static bool put_policy(const struct cli *c, struct arena *arena, spec *s)
 		baton__v1__certificate_policy__init(s->certificate);
 	}
 	if (a->given[OPT_CERT_TTL])
-		s->certificate->max_ttl_s = (uint32_t)(a->number[OPT_CERT_TTL] / 1000);
+		s->certificate->max_ttl_s = seconds(a->number[OPT_CERT_TTL]);
 	if (a->given[OPT_CERT_ISSUANCE])
 		s->certificate->issuance = (Baton__V1__CertificateIssuance)a->number[OPT_CERT_ISSUANCE];
 	if (a->given[OPT_CERT_ACCEPTED])
-		s->certificate->max_accepted_ttl_s = (uint32_t)(a->number[OPT_CERT_ACCEPTED] / 1000);
+		s->certificate->max_accepted_ttl_s = seconds(a->number[OPT_CERT_ACCEPTED]);
 	return true;
 }
 

@@ -58,23 +58,25 @@ static bool hex_member(const json_t *j, const char *name, uint8_t *out, size_t s
 	return text && hex_decode_lower(slice_str(text), out, size) == (long)size;
 }
 
-/* Is this line of the keeper's record a certificate of one of our intermediates? Lines that sum up are none, and one that a crash cut off speaks of a certificate
- * that nobody was given. */
-static bool read_kept(const struct cafolder *f, struct slice line, struct carevoked *out, char id[SPIFFE_ID_MAX + 1])
+/* Is this line of the keeper's record a certificate of one of our intermediates? 1; 0: lines that sum up are none, and one that a crash cut off, which is no JSON,
+ * speaks of a certificate that nobody was given. -1: it is a certificate, but which? */
+static int read_kept(const struct cafolder *f, struct slice line, struct carevoked *out, char id[SPIFFE_ID_MAX + 1])
 {
 	uint8_t issuer[CA_KEY_ID_BYTES];
 	json_t *j = json_read(line, NULL);
+	int rc = !j && errno == ENOMEM ? -1 : json_object_get(j, "serial") ? 1 : 0;
 	const char *end = json_string_value(json_object_get(j, "not_after")), *spiffe_id = json_string_value(json_object_get(j, "spiffe_id"));
 	const struct caintermediate *by;
-	bool good = false;
 
 	*out = (struct carevoked){.not_after_ms = end ? clock_parse_utc(slice_str(end)) : -1};
-	if (spiffe_id && out->not_after_ms >= 0 && hex_member(j, "serial", out->entry.serial, CA_SERIAL_BYTES) && hex_member(j, "issuer", issuer, sizeof issuer)) {
-		by = cafolder_find(f, issuer);
-		good = by && slice_copy_str(slice_str(by->name), out->issuer, sizeof out->issuer) && slice_copy_str(slice_str(spiffe_id), id, SPIFFE_ID_MAX + 1);
-	}
+	if (rc > 0 && (!spiffe_id || out->not_after_ms < 0 || !hex_member(j, "serial", out->entry.serial, CA_SERIAL_BYTES) || !hex_member(j, "issuer", issuer, sizeof issuer) ||
+		       !slice_copy_str(slice_str(spiffe_id), id, SPIFFE_ID_MAX + 1)))
+		rc = -1;
+	by = rc > 0 ? cafolder_find(f, issuer) : NULL;
 	json_decref(j);
-	return good;
+	if (rc <= 0)
+		return rc;
+	return by && slice_copy_str(slice_str(by->name), out->issuer, sizeof out->issuer);
 }
 
 /* What is looked for: one of the two. */
@@ -88,23 +90,41 @@ static bool is_wanted(const struct wanted *w, const struct carevoked *one, const
 	return w->serial ? memcmp(one->entry.serial, w->serial, CA_SERIAL_BYTES) == 0 : strcmp(id, w->spiffe_id) == 0;
 }
 
-static int find_kept(const struct carevoke *r, const struct wanted *w, struct found *out, struct problem *why)
+static int cannot_read(const struct carevoke *r, struct problem *why)
+{
+	return problem_set(why, "cannot read %s: %s", r->keeper_record, strerror(errno));
+}
+
+static int find_in(const struct carevoke *r, FILE *f, const struct wanted *w, struct found *out, struct problem *why)
 {
 	char id[SPIFFE_ID_MAX + 1], *line = NULL;
-	FILE *f = r->keeper_record ? fopen(r->keeper_record, "re") : NULL;
 	struct carevoked one;
 	size_t size = 0;
 	ssize_t n;
 	int rc = 0;
 
-	if (!f)
-		return r->keeper_record ? problem_set(why, "cannot read %s: %s", r->keeper_record, strerror(errno)) : 0;
-	while (rc == 0 && (n = getline(&line, &size, f)) > 0)
-		if (read_kept(r->folder, slice_of(line, (size_t)n), &one, id) && is_wanted(w, &one, id))
+	for (size_t at = 1; rc == 0 && (n = getline(&line, &size, f)) > 0; at++) {
+		int is = read_kept(r->folder, slice_of(line, (size_t)n), &one, id);
+
+		if (is < 0)
+			rc = problem_set(why, "%s:%zu: this line cannot be read: mend it", r->keeper_record, at);
+		else if (is && is_wanted(w, &one, id))
 			rc = add(out, &one, why);
-	if (rc == 0 && ferror(f))
-		rc = problem_set(why, "cannot read %s: %s", r->keeper_record, strerror(errno));
+	}
+	if (rc == 0 && !feof(f)) /* also a line that memory is too small for */
+		rc = cannot_read(r, why);
 	free(line);
+	return rc;
+}
+
+static int find_kept(const struct carevoke *r, const struct wanted *w, struct found *out, struct problem *why)
+{
+	FILE *f = r->keeper_record ? fopen(r->keeper_record, "re") : NULL;
+	int rc;
+
+	if (!f)
+		return r->keeper_record ? cannot_read(r, why) : 0;
+	rc = find_in(r, f, w, out, why);
 	fclose(f);
 	return rc;
 }
@@ -203,7 +223,7 @@ static int find_by_serial(const struct carevoke *r, const char *text, struct fou
 {
 	uint8_t serial[CA_SERIAL_BYTES];
 	const struct wanted w = {.serial = serial};
-	size_t had = out->n;
+	size_t had = out->n, good = 0;
 
 	read_serial(text, serial);
 	if (find(r, &w, out, why) < 0)
@@ -211,7 +231,14 @@ static int find_by_serial(const struct carevoke *r, const char *text, struct fou
 	if (out->n == had)
 		return problem_set(why, "no certificate with the serial number %s was issued here (%s/issued has them, and what a broker issued is in its keeper's record: --record FILE)", text,
 				   r->folder->dir);
-	return check(r, text, &out->all[had], why);
+	for (size_t i = had; i < out->n; i++) { /* more than one line may speak of it */
+		if (out->all[i].not_after_ms < r->now_ms)
+			continue;
+		if (check(r, text, &out->all[i], why) < 0)
+			return -1;
+		good++;
+	}
+	return good ? 0 : check(r, text, &out->all[had], why);
 }
 
 static int find_named(const struct carevoke *r, const char *name, struct found *out, struct problem *why)
@@ -226,10 +253,26 @@ static int find_named(const struct carevoke *r, const char *name, struct found *
 	return find_by_file(r->folder, name, &one, why) < 0 || check(r, name, &one, why) < 0 ? -1 : add(out, &one, why);
 }
 
+/* A serial number is its issuer's: another one's certificate may have the same. */
+static bool is_same(const struct carevoked *a, const struct carevoked *b)
+{
+	return memcmp(a->entry.serial, b->entry.serial, CA_SERIAL_BYTES) == 0 && strcmp(a->issuer, b->issuer) == 0;
+}
+
 static bool is_in(const struct carevoked *all, size_t n, const struct carevoked *one)
 {
 	for (size_t i = 0; i < n; i++)
-		if (memcmp(all[i].entry.serial, one->entry.serial, CA_SERIAL_BYTES) == 0)
+		if (is_same(&all[i], one))
+			return true;
+	return false;
+}
+
+/* Of lines that speak of the same certificate that one counts by which it ends last: it stays on the lists for so long. */
+static bool is_outlived(const struct found *f, size_t i)
+{
+	for (size_t k = 0; k < f->n; k++)
+		if (k != i && is_same(&f->all[k], &f->all[i]) &&
+		    (f->all[k].not_after_ms > f->all[i].not_after_ms || (k < i && f->all[k].not_after_ms == f->all[i].not_after_ms)))
 			return true;
 	return false;
 }
@@ -244,7 +287,7 @@ int carevoke(const struct carevoke *r, const char *const *names, size_t n, struc
 	for (size_t i = 0; rc == 0 && i < n; i++) /* each is found before the first is written down */
 		rc = find_named(r, names[i], &f, why);
 	for (size_t i = 0; rc == 0 && i < f.n; i++) {
-		if (is_in(there, n_there, &f.all[i]) || is_in(f.all, i, &f.all[i]))
+		if (is_in(there, n_there, &f.all[i]) || is_outlived(&f, i))
 			continue;
 		f.all[i].entry.at_ms = r->now_ms;
 		f.all[i].entry.reason = r->reason;

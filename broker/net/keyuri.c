@@ -90,6 +90,17 @@ static const char *judge_path(const char *from, const char *end)
 	return wrong;
 }
 
+/* "//user:password@host": where other schemes have one. */
+static bool has_userinfo(const char *from, const char *end)
+{
+	const char *at;
+
+	if (end - from < 2 || strncmp(from, "//", 2) != 0)
+		return false;
+	at = memchr(from, '@', (size_t)(end - from));
+	return at && memchr(from, ':', (size_t)(at - from));
+}
+
 /* ---- pin-source=file:/... ---- */
 
 static int hex(char c)
@@ -179,6 +190,6 @@ const char *keyuri_parse(const char *text, struct keyuri *out)
 		return "a file is named by its path alone: /etc/baton/tls/server.key";
 	memcpy(out->shown, text, to_query);
 	memcpy(out->store, text, to_query);
-	wrong = judge_path(text + n + 1, text + to_query);
+	wrong = has_userinfo(text + n + 1, text + to_query) ? IN_THE_CLEAR : judge_path(text + n + 1, text + to_query);
 	return wrong || !text[to_query] ? wrong : read_query(text + to_query + 1, out);
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -62,6 +63,7 @@ struct asked {
 	const uint8_t *pin;
 	size_t n;
 	unsigned times;
+	bool refused; /* the token did not take it */
 };
 
 static int give_pin(char *out, int size, int writing, void *arg)
@@ -140,7 +142,7 @@ static int find_keys(const struct keyuri *u, struct tls_providers *p, struct ask
 /* A token that has taken the PIN does not ask for one again. This time it gets none, so no try is lost. */
 static bool asks_again(const struct keyuri *u, struct tls_providers *p)
 {
-	struct asked a = {NULL, 0, 0};
+	struct asked a = {.pin = NULL};
 	EVP_PKEY *key;
 
 	find_keys(u, p, &a, &key);
@@ -149,14 +151,15 @@ static bool asks_again(const struct keyuri *u, struct tls_providers *p)
 	return a.times > 0;
 }
 
-static void say_no_key(const struct keyuri *u, struct tls_providers *p, const struct asked *a, struct problem *why)
+static void say_no_key(const struct keyuri *u, struct tls_providers *p, struct asked *a, struct problem *why)
 {
 	char words[300];
 
 	provider_words(u, words, sizeof words);
+	a->refused = a->times && a->pin && asks_again(u, p);
 	if (a->times && !a->pin)
 		problem_set(why, "%s wants a PIN: put it into a file of mode 0600, and name that: ?pin-source=file:/etc/baton/tls.pin", u->shown);
-	else if (a->times && asks_again(u, p))
+	else if (a->refused)
 		problem_set(why, "%s: the PIN of %s was not taken%s: correct it before the next try, for a token locks after a few wrong ones", u->shown, u->pin_file, words);
 	else
 		problem_set(why, "%s: there is no private key of that name%s: correct the URI, or put the key there", u->shown, words);
@@ -307,9 +310,45 @@ static int use_found(SSL_CTX *ctx, const struct keyuri *u, const uint8_t pin[SHA
 	return rc;
 }
 
+/* Of this URI, this PIN and this writing of its file. */
+static void print_of_try(const struct keyuri *u, const uint8_t pin[SHA256_BYTES], uint8_t out[SHA256_BYTES])
+{
+	struct {
+		uint8_t uri[SHA256_BYTES], pin[SHA256_BYTES];
+		int64_t s, ns;
+	} all = {.s = 0};
+	struct stat st;
+
+	if (u->pin_file[0] && stat(u->pin_file, &st) == 0) {
+		all.s = st.st_mtim.tv_sec;
+		all.ns = st.st_mtim.tv_nsec;
+	}
+	sha256(slice_str(u->store), all.uri);
+	memcpy(all.pin, pin, SHA256_BYTES);
+	sha256(slice_of(&all, sizeof all), out);
+	secret_wipe(&all, sizeof all);
+}
+
+/* Unless it is known that the token does not take this PIN: reloads come for many reasons, and it locks after a few tries. */
+static int find_unless_refused(SSL_CTX *ctx, const struct keyuri *u, const uint8_t pin[SHA256_BYTES], struct tls_providers *p, struct asked *a, struct tls_key_facts *facts,
+			       struct problem *why)
+{
+	uint8_t print[SHA256_BYTES];
+	int rc;
+
+	print_of_try(u, pin, print);
+	if (tls_providers_is_refused(p, print))
+		return problem_set(why, "%s: the PIN of %s was not taken, and is not tried again, for a token locks after a few wrong ones: write the right one into it, or the same anew", u->shown,
+				   u->pin_file);
+	rc = use_found(ctx, u, pin, p, a, facts, why);
+	if (a->refused)
+		tls_providers_refuse(p, print);
+	return rc;
+}
+
 static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why)
 {
-	struct asked a = {NULL, 0, 0};
+	struct asked a = {.pin = NULL};
 	struct keyuri u;
 	const char *wrong = keyuri_parse(text, &u);
 	uint8_t *pin = NULL, digest[SHA256_BYTES];
@@ -325,7 +364,7 @@ static int load_uri(SSL_CTX *ctx, const char *text, struct tls_providers *p, str
 	sha256(slice_of(pin, a.n), digest);
 	snprintf(facts->shown, sizeof facts->shown, "%.*s", (int)sizeof facts->shown - 1, u.shown);
 	if (!use_held(ctx, u.store, digest, p, facts))
-		rc = use_found(ctx, &u, digest, p, &a, facts, why);
+		rc = find_unless_refused(ctx, &u, digest, p, &a, facts, why);
 	ERR_clear_error();
 	secret_wipe(pin, a.n);
 	secret_wipe(digest, sizeof digest);

@@ -33,6 +33,9 @@ struct tls_signer *tls_providers_signer(const struct tls_providers *p);
 EVP_PKEY *tls_providers_held(const struct tls_providers *p, const char *uri, const uint8_t pin[SHA256_BYTES]);
 /* Takes the key. false: memory is out, or 64 are there; the key is the caller's still. */
 bool tls_providers_hold(struct tls_providers *p, const char *uri, const uint8_t pin[SHA256_BYTES], EVP_PKEY *key);
+/* By whoever loads keys, one thread: was the last PIN that was not taken in this try, known by a digest? */
+bool tls_providers_is_refused(const struct tls_providers *p, const uint8_t print[SHA256_BYTES]);
+void tls_providers_refuse(struct tls_providers *p, const uint8_t print[SHA256_BYTES]);
 /* While a provider looks for a key; the signer's keys do so themselves. */
 void tls_providers_lock(struct tls_providers *p);
 void tls_providers_unlock(struct tls_providers *p);

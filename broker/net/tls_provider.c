@@ -36,6 +36,7 @@ struct held {
 struct tls_providers {
 	struct held held[HELD_MAX];
 	size_t n_held;
+	uint8_t refused[SHA256_BYTES]; /* of the last try with a PIN that was not taken */
 	OSSL_LIB_CTX *libctx;
 	OSSL_PROVIDER *standard;
 	CONF *conf; /* what the providers are told: they may look again */
@@ -255,6 +256,16 @@ bool tls_providers_hold(struct tls_providers *p, const char *uri, const uint8_t 
 	h->key = key;
 	p->n_held++;
 	return true;
+}
+
+bool tls_providers_is_refused(const struct tls_providers *p, const uint8_t print[SHA256_BYTES])
+{
+	return memcmp(p->refused, print, SHA256_BYTES) == 0;
+}
+
+void tls_providers_refuse(struct tls_providers *p, const uint8_t print[SHA256_BYTES])
+{
+	memcpy(p->refused, print, SHA256_BYTES);
 }
 
 struct tls_signer *tls_providers_signer(const struct tls_providers *p)

@@ -221,19 +221,30 @@ static bool check_members(const json_t *o, const struct member *rows, struct car
 	return true;
 }
 
-/* A skill is known by its id. */
+/* A skill is known by its id, of which a card may have hundreds. */
 static bool check_skills(const json_t *card, struct card_fault *f)
 {
 	const json_t *skills = json_object_get(card, "skills"), *s;
+	json_t *seen = json_object();
+	bool ok = true;
 	size_t i;
 
-	json_array_foreach(skills, i, s)
-		for (size_t j = 0; j < i; j++)
-			if (json_equal(json_object_get(s, "id"), json_object_get(json_array_get(skills, j), "id"))) {
-				snprintf(f->field, sizeof f->field, "skills[%zu].id", i);
-				return wrong(f, "another skill has it");
-			}
-	return true;
+	f->no_memory = !seen;
+	json_array_foreach(skills, i, s) {
+		const char *id = json_string_value(json_object_get(s, "id"));
+
+		if (f->no_memory || json_object_get(seen, id)) {
+			ok = false;
+			break;
+		}
+		f->no_memory = json_object_set_new(seen, id, json_true()) != 0;
+	}
+	json_decref(seen);
+	if (f->no_memory)
+		return wrong(f, "out of memory");
+	if (!ok)
+		snprintf(f->field, sizeof f->field, "skills[%zu].id", i);
+	return ok || wrong(f, "another skill has it");
 }
 
 /* ---- all of it ---- */

@@ -122,12 +122,20 @@ static struct gathering gather(struct op *op, const char *tenant)
 	return g;
 }
 
+/* Is it who comes by its SPIFFE id? Not one that was retired: another agent may have the id since, of another tenant too. */
+static bool has_id(const struct op *op, const Baton__V1__AgentSpec *s)
+{
+	const struct agent *a = registry_by_spiffe(op->world->registry, s->spiffe_id);
+
+	return a ? strcmp(a->tenant, s->tenant) == 0 && strcmp(a->name, s->name) == 0 : s->status != BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
+}
+
 /* How it is connected here. */
-static Baton__V1__Presence *presence(struct op *op, const char *spiffe_id)
+static Baton__V1__Presence *presence(struct op *op, const Baton__V1__AgentSpec *s)
 {
 	const struct rpc_env *env = &op->w->env;
 	int64_t ends = 0;
-	unsigned n = env->connections ? env->connections(env->arg, spiffe_id, &ends) : 0;
+	unsigned n = env->connections && has_id(op, s) ? env->connections(env->arg, s->spiffe_id, &ends) : 0;
 	Baton__V1__Presence *p = n ? arena_alloc(op->arena, sizeof *p) : NULL;
 
 	if (!p)
@@ -143,7 +151,7 @@ static Baton__V1__Resource *shown(struct op *op, const struct kind *k, const str
 	Baton__V1__Resource *r = f->resource ? kinds_read(op, k, f->resource) : static_resource(op, f->configured);
 
 	if (r)
-		r->presence = presence(op, r->agent->spiffe_id);
+		r->presence = presence(op, r->agent);
 	return r;
 }
 
@@ -160,19 +168,23 @@ static bool has_labels(const Baton__V1__AgentSpec *s, const Baton__V1__ListResou
 	return true;
 }
 
-/* Fills the page from the first that stands behind the token on; what does not match is skipped. */
+/* Bytes of what is looked at for a page: less than the 4 MiB that a gRPC client takes unless it is told otherwise, and than memory that a call may have. */
+#define PAGE_BYTES_MAX (2u << 20)
+
+/* Fills the page from the first that stands behind the token on; what does not match is skipped. One of large cards, or of many that do not match, ends early. */
 static bool fill(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, const struct gathering *g, size_t page, Baton__V1__ListResourcesResponse *answer)
 {
 	const struct slice token = slice_str(m->page_token);
-	size_t i = 0;
+	size_t i = 0, bytes = 0;
 
 	while (token.n && i < g->n && by_name(&g->v[i], &(struct found){.name = token}) <= 0)
 		i++;
-	for (; i < g->n && answer->n_resources < page; i++) {
+	for (; i < g->n && answer->n_resources < page && bytes < PAGE_BYTES_MAX; i++) {
 		Baton__V1__Resource *r = shown(op, k, &g->v[i]);
 
 		if (!r && arena_failed(op->arena))
 			return false;
+		bytes += g->v[i].resource ? g->v[i].resource->value.n : 0;
 		if (r && has_labels(r->agent, m))
 			answer->resources[answer->n_resources++] = r;
 	}

@@ -16,7 +16,7 @@ before(async () => {
 })
 after(async () => { op?.close(); await b.remove() })
 
-const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', cwd: b.dir, env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+const baton = (...args) => spawnSync(BATON, args, { encoding: 'utf8', cwd: b.dir, maxBuffer: 64 << 20, env: { PATH: process.env.PATH, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
 const says = (...args) => { const r = baton(...args); assert.equal(r.status, 0, r.stdout + r.stderr); return r.stdout + r.stderr }
 const common = ['--tenant', 'acme', '--reason', 'a test']
 const card = (more = {}) => ({
@@ -114,4 +114,40 @@ test('T1 A-4 What a card says of rights, names and tenants gives none: the agent
   assert.deepEqual([who.agent.name, who.agent.tenant, who.may_call, who.may_serve], ['carded', 'acme', [ROUTE], []])
   await denied(a.submit(read('second')), 'route_denied')
   assert.ok((await a.submit(read(ROUTE))).handoff_id)
+})
+
+test('A-5 Agents with large cards are listed in pages that a gRPC client takes as it is, also when labels leave none of them over / all are there once', async () => {
+  const names = Array.from({ length: 150 }, (_, i) => `large-${i}`), large = Buffer.from(JSON.stringify(card({ description: 'x'.repeat(32000) })))
+  while (names.length) {
+    const some = names.splice(0, 30)
+    await op.call('Apply', { resources: some.map((name) => ({ agent: { tenant: 'acme', name, spiffe_id: `spiffe://acme.example/${name}`, owner: 'team-c', card: large } })), reason: 'a test' }, { timeout: 60000 })
+  }
+  const plain = new Operator(b.adminSocket, null, { options: { 'grpc.max_receive_message_length': 4 << 20 } })
+  const all = async (labels) => {
+    const found = []
+    for (let page_token = '', pages = 0; pages < 50; pages++) {
+      const page = await plain.call('List', { kind: 'agent', tenant: 'acme', page_size: 200, page_token, labels })
+      found.push(...page.resources.map((r) => r.agent.name))
+      if (!(page_token = page.next_page_token)) return found
+    }
+  }
+  try {
+    const found = await all({})
+    assert.equal(found.filter((n) => n.startsWith('large-')).length, 150)
+    assert.equal(new Set(found).size, found.length)
+    assert.deepEqual(await all({ no: 'such' }), [])
+    const exported = says('export', '--tenant', 'acme').replace(/^[0-9]+ of .*\n/m, '')
+    assert.equal(exported.match(/^name: "large-/mg).length, 150)
+    says('diff', '-f', file('large.yaml', exported))
+    assert.equal(says('agent', 'list').match(/^large-/mg).length, 150)
+  } finally {
+    plain.close()
+  }
+})
+
+test('A-5 A card of hundreds of skills is taken / with two that have one id it is refused by the second of them', async () => {
+  const skills = (n) => Array.from({ length: n }, (_, i) => ({ id: `i${i}`, name: 'n', description: 'd', tags: [] }))
+  const many = JSON.stringify(card({ skills: skills(580) }))
+  await apply('skilled', many)
+  assert.match((await denied(apply('skilled-2', JSON.stringify(card({ skills: [...skills(570), skills(1)[0]] }))), 'malformed_envelope')).message, /skills\[570\]\.id: another skill has it/)
 })

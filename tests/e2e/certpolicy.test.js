@@ -132,6 +132,10 @@ test('A-5 A policy by flags, in what is shown, in the history and in a file: wha
   const bad = baton('agent', 'update', 'flagged', ...common, '--cert-max-ttl', '10s')
   assert.equal(bad.status, 65, bad.stderr)
   assert.match(bad.stderr, /certificate\.max_ttl_s: 30 to 86400 seconds/)
+  for (const flag of ['--cert-max-ttl', '--cert-max-accepted']) { // is not nothing, and lifts no bound
+    const tiny = baton('agent', 'update', 'flagged', ...common, flag, '500ms')
+    assert.equal(tiny.status, 65, tiny.stdout + tiny.stderr)
+  }
   await denied(policy('flagged', { issuance: 9 }), 'malformed_envelope')
   await denied(policy('flagged', { max_accepted_ttl_s: 29 }), 'malformed_envelope')
   fs.writeFileSync(file, text.replace('certificate_max_ttl_s: 600', 'certificate_max_ttl_s: 10'))

@@ -83,8 +83,29 @@ test('agent list says who is connected, and how long the certificates of those a
   assert.deepEqual([json.presence.connections, Number(json.presence.certificate_ends_at_ms ?? json.presence.certificateEndsAtMs)], [2, ends])
   a.close()
   await until('one connection', () => left()[0] === '1')
+  const short = { ...b.leaves.seen, ...b.acme.leaf('seen-short', { sans: [`URI:${b.leaves.seen.spiffe}`], days: 1 }) }
+  const brief = new Agent({ ...short, trust: b.serverCa.cert }, b.addr, { token: await b.issuer.mint(short) })
+  await brief.whoami()
+  const shownEnd = () => Number(JSON.parse(says('agent', 'show', 'seen', '-o', 'json')).presence.certificate_ends_at_ms)
+  assert.equal(shownEnd(), ends)
   again.close()
+  await until('only the one with the shorter certificate', () => left()[0] === '1')
+  assert.equal(shownEnd(), Date.parse(new X509Certificate(fs.readFileSync(short.cert)).validTo))
+  brief.close()
   await until('none', () => left().join() === '0,-')
+})
+
+test('attack 6: who has the SPIFFE id of a retired agent since, in another tenant, is not seen in the tenant of that one', async () => {
+  await retire('seen')
+  await apply([{ ...spec('heir'), tenant: 'heirs', spiffe_id: b.leaves.seen.spiffe, may_call: [], may_originate: false }])
+  const a = await b.agent('seen')
+  await a.whoami()
+  const presence = async (tenant, name) => (await op.call('Get', { kind: 'agent', tenant, name })).presence?.connections
+  assert.equal(await presence('heirs', 'heir'), 1)
+  assert.equal(await presence('acme', 'seen'), undefined)
+  const { resources } = await op.call('List', { kind: 'agent', tenant: 'acme' })
+  assert.deepEqual(resources.filter((r) => r.agent.name === 'seen').map((r) => [r.agent.status, r.presence]), [['AGENT_STATUS_RETIRED', null]])
+  a.close()
 })
 
 test('What is changed holds at once, and nobody\'s connection is cut', async () => {

@@ -16,9 +16,11 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/file.h"
 #include "cli/cacrl.h"
 #include "cli/carecord.h"
+#include "cli/carevoke.h"
 #include "cli/cli.h"
 
 #define DOMAIN "acme.example"
@@ -415,6 +417,61 @@ static void a_rotation_that_stopped_on_the_way_harms_nothing(void **state)
 	assert_int_equal(count_lists(w), 4);
 }
 
+/* A line of a keeper's record: the certificate whose serial number is 32 times this digit. */
+static void put_kept(FILE *f, const struct world *w, size_t issuer, char digit, int64_t not_after_ms)
+{
+	char serial[2 * CA_SERIAL_BYTES + 1] = "", key_id[2 * CA_KEY_ID_BYTES + 1], end[25];
+
+	memset(serial, digit, sizeof serial - 1);
+	hex_encode(w->f->all[issuer].info.key_id, CA_KEY_ID_BYTES, key_id);
+	clock_format_utc(not_after_ms, end);
+	fprintf(f, "{\"spiffe_id\":\"spiffe://acme.example/a\",\"serial\":\"%s\",\"issuer\":\"%s\",\"not_after\":\"%s\"}\n", serial, key_id, end);
+}
+
+static int take_back(const struct world *w, const char *record, const char *name, struct problem *why)
+{
+	const struct carevoke r = {.folder = w->f, .keeper_record = record, .now_ms = NOW, .reason = CA_KEY_COMPROMISE};
+
+	return carevoke(&r, &name, 1, why);
+}
+
+static void what_else_stands_in_a_keepers_record_hides_no_certificate(void **state)
+{
+	struct world *w = *state;
+	struct problem why = {""};
+	struct carevoked *all;
+	char record[64];
+	FILE *f;
+	size_t n;
+
+	rotate(w, NOW, 10 * DAY);
+	snprintf(record, sizeof record, "%s/record", w->top);
+	f = fopen(record, "w");
+	put_kept(f, w, 0, '4', NOW + DAY);      /* of the other intermediate, with the same number */
+	put_kept(f, w, 1, '4', NOW + DAY / 24); /* as if it ended soon */
+	put_kept(f, w, 1, '4', NOW + DAY);
+	put_kept(f, w, 1, '5', NOW - DAY); /* as if it had ended */
+	put_kept(f, w, 1, '5', NOW + DAY);
+	fputs("{\"at\":\"2026-01-01T00:00:00.000Z\",\"since\":\"2026\",\"assertions\":1,\"refused\":0}\n\n{\"at\":\"torn\n", f);
+	fclose(f);
+	assert_int_equal(take_back(w, record, "55555555555555555555555555555555", &why), 0);
+	assert_int_equal(take_back(w, record, "spiffe://acme.example/a", &why), 0);
+	assert_int_equal(carecord_read_revoked(w->dir, &all, &n, NULL), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(all[i].not_after_ms, NOW + DAY);
+	assert_int_equal(n, 3);
+	assert_string_equal(all[0].issuer, w->f->all[1].name);
+	assert_string_not_equal(all[1].issuer, all[2].issuer);
+	free(all);
+	assert_int_equal(take_back(w, record, "spiffe://acme.example/a", &why), 0); /* once more: nothing new */
+	assert_int_equal(lists(w, NOW).revoked, 3);
+	f = fopen(record, "a");
+	fputs("{\"at\":\"2026-01-01T00:00:00.000Z\",\"spiffe_id\":\"spiffe://acme.example/a\",\"serial\":\"6\"}\n", f);
+	fclose(f);
+	assert_int_equal(take_back(w, record, "spiffe://acme.example/a", &why), -1);
+	assert_non_null(strstr(why.text, "record:9: this line cannot be read"));
+}
+
 int main(void)
 {
 #define WITH_WORLD(t) cmocka_unit_test_setup_teardown(t, world_up, world_down)
@@ -430,6 +487,7 @@ int main(void)
 		WITH_WORLD(nothing_is_overwritten_and_nothing_left_half_made),
 		WITH_WORLD(a_rotation_that_fails_leaves_the_old_one_alone),
 		WITH_WORLD(a_rotation_that_stopped_on_the_way_harms_nothing),
+		WITH_WORLD(what_else_stands_in_a_keepers_record_hides_no_certificate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

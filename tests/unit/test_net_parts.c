@@ -68,6 +68,8 @@ static void test_keyuri(void **state)
 		{"handle:1?password=1", CLEAR, NULL, NULL, true},
 		{"handle:1?userpin=1", CLEAR, NULL, NULL, true},
 		{"handle:1?client_secret=1", CLEAR, NULL, NULL, true},
+		{"hsm://operator:1234@hsm.example/server", CLEAR, NULL, NULL, true},
+		{"hsm://operator@hsm.example/server", "hsm://operator@hsm.example/server", "hsm://operator@hsm.example/server", "", false},
 		{"pkcs11:token=a?pin%2dvalue=1", "has a %", NULL, NULL, true},
 		{"pkcs11:token=a;pin-source=file:/p", "belongs behind a ?", NULL, NULL, true},
 		{"pkcs11:token=a?pin-source=/p", PIN_SOURCE, NULL, NULL, true},
