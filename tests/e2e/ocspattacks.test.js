@@ -60,7 +60,7 @@ async function between (answer) {
   return { url: `http://127.0.0.1:${trap.address().port}`, end: () => { trap.closeAllConnections(); return new Promise((done) => trap.close(done)) } }
 }
 
-test('I-7 attack 1 A good answer of before the revocation is played again, right away and when the broker might have forgotten: refused each time', async () => {
+test('I-7 attack 12 A good answer of before the revocation is played again, right away and when the broker might have forgotten: refused each time', async () => {
   const l = leaf('good')
   const old = record(l, '-nmin', '5')
   await sleep(1100) // times have seconds
@@ -136,7 +136,7 @@ test('I-7 The section is taken out while a call waits for the answer: it goes on
   } finally { on = true; await way.end() }
 })
 
-test('I-7 attack 12 Many certificates come and go at once while the responder is slow: who stays does not wait for those who are gone', async () => {
+test('I-7 attack 11 Many certificates come and go at once while the responder is slow: who stays does not wait for those who are gone', async () => {
   let mine
   const way = await between(async (rs, body) => {
     if (!mine || !body.includes(mine)) await sleep(2800)
