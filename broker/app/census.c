@@ -52,13 +52,12 @@ void census_set_max(struct census *c, uint32_t max_per_agent)
 	pthread_mutex_unlock(&c->lock);
 }
 
-bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_ends_ms)
+/* Under the lock. NULL: memory is out. */
+static struct counted *counted_of(struct census *c, const char *spiffe_id)
 {
 	size_t n = strlen(spiffe_id);
-	struct counted *a = NULL;
-	bool ok = false;
+	struct counted *a;
 
-	pthread_mutex_lock(&c->lock);
 	HASH_FIND(hh, c->agents, spiffe_id, n, a);
 	if (!a && (a = calloc(1, sizeof *a + n + 1))) {
 		memcpy(a->spiffe_id, spiffe_id, n);
@@ -68,11 +67,25 @@ bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_e
 			a = NULL;
 		}
 	}
-	if (a && a->n < c->max) {
+	return a;
+}
+
+bool census_enter(struct census *c, const struct census_entrant *e)
+{
+	struct counted *a;
+	bool ok;
+
+	pthread_mutex_lock(&c->lock);
+	a = counted_of(c, e->spiffe_id);
+	ok = a && a->n < (e->refused ? (c->max + 1) / 2 : c->max);
+	if (ok) {
 		a->n++;
-		if (certificate_ends_ms > a->ends_ms)
-			a->ends_ms = certificate_ends_ms;
-		ok = true;
+		if (!e->refused && e->certificate_ends_ms > a->ends_ms)
+			a->ends_ms = e->certificate_ends_ms;
+	}
+	if (a && !a->n) {
+		HASH_DEL(c->agents, a);
+		free(a);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return ok;

@@ -490,6 +490,20 @@ enum peer_status certstatus_of(struct certstatus *s, unsigned worker, const stru
 	return status;
 }
 
+bool certstatus_refuses(struct certstatus *s, const struct identity_peer *p)
+{
+	struct known *k = NULL;
+	bool refused;
+
+	if (!certstatus_asks(s) || !p->subject)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND(hh, s->known, ocsp_subject_key(p->subject), SHA256_BYTES, k);
+	refused = k && is_refused(judge(k, clock_unix_ms()));
+	pthread_mutex_unlock(&s->lock);
+	return refused;
+}
+
 bool certstatus_condemns(struct certstatus *s, unsigned worker, const struct identity_peer *p, enum peer_status status)
 {
 	struct known *k;

@@ -20,7 +20,7 @@ let responder
 const ocsp = () => `, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: true, max_age: ${section.max_age || '1h'}}`
 const b = new Broker({
   ...clock.broker,
-  config: (t) => `${t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}${on ? ocsp() : ''}}`)}limits: {rate_per_agent: ${section.rate || 0}, connections_per_agent: 64}\n`
+  config: (t) => `${t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}${on ? ocsp() : ''}}`)}limits: {rate_per_agent: ${section.rate || 0}, connections_per_agent: ${section.connections || 64}}\n`
 })
 
 before(async () => {
@@ -117,6 +117,22 @@ test('I-7 Whoever has a revoked certificate does not use up what its agent may s
   const a = await as(good)
   await until('it to be too many', async () => { try { await submit(a); return false } catch (e) { return /submits a second/.test(e.message) } })
   a.close()
+})
+
+test('I-7 Whoever comes again and again with a revoked certificate leaves its agent room to connect / with a good one all of it may be used', async () => {
+  await reload({ connections: 4 })
+  const [good, bad] = [leaf('good'), leaf('revoked')]
+  await refused(bad, 'revoked')
+  const last = Date.now() + 5000
+  const storm = Promise.all(Array.from({ length: 8 }, async () => {
+    while (Date.now() < last) { const a = await as(bad); await a.whoami({ timeout: 1000 }).then(() => assert.fail('it was let in'), () => {}); await sleep(50); a.close() }
+  }))
+  await sleep(1000)
+  for (let i = 0; i < 10; i++) { await works(good); await sleep(200) }
+  await storm
+  const mine = []
+  for (let i = 0; i < 4; i++) { const a = await as(good); mine.push(a); await until('it to be let in', () => a.whoami()) }
+  for (const a of mine) a.close()
 })
 
 test('I-7 The section is taken out while a call waits for the answer: it goes on at once', async () => {
