@@ -275,8 +275,9 @@ static struct news settle(struct known *k, struct heard *h)
 	else
 		take(k, h);
 	k->state = KNOWN_IDLE;
+	if (k->workers)
+		k->settled_ms = clock_mono_ms();
 	k->workers = 0;
-	k->settled_ms = clock_mono_ms();
 	k->of->under_way--;
 	n.status = judge(k, clock_unix_ms());
 	n.fallen = let_in && is_refused(n.status);

@@ -20,6 +20,7 @@ let responder
 const ocsp = () => `, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: true, max_age: ${section.max_age || '1h'}}`
 const b = new Broker({
   ...clock.broker,
+  workers: 1,
   config: (t) => `${t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}${on ? ocsp() : ''}}`)}limits: {rate_per_agent: ${section.rate || 0}, connections_per_agent: ${section.connections || 64}}\n`
 })
 
@@ -133,6 +134,25 @@ test('I-7 Whoever comes again and again with a revoked certificate leaves its ag
   const mine = []
   for (let i = 0; i < 4; i++) { const a = await as(good); mine.push(a); await until('it to be let in', () => a.whoami()) }
   for (const a of mine) a.close()
+})
+
+test('I-7 attack 11 Whoever is not registered holds no place among the calls that wait for an answer: many of theirs keep out nobody who is', async () => {
+  const way = await between(async (rs, body) => {
+    await sleep(2000)
+    const r = await fetch(responder.url, { method: 'POST', body, headers: { 'content-type': 'application/ocsp-request' } }).catch(() => {})
+    if (r && !rs.destroyed) rs.writeHead(200).end(Buffer.from(await r.arrayBuffer()))
+  })
+  try {
+    await reload({ url: way.url })
+    const some = []
+    for (let i = 0; i < 15; i++) some.push(await as(leaf('good', `spiffe://acme.example/nobody-${i % 5}`), `nobody-${i % 5}`))
+    const calls = some.flatMap((a) => Array.from({ length: 90 }, () => a.whoami({ timeout: 10000 }).then(() => 'let in', (e) => e.message)))
+    await sleep(1000)
+    await works(leaf('good'))
+    assert.ok((await Promise.all(calls)).every((what) => what !== 'let in'))
+    await until('the answer to one of them', () => denied(some[0].whoami(), 'unknown_peer'), 15000)
+    for (const a of some) a.close()
+  } finally { await way.end() }
 })
 
 test('I-7 The section is taken out while a call waits for the answer: it goes on at once', async () => {
