@@ -21,7 +21,9 @@ static struct verdict later(struct verdict v, uint32_t retry_after_ms)
 /* Whoever is refused for its certificate, as one who stole it, has a budget of its own: it must not use up the agent's. */
 static uint64_t budget_of(const struct op *op, const struct rpc_call *rc)
 {
-	return standing_refuses(op, rc) ? question_wait(ocsp_subject_key(rc->peer->subject)) : op->agent->key;
+	const struct verdict v = standing_now(op, rc);
+
+	return verdict_ok(&v) ? op->agent->key : question_wait(ocsp_subject_key(rc->peer->subject));
 }
 
 bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v)

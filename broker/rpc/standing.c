@@ -40,12 +40,12 @@ static bool wait_for_answer(struct op *op, const struct rpc_call *rc)
 	return op_may_park(op, now) && op_park(op, question_wait(ocsp_subject_key(rc->peer->subject)), now);
 }
 
-bool standing_refuses(const struct op *op, const struct rpc_call *rc)
+struct verdict standing_now(const struct op *op, const struct rpc_call *rc)
 {
 	const struct rpc_env *env = &op->w->env;
 	enum peer_status status = env->peer_status && rc->peer->subject ? env->peer_status(env->arg, rc->peer) : PEER_STATUS_GOOD;
 
-	return status != PEER_STATUS_GOOD && status != PEER_STATUS_ASKED;
+	return verdict_of(status == PEER_STATUS_ASKED ? PEER_STATUS_GOOD : status);
 }
 
 /* What comes on a call stays in its order: a message does not overtake one that waits. */
