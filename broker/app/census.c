@@ -107,13 +107,12 @@ static void drop_if_away(struct census *c, struct counted *a)
 	counted_free(a);
 }
 
-bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_ends_ms)
+/* Under the lock. NULL: memory is out. */
+static struct counted *counted_of(struct census *c, const char *spiffe_id)
 {
 	size_t n = strlen(spiffe_id);
-	struct counted *a = NULL;
-	bool ok = false;
+	struct counted *a;
 
-	pthread_mutex_lock(&c->lock);
 	HASH_FIND(hh, c->agents, spiffe_id, n, a);
 	if (!a && (a = calloc(1, sizeof *a + n + 1))) {
 		memcpy(a->spiffe_id, spiffe_id, n);
@@ -123,10 +122,19 @@ bool census_enter(struct census *c, const char *spiffe_id, int64_t certificate_e
 			a = NULL;
 		}
 	}
-	if (a && a->n < c->max && add_ending(a, certificate_ends_ms)) {
+	return a;
+}
+
+bool census_enter(struct census *c, const struct census_entrant *e)
+{
+	struct counted *a;
+	bool ok;
+
+	pthread_mutex_lock(&c->lock);
+	a = counted_of(c, e->spiffe_id);
+	ok = a && a->n < (e->refused ? (c->max + 1) / 2 : c->max) && add_ending(a, e->certificate_ends_ms);
+	if (ok)
 		a->n++;
-		ok = true;
-	}
 	if (a)
 		drop_if_away(c, a);
 	pthread_mutex_unlock(&c->lock);

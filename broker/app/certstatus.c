@@ -21,7 +21,8 @@
 #define USED_MS 5000           /* so long after it was looked up last a certificate is still a connected peer's: each is looked up once a second */
 #define HEARD_MS 1000          /* so much time has who waited for an answer to hear why not, before the connection closes */
 #define KEPT_MS 60000          /* what is no good answer is remembered for so long after that */
-#define KEPT_MAX 8192          /* certificates of peers that are not connected */
+#define REVOKED_KEPT_MS 86400000 /* and one that was revoked for so long: an answer of before that may be in date for days */
+#define KEPT_MAX 8192          /* certificates of peers that are not connected; of revoked ones as many again */
 #define KNOWN_MAX (1u << 18)   /* all */
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
@@ -195,10 +196,13 @@ struct heard {
 	bool news;                     /* it is worth a line */
 };
 
-/* One that is older than what is known is none: whoever is on the way must not bring back what was good once. */
+/* One that is older than what is known is none: whoever is on the way must not bring back what was good once. That it was revoked counts whenever it was said, and stands
+ * against what was said in the same second. */
 static const char *order_wrong(const struct known *k, const struct ocsp_answer *a)
 {
-	return k->answered && a->this_ms < k->answer.this_ms ? "it is older than the one before it" : NULL;
+	int64_t after = k->answered && k->answer.says == OCSP_SAYS_REVOKED ? k->answer.this_ms + 1 : k->answer.this_ms;
+
+	return k->answered && a->says != OCSP_SAYS_REVOKED && a->this_ms < after ? "it is older than the one before it" : NULL;
 }
 
 /* Without the lock: what takes time is done here. */
@@ -228,11 +232,13 @@ static void fail(struct known *k)
 
 static void take(struct known *k, struct heard *h)
 {
-	int64_t half;
+	int64_t half, before = k->answered ? k->answer.this_ms : INT64_MIN;
 
 	h->news = h->answer.says != OCSP_SAYS_GOOD && (!k->answered || k->answer.says != h->answer.says);
 	k->answered = true;
 	k->answer = h->answer;
+	if (k->answer.this_ms < before)
+		k->answer.this_ms = before; /* what is older than any that was had stays old */
 	k->got_ms = clock_unix_ms();
 	k->got_mono_ms = clock_mono_ms();
 	if (h->answer.says == OCSP_SAYS_UNKNOWN) { /* it may have been issued a moment ago */
@@ -269,8 +275,9 @@ static struct news settle(struct known *k, struct heard *h)
 	else
 		take(k, h);
 	k->state = KNOWN_IDLE;
+	if (k->workers)
+		k->settled_ms = clock_mono_ms();
 	k->workers = 0;
-	k->settled_ms = clock_mono_ms();
 	k->of->under_way--;
 	n.status = judge(k, clock_unix_ms());
 	n.fallen = let_in && is_refused(n.status);
@@ -373,6 +380,21 @@ static bool ask(struct known *k)
 	return k->question && fetch_post(r->fetcher, r->url, &rules, ocsp_question_der(k->question), on_answer, k);
 }
 
+/* Whoever went again before it was its turn is asked about when it comes back: many that come and go keep nobody waiting who stays. Under the lock. */
+static struct known *next_wanted(struct responder *r)
+{
+	int64_t mono = clock_mono_ms();
+	struct known *k;
+
+	while ((k = r->wanted)) {
+		DL_DELETE(r->wanted, k);
+		if (is_used(k, mono))
+			return k;
+		k->state = KNOWN_IDLE;
+	}
+	return NULL;
+}
+
 /* Asks about the next one whose turn it is. false: there is none. */
 static bool ask_one(struct responder *r)
 {
@@ -380,9 +402,8 @@ static bool ask_one(struct responder *r)
 	struct known *k;
 
 	pthread_mutex_lock(&r->of->lock);
-	k = r->under_way < QUESTIONS_MAX ? r->wanted : NULL;
+	k = r->under_way < QUESTIONS_MAX ? next_wanted(r) : NULL;
 	if (k) {
-		DL_DELETE(r->wanted, k);
 		k->state = KNOWN_ASKING;
 		r->under_way++;
 	}
@@ -470,6 +491,20 @@ enum peer_status certstatus_of(struct certstatus *s, unsigned worker, const stru
 	return status;
 }
 
+bool certstatus_refuses(struct certstatus *s, const struct identity_peer *p)
+{
+	struct known *k = NULL;
+	bool refused;
+
+	if (!certstatus_asks(s) || !p->subject)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND(hh, s->known, ocsp_subject_key(p->subject), SHA256_BYTES, k);
+	refused = k && is_refused(judge(k, clock_unix_ms()));
+	pthread_mutex_unlock(&s->lock);
+	return refused;
+}
+
 bool certstatus_condemns(struct certstatus *s, unsigned worker, const struct identity_peer *p, enum peer_status status)
 {
 	struct known *k;
@@ -496,23 +531,34 @@ bool certstatus_fails(struct certstatus *s, const char *domain, char *why, size_
 
 /* ---- each quarter of a second; under the lock ---- */
 
-/* A good answer that has run out is forgotten, so that whoever comes anew is asked about anew. */
+/* A good answer that has run out is forgotten, so that whoever comes anew is asked about anew: at once where no question has failed, as when a clock that stepped made it
+ * run out before its time. */
 static bool has_run_out(struct known *k, int64_t now)
 {
 	if (!k->answered || k->answer.says != OCSP_SAYS_GOOD || counts(k, now))
 		return false;
 	k->answered = false;
+	if (!k->backoff_ms)
+		k->due_ms = 0;
 	return true;
 }
 
+/* How many of peers that are gone were passed in a look. */
+struct kept {
+	size_t others, revoked;
+};
+
 /* Of a peer that is gone. */
-static bool is_over(const struct known *k, int64_t now, int64_t mono, size_t *kept)
+static bool is_over(const struct known *k, int64_t now, int64_t mono, struct kept *kept)
 {
-	bool old = k->answered && k->answer.says != OCSP_SAYS_UNKNOWN ? !counts(k, now) : mono - k->used_ms >= KEPT_MS;
+	bool revoked = k->answered && k->answer.says == OCSP_SAYS_REVOKED, good = k->answered && k->answer.says == OCSP_SAYS_GOOD;
+	int64_t gone = mono - k->used_ms;
 
 	if (k->state == KNOWN_ASKING || is_used(k, mono))
 		return false;
-	return old || ++*kept > KEPT_MAX;
+	if (revoked)
+		return gone >= REVOKED_KEPT_MS || ++kept->revoked > KEPT_MAX;
+	return (good ? !counts(k, now) : gone >= KEPT_MS) || ++kept->others > KEPT_MAX;
 }
 
 /* What is left of the good answers about those who are there; INT64_MAX: nobody is. */
@@ -551,7 +597,8 @@ static size_t look_at_all(struct certstatus *s, struct news fallen[FALLEN_AT_ONC
 {
 	int64_t now = clock_unix_ms(), mono = clock_mono_ms();
 	struct known *k, *t;
-	size_t n = 0, kept = 0;
+	struct kept kept = {0, 0};
+	size_t n = 0;
 
 	HASH_ITER(hh, s->known, k, t) {
 		if (is_over(k, now, mono, &kept)) {

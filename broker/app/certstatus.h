@@ -40,6 +40,8 @@ void certstatus_install(struct certstatus *s, struct responders *r);
 bool certstatus_asks(const struct certstatus *s); /* from any thread: is there anybody to ask? */
 /* From any thread: for the worker of this index. May have a question asked; with PEER_STATUS_ASKED on_answered() follows, for this worker too. */
 enum peer_status certstatus_of(struct certstatus *s, unsigned worker, const struct identity_peer *p);
+/* From any thread: is it known, without asking, that the peer's certificate is not good? */
+bool certstatus_refuses(struct certstatus *s, const struct identity_peer *p);
 /* From a worker's thread: is it this that is known of the peer, so that its connection is to close? Only once who waited for it had time to hear it. */
 bool certstatus_condemns(struct certstatus *s, unsigned worker, const struct identity_peer *p, enum peer_status status);
 /* Does it go badly with the responder of this domain? Then why. */

@@ -533,13 +533,22 @@ void node_worker_rechecked(void *node, unsigned i)
 	sharing_settled(&n->workers[i]);
 }
 
+/* Whoever comes with a revoked certificate, as one who stole it, is to hear so, but must not keep out those who have its agent's next one. */
+static bool is_counted(struct node_worker *w, struct census *c, const struct identity_peer *peer)
+{
+	const struct census_entrant e = {.spiffe_id = peer->spiffe_id, .certificate_ends_ms = peer->not_after_ms,
+		.refused = certstatus_refuses(w->node->certstatus, peer) || (w->rpc && rpc_worker_peer_revoked(w->rpc, peer))};
+
+	return census_enter(c, &e);
+}
+
 const char *node_worker_admit(void *arg, unsigned i, const struct call_peer *p)
 {
 	const struct identity_peer *peer = p->identity;
 	struct node *n = arg;
 	struct node_worker *w = &n->workers[i];
 	struct census *c = census_of(n, p);
-	const char *why = !c || census_enter(c, peer->spiffe_id, peer->not_after_ms) ? NULL : "too_many_for_agent";
+	const char *why = !c || is_counted(w, c, peer) ? NULL : "too_many_for_agent";
 
 	w->admitted = p->connection > w->admitted ? p->connection : w->admitted;
 	if (!why)

@@ -17,6 +17,7 @@
 struct ocsp_subject {
 	atomic_uint refs;
 	X509 *issuer;
+	STACK_OF(X509) *cas;           /* the issuer, and those above it: a signer's chain may need them */
 	ASN1_INTEGER *serial;
 	uint8_t key[SHA256_BYTES];
 };
@@ -49,8 +50,23 @@ static bool make_key(struct ocsp_subject *s)
 	return ok;
 }
 
-struct ocsp_subject *ocsp_subject_new(X509 *leaf, X509 *issuer)
+/* NULL when memory is out. */
+static STACK_OF(X509) *cas_of(const STACK_OF(X509) *chain)
 {
+	STACK_OF(X509) *cas = sk_X509_new_null();
+	bool ok = cas;
+
+	for (int i = 1; ok && i < sk_X509_num(chain); i++)
+		ok = X509_add_cert(cas, sk_X509_value(chain, i), X509_ADD_FLAG_UP_REF) == 1;
+	if (ok)
+		return cas;
+	sk_X509_pop_free(cas, X509_free);
+	return NULL;
+}
+
+struct ocsp_subject *ocsp_subject_new(const STACK_OF(X509) *chain)
+{
+	X509 *leaf = sk_X509_value(chain, 0), *issuer = sk_X509_value(chain, 1);
 	struct ocsp_subject *s = calloc(1, sizeof *s);
 
 	if (!s)
@@ -58,8 +74,9 @@ struct ocsp_subject *ocsp_subject_new(X509 *leaf, X509 *issuer)
 	atomic_init(&s->refs, 1);
 	X509_up_ref(issuer);
 	s->issuer = issuer;
+	s->cas = cas_of(chain);
 	s->serial = ASN1_INTEGER_dup(X509_get0_serialNumber(leaf));
-	if (s->serial && make_key(s))
+	if (s->cas && s->serial && make_key(s))
 		return s;
 	ocsp_subject_unref(s);
 	return NULL;
@@ -77,6 +94,7 @@ void ocsp_subject_unref(struct ocsp_subject *s)
 	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
 	X509_free(s->issuer);
+	sk_X509_pop_free(s->cas, X509_free);
 	ASN1_INTEGER_free(s->serial);
 	free(s);
 }
@@ -159,11 +177,11 @@ static bool is_delegate(X509 *signer, X509 *issuer)
 }
 
 /* What peers' certificates are judged by is for responders' too. */
-static bool is_listed(const struct ocsp_heard *h, X509 *signer, STACK_OF(X509) *with)
+static bool is_listed(const struct ocsp_heard *h, X509 *signer, STACK_OF(X509) *cas)
 {
 	const struct trust_domain *d = h->trust ? trust_find(h->trust, h->domain) : NULL;
 
-	return h->trust && (!d || !trust_vouches_for(d, signer, with, h->now_ms));
+	return h->trust && (!d || !trust_vouches_for(d, signer, cas, h->now_ms));
 }
 
 /* The issuer alone is trusted, and one step below it. */
@@ -183,13 +201,13 @@ static X509_STORE *store_of(X509 *issuer, int64_t now_ms)
 	return store;
 }
 
-static const char *signer_wrong(OCSP_BASICRESP *b, X509 *issuer, const struct ocsp_heard *h)
+static const char *signer_wrong(OCSP_BASICRESP *b, const struct ocsp_subject *s, const struct ocsp_heard *h)
 {
 	static const char not_signed[] = "it is not signed by the issuer, nor by one with a certificate of the issuer's for that (id-kp-OCSPSigning)";
 	STACK_OF(X509) *with = sk_X509_new_null();
+	X509 *issuer = s->issuer, *signer = NULL;
 	X509_STORE *store = store_of(issuer, h->now_ms);
 	const char *wrong = "out of memory";
-	X509 *signer = NULL;
 
 	if (!store || !with || !sk_X509_push(with, issuer))
 		goto out;
@@ -198,7 +216,7 @@ static const char *signer_wrong(OCSP_BASICRESP *b, X509 *issuer, const struct oc
 		goto out;
 	if (X509_cmp(signer, issuer) != 0 && !is_delegate(signer, issuer))
 		goto out;
-	if (X509_cmp(signer, issuer) != 0 && is_listed(h, signer, with))
+	if (X509_cmp(signer, issuer) != 0 && is_listed(h, signer, s->cas))
 		wrong = "the certificate of its signer is revoked, or cannot be judged: a list of the trust domain stands against it";
 	else
 		wrong = trust_algorithm_is_strong(OCSP_resp_get0_tbs_sigalg(b)) ? NULL : "it is signed with a weak digest: SHA-256 or better is taken";
@@ -315,7 +333,7 @@ static const char *read_response(const struct ocsp_question *q, OCSP_RESPONSE *r
 	b = OCSP_response_get1_basic(r);
 	if (!b)
 		return "it is of a kind that is not understood here";
-	wrong = signer_wrong(b, q->subject->issuer, h);
+	wrong = signer_wrong(b, q->subject, h);
 	if (!wrong)
 		wrong = content_wrong(q, b, h, out);
 	OCSP_BASICRESP_free(b);

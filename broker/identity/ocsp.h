@@ -14,11 +14,13 @@
 #define OCSP_SINGLES_MAX 32       /* certificates that it is about */
 #define OCSP_SKEW_MS 60000        /* how far ahead of this clock a responder's may be */
 
-struct x509_st; /* OpenSSL's X509 */
+struct x509_st;        /* OpenSSL's X509 */
+struct stack_st_X509;  /* and several */
 
 /* Which certificate is meant: its number, and whose it is. Immutable, refcounted, any thread. */
 struct ocsp_subject;
-struct ocsp_subject *ocsp_subject_new(struct x509_st *leaf, struct x509_st *issuer); /* NULL when memory is out */
+/* chain: as it was verified, the leaf first, then its issuer, the anchor last. NULL when memory is out. */
+struct ocsp_subject *ocsp_subject_new(const struct stack_st_X509 *chain);
 struct ocsp_subject *ocsp_subject_ref(struct ocsp_subject *s);
 void ocsp_subject_unref(struct ocsp_subject *s);
 /* SHA-256 of the issuer's name and key and of the number, SHA256_BYTES: the same however the certificate is written. */

@@ -287,7 +287,7 @@ static const struct fault *check_chain(STACK_OF(X509) *chain, struct identity_pe
 	}
 	if (n < 2)
 		return &untrusted_chain;
-	p->subject = ocsp_subject_new(sk_X509_value(chain, 0), sk_X509_value(chain, 1));
+	p->subject = ocsp_subject_new(chain);
 	return p->subject ? find_twin(sk_X509_value(chain, 0), sk_X509_value(chain, 1), p) : &out_of_memory;
 }
 

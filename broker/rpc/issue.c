@@ -14,6 +14,7 @@
 #include "rpc/pipeline.h"
 #include "rpc/rates.h"
 #include "rpc/revoked.h"
+#include "rpc/standing.h"
 #include "rpc/table.h"
 
 #define PUBLIC_KEY_MAX 4096
@@ -154,8 +155,11 @@ static void on_issued(struct op *op, const struct issue_answer *a)
 	const struct issuance *x = op->state;
 	Baton__V1__Certificate *m = arena_alloc(op->arena, sizeof *m);
 	const char *text = a->result == ISSUE_OK ? describe(op, x, a) : "";
-	const struct verdict v = may_have(op, op->w->world, x); /* what was taken away meanwhile holds */
+	const struct rpc_call *rc = op_call(op);
+	struct verdict v = may_have(op, op->w->world, x); /* what was taken away meanwhile holds */
 
+	if (verdict_ok(&v) && rc)
+		v = standing_now(op, rc);
 	if (!verdict_ok(&v))
 		deny(op, v);
 	else if (a->result == ISSUE_REFUSED)

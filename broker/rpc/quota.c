@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "rpc/rates.h"
+#include "rpc/standing.h"
 #include "rpc/table.h"
 #include "rpc/tenants.h"
 
@@ -17,6 +18,14 @@ static struct verdict later(struct verdict v, uint32_t retry_after_ms)
 	return v;
 }
 
+/* Whoever is refused for its certificate, as one who stole it, has a budget of its own: it must not use up the agent's. */
+static uint64_t budget_of(const struct op *op, const struct rpc_call *rc)
+{
+	const struct verdict v = standing_now(op, rc);
+
+	return verdict_ok(&v) ? op->agent->key : question_wait(ocsp_subject_key(rc->peer->subject));
+}
+
 bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v)
 {
 	uint32_t rate = op->agent && op->agent->rate_per_s ? op->agent->rate_per_s : op->world->quotas.rate_per_agent, wait;
@@ -25,7 +34,7 @@ bool quota_rate(struct op *op, struct rpc_call *rc, struct verdict *v)
 	*v = verdict_allow();
 	if (!op->agent || !rate || op->parks || op->w->draining || !rc->row->is_submit || !rc->row->is_submit(op))
 		return true;
-	answer = rates_take(op->w->env.rates, op->agent->key, rate, clock_mono_ms(), &wait);
+	answer = rates_take(op->w->env.rates, budget_of(op, rc), rate, clock_mono_ms(), &wait);
 	if (answer == RATE_TAKEN)
 		return true;
 	*v = later(verdict_deny(REASON_QUOTA_EXCEEDED, "", "%s sends more than %u submits a second: wait %u ms, send more slowly, or raise %s",

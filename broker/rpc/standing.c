@@ -30,11 +30,22 @@ static struct verdict verdict_of(enum peer_status status)
 	}
 }
 
+/* Whoever is not registered would be refused after the wait too, and must not take the place of one who is. */
 static bool wait_for_answer(struct op *op, const struct rpc_call *rc)
 {
 	int64_t now = clock_mono_ms();
 
+	if (!op->agent && rc->row->peer == PEER_REGISTERED)
+		return false;
 	return op_may_park(op, now) && op_park(op, question_wait(ocsp_subject_key(rc->peer->subject)), now);
+}
+
+struct verdict standing_now(const struct op *op, const struct rpc_call *rc)
+{
+	const struct rpc_env *env = &op->w->env;
+	enum peer_status status = env->peer_status && rc->peer->subject ? env->peer_status(env->arg, rc->peer) : PEER_STATUS_GOOD;
+
+	return verdict_of(status == PEER_STATUS_ASKED ? PEER_STATUS_GOOD : status);
 }
 
 /* What comes on a call stays in its order: a message does not overtake one that waits. */

@@ -42,6 +42,7 @@ static X509 *make(const char *name, long serial, EVP_PKEY *of, bool ca)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const uint8_t secret[32] = "the issuer's key of all answers";
+	STACK_OF(X509) *chain = sk_X509_new_null();
 	struct ocsp_subject *s;
 	X509 *leaf;
 
@@ -51,7 +52,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	NEED(key);
 	issuer = make("issuer", 1, key, true);
 	leaf = make("leaf", 2, key, false);
-	s = ocsp_subject_new(leaf, issuer);
+	sk_X509_push(chain, leaf);
+	sk_X509_push(chain, issuer);
+	s = ocsp_subject_new(chain);
+	sk_X509_free(chain);
 	for (int d = 0; d < 2; d++) {
 		questions[d] = ocsp_question_new(s, (enum ocsp_digest)d);
 		NEED(questions[d]);

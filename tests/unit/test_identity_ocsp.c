@@ -31,7 +31,7 @@ struct holder {
 
 /* The issuer, and whoever else may sign. */
 enum who { ISSUER, DELEGATE, NO_PURPOSE, CLIENT_ALONE, ANY_PURPOSE, OTHER_CA, BY_OTHER_CA, ENDED, NOT_YET, DELEGATE_CA, NO_SIGNING, WEAK, BELOW, TWIN, ODD, PEOPLE };
-static struct holder people[PEOPLE], middle;
+static struct holder people[PEOPLE], middle, low; /* middle is the issuer's, low is middle's */
 static X509 *leaf, *other_leaf;
 static struct ocsp_subject *subject;
 static struct trust *trust; /* the lists that are asked about signers; NULL: none are */
@@ -108,6 +108,22 @@ static struct holder make(const struct kind *k)
 #define SIGNS "critical,digitalSignature"
 #define MAY "OCSPSigning"
 
+static struct ocsp_subject *subject_of(X509 *of, X509 *issuer)
+{
+	STACK_OF(X509) *chain = sk_X509_new_null();
+	struct ocsp_subject *s;
+
+	sk_X509_push(chain, of);
+	sk_X509_push(chain, issuer);
+	if (issuer == low.cert) {
+		sk_X509_push(chain, middle.cert);
+		sk_X509_push(chain, people[ISSUER].cert);
+	}
+	s = ocsp_subject_new(chain);
+	sk_X509_free(chain);
+	return s;
+}
+
 static int set_up(void **state)
 {
 	const struct holder *issuer = &people[ISSUER];
@@ -136,9 +152,10 @@ static int set_up(void **state)
 		if (i == ISSUER)
 			middle = make(&m);
 	}
+	low = make(&(struct kind){.name = "low", .basic = CA, .usage = CA_USAGE, .by = &middle});
 	leaf = make_cert(&l, people[DELEGATE].key);
 	other_leaf = make_cert(&l, people[DELEGATE].key);
-	subject = ocsp_subject_new(leaf, issuer->cert);
+	subject = subject_of(leaf, issuer->cert);
 	assert_non_null(subject);
 	return 0;
 }
@@ -150,6 +167,8 @@ static int tear_down(void **state)
 		X509_free(people[i].cert);
 		EVP_PKEY_free(people[i].key);
 	}
+	X509_free(low.cert);
+	EVP_PKEY_free(low.key);
 	X509_free(middle.cert);
 	EVP_PKEY_free(middle.key);
 	X509_free(leaf);
@@ -384,15 +403,15 @@ static void what_is_no_answer_of_the_responder_does_not_count(void **state)
 	}
 }
 
-/* A bundle of the issuer with a list, on which this certificate stands; NULL: none does. */
-static struct trust *trust_with_list(X509 *revoked)
+/* A bundle of the issuer, and maybe with a list, on which this certificate stands; NULL: none does. */
+static struct trust *trust_of(X509 *revoked, bool listed)
 {
 	X509_CRL *crl = X509_CRL_new();
 	ASN1_TIME *t = ASN1_TIME_set(NULL, (time_t)(NOW - HOUR));
 	X509_REVOKED *r = revoked ? X509_REVOKED_new() : NULL;
 	unsigned char *anchor = NULL, *list = NULL;
 	struct slice ders[2];
-	struct trust_domain_config d = {.domain = DOMAIN, .anchors = &ders[0], .n_anchors = 1, .crls = &ders[1], .n_crls = 1};
+	struct trust_domain_config d = {.domain = DOMAIN, .anchors = &ders[0], .n_anchors = 1, .crls = &ders[1], .n_crls = listed};
 	struct trust *made;
 
 	X509_CRL_set_version(crl, X509_CRL_VERSION_2);
@@ -426,16 +445,49 @@ static void a_signer_on_a_list_is_not_believed(void **state)
 	const char *wrong;
 
 	(void)state;
-	trust = trust_with_list(people[DELEGATE].cert);
+	trust = trust_of(people[DELEGATE].cert, true);
 	wrong = read_spec(&delegated, &a);
 	assert_non_null(wrong);
 	assert_non_null(strstr(wrong, "a list of the trust domain stands against it"));
 	assert_null(read_spec(&own, &a));
 	trust_unref(trust);
-	trust = trust_with_list(leaf);
+	trust = trust_of(leaf, true);
 	assert_null(read_spec(&delegated, &a));
 	trust_unref(trust);
 	trust = NULL;
+}
+
+/* Where the bundle has the root alone, the chain of a signer goes the way of the peer's. */
+static void a_signer_of_a_ca_far_below_the_root_is_believed(void **state)
+{
+	const struct kind signs = {.name = "low signer", .usage = SIGNS, .eku = MAY, .by = &low}, peer = {.name = "low leaf", .usage = SIGNS, .eku = "clientAuth", .by = &low};
+	const struct spec delegated = {.status = GOOD, .signer = DELEGATE};
+	const struct holder root = people[ISSUER], delegate = people[DELEGATE];
+	struct ocsp_subject *above = subject;
+	X509 *first = leaf;
+	struct ocsp_answer a;
+	const char *wrong;
+
+	(void)state;
+	trust = trust_of(NULL, false);
+	people[DELEGATE] = make(&signs);
+	leaf = make_cert(&peer, people[DELEGATE].key);
+	subject = subject_of(leaf, low.cert);
+	people[ISSUER] = low;
+	wrong = read_spec(&delegated, &a);
+	ocsp_subject_unref(subject);
+	X509_free(leaf);
+	X509_free(people[DELEGATE].cert);
+	EVP_PKEY_free(people[DELEGATE].key);
+	people[ISSUER] = root;
+	people[DELEGATE] = delegate;
+	subject = above;
+	leaf = first;
+	trust_unref(trust);
+	trust = NULL;
+	if (wrong)
+		fail_msg("%s", wrong);
+	assert_int_equal(a.says, OCSP_SAYS_GOOD);
 }
 
 static void a_weak_digest_does_not_count(void **state)
@@ -483,8 +535,8 @@ static void until_when_an_answer_counts(void **state)
 
 static void the_key_names_the_certificate_and_its_issuer(void **state)
 {
-	struct ocsp_subject *same = ocsp_subject_new(leaf, people[ISSUER].cert), *number = ocsp_subject_new(other_leaf, people[ISSUER].cert),
-		*issuer = ocsp_subject_new(leaf, people[OTHER_CA].cert), *twin = ocsp_subject_new(leaf, people[TWIN].cert);
+	struct ocsp_subject *same = subject_of(leaf, people[ISSUER].cert), *number = subject_of(other_leaf, people[ISSUER].cert),
+		*issuer = subject_of(leaf, people[OTHER_CA].cert), *twin = subject_of(leaf, people[TWIN].cert);
 
 	(void)state;
 	assert_memory_equal(ocsp_subject_key(same), ocsp_subject_key(subject), SHA256_BYTES);
@@ -504,6 +556,7 @@ int main(void)
 		cmocka_unit_test(honest_answers_count_however_they_are_signed),
 		cmocka_unit_test(what_is_no_answer_of_the_responder_does_not_count),
 		cmocka_unit_test(a_signer_on_a_list_is_not_believed),
+		cmocka_unit_test(a_signer_of_a_ca_far_below_the_root_is_believed),
 		cmocka_unit_test(a_weak_digest_does_not_count),
 		cmocka_unit_test(an_answer_to_one_question_is_none_to_another),
 		cmocka_unit_test(until_when_an_answer_counts),
