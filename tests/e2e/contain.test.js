@@ -1,4 +1,5 @@
 // Is somebody who is revoked stopped on every node, under load, and by nodes that were stopped themselves while it was said? tests/contain makes larger runs.
+import fs from 'node:fs'
 import { execFileSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { ROUTE, profile } from './lib/broker.js'
@@ -24,6 +25,8 @@ before(async () => {
   op = new Operator(here.adminSocket)
 })
 after(async () => { op?.close(); there?.signal('SIGCONT'); await cluster.stop(); await cluster.remove() })
+
+const states = (pid) => fs.readdirSync(`/proc/${pid}/task`).map((t) => fs.readFileSync(`/proc/${pid}/task/${t}/stat`, 'latin1').split(') ').at(-1)[0])
 
 async function quiet () { // nothing waits, nobody is revoked
   for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
@@ -123,6 +126,8 @@ test('I4 A node that is stopped while an assertion is had signed anew, and goes 
   await fine.again.leave()
   const { again } = await resumed('planner')
   there.signal('SIGSTOP')
+  await until('every thread to stand', () => states(there.process.pid).every((s) => s === 'T'))
+  assert.deepEqual(again.items.filter((f) => f.assertion), [])
   process.kill(keeper, 'SIGCONT') // its answer is in the pipe when the node goes on
   try { await revokeBesides() } finally { there.signal('SIGCONT') }
   await sleep(1500)
