@@ -159,21 +159,23 @@ int carecord_each_issued(const char *dir, int (*fn)(void *arg, const struct care
 	return rc;
 }
 
-static bool grow(struct carevoked **all, size_t n)
+bool carecord_append(struct carevoked **all, size_t *n, const struct carevoked *one)
 {
-	struct carevoked *more;
+	if (!(*n & (*n - 1))) { /* it has room up to the next power of two */
+		struct carevoked *more = *n < REVOKED_MAX ? realloc(*all, (*n ? 2 * *n : 1) * sizeof *more) : NULL;
 
-	if (n & (n - 1)) /* it has room up to the next power of two */
-		return true;
-	more = n < REVOKED_MAX ? realloc(*all, (n ? 2 * n : 1) * sizeof **all) : NULL;
-	if (more)
+		if (!more)
+			return false;
 		*all = more;
-	return more != NULL;
+	}
+	(*all)[(*n)++] = *one;
+	return true;
 }
 
 int carecord_read_revoked(const char *dir, struct carevoked **out, size_t *n, struct problem *why)
 {
 	char line[LINE_MAX_BYTES], *words[WORDS];
+	struct carevoked one;
 	struct capath p;
 	FILE *f = open_record(dir, "revoked", &p, why);
 	int rc = f ? 1 : -1;
@@ -181,15 +183,14 @@ int carecord_read_revoked(const char *dir, struct carevoked **out, size_t *n, st
 	*out = NULL;
 	*n = 0;
 	while (f && (rc = next_line(f, line, words)) != 0) {
-		if (!grow(out, *n)) {
-			rc = problem_set(why, "%s is too long", p.p);
-			break;
-		}
-		if (rc < 0 || !read_revoked(words, &(*out)[*n])) {
+		if (rc < 0 || !read_revoked(words, &one)) {
 			rc = bad_line(&p, *n + 1, why);
 			break;
 		}
-		(*n)++;
+		if (!carecord_append(out, n, &one)) {
+			rc = problem_set(why, "%s is too long", p.p);
+			break;
+		}
 	}
 	if (f)
 		fclose(f);

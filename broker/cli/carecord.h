@@ -22,6 +22,9 @@ int carecord_add_issued(const char *dir, const struct ca_cert_info *leaf, const 
 /* Calls fn for each, with its serial number, who issued it and when it ends, and its SPIFFE id, until fn says -1. 0, or -1 with why. */
 int carecord_each_issued(const char *dir, int (*fn)(void *arg, const struct carevoked *one, const char *spiffe_id, struct problem *why), void *arg, struct problem *why);
 
+/* Appends to an array of *n, which begins as NULL and is the caller's to free. false: it is too long, or memory is out. */
+bool carecord_append(struct carevoked **all, size_t *n, const struct carevoked *one);
+
 int carecord_add_revoked(const char *dir, const struct carevoked *one, struct problem *why);
 /* All of them; the caller frees *out. 0, or -1 with why, also when a line cannot be read: it may be one that matters. */
 int carecord_read_revoked(const char *dir, struct carevoked **out, size_t *n, struct problem *why);

@@ -15,7 +15,6 @@
 #include "identity/ca_files.h"
 
 #define SERIAL_HEX (2 * CA_SERIAL_BYTES)
-#define FOUND_MAX (1 << 20)
 
 /* What was named, as far as it was found. */
 struct found {
@@ -25,15 +24,7 @@ struct found {
 
 static int add(struct found *f, const struct carevoked *one, struct problem *why)
 {
-	if (!(f->n & (f->n - 1))) { /* it has room up to the next power of two */
-		struct carevoked *more = f->n < FOUND_MAX ? realloc(f->all, (f->n ? 2 * f->n : 1) * sizeof *more) : NULL;
-
-		if (!more)
-			return problem_set(why, "too many certificates at once");
-		f->all = more;
-	}
-	f->all[f->n++] = *one;
-	return 0;
+	return carecord_append(&f->all, &f->n, one) ? 0 : problem_set(why, "too many certificates at once");
 }
 
 /* 32 of hex, as `issued` has it or as openssl prints it. */

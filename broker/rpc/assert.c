@@ -2,34 +2,12 @@
  * before it runs out. */
 #include "rpc/assert.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/secret.h"
 
 #define RENEW_MS 60000       /* before it runs out */
 #define RENEW_AGAIN_MS 5000  /* while one is under way, or failed */
-
-/* "a b c" (RFC 8693 §4.2); NULL when memory is out. */
-static const char *scope_text(struct arena *arena, const pb_task *t)
-{
-	char *text, *at;
-	size_t n = 1;
-
-	for (size_t i = 0; i < t->n_scopes; i++)
-		n += strlen(t->scopes[i]) + 1;
-	text = at = arena_alloc(arena, n);
-	if (!text)
-		return NULL;
-	for (size_t i = 0; i < t->n_scopes; i++) {
-		if (i)
-			*at++ = ' ';
-		at = stpcpy(at, t->scopes[i]);
-	}
-	*at = '\0';
-	return text;
-}
 
 bool assertion_ask(struct op *op, const struct holding *h, const pb_task *t, const pb_envelope *e, uint32_t attempt,
 		   void (*on_signed)(struct op *op, const struct sign_answer *a))
@@ -41,7 +19,7 @@ bool assertion_ask(struct op *op, const struct holding *h, const pb_task *t, con
 		.audience = receiver ? receiver->spiffe_id : "", .receiver_x5t = op->x5t_s256, .tenant = t->tenant, .route = t->route,
 		.tool = e->tool, .destination = e->destination, .side_effect = side_effect_text((enum side_effect)t->side_effect),
 		.handoff_id = id, .fence = h->fence, .attempt = attempt, .subject = t->subject, .subject_issuer = t->issuer,
-		.sender_spiffe_id = t->sender_spiffe_id, .scope = scope_text(op->arena, t), .trace_id = t->trace_id, .jti = jti,
+		.sender_spiffe_id = t->sender_spiffe_id, .scope = (const char *)op_join(op, (const char *const *)t->scopes, t->n_scopes).p, .trace_id = t->trace_id, .jti = jti,
 		.expires_at_ms = t->deadline_ms,
 	};
 	uint8_t random[16];

@@ -116,6 +116,25 @@ const char *op_str(struct op *op, struct slice s)
 	return copy ? copy : "";
 }
 
+struct slice op_join(struct op *op, const char *const *words, size_t n)
+{
+	char *text, *at;
+	size_t size = 1;
+
+	for (size_t i = 0; i < n; i++)
+		size += strlen(words[i]) + 1;
+	text = at = arena_alloc(op->arena, size);
+	if (!text)
+		return slice_of(NULL, 0);
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			*at++ = ' ';
+		at = stpcpy(at, words[i]);
+	}
+	*at = '\0';
+	return slice_of(text, (size_t)(at - text));
+}
+
 uint64_t op_audit(struct op *op, const char *event)
 {
 	op->audit.event = event;

@@ -168,6 +168,8 @@ void op_release_held(struct rpc_worker *w);
 /* Makes the slice outlive what it borrows from. */
 struct slice op_keep(struct op *op, struct slice s);
 const char *op_str(struct op *op, struct slice s);
+/* The words with a space between two, as scopes are written (RFC 8693 §4.2); a 0 follows. p is NULL when memory is out. */
+struct slice op_join(struct op *op, const char *const *words, size_t n);
 
 /* ---- outbox.c ---- */
 /* go(rc, op) sends what the op has to say, now or when the peer has read what is before it; then the op ends. It ends without, when the

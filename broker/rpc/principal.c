@@ -38,22 +38,6 @@ struct slice principal_token(struct rpc_call *rc, struct slice in_request, struc
 	return slice_of(header.p + 7, header.n - 7);
 }
 
-static struct slice joined_scopes(struct op *op, const struct claims *c)
-{
-	struct buf b;
-	struct slice s;
-
-	buf_init(&b, 8192);
-	for (size_t i = 0; i < c->n_scopes; i++) {
-		if (i)
-			buf_put_u8(&b, ' ');
-		buf_put_str(&b, c->scopes[i]);
-	}
-	s = op_keep(op, buf_slice(&b));
-	buf_clear(&b);
-	return s;
-}
-
 static void audit_claims(struct op *op, const struct claims *c)
 {
 	op->audit.issuer = slice_str(c->issuer);
@@ -62,7 +46,7 @@ static void audit_claims(struct op *op, const struct claims *c)
 	op->audit.token_tenant = slice_str(c->tenant);
 	op->audit.jti = slice_str(c->jti);
 	op->audit.audience = slice_str(c->audience);
-	op->audit.scopes = joined_scopes(op, c);
+	op->audit.scopes = op_join(op, (const char *const *)c->scopes, c->n_scopes);
 }
 
 /* Waits for keys while that may help. */
