@@ -16,11 +16,14 @@
 #include "rpc/registered.h"
 #include "rpc/unpacked.h"
 
+#define TRIES 3
 #define PATIENCE_MS 5000 /* a node that has not heard by then refuses the token until it has */
 
 struct minting {
 	char token[ENROLMENT_TOKEN_TEXT + 1];
+	uint64_t agent;
 	struct enrolment kept;
+	unsigned tries;
 };
 
 const struct issuing *enrol_issuing(struct op *op)
@@ -150,29 +153,50 @@ static void answer(struct op *op)
 	pipeline_answer(op, &m->base);
 }
 
+static void keep(struct op *op, struct minting *x, uint64_t version);
+
+/* The one before may have been used, or made, on a node that this one has not heard from yet: the newest token counts, so this one takes that one's place. */
 static void on_kept(struct op *op, const struct store_answer *a)
 {
+	struct minting *x = op->state;
+
 	if (a->status == STORE_OK)
 		await_nodes(op, a->generation, PATIENCE_MS, answer);
+	else if (a->status == STORE_CONFLICT && x->tries++ < TRIES)
+		keep(op, x, a->version + 1);
 	else if (a->status == STORE_CONFLICT)
-		operator_deny(op, REASON_WRONG_STATE, "agent", "agent: somebody made or used a token of it at the same moment: ask again");
+		operator_deny(op, REASON_WRONG_STATE, "agent", "agent: others made or used tokens of it at the same moment: ask again");
 	else if (a->status == STORE_QUOTA)
 		operator_deny(op, REASON_QUOTA_EXCEEDED, "agent", "the registry is full: 65,536 names, retired ones too");
 	else
 		operator_no_store(op);
 }
 
-static bool keep(struct op *op, const struct agent *a, struct minting *x)
+static void keep(struct op *op, struct minting *x, uint64_t version)
 {
-	const char *uuid = enrol_uuid(op, op->world, a);
 	char text[ENROLMENT_NAME_MAX];
-	struct slice name = enrolment_name(a->key, text);
-	const struct resource *was = resources_find(op->world->resources, name);
 
-	if (!uuid)
-		return false;
+	if (!enrol_keep(op, enrolment_name(x->agent, text), version, &x->kept, on_kept))
+		operator_no_memory(op);
+}
+
+/* NULL: memory is out. */
+static struct minting *mint(struct op *op, const struct agent *a, const struct issuing *i, uint32_t ttl_s)
+{
+	struct minting *x = arena_zalloc(op->arena, sizeof *x);
+	const char *uuid = enrol_uuid(op, op->world, a);
+
+	if (!x || !uuid)
+		return NULL;
+	enrolment_token(a->key, i->sha256, x->token);
+	sha256(slice_str(x->token), x->kept.token);
+	x->agent = a->key;
+	x->kept.expires_at_ms = clock_unix_ms() + (ttl_s ? ttl_s : ENROLMENT_TTL_S) * INT64_C(1000);
 	slice_copy_str(slice_str(uuid), x->kept.uuid, sizeof x->kept.uuid);
-	return enrol_keep(op, name, was ? was->version + 1 : 1, &x->kept, on_kept);
+	slice_copy_str(slice_str(a->tenant), x->kept.tenant, sizeof x->kept.tenant);
+	slice_copy_str(slice_str(a->name), x->kept.name, sizeof x->kept.name);
+	slice_copy_str(slice_str(a->spiffe_id), x->kept.spiffe_id, sizeof x->kept.spiffe_id);
+	return x;
 }
 
 void enrol_on_create(struct rpc_call *rc, struct op *op)
@@ -180,6 +204,8 @@ void enrol_on_create(struct rpc_call *rc, struct op *op)
 	const Baton__V1__CreateEnrolTokenRequest *m = (const Baton__V1__CreateEnrolTokenRequest *)op->msg;
 	const struct issuing *i = enrol_issuing(op);
 	const struct agent *a = i ? find(op, m->agent) : NULL;
+	char text[ENROLMENT_NAME_MAX];
+	const struct resource *was;
 	struct minting *x;
 
 	(void)rc;
@@ -189,16 +215,12 @@ void enrol_on_create(struct rpc_call *rc, struct op *op)
 		operator_no_store(op);
 		return;
 	}
-	x = arena_zalloc(op->arena, sizeof *x);
-	if (x) {
-		enrolment_token(a->key, i->sha256, x->token);
-		sha256(slice_str(x->token), x->kept.token);
-		x->kept.expires_at_ms = clock_unix_ms() + (m->ttl_s ? m->ttl_s : ENROLMENT_TTL_S) * INT64_C(1000);
-		slice_copy_str(slice_str(a->tenant), x->kept.tenant, sizeof x->kept.tenant);
-		slice_copy_str(slice_str(a->name), x->kept.name, sizeof x->kept.name);
-		slice_copy_str(slice_str(a->spiffe_id), x->kept.spiffe_id, sizeof x->kept.spiffe_id);
-		op->state = x;
-	}
-	if (!x || !keep(op, a, x))
+	x = mint(op, a, i, m->ttl_s);
+	if (!x) {
 		operator_no_memory(op);
+		return;
+	}
+	op->state = x;
+	was = resources_find(op->world->resources, enrolment_name(a->key, text));
+	keep(op, x, was ? was->version + 1 : 1);
 }
