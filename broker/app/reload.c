@@ -39,7 +39,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
 		.max_payload = c->max_payload};
 	const struct world_quotas quotas = {.rate_per_agent = c->rate_per_agent, .waiting_per_tenant = c->waiting_per_tenant,
-		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant};
+		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant, .card_bytes_per_tenant = c->card_bytes_per_tenant};
 	struct world *w;
 
 	if (!issuers) {
