@@ -330,6 +330,7 @@ static void open_registered(struct asker *k, const struct asker *running)
 
 	k->mute = secrets_find(k->of->c.secrets, i->url, i->secret, i->cert, &k->found, &why) < 0 ||
 		  (i->secret[0] && set_secret(k, slice_of(k->found.secret, k->found.n), i->secret, &why) < 0);
+	secret_wipe(k->found.secret, k->found.n);
 	if (k->mute)
 		snprintf(k->failure, sizeof k->failure, "%s", why.text);
 	if (k->mute && !(running && running->mute && strcmp(running->failure, k->failure) == 0))

@@ -270,9 +270,9 @@ void reload_begin_vouching(struct node *n, struct vouching *old)
 {
 	keyfeed_begin(n->feed);
 	expiry_forget(n, old->introspector);
-	expiry_look(n);
 	if (old->lists_made)
 		crlfeed_begin(n->crls, old->crls);
+	expiry_look(n);
 	vouching_clear(old); /* who waited for what it asked has asked anew */
 }
 

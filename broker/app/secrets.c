@@ -62,6 +62,16 @@ static int read_pem(int folder, const char *name, const char *path, bool optiona
 	return rc;
 }
 
+/* Whatever a key's file is called, it is sent to nobody: a copy of one may lie there. */
+static int read_secret(int at, const char *name, const char *path, struct secrets_found *out, struct problem *why)
+{
+	if (secret_read_at(at, name, path, INTROSPECTION_SECRET_MAX, &out->secret, &out->n, why) < 0)
+		return -1;
+	if (memmem(out->secret, out->n, "-----BEGIN ", 11))
+		return problem_set(why, "%s holds PEM, a key or a certificate: it is no secret that is sent", path);
+	return 0;
+}
+
 /* The certificate of this name and its key, which must be its own. */
 static int read_certificate(int at, const char *folder, const char *host, const char *name, struct secrets_found *out, struct problem *why)
 {
@@ -96,7 +106,7 @@ int secrets_find(const char *folder, const char *url, const char *secret, const 
 	rc = at >= 0 ? read_pem(at, INTROSPECTION_CA, path, true, &out->ca_pem, why) : -1;
 	snprintf(path, sizeof path, "%s/%s/%s", folder, host, secret);
 	if (!rc && *secret)
-		rc = secret_read_at(at, secret, path, INTROSPECTION_SECRET_MAX, &out->secret, &out->n, why);
+		rc = read_secret(at, secret, path, out, why);
 	if (!rc && *cert)
 		rc = read_certificate(at, folder, host, cert, out, why);
 	if (at >= 0)

@@ -165,6 +165,14 @@ test('T5 I-8 attack 13: a key is no secret that could be named, and a certificat
   for (const name of ['asker.key', 'asker.crt', '.key', 'ca.pem']) {
     assert.match((await denied(apply(spec({ introspection_cert: '', introspection_secret: name })), 'malformed_envelope')).message, /issuer\.introspection_secret: /, name)
   }
+  // nor is a copy of one under another name
+  for (const n of nodes) fs.copyFileSync(at(n, 'asker.key'), at(n, 'asker.key.old'))
+  const before = issuer.heard.length
+  await add('--introspection-secret', 'asker.key.old')
+  await refusedHere(here)
+  assert.match((await resource()).issuer.introspection_failure, /asker\.key\.old holds PEM, a key or a certificate: it is no secret that is sent/)
+  assert.equal(issuer.heard.length, before)
+  await add('--introspection-secret', '')
   const host = new URL(issuer.url).host
   for (const name of ['../asker', `../${host}/asker`, `${host}/asker`, '/etc/passwd', '..', '.', '.hidden', 'a/b', 'a\\b', 'ca.pem', 'asker.crt', 'asker.key', 'x'.repeat(65), 'a b', 'a\u00e9']) {
     const r = await denied(apply(spec({ introspection_cert: name })), 'malformed_envelope')

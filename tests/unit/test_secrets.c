@@ -84,6 +84,8 @@ static void a_secret_is_found_for_its_host_alone(void **state)
 	finds(URL, "ca.pem", NULL, NULL, "none that a folder could have");
 	put("login.acme.example/acme.key", "a key", 0600);
 	finds(URL, "acme.key", NULL, NULL, "none that a folder could have");
+	put("login.acme.example/acme.key.old", "-----BEGIN PRIVATE KEY-----\nMIG=\n", 0600);
+	finds(URL, "acme.key.old", NULL, NULL, "it is no secret that is sent");
 }
 
 static void where_no_folder_is_configured_nothing_is(void **state)
