@@ -384,6 +384,7 @@ const struct config_row config_rows[] = {
 	{"limits.waiting_bytes_per_sender", KIND_SIZE, C_NUM(waiting_bytes_per_sender), .def = "256MiB", .max = 1024 * GIB},
 	{"limits.waiting_per_tenant", KIND_NUMBER, C_NUM(waiting_per_tenant), .def = "0", .max = 1000000000},
 	{"limits.waiting_bytes_per_tenant", KIND_SIZE, C_NUM(waiting_bytes_per_tenant), .def = "0", .max = 1024 * GIB},
+	{"limits.card_bytes_per_tenant", KIND_SIZE, C_NUM(card_bytes_per_tenant), .def = "16MiB", .max = 4 * GIB},
 	{"limits.rate_per_agent", KIND_NUMBER, C_NUM(rate_per_agent), .def = "0", .max = 1000000},
 
 	{.path = "audit", .kind = KIND_SECTION},

@@ -1,4 +1,4 @@
-/* What of this node ends by itself, and who is told in time? The server's certificate and the CRLs, looked at each second: a metric says
+/* What of this node ends by itself, and who is told in time? Its certificates and the CRLs, looked at each second: a metric says
  * when each ends, /readyz and the log say it three days before (of lists that are fetched: when they should have been replaced), and when a
  * CRL has just gone stale peers are judged anew. */
 #include <stdio.h>
@@ -10,20 +10,57 @@
 
 #define WARN_MS (3 * 86400000LL)
 
-static void look_at_certificate(struct node *n, int64_t now)
-{
-	int64_t end = tls_server_not_after_ms(n->tls);
+#define REMEDY_MAX (64u << 10)
 
-	metrics_set(n->metrics, METRIC_CERTIFICATE_EXPIRY, "server", NULL, end / 1000);
-	health_set(n->health, HEALTH_CERTIFICATE, end > now,
-		   end <= now ? "the server certificate has expired: replace tls.cert and tls.key, then send SIGHUP"
-		   : end - now < WARN_MS ? "the server certificate expires soon: replace it, then send SIGHUP" : "", now);
+/* ---- certificates ---- */
+
+enum nearness { END_FAR, END_SOON, END_PAST };
+
+/* What follows when one ends, and what to do. */
+struct ending {
+	const char *event, *soon, *past;
+};
+
+static const struct ending own[EXPIRY_OWN] = {
+	[EXPIRY_SERVER] = {"certificate.expiry", "the server certificate expires soon: replace it, then send SIGHUP",
+		"the server certificate has expired: replace tls.cert and tls.key, then send SIGHUP"},
+	[EXPIRY_ISSUING] = {"issuing.expiry", "the issuing certificate ends soon, and no agent's certificate outlives it: baton ca rotate, then put it in place",
+		"the issuing certificate has ended, and no certificate is issued or renewed: baton ca rotate, then put it in place"},
+	[EXPIRY_STORE] = {"certificate.expiry", "the certificate for Redis (store.cert) ends soon, then no new connection to it is made: replace it and its key, the next connection takes them",
+		"the certificate for Redis (store.cert) has ended, and no new connection to it is made: replace it and its key"},
+};
+static const struct ending shown = {"certificate.expiry", "the certificate that it is asked with ends soon, then its opaque tokens are refused: replace it and its key",
+	"the certificate that it is asked with has ended, its opaque tokens are refused: replace it and its key"};
+
+/* What is to be done about it; "": nothing. A line in the log when that begins, and when it has ended. */
+static const char *watch(struct node *n, const struct ending *e, const char *subject, int64_t end, int64_t now, unsigned char *said)
+{
+	enum nearness is = end <= now ? END_PAST : end - now < WARN_MS ? END_SOON : END_FAR;
+	const char *remedy = is == END_PAST ? e->past : is == END_SOON ? e->soon : "";
+
+	metrics_set(n->metrics, METRIC_CERTIFICATE_EXPIRY, subject, NULL, end / 1000);
+	if (is > *said)
+		log_event(LOG_WARN, e->event, F_STR("subject", subject), F_STR("remedy", remedy));
+	*said = is;
+	return remedy;
 }
 
-/* Whether `at` was passed since the last look. */
-static bool passed(const struct node *n, int64_t at, int64_t now)
+static const char *watch_own(struct node *n, enum expiry_own which, const char *subject, int64_t end, int64_t now)
 {
-	return at <= now && at > n->expiry_looked_ms;
+	return watch(n, &own[which], subject, end, now, &n->certificates_said[which]);
+}
+
+/* Connections that are there go on when that towards Redis has ended. */
+static void look_at_certificate(struct node *n, int64_t now)
+{
+	int64_t end = tls_server_not_after_ms(n->tls), store_end;
+	const char *server = watch_own(n, EXPIRY_SERVER, "server", end, now), *store = "";
+	char both[400];
+
+	if (n->boot->store_cert[0] && tls_file_not_after(n->boot->store_cert, &store_end))
+		store = watch_own(n, EXPIRY_STORE, "store", store_end, now);
+	snprintf(both, sizeof both, "%s%s%s", server, *server && *store ? "; " : "", store);
+	health_set(n->health, HEALTH_CERTIFICATE, end > now, both, now);
 }
 
 /* It is nobody's but those who are to be enrolled, or to renew: the node goes on without. */
@@ -31,12 +68,65 @@ static void look_at_issuing(struct node *n, int64_t now)
 {
 	int64_t end = issuance_not_after_ms(n);
 
-	if (end == INT64_MAX)
-		return;
-	metrics_set(n->metrics, METRIC_CERTIFICATE_EXPIRY, "issuing", NULL, end / 1000);
-	if (passed(n, end, now) || passed(n, end - WARN_MS, now))
-		log_event(LOG_WARN, "issuing.expiry", F_STR("remedy", end > now ? "the issuing certificate ends soon, and no agent's certificate outlives it: baton ca rotate, then put it in place"
-			: "the issuing certificate has ended, and no certificate is issued or renewed: baton ca rotate, then put it in place"));
+	if (end < INT64_MAX)
+		watch_own(n, EXPIRY_ISSUING, "issuing", end, now);
+}
+
+#define SUBJECT_MAX 96
+
+static const char *subject_of(const struct introspector_certificate *c, char out[SUBJECT_MAX])
+{
+	snprintf(out, SUBJECT_MAX, "introspection/%s", c->issuer);
+	return out;
+}
+
+struct look {
+	struct node *node;
+	struct buf *said;
+	int64_t now;
+};
+
+static void look_at_shown(void *arg, const struct introspector_certificate *c)
+{
+	struct look *l = arg;
+	char subject[SUBJECT_MAX];
+	const char *remedy = c->end_ms ? watch(l->node, &shown, subject_of(c, subject), c->end_ms, l->now, c->said) : "the certificate that it is asked with cannot be read";
+
+	if (*remedy)
+		buf_printf(l->said, "%sissuer %s: %s", l->said->n ? "; " : "", c->issuer, remedy);
+}
+
+/* A node that cannot ask an issuer serves everybody else. */
+static void look_at_introspection(struct node *n, int64_t now)
+{
+	struct buf said;
+	struct look l = {n, &said, now};
+
+	buf_init(&said, REMEDY_MAX);
+	introspector_say_mute(n->introspector, &said);
+	introspector_each_certificate(n->introspector, look_at_shown, &l);
+	health_set(n->health, HEALTH_INTROSPECTION, true, buf_put_u8(&said, 0) ? (const char *)said.p : "", now);
+	buf_clear(&said);
+}
+
+static void forget_shown(void *arg, const struct introspector_certificate *c)
+{
+	char subject[SUBJECT_MAX];
+
+	metrics_forget(((struct node *)arg)->metrics, METRIC_CERTIFICATE_EXPIRY, subject_of(c, subject), NULL);
+}
+
+void expiry_forget(struct node *n, struct introspector *was)
+{
+	introspector_each_certificate(was, forget_shown, n);
+}
+
+/* ---- lists ---- */
+
+/* Whether `at` was passed since the last look. */
+static bool passed(const struct node *n, int64_t at, int64_t now)
+{
+	return at <= now && at > n->expiry_looked_ms;
 }
 
 /* When it is said that a list ends soon: three days before, but of one that is fetched not before three quarters of its time are over, for it is replaced in time. */
@@ -140,6 +230,7 @@ void expiry_look(struct node *n)
 	int64_t now = clock_unix_ms();
 
 	look_at_certificate(n, now);
+	look_at_introspection(n, now);
 	look_at_trust(n, now);
 	look_at_issuing(n, now);
 	look_at_lists(n, now);

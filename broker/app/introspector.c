@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "app/secrets.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -17,7 +16,6 @@
 #include "net/tls.h"
 
 #define QUESTION_MS 3000
-#define REMEDY_MAX (64u << 10)
 #define QUESTIONS_MAX 64 /* of an issuer, under way: as many as a fetcher takes. One agent's: ASKGATE_BURST */
 
 /* An issuer that is asked. */
@@ -26,11 +24,12 @@ struct asker {
 	struct issuer_rule rule;
 	uint8_t source[SHA256_BYTES];
 	char *authorization;             /* owned; wiped; NULL: the certificate alone says who asks */
-	char *ca_pem;                    /* owned; NULL: as the rule says */
+	struct secrets_found found;      /* of a registered one; ca_pem NULL: as the rule says */
 	bool mute;                       /* this node lacks what it is to prove itself by */
 	struct fetcher *fetcher;
 	struct askgate *gate;            /* under of->lock, as the next */
 	size_t under_way;
+	unsigned char said;              /* of its certificate's end */
 	bool fails;                      /* the last question had no answer, and that was logged */
 	char failure[KEYS_FAILURE_MAX];  /* why; or why it is mute; "": neither. Written under of->lock */
 };
@@ -145,8 +144,9 @@ static bool ask(struct question *q)
 	const struct asker *k = q->asker;
 	const struct issuer_rule *r = &k->rule;
 	const struct introspection_rule *i = &r->introspection;
-	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .ca_pem = slice_str(k->ca_pem ? k->ca_pem : ""), .cert_file = i->cert_file[0] ? i->cert_file : NULL,
-		.key_file = i->cert_file[0] ? i->key_file : NULL, .authorization = k->authorization, .max_body = INTROSPECTION_BODY_MAX,
+	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .ca_pem = slice_str(k->found.ca_pem ? k->found.ca_pem : ""), .cert_file = i->cert_file[0] ? i->cert_file : NULL,
+		.key_file = i->cert_file[0] ? i->key_file : NULL, .cert_pem = slice_str(k->found.cert_pem ? k->found.cert_pem : ""),
+		.key_pem = slice_of(k->found.key_pem, k->found.key_n), .authorization = k->authorization, .max_body = INTROSPECTION_BODY_MAX,
 		.timeout_ms = QUESTION_MS, .allow_private = r->allow_private};
 	char *form = malloc(INTROSPECTION_FORM_MAX);
 	size_t n = form ? introspection_form(r, slice_of(q->token, q->token_n), form) : 0;
@@ -322,22 +322,20 @@ static int open_configured(struct asker *k, const struct asker *as_read, struct 
 	return 0;
 }
 
-/* What is registered keeps no node from living by the rest: a secret that is not there is said, and its issuer not asked. */
+/* What is registered keeps no node from living by the rest: a secret or certificate that is not there is said, and its issuer not asked. */
 static void open_registered(struct asker *k, const struct asker *running)
 {
 	const struct introspection_rule *i = &k->rule.introspection;
-	struct secrets_found found;
 	struct problem why = {""};
 
-	k->mute = secrets_find(k->of->c.secrets, i->url, i->secret, &found, &why) < 0 || set_secret(k, slice_of(found.secret, found.n), i->secret, &why) < 0;
-	k->ca_pem = found.ca_pem;
-	found.ca_pem = NULL;
-	secrets_clear(&found);
+	k->mute = secrets_find(k->of->c.secrets, i->url, i->secret, i->cert, &k->found, &why) < 0 ||
+		  (i->secret[0] && set_secret(k, slice_of(k->found.secret, k->found.n), i->secret, &why) < 0);
+	secret_wipe(k->found.secret, k->found.n);
 	if (k->mute)
 		snprintf(k->failure, sizeof k->failure, "%s", why.text);
 	if (k->mute && !(running && running->mute && strcmp(running->failure, k->failure) == 0))
-		log_event(LOG_WARN, "introspection.no_secret", F_STR("issuer", k->rule.name), F_STR("secret", i->secret), F_STR("why", why.text),
-			  F_STR("remedy", "its opaque tokens are refused on this node: put the file there, and send SIGHUP"));
+		log_event(LOG_WARN, "introspection.no_secret", F_STR("issuer", k->rule.name), F_STR("secret", i->secret), F_STR("certificate", i->cert), F_STR("why", why.text),
+			  F_STR("remedy", "its opaque tokens are refused on this node: put there what is missing, and send SIGHUP"));
 }
 
 static int asker_open(struct introspector *x, struct asker *k, const struct issuer_rule *r, const struct introspector *running, const struct introspector *as_read, struct problem *why)
@@ -348,6 +346,8 @@ static int asker_open(struct introspector *x, struct asker *k, const struct issu
 	k->rule = *r;
 	introspection_source(r, k->source);
 	before = find_same(running, k);
+	if (before)
+		k->said = before->said;
 	if (before && !before->mute) {
 		k->fails = before->fails;
 		memcpy(k->failure, before->failure, sizeof k->failure);
@@ -384,17 +384,25 @@ struct introspector *introspector_new(const struct introspector_config *c, const
 	return NULL;
 }
 
-/* A node that lacks a secret serves everybody else. */
-void introspector_begin(struct introspector *x)
+void introspector_say_mute(const struct introspector *x, struct buf *out)
 {
-	struct buf said;
-
-	buf_init(&said, REMEDY_MAX);
 	for (size_t i = 0; i < x->n; i++)
 		if (x->askers[i].mute)
-			buf_printf(&said, "%sissuer %s cannot be asked about its opaque tokens, which are refused here: %s", said.n ? "; " : "", x->askers[i].rule.name, x->askers[i].failure);
-	health_set(x->c.health, HEALTH_INTROSPECTION, true, buf_put_u8(&said, 0) ? (const char *)said.p : "", clock_unix_ms());
-	buf_clear(&said);
+			buf_printf(out, "%sissuer %s cannot be asked about its opaque tokens, which are refused here: %s", out->n ? "; " : "", x->askers[i].rule.name, x->askers[i].failure);
+}
+
+void introspector_each_certificate(struct introspector *x, void (*fn)(void *arg, const struct introspector_certificate *c), void *arg)
+{
+	for (size_t i = 0; i < x->n; i++) {
+		struct asker *k = &x->askers[i];
+		const char *file = k->rule.introspection.cert_file;
+		struct introspector_certificate c = {.issuer = k->rule.name, .end_ms = k->found.cert_end_ms, .said = &k->said};
+
+		if (file[0] && !tls_file_not_after(file, &c.end_ms))
+			c.end_ms = 0;
+		if (file[0] || k->found.cert_pem)
+			fn(arg, &c);
+	}
 }
 
 void introspector_state(struct introspector *x, const char *issuer, char out[KEYS_FAILURE_MAX])
@@ -414,7 +422,7 @@ static void asker_close(struct asker *k)
 	askgate_free(k->gate);
 	secret_wipe(k->authorization, k->authorization ? strlen(k->authorization) : 0);
 	free(k->authorization);
-	free(k->ca_pem);
+	secrets_clear(&k->found);
 }
 
 void introspector_free(struct introspector *x)

@@ -6,11 +6,11 @@
 #define BATON_APP_INTROSPECTOR_H
 
 #include "app/keyfeed.h"
+#include "base/buf.h"
 #include "base/problem.h"
 #include "identity/answers.h"
 #include "identity/issuer.h"
 #include "net/loop.h"
-#include "observe/health.h"
 #include "observe/metrics.h"
 #include "rpc/worker.h"
 
@@ -19,7 +19,6 @@ struct introspector;
 struct introspector_config {
 	struct loop *loop;           /* the control loop; every function but introspector_ask() and introspector_state() runs there */
 	struct metrics *metrics;
-	struct health *health;
 	struct answers *answers;     /* outlives it */
 	/* A question is over, well or not; the answer, if any, is in `answers`. workers: a bit for each that waits for it. */
 	void (*on_answered)(void *arg, uint64_t workers, const uint8_t key[SHA256_BYTES]);
@@ -27,12 +26,21 @@ struct introspector_config {
 	const char *secrets;         /* registry.secrets; read while introspector_new() runs */
 };
 
+/* What the broker shows of itself to an issuer. */
+struct introspector_certificate {
+	const char *issuer;
+	int64_t end_ms;              /* 0: that cannot be told */
+	unsigned char *said;         /* the caller's, of each; 0 at first */
+};
+
 /* Reads the secrets and looks at the certificates of all that are asked; the rules are copied. Of the configuration's issuers those that are the same in `as_read`
  * (may be NULL) have the secret that they had there. `running` (may be NULL): what was said of its failures is not said again. NULL with why. */
 struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_source *v, size_t n, const struct introspector *running,
 				      const struct introspector *as_read, struct problem *why);
-/* It is asked from now on: tells health whom it cannot ask. */
-void introspector_begin(struct introspector *x);
+/* Adds whom it cannot ask, and why. */
+void introspector_say_mute(const struct introspector *x, struct buf *out);
+/* Each one's certificate, a configured one's as the file is now; not of whom it cannot ask. */
+void introspector_each_certificate(struct introspector *x, void (*fn)(void *arg, const struct introspector_certificate *c), void *arg);
 /* What is under way is dropped, and nobody hears of it. */
 void introspector_free(struct introspector *x);
 /* From any thread: why this issuer cannot be asked, or did not answer the last time; "" when it did, or is not asked. */

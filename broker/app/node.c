@@ -397,7 +397,6 @@ int node_run(struct node *n)
 	n->files_seen = files_mark(n->config);
 	control(n);
 	keyfeed_begin(n->feed);
-	introspector_begin(n->introspector);
 	crlfeed_begin(n->crls, NULL);
 	log_event(LOG_INFO, "node.started", F_STR("node", n->config->node), F_STR("version", n->version),
 		  F_INT("agents_port", server_port(n->server, NODE_LISTENER)), F_INT("workers", n->n_workers),

@@ -33,6 +33,9 @@ struct keeper;
 struct keeper_answer;
 struct keeping;  /* keeping.c */
 
+/* Certificates that a node has one each of; expiry.c watches them. */
+enum expiry_own { EXPIRY_SERVER, EXPIRY_ISSUING, EXPIRY_STORE, EXPIRY_OWN };
+
 /* One worker's share; made and freed on its thread. */
 struct node_worker {
 	struct node *node;
@@ -134,6 +137,7 @@ struct node {
 	struct census *operators;        /* of listen.admin, by SPIFFE id */
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
+	unsigned char certificates_said[EXPIRY_OWN]; /* how near their ends are, as far as that was said */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	int64_t list_ends_ms;            /* when the next list of n->trust ends, as trust_next_end_ms(); 0: not looked at yet */
 	char marker[1200];               /* state_dir/running */
@@ -195,6 +199,8 @@ void initmark_follow(struct node *n);
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */
 void expiry_look(struct node *n);
+/* Certificates that only what was asks with are watched no more. */
+void expiry_forget(struct node *n, struct introspector *was);
 
 /* ---- kept.c ---- */
 /* Those of an earlier run, into n->resources. */

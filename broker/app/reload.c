@@ -39,7 +39,7 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
 		.max_payload = c->max_payload};
 	const struct world_quotas quotas = {.rate_per_agent = c->rate_per_agent, .waiting_per_tenant = c->waiting_per_tenant,
-		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant};
+		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant, .card_bytes_per_tenant = c->card_bytes_per_tenant};
 	struct world *w;
 
 	if (!issuers) {
@@ -226,7 +226,7 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 {
 	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_keys = on_keys,
 		.on_settled = on_settled, .arg = n};
-	const struct introspector_config asking = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .answers = n->answers,
+	const struct introspector_config asking = {.loop = n->loop, .metrics = n->metrics, .answers = n->answers,
 		.on_answered = node_workers_answered, .arg = n, .secrets = c->secrets_dir};
 	const struct crlfeed_config crls = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir,
 		.refresh_ms = c->crl_refresh_ms, .grace_ms = c->crl_grace_ms, .on_lists = on_lists, .arg = n};
@@ -269,9 +269,10 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 void reload_begin_vouching(struct node *n, struct vouching *old)
 {
 	keyfeed_begin(n->feed);
-	introspector_begin(n->introspector);
+	expiry_forget(n, old->introspector);
 	if (old->lists_made)
 		crlfeed_begin(n->crls, old->crls);
+	expiry_look(n);
 	vouching_clear(old); /* who waited for what it asked has asked anew */
 }
 

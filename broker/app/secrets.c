@@ -1,4 +1,4 @@
-/* What may this node send of itself, and to whom? See secrets.h. */
+/* What may this node send or show of itself, and to whom? See secrets.h. */
 #include "app/secrets.h"
 
 #include <errno.h>
@@ -11,9 +11,11 @@
 
 #include "base/file.h"
 #include "identity/introspection.h"
+#include "net/tls.h"
 
-#define CA_MAX (64u << 10)
-#define PATH_MAX_BYTES (1024 + INTROSPECTION_HOST_MAX + INTROSPECTION_NAME_MAX + 3)
+#define PEM_MAX (64u << 10)
+#define FILE_NAME_MAX (INTROSPECTION_NAME_MAX + sizeof INTROSPECTION_CERT)
+#define PATH_MAX_BYTES (1024 + INTROSPECTION_HOST_MAX + FILE_NAME_MAX + 3)
 
 static int check_owner(const char *path, const struct stat *st, struct problem *why)
 {
@@ -38,18 +40,19 @@ static int open_folder(int at, const char *name, int flags, const char *path, st
 	return -1;
 }
 
-static int read_ca(int folder, const char *path, char **out, struct problem *why)
+/* Certificates, which anybody may read. optional: none need be there. */
+static int read_pem(int folder, const char *name, const char *path, bool optional, char **out, struct problem *why)
 {
-	int rc = -1, fd = openat(folder, INTROSPECTION_CA, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+	int rc = -1, fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
 	uint8_t *pem = NULL;
 	struct stat st;
 	size_t n = 0;
 
 	if (fd < 0)
-		return errno == ENOENT ? 0 : problem_set(why, "cannot open %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+		return errno == ENOENT && optional ? 0 : problem_set(why, "cannot open %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		problem_set(why, "%s is not a regular file", path);
-	else if (check_owner(path, &st, why) == 0 && file_read_fd(fd, path, CA_MAX, &pem, &n, why) == 0)
+	else if (check_owner(path, &st, why) == 0 && file_read_fd(fd, path, PEM_MAX, &pem, &n, why) == 0)
 		rc = n ? 0 : problem_set(why, "%s is empty", path);
 	close(fd);
 	if (rc)
@@ -59,7 +62,34 @@ static int read_ca(int folder, const char *path, char **out, struct problem *why
 	return rc;
 }
 
-int secrets_find(const char *folder, const char *url, const char *name, struct secrets_found *out, struct problem *why)
+/* Whatever a key's file is called, it is sent to nobody: a copy of one may lie there. */
+static int read_secret(int at, const char *name, const char *path, struct secrets_found *out, struct problem *why)
+{
+	if (secret_read_at(at, name, path, INTROSPECTION_SECRET_MAX, &out->secret, &out->n, why) < 0)
+		return -1;
+	if (memmem(out->secret, out->n, "-----BEGIN ", 11))
+		return problem_set(why, "%s holds PEM, a key or a certificate: it is no secret that is sent", path);
+	return 0;
+}
+
+/* The certificate of this name and its key, which must be its own. */
+static int read_certificate(int at, const char *folder, const char *host, const char *name, struct secrets_found *out, struct problem *why)
+{
+	char cert[FILE_NAME_MAX], key[FILE_NAME_MAX], cert_path[PATH_MAX_BYTES], key_path[PATH_MAX_BYTES];
+	struct tls_pem pem = {.cert_name = cert_path, .key_name = key_path};
+
+	snprintf(cert, sizeof cert, "%s" INTROSPECTION_CERT, name);
+	snprintf(key, sizeof key, "%s" INTROSPECTION_KEY, name);
+	snprintf(cert_path, sizeof cert_path, "%s/%s/%s", folder, host, cert);
+	snprintf(key_path, sizeof key_path, "%s/%s/%s", folder, host, key);
+	if (read_pem(at, cert, cert_path, false, &out->cert_pem, why) < 0 || secret_read_at(at, key, key_path, PEM_MAX, &out->key_pem, &out->key_n, why) < 0)
+		return -1;
+	pem.cert = slice_str(out->cert_pem);
+	pem.key = slice_of(out->key_pem, out->key_n);
+	return tls_check_pem(&pem, &out->cert_end_ms, why);
+}
+
+int secrets_find(const char *folder, const char *url, const char *secret, const char *cert, struct secrets_found *out, struct problem *why)
 {
 	char host[INTROSPECTION_HOST_MAX + 1], path[PATH_MAX_BYTES];
 	int dir = -1, at = -1, rc = -1;
@@ -67,16 +97,18 @@ int secrets_find(const char *folder, const char *url, const char *name, struct s
 	*out = (struct secrets_found){.secret = NULL};
 	if (!*folder)
 		return problem_set(why, "registry.secrets in this node's configuration names no folder");
-	if (!introspection_host(url, host) || introspection_secret_name_wrong(name))
-		return problem_set(why, "its url or its secret's name is none that a folder could have");
+	if (!introspection_host(url, host) || (*secret && introspection_secret_name_wrong(secret)) || (*cert && introspection_secret_name_wrong(cert)) || (!*secret && !*cert))
+		return problem_set(why, "its url, or the name of its secret or certificate, is none that a folder could have");
 	dir = open_folder(AT_FDCWD, folder, 0, folder, why);
 	snprintf(path, sizeof path, "%s/%s", folder, host);
 	at = dir >= 0 ? open_folder(dir, host, O_NOFOLLOW, path, why) : -1;
 	snprintf(path, sizeof path, "%s/%s/" INTROSPECTION_CA, folder, host);
-	rc = at >= 0 ? read_ca(at, path, &out->ca_pem, why) : -1;
-	snprintf(path, sizeof path, "%s/%s/%s", folder, host, name);
-	if (!rc)
-		rc = secret_read_at(at, name, path, INTROSPECTION_SECRET_MAX, &out->secret, &out->n, why);
+	rc = at >= 0 ? read_pem(at, INTROSPECTION_CA, path, true, &out->ca_pem, why) : -1;
+	snprintf(path, sizeof path, "%s/%s/%s", folder, host, secret);
+	if (!rc && *secret)
+		rc = read_secret(at, secret, path, out, why);
+	if (!rc && *cert)
+		rc = read_certificate(at, folder, host, cert, out, why);
 	if (at >= 0)
 		close(at);
 	if (dir >= 0)
@@ -90,6 +122,9 @@ void secrets_clear(struct secrets_found *f)
 {
 	secret_wipe(f->secret, f->n);
 	free(f->secret);
+	secret_wipe(f->key_pem, f->key_n);
+	free(f->key_pem);
+	free(f->cert_pem);
 	free(f->ca_pem);
 	*f = (struct secrets_found){.secret = NULL};
 }

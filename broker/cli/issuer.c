@@ -100,6 +100,7 @@ static void print_introspection(const struct cli *c, const issuer *s)
 	text_line(c->out, WIDTH, "asked at:", s->introspection_url);
 	text_line(c->out, WIDTH, "asked as:", s->introspection_client_id);
 	text_line(c->out, WIDTH, "asked with:", s->introspection_secret);
+	text_line(c->out, WIDTH, "certificate:", s->introspection_cert);
 	line_seconds(c, "answers for:", s->introspection_cache_s, 60);
 	text_line(c->out, WIDTH, "unanswered:", s->introspection_failure);
 }
@@ -208,6 +209,7 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 		{OPT_USER_CLAIM, &s->user_claim}, {OPT_SERVICE_CLAIM, &s->service_claim}, {OPT_JTI_CLAIM, &s->jti_claim}, {OPT_TRUST_DOMAIN, &s->trust_domain},
 		{OPT_TOKENS, &s->kind}, {OPT_DIALECT, &s->dialect}, {OPT_TYP, &s->typ}, {OPT_TOKEN_BINDING, &s->binding},
 		{OPT_ASK_URL, &s->introspection_url}, {OPT_ASK_CLIENT, &s->introspection_client_id}, {OPT_ASK_SECRET, &s->introspection_secret},
+		{OPT_ASK_CERT, &s->introspection_cert},
 	};
 	const struct { enum opt o; uint32_t *to; } spans[] = {
 		{OPT_MAX_LIFETIME, &s->max_lifetime_s}, {OPT_KEYS_REFRESH, &s->keys_refresh_s}, {OPT_KEYS_STALE, &s->keys_stale_s},
@@ -216,7 +218,7 @@ static int put_flags(struct cli *c, struct arena *arena, issuer *s)
 	int code;
 
 	if (c->args.given[OPT_ASK_URL] && !*admin_text(c, OPT_ASK_URL)) {
-		s->introspection_client_id = s->introspection_secret = (char *)protobuf_c_empty_string;
+		s->introspection_client_id = s->introspection_secret = s->introspection_cert = (char *)protobuf_c_empty_string;
 		s->introspection_cache_s = 0;
 	}
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)

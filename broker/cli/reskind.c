@@ -166,6 +166,8 @@ static const struct res_field issuer_fields[] = {
 	{.name = "introspection_client_id", .type = RES_TEXT, .at = AT(introspection_client_id)},
 	{.name = "introspection_secret", .type = RES_TEXT, .at = AT(introspection_secret), .wrong = introspection_secret_name_wrong,
 	 .todo = "write what the secret is called in the nodes' registry.secrets: acme"},
+	{.name = "introspection_cert", .type = RES_TEXT, .at = AT(introspection_cert), .wrong = introspection_secret_name_wrong,
+	 .todo = "write what the certificate is called in the nodes' registry.secrets: acme"},
 	{.name = "introspection_cache_s", .type = RES_NUMBER, .at = AT(introspection_cache_s), .min = 1, .max = 600},
 };
 FITS(issuer_fields);
@@ -179,8 +181,8 @@ static const struct res_refused issuer_refused[] = {
 	{"introspection", "each of its keys has a line of its own", "introspection_url"}, {"introspection_cache", "it is a number of seconds", "introspection_cache_s"},
 	{"introspection_secret_file", "no node reads a file that an operator names: the secret's name stands here", "introspection_secret"},
 	{"introspection_client_secret", "a secret is never sent: its name stands here", "introspection_secret"},
-	{"introspection_client_cert", "only an issuer of baton.yaml has it: a registered one is asked with a secret", "introspection_secret"},
-	{"introspection_client_key", "only an issuer of baton.yaml has it: a registered one is asked with a secret", "introspection_secret"},
+	{"introspection_client_cert", "no node reads a file that an operator names: the certificate's name stands here", "introspection_cert"},
+	{"introspection_client_key", "the key has the certificate's name, which stands here", "introspection_cert"},
 	{"introspection_failure", "the broker says it", NULL},
 	{NULL, NULL, NULL},
 };

@@ -82,7 +82,7 @@ void introspection_source(const struct issuer_rule *r, uint8_t out[SHA256_BYTES]
 {
 	const struct introspection_rule *i = &r->introspection;
 	const struct slice parts[] = {slice_str(r->name), slice_str(r->url), slice_str(r->ca_file), slice_of(&r->claims, sizeof r->claims), slice_str(i->url),
-		slice_str(i->client_id), slice_str(i->secret_file), slice_str(i->secret), slice_str(i->cert_file), slice_str(i->key_file)};
+		slice_str(i->client_id), slice_str(i->secret_file), slice_str(i->secret), slice_str(i->cert), slice_str(i->cert_file), slice_str(i->key_file)};
 
 	sha256_parts(parts, sizeof parts / sizeof parts[0], out);
 }
@@ -139,16 +139,26 @@ bool introspection_host(const char *url, char out[INTROSPECTION_HOST_MAX + 1])
 	return true;
 }
 
+static bool ends_with(const char *name, size_t n, const char *end)
+{
+	size_t m = strlen(end);
+
+	return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* A key is sent to nobody, as a secret would be. */
 const char *introspection_secret_name_wrong(const char *name)
 {
 	size_t n = strlen(name);
 
 	if (strcmp(name, INTROSPECTION_CA) == 0)
 		return "ca.pem is the name of certificates";
+	if (ends_with(name, n, INTROSPECTION_CERT) || ends_with(name, n, INTROSPECTION_KEY))
+		return "what ends in .crt or .key is the file of a certificate or its key: a name is without that";
 	for (size_t i = 0; i < n; i++)
 		if (!is_word(name[i]) && !(name[i] >= 'A' && name[i] <= 'Z') && (name[i] != '.' || i == 0))
-			return "a secret's name has letters, digits, -, _ and ., and does not begin with a .";
-	return n >= 1 && n <= INTROSPECTION_NAME_MAX ? NULL : "a secret's name has 1 to 64 characters";
+			return "a name here has letters, digits, -, _ and ., and does not begin with a .";
+	return n >= 1 && n <= INTROSPECTION_NAME_MAX ? NULL : "a name here has 1 to 64 characters";
 }
 
 /* ---- the question ---- */

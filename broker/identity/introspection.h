@@ -14,6 +14,8 @@
 #define INTROSPECTION_SECRET_MAX 1024
 #define INTROSPECTION_REFUSED_MS 10000 /* an answer that makes nothing of a token is used so long */
 #define INTROSPECTION_CA "ca.pem"      /* beside the secrets for a host: whom its certificate is to be of */
+#define INTROSPECTION_CERT ".crt"      /* the same: behind a certificate's name, its file; of its key */
+#define INTROSPECTION_KEY ".key"
 #define INTROSPECTION_HOST_MAX 259     /* bytes: a name and a port */
 #define INTROSPECTION_FORM_MAX (3 * (OPAQUE_MAX_BYTES + INTROSPECTION_CLIENT_MAX) + 64)
 #define INTROSPECTION_BASIC_MAX (4 * (INTROSPECTION_SECRET_MAX + INTROSPECTION_CLIENT_MAX) + 32)
@@ -33,7 +35,7 @@ void introspection_source(const struct issuer_rule *r, uint8_t out[SHA256_BYTES]
 /* Whom the broker's secret may be sent to stands with the secret, by host: the url's host in small letters, ":" and its port behind it unless that is 443. What it
  * writes is fit to be a folder's name: letters, digits, "-", "_", "." and that ":", no "." first. false: the url's host is no name or IPv4 address. */
 bool introspection_host(const char *url, char out[INTROSPECTION_HOST_MAX + 1]);
-/* May a secret be called so? NULL: yes; else static text. Fit to be a file's name. */
+/* May a secret, or a certificate, be called so? NULL: yes; else static text. Fit to be a file's name, and no secret's is that of a certificate, a key or ca.pem. */
 const char *introspection_secret_name_wrong(const char *name);
 
 /* RFC 7662 §2.1. Returns the bytes written; out has room for INTROSPECTION_FORM_MAX. Holds the token: the caller wipes it. */

@@ -47,6 +47,7 @@ struct introspection_rule {
 	char client_id[INTROSPECTION_CLIENT_MAX + 1];
 	char secret_file[1025];     /* HTTP Basic (RFC 6749 §2.3.1); "" = without */
 	char secret[INTROSPECTION_NAME_MAX + 1]; /* of a registered issuer: the secret's name, of which each node has the file; "" = without */
+	char cert[INTROSPECTION_NAME_MAX + 1];   /* the same, of the certificate and its key */
 	char cert_file[1025], key_file[1025]; /* mutual TLS (RFC 8705 §2); "" = without */
 	int64_t cache_ms;           /* an answer is used so long at most */
 };

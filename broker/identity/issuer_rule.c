@@ -220,7 +220,7 @@ static const char *introspection_url_wrong(const struct issuer_rule *r)
 	char host[INTROSPECTION_HOST_MAX + 1];
 
 	if (!i->url[0])
-		return i->client_id[0] || i->secret_file[0] || i->secret[0] || i->cert_file[0] || i->key_file[0] ? "name the url that is asked about tokens, or remove the section" : NULL;
+		return i->client_id[0] || i->secret_file[0] || i->secret[0] || i->cert[0] || i->cert_file[0] || i->key_file[0] ? "name the url that is asked about tokens, or remove the section" : NULL;
 	if (of_svids(r))
 		return "a JWT-SVID is never opaque: remove the section";
 	if (issuer_url_wrong(i->url))
@@ -248,7 +248,16 @@ static const char *introspection_secret_wrong(const struct issuer_rule *r)
 
 	if (!i->url[0] || !r->registered)
 		return NULL;
-	return i->secret[0] ? introspection_secret_name_wrong(i->secret) : "name the secret that this broker proves itself by: each node has it as a file, in the folder registry.secrets";
+	if (!i->secret[0])
+		return i->cert[0] ? NULL : "name the secret, or the certificate, that this broker proves itself by: each node has it as a file, in the folder registry.secrets";
+	return introspection_secret_name_wrong(i->secret);
+}
+
+static const char *introspection_cert_wrong(const struct issuer_rule *r)
+{
+	const struct introspection_rule *i = &r->introspection;
+
+	return i->url[0] && r->registered && i->cert[0] ? introspection_secret_name_wrong(i->cert) : NULL;
 }
 
 static const char *introspection_cache_wrong(const struct issuer_rule *r)
@@ -267,7 +276,7 @@ const char *issuer_rule_wrong(const struct issuer_rule *r, const char **field)
 		{"claims.client", client_wrong}, {"claims.scope", scope_wrong}, {"claims.jti", jti_wrong}, {"claims.user", user_wrong},
 		{"claims.service", service_wrong}, {"claims.tenant_values", tenant_values_wrong}, {"introspection.url", introspection_url_wrong},
 		{"introspection.client_id", introspection_client_wrong}, {"introspection.secret", introspection_secret_wrong},
-		{"introspection.cache", introspection_cache_wrong},
+		{"introspection.cert", introspection_cert_wrong}, {"introspection.cache", introspection_cache_wrong},
 	};
 	const char *wrong = NULL;
 

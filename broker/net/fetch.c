@@ -354,6 +354,7 @@ static bool add_pair(struct fetch *f, const char *name, const char *value)
 /* What is sent beside the URL, and who says so. */
 static bool set_request(struct fetch *f, const struct fetch_rules *r)
 {
+	struct curl_blob cert = {(void *)(uintptr_t)r->cert_pem.p, r->cert_pem.n, CURL_BLOB_NOCOPY}, key = {(void *)(uintptr_t)r->key_pem.p, r->key_pem.n, CURL_BLOB_NOCOPY};
 	CURL *e = f->easy;
 	bool ok = !r->authorization || add_authorization(f, r->authorization);
 
@@ -368,6 +369,8 @@ static bool set_request(struct fetch *f, const struct fetch_rules *r)
 		ok &= curl_easy_setopt(e, CURLOPT_HTTPHEADER, f->headers) == CURLE_OK;
 	if (r->cert_file)
 		ok &= curl_easy_setopt(e, CURLOPT_SSLCERT, r->cert_file) == CURLE_OK && curl_easy_setopt(e, CURLOPT_SSLKEY, r->key_file) == CURLE_OK;
+	if (r->cert_pem.n)
+		ok &= curl_easy_setopt(e, CURLOPT_SSLCERT_BLOB, &cert) == CURLE_OK && curl_easy_setopt(e, CURLOPT_SSLKEY_BLOB, &key) == CURLE_OK;
 	return ok;
 }
 

@@ -16,6 +16,7 @@ struct fetch_rules {
 	const char *ca_file;       /* trust anchors, PEM, instead of the system's; NULL = the system's */
 	struct slice ca_pem;       /* the same, as they are; copied; n 0 = none */
 	const char *cert_file, *key_file; /* what this client shows of itself, PEM, read anew for each fetch; NULL = nothing */
+	struct slice cert_pem, key_pem; /* the same, as they are; not copied: they outlive the fetch; n 0 = none */
 	const char *content_type;  /* of what is posted, and what is to come back; static; NULL: a form, and JSON */
 	const char *accept;
 	const char *authorization; /* the header's value; copied, and wiped; NULL = none */

@@ -70,20 +70,26 @@ static int load_chain(SSL_CTX *ctx, BIO *bio, struct problem *why)
 	return 0;
 }
 
+static int load_certificate_pem(SSL_CTX *ctx, struct slice pem, const char *file, struct problem *why)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	int rc = bio ? load_chain(ctx, bio, why) : problem_set(why, "out of memory");
+
+	BIO_free(bio);
+	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
+}
+
 static int load_certificate(SSL_CTX *ctx, const char *file, struct problem *why)
 {
 	uint8_t *pem = NULL;
 	size_t n = 0;
-	BIO *bio;
-	int rc = -1;
+	int rc;
 
 	if (file_read(file, PEM_MAX, &pem, &n, why) < 0)
 		return -1;
-	bio = BIO_new_mem_buf(pem, (int)n);
-	rc = bio ? load_chain(ctx, bio, why) : problem_set(why, "out of memory");
-	BIO_free(bio);
+	rc = load_certificate_pem(ctx, slice_of(pem, n), file, why);
 	free(pem);
-	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
+	return rc;
 }
 
 static bool in_date(const X509 *leaf, const char *file, struct problem *why)
@@ -97,6 +103,14 @@ static bool in_date(const X509 *leaf, const char *file, struct problem *why)
 	return false;
 }
 
+static int belong_together(SSL_CTX *ctx, const char *cert_file, const char *key_file, struct problem *why)
+{
+	if (SSL_CTX_check_private_key(ctx) == 1)
+		return 0;
+	ERR_clear_error();
+	return problem_set(why, "%s is not the key of the certificate in %s", key_file, cert_file);
+}
+
 /* Whether what a URI names is the certificate's, it has proven already. */
 static int load_identity(SSL_CTX *ctx, const char *cert_file, const char *key, struct tls_providers *p, struct tls_key_facts *facts, X509 **leaf,
 			 struct problem *why)
@@ -104,10 +118,8 @@ static int load_identity(SSL_CTX *ctx, const char *cert_file, const char *key, s
 	ERR_clear_error();
 	if (load_certificate(ctx, cert_file, why) < 0 || tls_key_load(ctx, key, p, facts, why) < 0)
 		return -1;
-	if (!facts->shown[0] && SSL_CTX_check_private_key(ctx) != 1) {
-		ERR_clear_error();
-		return problem_set(why, "%s is not the key of the certificate in %s", key, cert_file);
-	}
+	if (!facts->shown[0] && belong_together(ctx, cert_file, key, why) < 0)
+		return -1;
 	*leaf = SSL_CTX_get0_certificate(ctx);
 	return in_date(*leaf, cert_file, why) ? 0 : -1;
 }
@@ -168,20 +180,28 @@ static int configure(SSL_CTX *ctx, bool strangers, struct problem *why)
 	return 0;
 }
 
+static bool read_end(const X509 *leaf, int64_t *not_after_ms)
+{
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1)
+		return false;
+	*not_after_ms = (int64_t)timegm(&tm) * 1000;
+	return true;
+}
+
 static int describe(struct tls_server *t, X509 *leaf, struct problem *why)
 {
 	uint8_t *der = NULL, digest[SHA256_BYTES];
 	int n = i2d_X509(leaf, &der);
-	struct tm tm;
 
-	if (n <= 0 || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1) {
+	if (n <= 0 || !read_end(leaf, &t->not_after_ms)) {
 		OPENSSL_free(der);
 		return tls_openssl_problem(why, "the certificate cannot be read");
 	}
 	sha256(slice_of(der, (size_t)n), digest);
 	OPENSSL_free(der);
 	b64url_encode(digest, sizeof digest, t->fingerprint);
-	t->not_after_ms = (int64_t)timegm(&tm) * 1000;
 	return 0;
 }
 
@@ -217,6 +237,45 @@ int tls_check_identity(const char *cert_file, const char *key_file, struct probl
 
 	tls_server_unref(t);
 	return t ? 0 : -1;
+}
+
+int tls_check_pem(const struct tls_pem *p, int64_t *not_after_ms, struct problem *why)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	const X509 *leaf;
+	int rc = -1;
+
+	ERR_clear_error();
+	if (!ctx) {
+		tls_openssl_problem(why, "TLS cannot be set up");
+	} else if (load_certificate_pem(ctx, p->cert, p->cert_name, why) == 0 && tls_key_load_pem(ctx, p->key, p->key_name, why) == 0 &&
+		   belong_together(ctx, p->cert_name, p->key_name, why) == 0) {
+		leaf = SSL_CTX_get0_certificate(ctx);
+		rc = in_date(leaf, p->cert_name, why) && read_end(leaf, not_after_ms) ? 0 : -1;
+	}
+	SSL_CTX_free(ctx);
+	return rc;
+}
+
+bool tls_file_not_after(const char *cert_file, int64_t *not_after_ms)
+{
+	struct problem why = {""};
+	uint8_t *pem = NULL;
+	size_t n = 0;
+	BIO *bio = NULL;
+	X509 *leaf = NULL;
+	bool ok;
+
+	if (file_read(cert_file, PEM_MAX, &pem, &n, &why) == 0)
+		bio = BIO_new_mem_buf(pem, (int)n);
+	if (bio)
+		leaf = PEM_read_bio_X509_AUX(bio, NULL, tls_no_passphrase, NULL);
+	ok = leaf && read_end(leaf, not_after_ms);
+	ERR_clear_error();
+	X509_free(leaf);
+	BIO_free(bio);
+	free(pem);
+	return ok;
 }
 
 struct tls_server *tls_server_ref(struct tls_server *t)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/problem.h"
+#include "base/slice.h"
 
 struct x509_store_ctx_st; /* OpenSSL's X509_STORE_CTX */
 struct tls_providers;     /* net/tls_provider.h */
@@ -28,6 +29,15 @@ struct tls_hook {
 struct tls_server *tls_server_new(const char *cert_file, const char *key, struct tls_providers *p, const struct tls_hook *hook, struct problem *why);
 /* 0: they are a certificate and its key, and can be read; else -1 with why. */
 int tls_check_identity(const char *cert_file, const char *key_file, struct problem *why);
+/* Both as they were read, and what they are called in the message. */
+struct tls_pem {
+	struct slice cert, key;
+	const char *cert_name, *key_name;
+};
+/* The same, of what a client shows of itself; and when it ends. */
+int tls_check_pem(const struct tls_pem *p, int64_t *not_after_ms, struct problem *why);
+/* When the first certificate of this file ends. false: none can be read. */
+bool tls_file_not_after(const char *cert_file, int64_t *not_after_ms);
 struct tls_server *tls_server_ref(struct tls_server *t);
 void tls_server_unref(struct tls_server *t);
 /* Is no client certificate asked for? */

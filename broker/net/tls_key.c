@@ -32,18 +32,12 @@ int tls_no_passphrase(char *out, int size, int writing, void *arg)
 	return -1;
 }
 
-static int load_file(SSL_CTX *ctx, const char *file, struct problem *why)
+int tls_key_load_pem(SSL_CTX *ctx, struct slice pem, const char *name, struct problem *why)
 {
-	uint8_t *pem = NULL;
-	size_t n = 0;
-	BIO *bio = NULL;
-	EVP_PKEY *key = NULL;
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, tls_no_passphrase, NULL) : NULL;
 	int rc = -1;
 
-	if (secret_read_file(file, PEM_MAX, &pem, &n, why) < 0)
-		return -1;
-	bio = BIO_new_mem_buf(pem, (int)n);
-	key = bio ? PEM_read_bio_PrivateKey(bio, NULL, tls_no_passphrase, NULL) : NULL;
 	if (!key)
 		tls_openssl_problem(why, "not a PEM private key without pass phrase");
 	else if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
@@ -52,9 +46,21 @@ static int load_file(SSL_CTX *ctx, const char *file, struct problem *why)
 		rc = 0;
 	EVP_PKEY_free(key);
 	BIO_free(bio);
+	return rc < 0 ? problem_prefix(why, "%s", name) : 0;
+}
+
+static int load_file(SSL_CTX *ctx, const char *file, struct problem *why)
+{
+	uint8_t *pem = NULL;
+	size_t n = 0;
+	int rc;
+
+	if (secret_read_file(file, PEM_MAX, &pem, &n, why) < 0)
+		return -1;
+	rc = tls_key_load_pem(ctx, slice_of(pem, n), file, why);
 	secret_wipe(pem, n);
 	free(pem);
-	return rc < 0 ? problem_prefix(why, "%s", file) : 0;
+	return rc;
 }
 
 /* ---- a key that a URI names ---- */

@@ -22,6 +22,8 @@ int tls_no_passphrase(char *out, int size, int writing, void *arg);
 /* ---- tls_key.c ---- */
 /* Puts the private key of ctx' certificate, which is there, into it. key: a file, or with p a URI. *facts: filled in. */
 int tls_key_load(SSL_CTX *ctx, const char *key, struct tls_providers *p, struct tls_key_facts *facts, struct problem *why);
+/* The same, of a key in PEM; name: for the message. */
+int tls_key_load_pem(SSL_CTX *ctx, struct slice pem, const char *name, struct problem *why);
 /* A URI's key signs something, which the certificate verifies. -1 with why. */
 int tls_key_prove(const SSL_CTX *ctx, struct tls_key_facts *facts, struct problem *why);
 /* ---- tls_provider.c ---- */

@@ -242,8 +242,18 @@ void metrics_set(struct metrics *m, enum metric id, const char *label1, const ch
 {
 	struct series *s = series_get(m, id, label1, label2);
 
+	if (!s)
+		return;
+	atomic_store_explicit(&s->value, value, memory_order_relaxed);
+	atomic_store_explicit(&s->gone, false, memory_order_relaxed);
+}
+
+void metrics_forget(struct metrics *m, enum metric id, const char *label1, const char *label2)
+{
+	struct series *s = series_get(m, id, label1, label2);
+
 	if (s)
-		atomic_store_explicit(&s->value, value, memory_order_relaxed);
+		atomic_store_explicit(&s->gone, true, memory_order_relaxed);
 }
 
 void metrics_observe_us(struct metrics *m, enum metric id, const char *label1, int64_t us)

@@ -65,6 +65,8 @@ void metrics_free(struct metrics *m);
 /* Labels as the family wants them; NULL where it has fewer. A family holds at most 4,096 series; more go to "other". */
 void metrics_add(struct metrics *m, enum metric id, const char *label1, const char *label2, int64_t n);
 void metrics_set(struct metrics *m, enum metric id, const char *label1, const char *label2, int64_t value);
+/* What it was about is there no more: it is not shown until it is set again. */
+void metrics_forget(struct metrics *m, enum metric id, const char *label1, const char *label2);
 void metrics_observe_us(struct metrics *m, enum metric id, const char *label1, int64_t us);
 /* Appends the Prometheus text exposition format 0.0.4, clean for `promtool check metrics`. */
 int metrics_render(struct metrics *m, struct buf *out);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/table.h"
 
@@ -31,6 +32,7 @@ struct histogram {
 struct series {
 	UT_hash_handle hh;
 	_Atomic int64_t value;
+	atomic_bool gone; /* not printed: metrics_forget() */
 	struct histogram *h; /* NULL unless the family is one */
 	char *label1, *label2; /* as printed: redacted; NULL where the family has none */
 	size_t key_n;

@@ -87,6 +87,8 @@ static void put_family(struct buf *b, const struct metric_info *info, struct fam
 			put_histogram(b, info, s);
 			continue;
 		}
+		if (atomic_load_explicit(&s->gone, memory_order_relaxed))
+			continue;
 		put_name(b, info, "", s, NULL);
 		buf_printf(b, "%" PRId64 "\n", atomic_load_explicit(&s->value, memory_order_relaxed));
 	}

@@ -7,7 +7,7 @@
 
 #include "base/slice.h"
 
-#define CARD_BYTES_MAX 32768 /* every node has the cards of all agents in memory */
+#define CARD_BYTES_MAX 32768 /* every node has the cards of all agents in memory; of a tenant's together: limits.card_bytes_per_tenant */
 #define CARD_DEPTH_MAX 16
 #define CARD_NAME_MAX 256    /* bytes of a name, a version, an id */
 #define CARD_FIELD_MAX 160

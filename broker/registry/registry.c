@@ -24,6 +24,13 @@ struct tenant_entry {
 	UT_hash_handle hh;
 };
 
+/* A tenant may have cards and no agent that is active. */
+struct cards_entry {
+	char tenant[NAME_MAX_BYTES + 1];
+	uint64_t bytes;
+	UT_hash_handle hh;
+};
+
 struct route_entry {
 	char key[KEY_MAX];               /* "/route" when it is in every tenant */
 	char tenant[NAME_MAX_BYTES + 1]; /* "" */
@@ -49,6 +56,7 @@ struct registry {
 	struct agent_entry *by_spiffe, *by_name;
 	struct key_entry *by_key;
 	struct tenant_entry *tenants;
+	struct cards_entry *cards;
 	struct route_entry *routes;
 };
 
@@ -130,6 +138,27 @@ static int check_agent(const struct registry *r, const struct agent *a, struct p
 		return problem_set(why, "agent %s: its key is that of %s", a->name, registry_by_key(r, a->tenant,
 			a->key)->name);
 	return 0;
+}
+
+int registry_add_card(struct registry *r, const char *tenant, size_t bytes)
+{
+	struct cards_entry *c = NULL;
+
+	HASH_FIND_STR(r->cards, tenant, c);
+	if (c) {
+		c->bytes += bytes;
+		return 0;
+	}
+	c = calloc(1, sizeof *c);
+	if (!c)
+		return -2;
+	c->bytes = bytes;
+	slice_copy_str(slice_str(tenant), c->tenant, sizeof c->tenant);
+	HASH_ADD_STR(r->cards, tenant, c);
+	if (TABLE_HAS(c, hh))
+		return 0;
+	free(c);
+	return -2;
 }
 
 static int add_tenant(struct registry *r, const char *name)
@@ -379,6 +408,7 @@ void registry_unref(struct registry *r)
 	struct agent_entry *a, *at;
 	struct key_entry *k, *kt;
 	struct tenant_entry *t, *tt;
+	struct cards_entry *c, *ct;
 	struct route_entry *e, *et;
 
 	if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
@@ -395,6 +425,10 @@ void registry_unref(struct registry *r)
 	HASH_ITER(hh, r->tenants, t, tt) {
 		HASH_DEL(r->tenants, t);
 		free(t);
+	}
+	HASH_ITER(hh, r->cards, c, ct) {
+		HASH_DEL(r->cards, c);
+		free(c);
 	}
 	HASH_ITER(hh, r->routes, e, et) {
 		HASH_DEL(r->routes, e);
@@ -466,6 +500,14 @@ void registry_each_route(const struct registry *r, void (*fn)(void *arg, const c
 		for (const struct tenant_entry *t = r->tenants; t; t = t->hh.next)
 			fn(arg, t->name, e->profile);
 	}
+}
+
+uint64_t registry_card_bytes(const struct registry *r, const char *tenant)
+{
+	const struct cards_entry *c = NULL;
+
+	HASH_FIND_STR(r->cards, tenant, c);
+	return c ? c->bytes : 0;
 }
 
 size_t registry_agents(const struct registry *r)

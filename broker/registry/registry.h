@@ -53,6 +53,8 @@ int registry_add_agent(struct registry *r, const struct agent *a, struct problem
 /* Takes a ref of the profile. tenants come from the profile; one without a list exists in every tenant that an agent
  * has. */
 int registry_add_profile(struct registry *r, struct profile *p, struct problem *why);
+/* A card of one of a tenant's agents, active or not, is in memory. -2: memory is out. */
+int registry_add_card(struct registry *r, const char *tenant, size_t bytes);
 /* Adds the agents and the routes of another one. */
 int registry_add_all(struct registry *r, const struct registry *of, struct problem *why);
 /* After the last add: every route that an agent names must exist in its tenant. */
@@ -80,6 +82,8 @@ bool agent_may_use(const struct agent *a, struct slice scope);
 /* Every (tenant, route) that exists, for housekeeping. */
 void registry_each_route(const struct registry *r, void (*fn)(void *arg, const char *tenant, const struct profile *p),
 	void *arg);
+/* Of all cards of a tenant's agents. */
+uint64_t registry_card_bytes(const struct registry *r, const char *tenant);
 size_t registry_agents(const struct registry *r);
 void registry_each_agent(const struct registry *r, void (*fn)(void *arg, const struct agent *a), void *arg);
 

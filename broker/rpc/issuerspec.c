@@ -209,6 +209,7 @@ static void put_introspection(struct making *k)
 	put(k, "issuer.introspection_url", m->introspection_url, to->url, sizeof to->url);
 	put(k, "issuer.introspection_client_id", m->introspection_client_id, to->client_id, sizeof to->client_id);
 	put(k, "issuer.introspection_secret", m->introspection_secret, to->secret, sizeof to->secret);
+	put(k, "issuer.introspection_cert", m->introspection_cert, to->cert, sizeof to->cert);
 	to->cache_ms = (int64_t)(m->introspection_cache_s ? m->introspection_cache_s : CACHE_S) * 1000;
 	if (m->introspection_cache_s && !to->url[0])
 		blame(k, "issuer.introspection_url", "name the url that is asked about tokens, or leave introspection_cache_s out");
@@ -244,7 +245,8 @@ static const char *field_of(const char *rule)
 		{"claims.tenant", "issuer.tenant_claim"}, {"claims.client", "issuer.client_claim"}, {"claims.scope", "issuer.scope_claim"}, {"claims.jti", "issuer.jti_claim"},
 		{"claims.user", "issuer.user_claim"}, {"claims.service", "issuer.service_claim"}, {"claims.tenant_values", "issuer.tenant_values"},
 		{"introspection.url", "issuer.introspection_url"}, {"introspection.client_id", "issuer.introspection_client_id"},
-		{"introspection.secret", "issuer.introspection_secret"}, {"introspection.cache", "issuer.introspection_cache_s"},
+		{"introspection.secret", "issuer.introspection_secret"}, {"introspection.cert", "issuer.introspection_cert"},
+		{"introspection.cache", "issuer.introspection_cache_s"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -377,6 +379,7 @@ bool issuerspec_of(struct arena *a, const struct issuer_rule *rule, issuer *out)
 	out->introspection_url = (char *)rule->introspection.url;
 	out->introspection_client_id = (char *)rule->introspection.client_id;
 	out->introspection_secret = (char *)rule->introspection.secret;
+	out->introspection_cert = (char *)rule->introspection.cert;
 	out->introspection_cache_s = rule->introspection.url[0] ? (uint32_t)(rule->introspection.cache_ms / 1000) : 0;
 	return show_lists(a, rule, out) && show_claims(a, &rule->claims, out) && show_values(a, rule, out);
 }

@@ -137,7 +137,7 @@ static bool may_be_fetched(struct op *op, const issuer *s, size_t i)
 static bool may_be_asked(struct op *op, const issuer *s, size_t i)
 {
 	return !*s->introspection_url || op->world->has_secrets ||
-	       enlist_deny(op, REASON_EGRESS_DENIED, i, "issuer.introspection_secret", "whoever runs the nodes has to allow that: registry.secrets in their configuration names no folder");
+	       enlist_deny(op, REASON_EGRESS_DENIED, i, *s->introspection_secret ? "issuer.introspection_secret" : "issuer.introspection_cert", "whoever runs the nodes has to allow that: registry.secrets in their configuration names no folder");
 }
 
 static bool is_issuer(const struct entry *e)

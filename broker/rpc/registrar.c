@@ -1,4 +1,5 @@
 /* How does an agent come into the registry, change there and leave? What Apply and Delete judge of agents, and write of them. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "registry/card.h"
 #include "rpc/caller.h"
 #include "rpc/kinds.h"
+#include "rpc/named.h"
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
 
@@ -221,6 +223,39 @@ static bool take_card(struct op *op, Baton__V1__AgentSpec *s, size_t i)
 	return card.n;
 }
 
+static size_t card_was(const struct entry *e)
+{
+	return e->before ? e->before->agent->card.len : 0;
+}
+
+static bool card_grows(const struct entry *e)
+{
+	return spec_of(e)->card.len > card_was(e);
+}
+
+/* What the tenant's cards would have with this one, after those of the call that stand before it. */
+static uint64_t cards_with(const struct op *op, const struct entry *e, size_t i)
+{
+	uint64_t bytes = registry_card_bytes(op->world->registry, spec_of(e)->tenant);
+
+	for (const struct entry *b = e - i; b <= e; b++)
+		if (b->kind == e->kind && strcmp(b->tenant, e->tenant) == 0)
+			bytes += spec_of(b)->card.len - card_was(b);
+	return bytes;
+}
+
+/* Every node has the cards of all agents in memory. Nobody is kept from making one smaller. */
+static bool check_cards(struct op *op, const struct entry *e, size_t i)
+{
+	uint64_t max = op->world->quotas.card_bytes_per_tenant, bytes = cards_with(op, e, i);
+
+	if (!max || !card_grows(e) || bytes <= max)
+		return true;
+	return enlist_deny(op, REASON_QUOTA_EXCEEDED, i, "agent.card",
+			   arena_printf(op->arena, "with it the cards of tenant %s have %" PRIu64 " bytes, and no more than %" PRIu64 " may (limits.card_bytes_per_tenant): shorten it, take another's away "
+					"(baton agent update NAME --no-card), or have the limit raised", spec_of(e)->tenant, bytes, max));
+}
+
 /* ---- what is written ---- */
 
 static void claim(struct op *op, struct enlist *x, const char *spiffe_id, struct slice whose, bool removed)
@@ -234,7 +269,7 @@ bool agents_write(struct op *op, struct enlist *x, struct entry *e)
 {
 	const Baton__V1__AgentSpec *was = e->before ? e->before->agent : NULL, *is = spec_of(e);
 	bool stays = is->status != BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
-	char text[REGISTERED_NAME_MAX];
+	char text[REGISTERED_NAME_MAX], bound[NAMED_NAME_MAX];
 	struct slice name = registered_name(is->tenant, is->name, text);
 
 	if (!enlist_put(op, x, e, name))
@@ -243,6 +278,8 @@ bool agents_write(struct op *op, struct enlist *x, struct entry *e)
 		claim(op, x, was->spiffe_id, name, true);
 	if (stays)
 		claim(op, x, is->spiffe_id, name, false);
+	if (card_grows(e)) /* or two calls at once would each fit, and both not */
+		enlist_guard(op, x, named_bound("cards", is->tenant, bound));
 	return !arena_failed(op->arena);
 }
 
@@ -276,7 +313,7 @@ bool agents_judge(struct op *op, const struct kind *k, const Baton__V1__Resource
 		return false;
 	}
 	return check_id(op, e, i) && check_routes(op, e, i, "agent.may_call", s->may_call, s->n_may_call, false) &&
-	       check_routes(op, e, i, "agent.may_serve", s->may_serve, s->n_may_serve, true) && compare(op, e);
+	       check_routes(op, e, i, "agent.may_serve", s->may_serve, s->n_may_serve, true) && check_cards(op, e, i) && compare(op, e);
 }
 
 /* The same agent, retired. */
@@ -304,6 +341,7 @@ bool agents_judge_removal(struct op *op, const struct kind *k, const Baton__V1__
 	}
 	*s = *e->before->agent;
 	s->status = BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED;
+	s->card = (ProtobufCBinaryData){0, NULL}; /* nobody looks for it any more */
 	e->spec = &s->base;
 	return compare(op, e);
 }

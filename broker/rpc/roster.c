@@ -31,6 +31,8 @@ static int add(struct registry *r, struct arena *a, const struct resource *from,
 		problem_set(&out->why, "%.*s: %s", (int)from->name.n, (const char *)from->name.p, wrong);
 		return 0;
 	}
+	if (m->agent->card.len && registry_add_card(r, m->agent->tenant, m->agent->card.len) < 0)
+		return -1;
 	if (m->agent->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED) {
 		out->others++;
 		return 0;

@@ -25,6 +25,7 @@
 struct world_quotas {
 	uint32_t rate_per_agent;   /* submits a second of an agent that has no rate of its own */
 	uint64_t waiting_per_tenant, waiting_bytes_per_tenant;
+	uint64_t card_bytes_per_tenant; /* of its agents' cards, which every node has in memory */
 };
 
 struct world {

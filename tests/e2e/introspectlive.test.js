@@ -274,8 +274,8 @@ test('O-4 what a file of resources says of it is compared, applied and exported:
   assert.equal((await resource()).issuer.introspection_cache_s, 3)
   await run(0, 'apply', doc, '--reason', 'x', '--yes')
   for (const [line, instead] of [
-    ['introspection_secret_file: /etc/baton/x', /introspection_secret/], ['introspection_client_secret: x', /introspection_secret/], ['introspection_client_cert: /x', /baton\.yaml/],
-    ['introspection_client_key: /x', /baton\.yaml/], ['introspection: x', /introspection_url/], ['introspection_failure: x', /the broker says it/]
+    ['introspection_secret_file: /etc/baton/x', /introspection_secret/], ['introspection_client_secret: x', /introspection_secret/], ['introspection_client_cert: /x', /introspection_cert/],
+    ['introspection_client_key: /x', /introspection_cert/], ['introspection: x', /introspection_url/], ['introspection_failure: x', /the broker says it/]
   ]) assert.match(await run(65, 'diff', doc.replace(/^( *)introspection_cache_s: 2/m, (x, s) => `${x}\n${s}${line}`)), instead)
   assert.match(await run(65, 'diff', doc.replace('introspection_secret: "asker"', 'introspection_secret: "../asker"')), /introspection_secret/)
   const half = await tool('issuer', 'add', 'half', '--url', 'https://half.example', '--tenant', 'globex', '--introspection-secret', 'x', '--reason', 'x')

@@ -178,6 +178,27 @@ test('rediss: without a client certificate: refused, store.cert named / demanded
   await server.call('CONFIG', 'SET', 'tls-auth-clients', 'yes')
 })
 
+test('R-3 rediss: a client certificate that nears its end is said beside ready, and that it has ended, while what is connected goes on / replaced, the next connection takes it', async () => {
+  const certificate = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'certificate')
+  const ends = async () => Number((await b.http('/metrics')).body.match(/^baton_certificate_expiry_timestamp_seconds\{subject="store"\} (\d+)$/m)[1]) * 1000
+  const at = new Date(Math.floor(Date.now() / 1000 + 10) * 1000)
+  ours(ca.leaf('far', { days: 20 }))
+  await until('it to be far', async () => !/store\.cert/.test((await certificate()).remedy || ''))
+  ours(ca.leaf('brief', { until: at }))
+  await until('it to be said', async () => /the certificate for Redis \(store\.cert\) ends soon/.test((await certificate()).remedy))
+  assert.equal(await ends(), at.getTime())
+  await until('its end', async () => /the certificate for Redis \(store\.cert\) has ended/.test((await certificate()).remedy), 20000)
+  assert.equal((await b.http('/readyz')).status, 200)
+  assert.ok(b.log().split('\n').filter((l) => /"certificate\.expiry".*"store"/.test(l)).length >= 2)
+  await carried(planner, worker)
+  ours(honest.ours)
+  await until('it to be replaced', async () => !/has ended/.test((await certificate()).remedy))
+  await cut()
+  await until('it serves', () => planner.whoami().then(() => true, () => false), 20000)
+  await b.ready()
+  await carried(planner, worker)
+})
+
 test('rediss: sentinels over TLS, with a user who may ask for the primary and nothing else: they are followed / a wrong CA is refused', async () => {
   const word = randomBytes(12).toString('hex')
   const tls = [`tls-cert-file ${honest.server.cert}`, `tls-key-file ${honest.server.key}`, `tls-ca-cert-file ${ca.cert}`, 'tls-auth-clients yes', 'tls-replication yes']

@@ -44,12 +44,19 @@ static void is_whom_curl_asks(const char *url, const char *host)
 	curl_url_cleanup(u);
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name), m = strlen(end);
+
+	return n >= m && memcmp(name + n - m, end, m) == 0;
+}
+
 static void check(const char *url, const char *name)
 {
 	char host[INTROSPECTION_HOST_MAX + 1];
 
 	if (!introspection_secret_name_wrong(name))
-		NEED(is_one_step(name) && strlen(name) <= INTROSPECTION_NAME_MAX && strcmp(name, INTROSPECTION_CA) != 0);
+		NEED(is_one_step(name) && strlen(name) <= INTROSPECTION_NAME_MAX && strcmp(name, INTROSPECTION_CA) != 0 && !ends_with(name, INTROSPECTION_CERT) && !ends_with(name, INTROSPECTION_KEY));
 	if (issuer_url_wrong(url) || !introspection_host(url, host))
 		return;
 	fuzz_good++;

@@ -301,7 +301,7 @@ static void a_secret_is_kept_by_host(void **state)
 
 static void a_secret_is_named_as_a_file_may_be(void **state)
 {
-	static const char *const good[] = {"acme", "A-c_me.2", "0", "ca.pem.old"}, *const bad[] = {"", ".", "..", ".acme", "a/b", "../acme", "/etc/passwd", "a b", "a\\b", "a:b", "\xc3\xa4", "ca.pem"};
+	static const char *const good[] = {"acme", "A-c_me.2", "0", "ca.pem.old", "ca", "acme.key.old", "key"}, *const bad[] = {"", ".", "..", ".acme", "a/b", "../acme", "/etc/passwd", "a b", "a\\b", "a:b", "\xc3\xa4", "ca.pem", "acme.key", "acme.crt", "ca.key", ".key"};
 	char longest[INTROSPECTION_NAME_MAX + 2] = "";
 
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -337,6 +337,18 @@ static void a_registered_issuer_has_a_secret_by_name_and_says_no_client(void **s
 	assert_memory_not_equal(was, now, sizeof was);
 	form[introspection_form(&r, SLICE_LIT(TOKEN), form)] = '\0';
 	assert_null(strstr(form, "client_id"));
+	strcpy(r.introspection.cert, "acme");
+	assert_null(issuer_rule_wrong(&r, &field));
+	introspection_source(&r, was);
+	assert_memory_not_equal(was, now, sizeof was);
+	r.introspection.secret[0] = '\0'; /* the certificate alone says who asks */
+	assert_null(issuer_rule_wrong(&r, &field));
+	form[introspection_form(&r, SLICE_LIT(TOKEN), form)] = '\0';
+	assert_non_null(strstr(form, "&client_id=baton"));
+	strcpy(r.introspection.cert, "acme.key");
+	assert_non_null(issuer_rule_wrong(&r, &field));
+	assert_string_equal(field, "introspection.cert");
+	strcpy(r.introspection.cert, "acme");
 	strcpy(r.introspection.url, "https://[::1]/introspect");
 	assert_non_null(issuer_rule_wrong(&r, &field));
 	assert_string_equal(field, "introspection.url");

@@ -141,6 +141,25 @@ static void families_keep_their_cap(void **state)
 	metrics_free(m);
 }
 
+static void what_is_gone_is_not_shown(void **state)
+{
+	struct metrics *m = metrics_new();
+	char *text;
+
+	metrics_set(m, METRIC_CERTIFICATE_EXPIRY, "introspection/corp", NULL, 7);
+	metrics_set(m, METRIC_CERTIFICATE_EXPIRY, "server", NULL, 8);
+	metrics_forget(m, METRIC_CERTIFICATE_EXPIRY, "introspection/corp", NULL);
+	text = render(m);
+	assert_null(strstr(text, "introspection/corp"));
+	assert_has(text, "{subject=\"server\"} 8\n");
+	free(text);
+	metrics_set(m, METRIC_CERTIFICATE_EXPIRY, "introspection/corp", NULL, 9);
+	text = render(m);
+	assert_has(text, "{subject=\"introspection/corp\"} 9\n");
+	free(text);
+	metrics_free(m);
+}
+
 static void *count_much(void *arg)
 {
 	char label[16];
@@ -435,7 +454,7 @@ int main(void)
 		cmocka_unit_test(metrics_print_each_type),
 		cmocka_unit_test(metrics_refuse_a_buffer_too_small),
 		cmocka_unit_test(labels_hold_no_secret),
-		cmocka_unit_test(families_keep_their_cap),
+		cmocka_unit_test(families_keep_their_cap), cmocka_unit_test(what_is_gone_is_not_shown),
 		cmocka_unit_test(threads_lose_no_count),
 		cmocka_unit_test(promtool_finds_no_fault),
 		cmocka_unit_test(health_is_a_conjunction),

@@ -170,6 +170,7 @@ static void rosters(void **state)
 	five.name = "five"; /* an id that the configuration has given */
 	five.spiffe_id = "spiffe://acme.example/static";
 	six.name = "../six";
+	one.card = two.card = (ProtobufCBinaryData){7, (uint8_t *)"\"card\"!"}; /* that of who may do nothing now counts too */
 	s = with(s, "agent/acme/planner", &one);
 	s = with(s, "agent/acme/two", &two);
 	s = with(s, "agent/acme/three", &three);
@@ -186,6 +187,8 @@ static void rosters(void **state)
 	assert_int_equal(out.conflicts, 2);
 	assert_true(out.next_expiry_ms == NOW + 5);
 	assert_int_equal(registry_agents(r), 2);
+	assert_int_equal(registry_card_bytes(r, "acme"), 14);
+	assert_int_equal(registry_card_bytes(r, "globex"), 0);
 	a = registry_by_name(r, "acme", SLICE_LIT("planner"));
 	assert_true(a->registered);
 	assert_string_equal(a->client, "planner");

@@ -50,7 +50,7 @@ static void finds(const char *url, const char *name, const char *text, const cha
 {
 	struct secrets_found f;
 	struct problem why = {""};
-	int rc = secrets_find(folder, url, name, &f, &why);
+	int rc = secrets_find(folder, url, name, "", &f, &why);
 
 	assert_int_equal(rc == 0, text != NULL);
 	if (text) {
@@ -82,6 +82,10 @@ static void a_secret_is_found_for_its_host_alone(void **state)
 	finds(URL, "../other.example:8443/other", NULL, NULL, "none that a folder could have");
 	finds(URL, "../login.acme.example/acme", NULL, NULL, "none that a folder could have");
 	finds(URL, "ca.pem", NULL, NULL, "none that a folder could have");
+	put("login.acme.example/acme.key", "a key", 0600);
+	finds(URL, "acme.key", NULL, NULL, "none that a folder could have");
+	put("login.acme.example/acme.key.old", "-----BEGIN PRIVATE KEY-----\nMIG=\n", 0600);
+	finds(URL, "acme.key.old", NULL, NULL, "it is no secret that is sent");
 }
 
 static void where_no_folder_is_configured_nothing_is(void **state)
@@ -89,9 +93,9 @@ static void where_no_folder_is_configured_nothing_is(void **state)
 	struct secrets_found f;
 	struct problem why = {""};
 
-	assert_int_equal(secrets_find("", URL, "acme", &f, &why), -1);
+	assert_int_equal(secrets_find("", URL, "acme", "", &f, &why), -1);
 	assert_non_null(strstr(why.text, "registry.secrets"));
-	assert_int_equal(secrets_find("/nowhere", URL, "acme", &f, &why), -1);
+	assert_int_equal(secrets_find("/nowhere", URL, "acme", "", &f, &why), -1);
 	assert_non_null(strstr(why.text, "/nowhere cannot be opened"));
 }
 
@@ -114,7 +118,7 @@ static void no_link_is_followed_but_to_the_folder_itself(void **state)
 	finds("https://other.example:8443/", "other", "another", NULL, NULL);
 	snprintf(at, sizeof at, "%s-link", folder);
 	assert_int_equal(symlink(folder, at), 0);
-	assert_int_equal(secrets_find(at, URL, "acme", &f, &why), 0);
+	assert_int_equal(secrets_find(at, URL, "acme", "", &f, &why), 0);
 	secrets_clear(&f);
 	assert_int_equal(unlink(at), 0);
 }
