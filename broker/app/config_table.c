@@ -136,27 +136,10 @@ static int read_stale(struct config_reader *r, const struct yaml_node *node, con
 /* Of a trust domain: `to` is all of it. */
 static int read_crl_urls(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
+	static const struct config_texts urls = {CRL_URLS_MAX, "URLs", "[https://pki.acme.example/acme.crl]", "a URL belongs here", crl_url_wrong, "a URL stands in the list twice"};
 	struct trust_domain_config *t = to;
-	const char **urls;
 
-	if (!node)
-		return 0;
-	if (node->kind != YAML_LIST || node->n > CRL_URLS_MAX)
-		return config_error(r, node, "%s: a list of at most %d URLs belongs here: [https://pki.acme.example/acme.crl]", shown, CRL_URLS_MAX);
-	urls = arena_alloc(r->arena, (node->n + 1) * sizeof *urls);
-	for (const struct yaml_node *e = urls ? node->first : NULL; e; e = e->next) {
-		const char *wrong = e->kind == YAML_TEXT ? crl_url_wrong(e->text) : "a URL belongs here";
-
-		for (size_t i = 0; i < t->n_crl_urls && !wrong; i++)
-			wrong = strcmp(urls[i], e->text) ? NULL : "a URL stands in the list twice";
-		if (wrong)
-			return config_error(r, e, "%s: %s", shown, wrong);
-		urls[t->n_crl_urls] = arena_strdup(r->arena, e->text);
-		if (!urls[t->n_crl_urls++])
-			break;
-	}
-	t->crl_urls = urls;
-	return urls && t->n_crl_urls == node->n && !arena_failed(r->arena) ? 0 : config_error(r, node, "the file is too large");
+	return config_set_texts(r, &urls, node, shown, &t->crl_urls, &t->n_crl_urls);
 }
 
 static int check_trust(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
