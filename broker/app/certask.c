@@ -67,7 +67,8 @@ static struct heard hear(const struct known *k, const struct fetch_result *res)
 {
 	const struct certstatus *s = k->of->of;
 	struct trust *t = s->c.trust(s->c.arg);
-	const struct ocsp_heard o = {.body = res->body, .now_ms = clock_unix_ms(), .max_age_ms = k->of->max_age_ms, .trust = t, .domain = slice_str(k->of->domain)};
+	const struct ocsp_heard o = {.body = res->body, .now_ms = clock_unix_ms(), .max_age_ms = k->of->max_age_ms, .trust = t, .domain = slice_str(k->of->domain),
+		.nonce = k->of->nonce};
 	struct heard h = {.wrong = res->why, .refused = res->ok};
 
 	if (res->ok)
@@ -128,6 +129,15 @@ static struct news settle(struct known *k, struct heard *h)
 	return n;
 }
 
+/* Workers show it. This thread alone writes it. */
+static void set_failure(struct responder *r, const char *why)
+{
+	pthread_mutex_lock(&r->of->lock);
+	r->fails = why;
+	snprintf(r->failure, sizeof r->failure, "%s", why ? why : "");
+	pthread_mutex_unlock(&r->of->lock);
+}
+
 /* A responder that is away, or makes no sense, is a line when that begins, when it is for another reason, and when it ends. */
 static void say_failed(const struct known *k, const struct heard *h)
 {
@@ -135,8 +145,7 @@ static void say_failed(const struct known *k, const struct heard *h)
 	bool anew = !r->fails || strncmp(r->failure, h->wrong, sizeof r->failure - 1) != 0;
 
 	count(r, h->refused ? "refused" : "failed");
-	r->fails = true;
-	snprintf(r->failure, sizeof r->failure, "%s", h->wrong);
+	set_failure(r, h->wrong);
 	if (!anew)
 		return;
 	log_event(LOG_WARN, h->refused ? "ocsp.refused" : "ocsp.failed", F_STR("domain", r->domain), F_STR("url", r->shown), F_STR("why", h->wrong),
@@ -164,8 +173,7 @@ static void say_taken(const struct known *k, const struct heard *h)
 	count(r, told[says].result);
 	if (r->fails)
 		log_event(LOG_INFO, "ocsp.answered", F_STR("domain", r->domain), F_STR("url", r->shown));
-	r->fails = false;
-	r->failure[0] = '\0';
+	set_failure(r, NULL);
 	if (!h->news)
 		return;
 	log_event(LOG_WARN, told[says].event, F_STR("domain", r->domain), F_STR("url", r->shown), F_STR("spiffe_id", k->spiffe_id), F_STR("certificate", k->x5t),
@@ -207,7 +215,7 @@ static void on_answer(void *arg, const struct fetch_result *res)
 static bool ask(struct known *k)
 {
 	const struct responder *r = k->of;
-	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .content_type = "application/ocsp-request", .accept = "application/ocsp-response",
+	const struct fetch_rules rules = {.ca_file = r->ca_file[0] ? r->ca_file : NULL, .ca_pem = slice_str(r->ca_pem), .content_type = "application/ocsp-request", .accept = "application/ocsp-response",
 		.max_body = OCSP_BODY_MAX, .timeout_ms = QUESTION_MS, .allow_http = true, .allow_private = r->allow_private};
 
 	k->question = ocsp_question_new(k->subject, r->digest);
@@ -262,12 +270,14 @@ static int responder_open(struct certstatus *s, struct responder *r, const struc
 	snprintf(r->domain, sizeof r->domain, "%s", d->domain);
 	r->url = strdup(d->ocsp_url);
 	r->ca_file = strdup(d->ocsp_ca_file ? d->ocsp_ca_file : "");
+	r->ca_pem = d->n_ocsp_ca ? trust_pem(d->ocsp_ca, d->n_ocsp_ca) : strdup("");
 	r->allow_private = d->ocsp_allow_private;
 	r->digest = (enum ocsp_digest)d->ocsp_digest;
+	r->nonce = (enum ocsp_nonce)d->ocsp_nonce;
 	r->max_age_ms = d->ocsp_max_age_ms;
 	r->grace_ms = d->ocsp_grace_ms;
 	r->fetcher = fetcher_new(s->c.loop);
-	if (!r->url || !r->ca_file || !r->fetcher)
+	if (!r->url || !r->ca_file || !r->ca_pem || !r->fetcher)
 		return problem_set(why, "out of memory");
 	snprintf(r->shown, sizeof r->shown, "%.*s", (int)strcspn(r->url, "?"), r->url);
 	return 0;
@@ -299,6 +309,7 @@ void responders_free(struct responders *all)
 			fetcher_free(r->fetcher);
 		free(r->url);
 		free(r->ca_file);
+		free(r->ca_pem);
 	}
 	free(all);
 }
@@ -306,7 +317,8 @@ void responders_free(struct responders *all)
 /* Would it say the same? */
 static bool is_same(const struct responder *a, const struct responder *b)
 {
-	return strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 && a->allow_private == b->allow_private && a->digest == b->digest;
+	return strcmp(a->url, b->url) == 0 && strcmp(a->ca_file, b->ca_file) == 0 && strcmp(a->ca_pem, b->ca_pem) == 0 && a->allow_private == b->allow_private &&
+	       a->digest == b->digest && a->nonce == b->nonce;
 }
 
 /* It may run out sooner than it did. */

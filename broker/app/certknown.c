@@ -11,7 +11,7 @@
 #define USED_MS 5000           /* so long after it was looked up last a certificate is still a connected peer's: each is looked up once a second */
 #define KEPT_MS 60000          /* what is no good answer is remembered for so long after that */
 #define REVOKED_KEPT_MS 86400000 /* and one that was revoked for so long: an answer of before that may be in date for days */
-#define KEPT_MAX 8192          /* certificates of peers that are not connected; of revoked ones as many again */
+#define KEPT_MAX 8192          /* certificates of a domain's peers that are not connected; of revoked ones as many again */
 #define KNOWN_MAX (1u << 18)   /* all */
 
 /* ---- what it says ---- */
@@ -117,13 +117,8 @@ static bool has_run_out(struct known *k, int64_t now)
 	return true;
 }
 
-/* How many of peers that are gone were passed in a look. */
-struct kept {
-	size_t others, revoked;
-};
-
-/* Of a peer that is gone. */
-static bool is_over(const struct known *k, int64_t now, int64_t mono, struct kept *kept)
+/* Of a peer that is gone. Each trust domain has room of its own: what comes of one takes nothing of another's. */
+static bool is_over(const struct known *k, int64_t now, int64_t mono)
 {
 	bool revoked = k->answered && k->answer.says == OCSP_SAYS_REVOKED, good = k->answered && k->answer.says == OCSP_SAYS_GOOD;
 	int64_t gone = mono - k->used_ms;
@@ -131,8 +126,8 @@ static bool is_over(const struct known *k, int64_t now, int64_t mono, struct kep
 	if (k->state == KNOWN_ASKING || known_is_used(k, mono))
 		return false;
 	if (revoked)
-		return gone >= REVOKED_KEPT_MS || ++kept->revoked > KEPT_MAX;
-	return (good ? !counts(k, now) : gone >= KEPT_MS) || ++kept->others > KEPT_MAX;
+		return gone >= REVOKED_KEPT_MS || ++k->of->gone_revoked > KEPT_MAX;
+	return (good ? !counts(k, now) : gone >= KEPT_MS) || ++k->of->gone > KEPT_MAX;
 }
 
 /* What is left of the good answers about those who are there; INT64_MAX: nobody is. */
@@ -147,33 +142,32 @@ static int64_t left_of(const struct known *k, int64_t now)
 	return left > 0 ? left : 0;
 }
 
-static void show(struct certstatus *s, int64_t now, int64_t mono)
+static void begin_look(struct responders *all)
 {
-	struct known *k, *t;
+	for (size_t i = 0; all && i < all->n; i++) {
+		all->v[i].gone = all->v[i].gone_revoked = 0;
+		all->v[i].least_left_ms = all->v[i].max_age_ms;
+	}
+}
 
+static void show(struct certstatus *s, int64_t mono)
+{
 	if (mono - s->shown_ms < 1000)
 		return;
 	s->shown_ms = mono;
-	for (size_t i = 0; s->responders && i < s->responders->n; i++) {
-		const struct responder *r = &s->responders->v[i];
-		int64_t least = r->max_age_ms;
-
-		HASH_ITER(hh, s->known, k, t)
-			if (k->of == r && known_is_used(k, mono) && left_of(k, now) < least)
-				least = left_of(k, now);
-		metrics_set(s->c.metrics, METRIC_OCSP_LEFT, r->domain, NULL, least / 1000);
-	}
+	for (size_t i = 0; s->responders && i < s->responders->n; i++)
+		metrics_set(s->c.metrics, METRIC_OCSP_LEFT, s->responders->v[i].domain, NULL, s->responders->v[i].least_left_ms / 1000);
 }
 
 size_t known_look(struct certstatus *s, struct news fallen[FALLEN_AT_ONCE])
 {
 	int64_t now = clock_unix_ms(), mono = clock_mono_ms();
 	struct known *k, *t;
-	struct kept kept = {0, 0};
 	size_t n = 0;
 
+	begin_look(s->responders);
 	HASH_ITER(hh, s->known, k, t) {
-		if (is_over(k, now, mono, &kept)) {
+		if (is_over(k, now, mono)) {
 			known_free(s, k);
 			continue;
 		}
@@ -181,9 +175,13 @@ size_t known_look(struct certstatus *s, struct news fallen[FALLEN_AT_ONCE])
 			fallen[n] = (struct news){.fallen = known_is_used(k, mono), .status = PEER_STATUS_SILENT};
 			memcpy(fallen[n++].key, k->key, SHA256_BYTES);
 		}
-		if (known_is_used(k, mono) && mono >= k->due_ms)
+		if (!known_is_used(k, mono))
+			continue;
+		if (left_of(k, now) < k->of->least_left_ms)
+			k->of->least_left_ms = left_of(k, now);
+		if (mono >= k->due_ms)
 			known_want(k);
 	}
-	show(s, now, mono);
+	show(s, mono);
 	return n;
 }

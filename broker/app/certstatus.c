@@ -112,12 +112,16 @@ bool certstatus_condemns(struct certstatus *s, unsigned worker, const struct ide
 
 bool certstatus_fails(struct certstatus *s, const char *domain, char *why, size_t size)
 {
-	const struct responder *r = responder_of(s, slice_str(domain));
+	const struct responder *r;
+	bool fails;
 
-	if (!r || !r->fails)
-		return false;
-	snprintf(why, size, "%.100s: %.90s", r->shown, r->failure);
-	return true;
+	pthread_mutex_lock(&s->lock);
+	r = responder_of(s, slice_str(domain));
+	fails = r && r->fails;
+	if (fails)
+		snprintf(why, size, "%.100s: %.90s", r->shown, r->failure);
+	pthread_mutex_unlock(&s->lock);
+	return fails;
 }
 
 /* ---- the control loop tells ---- */

@@ -1,6 +1,6 @@
 /* Who asks OCSP responders about the certificates of connected peers, and when again? RFC 6960, on the control loop: one question about a certificate at a time, however
- * many connections and calls wait for it; a good answer counts until its nextUpdate, tls.trust[].ocsp.max_age at the longest, and is asked for anew when half of that is
- * over, while the peer is there. Only responders of the configuration are asked, never one that a certificate names, and only about certificates whose chain has been
+ * many connections and calls wait for it; a good answer counts until its nextUpdate, ocsp.max_age at the longest, and is asked for anew when half of that is
+ * over, while the peer is there. Only responders that a trust domain names, in the configuration or in a registered bundle, are asked, never one that a certificate does, and only about certificates whose chain has been
  * verified. What the answers are is identity/ocsp.c. */
 #ifndef BATON_APP_CERTSTATUS_H
 #define BATON_APP_CERTSTATUS_H
@@ -44,7 +44,7 @@ enum peer_status certstatus_of(struct certstatus *s, unsigned worker, const stru
 bool certstatus_refuses(struct certstatus *s, const struct identity_peer *p);
 /* From a worker's thread: is it this that is known of the peer, so that its connection is to close? Only once who waited for it had time to hear it. */
 bool certstatus_condemns(struct certstatus *s, unsigned worker, const struct identity_peer *p, enum peer_status status);
-/* Does it go badly with the responder of this domain? Then why. */
+/* From any thread: does it go badly with the responder of this domain? Then why. */
 bool certstatus_fails(struct certstatus *s, const char *domain, char *why, size_t size);
 
 #endif

@@ -16,15 +16,18 @@
 struct responder {
 	struct certstatus *of;
 	char domain[DOMAIN_SIZE];
-	char *url, *ca_file;           /* owned */
+	char *url, *ca_file, *ca_pem;  /* owned */
 	char shown[160];               /* the URL without what follows a "?": it may hold a secret */
 	bool allow_private;
 	enum ocsp_digest digest;
+	enum ocsp_nonce nonce;
 	int64_t max_age_ms, grace_ms;
 	struct fetcher *fetcher;
 	struct known *wanted;          /* a list: to be asked about, in the order in which they came; under of->lock, as the rest */
 	unsigned under_way;
-	bool fails;                    /* the last question had no answer that counts, and that was logged; control thread, as the next */
+	size_t gone, gone_revoked;     /* of a look: certificates of peers that are not connected */
+	int64_t least_left_ms;         /* the same */
+	bool fails;                    /* the last question had no answer that counts, and that was logged */
 	char failure[KEYS_FAILURE_MAX];
 };
 

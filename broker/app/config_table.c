@@ -118,7 +118,7 @@ static int read_cluster(struct config_reader *r, const struct yaml_node *node, c
 /* deny, or {allow-for: 24h}; as one text, "allow-for: 24h", too. */
 static int read_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	static const struct config_row span = {"stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
+	static const struct config_row span = {"stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = OCSP_STALE_MAX_MS};
 	const struct yaml_node *given = yaml_tree_get(node, "allow-for");
 	const char *text = node && node->kind == YAML_TEXT ? node->text : "";
 
@@ -240,7 +240,8 @@ const struct config_row config_rows[] = {
 	{"tls.trust[].ocsp.ca", KIND_FILE, T(ocsp_ca_file), .def = ""},
 	{"tls.trust[].ocsp.allow_private", KIND_BOOL, T(ocsp_allow_private), .def = "false"},
 	{"tls.trust[].ocsp.cert_id", KIND_CHOICE, T(ocsp_digest), .def = "sha256", .choices = "sha256 sha1"},
-	{"tls.trust[].ocsp.max_age", KIND_DURATION, T(ocsp_max_age_ms), .size = sizeof(int64_t), .def = "10m", .min = 2 * SECOND, .max = DAY},
+	{"tls.trust[].ocsp.nonce", KIND_CHOICE, T(ocsp_nonce), .def = "optional", .choices = "optional required"},
+	{"tls.trust[].ocsp.max_age", KIND_DURATION, T(ocsp_max_age_ms), .size = sizeof(int64_t), .def = "10m", .min = OCSP_AGE_MIN_MS, .max = OCSP_AGE_MAX_MS},
 	{"tls.trust[].ocsp.stale", KIND_CUSTOM, T(ocsp_grace_ms), .custom = read_stale},
 	{"tls.crl_refresh", KIND_DURATION, C_NUM(crl_refresh_ms), .def = "10m", .min = SECOND, .max = 7 * DAY},
 	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_stale},

@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "identity/trust_priv.h"
 
@@ -105,6 +106,21 @@ const uint8_t *ocsp_subject_key(const struct ocsp_subject *s)
 }
 
 /* ---- the question ---- */
+
+static int place_of(const char *text, const char *first, const char *second)
+{
+	return !*text || strcmp(text, first) == 0 ? 0 : strcmp(text, second) == 0 ? 1 : -1;
+}
+
+int ocsp_digest_of(const char *text)
+{
+	return place_of(text, "sha256", "sha1");
+}
+
+int ocsp_nonce_of(const char *text)
+{
+	return place_of(text, "optional", "required");
+}
 
 static bool build(struct ocsp_question *q, const EVP_MD *md)
 {
@@ -273,16 +289,29 @@ static const char *single_wrong(OCSP_SINGLERESP *one, int64_t now_ms, int64_t ma
 	return times_wrong(a, from, to, now_ms, max_age_ms);
 }
 
+static const char *nonce_wrong(OCSP_REQUEST *request, OCSP_BASICRESP *b, enum ocsp_nonce nonce)
+{
+	switch (OCSP_check_nonce(request, b)) {
+	case 1: /* the same */
+		return NULL;
+	case 0:
+		return "it has another nonce than the question: it is an answer to another one";
+	default:
+		return nonce == OCSP_NONCE_REQUIRED ? "it has not the question's nonce, which ocsp.nonce demands: the responder leaves it out, or it is an answer of before" : NULL;
+	}
+}
+
 static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *b, const struct ocsp_heard *h, struct ocsp_answer *a)
 {
+	const char *wrong = nonce_wrong(q->request, b, h->nonce);
 	int at;
 
 	if (OCSP_resp_count(b) > OCSP_SINGLES_MAX)
 		return "it is about too many certificates";
 	if (OCSP_BASICRESP_get_ext_by_critical(b, 1, -1) >= 0)
 		return "it has a critical extension that is not understood here";
-	if (OCSP_check_nonce(q->request, b) == 0)
-		return "it has another nonce than the question: it is an answer to another one";
+	if (wrong)
+		return wrong;
 	at = OCSP_resp_find(b, q->id, -1);
 	if (at < 0)
 		return "it is not about this certificate";

@@ -7,14 +7,14 @@ import { Broker, ROUTE } from './lib/broker.js'
 import { Agent, denied, read } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { Operator } from './lib/operator.js'
-import { Responder } from './lib/responder.js'
+import { Before, Responder, withoutNonce } from './lib/responder.js'
 
 const q = JSON.stringify
 const PLANNER = 'spiffe://acme.example/planner'
 const once = { 'grpc.initial_reconnect_backoff_ms': 60000, 'grpc.max_reconnect_backoff_ms': 60000 }
 let section = {}
 let on = true
-const ocsp = () => `${section.crl ? `, crl: ${q(section.crl)}` : ''}, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: ${section.allow_private ?? true}, max_age: ${section.max_age || '1h'}${section.stale ? `, stale: ${section.stale}` : ''}${section.cert_id ? `, cert_id: ${section.cert_id}` : ''}}`
+const ocsp = () => `${section.crl ? `, crl: ${q(section.crl)}` : ''}, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: ${section.allow_private ?? true}, max_age: ${section.max_age || '1h'}${section.stale ? `, stale: ${section.stale}` : ''}${section.cert_id ? `, cert_id: ${section.cert_id}` : ''}${section.nonce ? `, nonce: ${section.nonce}` : ''}}`
 const b = new Broker({ admin: true, config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}${on ? ocsp() : ''}}`) })
 let responder, delegate
 
@@ -241,6 +241,24 @@ test('I-7 By SHA-1 or SHA-256 the issuer is named, as cert_id says: both are ans
     await serves(leaf('good'))
     await refused(leaf('revoked'), 'revoked')
   }
+})
+
+test('I-7 With nonce: required an answer without the nonce of the question is none, whatever it says, and what was known without one is not known any more / one with it counts; where it is optional both do', async () => {
+  const forgetful = await new Before(responder, { change: withoutNonce }).start()
+  try {
+    await reload({ url: forgetful.url })
+    const l = leaf('good')
+    const mine = await serves(l) // optional
+    await refused(leaf('revoked'), 'revoked')
+    await reload({ url: forgetful.url, nonce: 'required' })
+    await gone(mine)
+    await refused(l, 'status_unavailable')
+    await refused(leaf('revoked'), 'status_unavailable')
+    await until('the reason', () => /"event":"ocsp\.refused".*has not the question's nonce/.test(b.log()))
+    await reload({ nonce: 'required' }) // the real one repeats it
+    await serves(l)
+    await refused(leaf('revoked'), 'revoked')
+  } finally { await forgetful.stop() }
 })
 
 test('I-7 An operator whose certificate is revoked is refused on listen.admin, whatever roles he has / the neighbour is asked for his role', async () => {
