@@ -88,7 +88,20 @@ static void fail(struct known *k)
 		k->due_ms += left - k->backoff_ms;
 }
 
-static void take(struct known *k, struct heard *h)
+/* That it is not known is nothing to keep. */
+static void hold(struct known *k, struct slice der)
+{
+	struct certstatus *s = k->of->of;
+
+	if (k->answer.says == OCSP_SAYS_UNKNOWN)
+		certkept_drop(s, &k->held);
+	else if (certkept_hold(s, &k->held, der)) {
+		k->held.got_ms = k->got_ms;
+		k->held.this_ms = k->answer.this_ms;
+	}
+}
+
+static void take(struct known *k, struct heard *h, struct slice der)
 {
 	int64_t half, before = k->answered ? k->answer.this_ms : INT64_MIN;
 
@@ -99,6 +112,7 @@ static void take(struct known *k, struct heard *h)
 		k->answer.this_ms = before; /* what is older than any that was had stays old */
 	k->got_ms = clock_unix_ms();
 	k->got_mono_ms = clock_mono_ms();
+	hold(k, der);
 	if (h->answer.says == OCSP_SAYS_UNKNOWN) { /* it may have been issued a moment ago */
 		back_off(k);
 		return;
@@ -109,16 +123,17 @@ static void take(struct known *k, struct heard *h)
 }
 
 /* Under the lock. */
-static struct news settle(struct known *k, struct heard *h)
+static struct news settle(struct known *k, struct heard *h, struct slice der)
 {
-	bool let_in = k->answered && k->answer.says == OCSP_SAYS_GOOD;
+	bool let_in = k->answered && !k->recalled && k->answer.says == OCSP_SAYS_GOOD;
 	struct news n = {.workers = k->workers};
 
 	memcpy(n.key, k->key, sizeof n.key);
 	if (h->wrong)
 		fail(k);
 	else
-		take(k, h);
+		take(k, h, der);
+	k->recalled = false;
 	k->state = KNOWN_IDLE;
 	if (k->workers)
 		k->settled_ms = clock_mono_ms();
@@ -191,7 +206,7 @@ static void answered(struct known *k, const struct fetch_result *res)
 	ocsp_question_free(k->question);
 	k->question = NULL;
 	pthread_mutex_lock(&s->lock);
-	n = settle(k, &h);
+	n = settle(k, &h, res->body);
 	pthread_mutex_unlock(&s->lock);
 	if (h.wrong)
 		say_failed(k, &h);
@@ -250,6 +265,8 @@ static bool ask_one(struct responder *r)
 		r->under_way++;
 	}
 	pthread_mutex_unlock(&r->of->lock);
+	if (k)
+		certkept_recall(k);
 	if (k && !ask(k))
 		answered(k, &failed);
 	return k;
@@ -343,6 +360,10 @@ static void move(struct known *k, struct responder *to)
 		k->state = KNOWN_IDLE;
 		k->of = to;
 		k->answered = k->answered && same;
+		if (!same) {
+			certkept_drop(to->of, &k->held);
+			k->unread = k->recalled = false;
+		}
 		k->backoff_ms = 0;
 		known_want(k);
 	}

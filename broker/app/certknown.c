@@ -29,6 +29,8 @@ static bool counts(const struct known *k, int64_t now_ms)
 
 enum peer_status known_judge(const struct known *k, int64_t now_ms)
 {
+	if (k->recalled && k->state != KNOWN_IDLE)
+		return PEER_STATUS_ASKED;
 	if (k->answered && k->answer.says == OCSP_SAYS_REVOKED)
 		return PEER_STATUS_REVOKED;
 	if (k->answered && k->answer.says == OCSP_SAYS_UNKNOWN)
@@ -70,6 +72,7 @@ void known_free(struct certstatus *s, struct known *k)
 		DL_DELETE(k->of->wanted, k);
 	if (k->hh.tbl)
 		HASH_DEL(s->known, k);
+	certkept_drop(s, &k->held);
 	ocsp_question_free(k->question);
 	ocsp_subject_unref(k->subject);
 	free(k->spiffe_id);
@@ -97,8 +100,10 @@ struct known *known_new(struct certstatus *s, struct responder *r, const struct 
 	memcpy(k->x5t, p->x5t_s256, sizeof k->x5t);
 	if (k->spiffe_id)
 		HASH_ADD(hh, s->known, key, sizeof k->key, k);
-	if (TABLE_HAS(k, hh))
+	if (TABLE_HAS(k, hh)) {
+		certkept_claim(s, k);
 		return k;
+	}
 	known_free(s, k);
 	return NULL;
 }
@@ -114,13 +119,13 @@ static bool has_run_out(struct known *k, int64_t now)
 	k->answered = false;
 	if (!k->backoff_ms)
 		k->due_ms = 0;
-	return true;
+	return !k->recalled; /* nobody was let in by that */
 }
 
 /* Of a peer that is gone. Each trust domain has room of its own: what comes of one takes nothing of another's. */
 static bool is_over(const struct known *k, int64_t now, int64_t mono)
 {
-	bool revoked = k->answered && k->answer.says == OCSP_SAYS_REVOKED, good = k->answered && k->answer.says == OCSP_SAYS_GOOD;
+	bool revoked = k->unread || (k->answered && k->answer.says == OCSP_SAYS_REVOKED), good = k->answered && k->answer.says == OCSP_SAYS_GOOD;
 	int64_t gone = mono - k->used_ms;
 
 	if (k->state == KNOWN_ASKING || known_is_used(k, mono))

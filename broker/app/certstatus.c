@@ -164,6 +164,7 @@ struct certstatus *certstatus_new(const struct certstatus_config *c)
 		certstatus_end(s);
 		return NULL;
 	}
+	certkept_read(s);
 	loop_timer_set(s->timer, LOOK_MS);
 	return s;
 }
@@ -175,6 +176,8 @@ void certstatus_free(struct certstatus *s)
 	if (!s)
 		return;
 	loop_timer_free(s->timer);
+	certkept_write(s);
+	certkept_free(s);
 	HASH_ITER(hh, s->known, k, t)
 		known_free(s, k);
 	responders_free(s->responders);

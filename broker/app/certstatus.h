@@ -19,6 +19,7 @@ struct certstatus_config {
 	struct loop *loop;           /* the control loop; every function but certstatus_of() runs there */
 	struct metrics *metrics;
 	struct audit_lane *audit;
+	const char *state_dir;       /* lives longer; NULL: nothing is kept for the next run */
 	struct trust *(*trust)(void *arg); /* by whose lists responders' certificates are judged; a ref */
 	/* A question is over, well or not. workers: a bit for each in which something waits for it. */
 	void (*on_answered)(void *arg, uint64_t workers, const uint8_t key[SHA256_BYTES]);
@@ -28,7 +29,7 @@ struct certstatus_config {
 };
 
 struct certstatus *certstatus_new(const struct certstatus_config *c); /* NULL when memory is out */
-/* What is under way is dropped, and nobody hears of it. After the workers. */
+/* What is under way is dropped, and nobody hears of it; what is known is kept for the next run. After the workers. */
 void certstatus_free(struct certstatus *s);
 
 /* Those of the domains that have one: made beside what runs. NULL with why. */

@@ -1,4 +1,4 @@
-/* What do certstatus.c, certknown.c and certask.c share? What is known of a certificate, and who is asked about it. Private to these three. */
+/* What do certstatus.c, certknown.c, certask.c and certkept.c share? What is known of a certificate, and who is asked about it. Private to these four. */
 #ifndef BATON_APP_CERTSTATUS_PRIV_H
 #define BATON_APP_CERTSTATUS_PRIV_H
 
@@ -39,6 +39,13 @@ struct responders {
 /*   IDLE --nothing is known, or it is due--> WANTED --it is its turn--> ASKING --any answer--> IDLE */
 enum known_state { KNOWN_IDLE, KNOWN_WANTED, KNOWN_ASKING };
 
+/* An answer as it was signed, for the next run. */
+struct held {
+	uint8_t *der;                  /* owned; NULL: there is none */
+	size_t n;
+	int64_t got_ms, this_ms;       /* as of struct known */
+};
+
 /* What is known of a certificate. */
 struct known {
 	uint8_t key[SHA256_BYTES];
@@ -51,6 +58,9 @@ struct known {
 	enum known_state state;
 	struct ocsp_question *question; /* ASKING: owned */
 	uint64_t workers;              /* a bit for each in which something waits */
+	struct held held;
+	bool unread;                   /* it is of the last run, and not judged yet */
+	bool recalled;                 /* the answer is of the last run, and the responder has not been heard since */
 	bool answered;
 	struct ocsp_answer answer;
 	int64_t got_ms, got_mono_ms;   /* when it came, by the wall clock and the monotonic one */
@@ -60,7 +70,9 @@ struct known {
 struct certstatus {
 	struct certstatus_config c;
 	pthread_mutex_t lock;
-	struct known *known;           /* under the lock, as the next */
+	struct known *known;           /* under the lock, as the next four */
+	struct kept *kept;             /* of the last run */
+	size_t held_bytes;
 	struct responders *responders;
 	atomic_bool asks;              /* there are some */
 	bool posted;                   /* ask_all() waits in the loop's queue; after the end it frees what is left */
@@ -101,6 +113,19 @@ size_t known_look(struct certstatus *s, struct news fallen[FALLEN_AT_ONCE]);
 
 /* About all whose turn it is. */
 void certask_all(struct certstatus *s);
+
+/* ---- what is kept from one run to the next: certkept.c ---- */
+
+void certkept_read(struct certstatus *s);  /* at the start, before workers */
+void certkept_write(struct certstatus *s); /* at the end, after them */
+void certkept_free(struct certstatus *s);
+/* Under the lock, as the next two: whose certificate is shown for the first time gets what was kept. */
+void certkept_claim(struct certstatus *s, struct known *k);
+/* false: it cannot be held, and nothing is. */
+bool certkept_hold(struct certstatus *s, struct held *h, struct slice der);
+void certkept_drop(struct certstatus *s, struct held *h);
+/* On the control loop, without the lock: what was kept is judged, and from then on is known. */
+void certkept_recall(struct known *k);
 
 /* ---- who is told: certstatus.c; the same ---- */
 

@@ -184,7 +184,7 @@ static struct trust *trust_now(void *arg)
 
 static int open_certstatus(struct node *n, struct problem *why)
 {
-	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .trust = trust_now, .on_answered = node_workers_answered,
+	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir, .trust = trust_now, .on_answered = node_workers_answered,
 		.on_fallen = node_workers_fallen, .arg = n};
 
 	n->certstatus = certstatus_new(&s);

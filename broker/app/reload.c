@@ -250,6 +250,8 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 {
 	struct vouching old = {.feed = n->feed, .introspector = n->introspector};
 
+	if (v->responders) /* before the trust: nobody of a new domain is let in without having been asked about */
+		certstatus_install(n->certstatus, v->responders);
 	pthread_mutex_lock(&n->feed_lock);
 	n->feed = v->feed;
 	n->introspector = v->introspector;
@@ -262,8 +264,6 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 		trust_unref(v->trust);
 	else
 		swap_trust(n, v->trust);
-	if (v->responders) /* by the trust that is there now */
-		certstatus_install(n->certstatus, v->responders);
 	old.lists_made = v->crls;
 	*v = old;
 }

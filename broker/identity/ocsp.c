@@ -244,18 +244,20 @@ out:
 
 /* ---- what it says ---- */
 
-static const char *times_wrong(struct ocsp_answer *a, const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, int64_t now_ms, int64_t max_age_ms)
+static const char *times_wrong(struct ocsp_answer *a, const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, const struct ocsp_heard *h)
 {
 	a->next_ms = INT64_MAX;
 	if (!trust_time_ms(from, &a->this_ms) || (to && !trust_time_ms(to, &a->next_ms)))
 		return "its times cannot be read";
-	if (a->this_ms > now_ms + OCSP_SKEW_MS)
+	if (h->kept)
+		return NULL;
+	if (a->this_ms > h->now_ms + OCSP_SKEW_MS)
 		return "it is dated ahead: the responder's clock and this one differ";
 	if (a->next_ms <= a->this_ms)
 		return "it ends before it begins";
-	if (a->next_ms <= now_ms)
+	if (a->next_ms <= h->now_ms)
 		return "it is out of date";
-	return ocsp_until_ms(a, now_ms, max_age_ms) <= now_ms ? "it is older than ocsp.max_age, and has no nextUpdate" : NULL;
+	return ocsp_until_ms(a, h->now_ms, h->max_age_ms) <= h->now_ms ? "it is older than ocsp.max_age, and has no nextUpdate" : NULL;
 }
 
 int64_t ocsp_until_ms(const struct ocsp_answer *a, int64_t got_ms, int64_t max_age_ms)
@@ -265,7 +267,7 @@ int64_t ocsp_until_ms(const struct ocsp_answer *a, int64_t got_ms, int64_t max_a
 	return a->next_ms < from + max_age_ms ? a->next_ms : from + max_age_ms;
 }
 
-static const char *single_wrong(OCSP_SINGLERESP *one, int64_t now_ms, int64_t max_age_ms, struct ocsp_answer *a)
+static const char *single_wrong(OCSP_SINGLERESP *one, const struct ocsp_heard *h, struct ocsp_answer *a)
 {
 	ASN1_GENERALIZEDTIME *from = NULL, *to = NULL;
 	int reason = -1, status = OCSP_single_get0_status(one, &reason, NULL, &from, &to);
@@ -286,7 +288,7 @@ static const char *single_wrong(OCSP_SINGLERESP *one, int64_t now_ms, int64_t ma
 	default:
 		return "it says nothing";
 	}
-	return times_wrong(a, from, to, now_ms, max_age_ms);
+	return times_wrong(a, from, to, h);
 }
 
 static const char *nonce_wrong(OCSP_REQUEST *request, OCSP_BASICRESP *b, enum ocsp_nonce nonce)
@@ -303,7 +305,7 @@ static const char *nonce_wrong(OCSP_REQUEST *request, OCSP_BASICRESP *b, enum oc
 
 static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *b, const struct ocsp_heard *h, struct ocsp_answer *a)
 {
-	const char *wrong = nonce_wrong(q->request, b, h->nonce);
+	const char *wrong = h->kept ? NULL : nonce_wrong(q->request, b, h->nonce);
 	int at;
 
 	if (OCSP_resp_count(b) > OCSP_SINGLES_MAX)
@@ -317,7 +319,7 @@ static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *
 		return "it is not about this certificate";
 	if (OCSP_resp_find(b, q->id, at) >= 0)
 		return "it is about this certificate twice";
-	return single_wrong(OCSP_resp_get0(b, at), h->now_ms, h->max_age_ms, a);
+	return single_wrong(OCSP_resp_get0(b, at), h, a);
 }
 
 /* ---- an answer ---- */

@@ -66,6 +66,7 @@ struct ocsp_heard {
 	const struct trust *trust;  /* its lists are asked about the certificate of a signer who is not the issuer; NULL: none are */
 	struct slice domain;        /* of it */
 	enum ocsp_nonce nonce;
+	bool kept;                  /* it counted once: its nonce and its times are not looked at, ocsp_until_ms() says how long it counts */
 };
 
 /* NULL: *out is the answer. Else what is wrong with it (static), and nothing is known: no DER, or more behind it; an error; another kind of answer; not signed, with

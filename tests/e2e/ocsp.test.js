@@ -286,6 +286,57 @@ test('I-7 Hot reload: with the section taken out nobody is asked about / put bac
   assert.equal(responder.asked(mine), 1)
 })
 
+test('I-7 attack 12 What was known when the node ended holds when it begins anew while the responder is away: who was good is let in as long as that counts, who was revoked is refused, who is new has to wait / the responder is believed before what was kept, what was tampered with does not count, and after a crash nothing is there', async () => {
+  await reload({})
+  const [good, later, bad, fresh, brief] = [leaf('good'), leaf('good'), leaf('revoked'), leaf('good'), leaf('good')]
+  const file = b.path('state', 'ocsp')
+  const again = async () => { await b.stop(); const kept = fs.readFileSync(file); return kept }
+  for (const l of [good, later, brief]) await serves(l)
+  await refused(bad, 'revoked')
+  responder.says(later, 'revoked') // nobody asks for half an hour
+  await responder.stop()
+  await again()
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600)
+  await b.start()
+  assert.equal(fs.existsSync(file), false)
+  await serves(good)
+  await refused(bad, 'revoked')
+  await refused(fresh, 'status_unavailable')
+  await again() // what nobody showed is kept on
+  await responder.start()
+  await b.start()
+  await refused(later, 'revoked')
+  await serves(good)
+  await refused(bad, 'revoked')
+  await responder.stop()
+  const kept = await again()
+  for (let i = 200; i < kept.length; i += 97) kept[i] ^= 1
+  fs.writeFileSync(file, kept)
+  await b.start()
+  await refused(good, 'status_unavailable')
+  await b.stop()
+  section = { max_age: '3s' } // it is too old by what holds now
+  b.writeConfig()
+  await responder.start()
+  await b.start()
+  await serves(brief)
+  await responder.stop()
+  await again()
+  await sleep(3500)
+  await b.start()
+  await refused(brief, 'status_unavailable')
+  section = {}
+  b.writeConfig()
+  await responder.start()
+  await b.reloaded()
+  await until('it to be let in', async () => { const a = await as(good); try { await works(a); return true } catch { return false } finally { a.close() } }, 70000)
+  await responder.stop()
+  await b.crash()
+  await b.start()
+  await refused(good, 'status_unavailable')
+  await responder.start()
+}, 180000)
+
 test('SSRF: a responder at a private address without allow_private is never connected to, and the one that a certificate names never is', async () => {
   let seen = 0
   const trap = http.createServer((rq, rs) => { seen++; rs.end() })

@@ -521,6 +521,33 @@ static void a_nonce_that_is_demanded_must_be_there(void **state)
 	demanded = OCSP_NONCE_OPTIONAL;
 }
 
+/* What counted once is judged again without its nonce, and whatever the clock says; by whom it is signed and about whom it is it must be as ever. */
+static void what_was_kept_needs_no_nonce(void **state)
+{
+	const struct spec mine = {.status = GOOD};
+	struct ocsp_question *was = ocsp_question_new(subject, OCSP_BY_SHA256), *is = ocsp_question_new(subject, OCSP_BY_SHA256);
+	struct ocsp_heard h = {.max_age_ms = MAX_AGE_MS, .trust = trust, .domain = SLICE_LIT(DOMAIN), .nonce = OCSP_NONCE_REQUIRED, .now_ms = NOW * 1000};
+	unsigned char *der = NULL;
+	struct ocsp_answer a;
+
+	(void)state;
+	h.body = slice_of(der, 0);
+	h.body.n = (size_t)build(&mine, ocsp_question_der(was), &der);
+	h.body.p = der;
+	assert_non_null(ocsp_read(is, &h, &a));
+	h.kept = true;
+	assert_null(ocsp_read(is, &h, &a));
+	assert_int_equal(a.says, OCSP_SAYS_GOOD);
+	h.now_ms += INT64_C(3600000);
+	assert_null(ocsp_read(is, &h, &a));
+	assert_true(ocsp_until_ms(&a, NOW * 1000, MAX_AGE_MS) <= NOW * 1000 + MAX_AGE_MS);
+	der[80] ^= 1;
+	assert_non_null(ocsp_read(is, &h, &a));
+	OPENSSL_free(der);
+	ocsp_question_free(was);
+	ocsp_question_free(is);
+}
+
 static void words_of_the_configuration(void **state)
 {
 	(void)state;
@@ -590,6 +617,7 @@ int main(void)
 		cmocka_unit_test(a_signer_of_a_ca_far_below_the_root_is_believed),
 		cmocka_unit_test(a_weak_digest_does_not_count),
 		cmocka_unit_test(a_nonce_that_is_demanded_must_be_there),
+		cmocka_unit_test(what_was_kept_needs_no_nonce),
 		cmocka_unit_test(words_of_the_configuration),
 		cmocka_unit_test(an_answer_to_one_question_is_none_to_another),
 		cmocka_unit_test(until_when_an_answer_counts),
