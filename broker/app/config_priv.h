@@ -72,6 +72,16 @@ const char *config_hint(const char *table_path);
 int config_set(struct config_reader *r, const struct config_row *row, const struct yaml_node *node, const char *shown,
 	const char *text,
 	       void *to);
+/* A list of texts, each judged by itself. */
+struct config_texts {
+	size_t max;
+	const char *of, *example; /* "URLs", "[https://pki.acme.example/acme.crl]" */
+	const char *one;          /* what is wrong with an element that is no text */
+	config_check *wrong;
+	const char *twice;        /* what is wrong with one that stands there twice; NULL: it may */
+};
+/* Into the arena; without a node there are none. */
+int config_set_texts(struct config_reader *r, const struct config_texts *t, const struct yaml_node *node, const char *shown, const char *const **out, size_t *n);
 /* "file:line:column: ...". Returns -1. */
 int config_error(struct config_reader *r, const struct yaml_node *node, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -37,28 +37,19 @@ int config_provider_environment(struct config_reader *r, const struct yaml_node 
 }
 
 /* Absolute, and not all that there is, by whichever words. */
-static bool is_path(const char *text)
+static const char *path_wrong(const char *text)
 {
-	return text[0] == '/' && text[strspn(text, "/.")] && !strstr(text, "/..") && strlen(text) <= 1024;
+	bool is_path = text[0] == '/' && text[strspn(text, "/.")] && !strstr(text, "/..") && strlen(text) <= 1024;
+
+	return is_path ? NULL : "an absolute path belongs here, and not all that there is";
 }
 
 int config_provider_paths(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
+	static const struct config_texts those = {TLS_PATHS_MAX, "absolute paths", "[/opt/hsm]", "an absolute path belongs here, and not all that there is", path_wrong, NULL};
 	struct tls_paths *paths = to;
-	const char **all;
 
-	if (!node)
-		return 0;
-	if (node->kind != YAML_LIST || node->n > TLS_PATHS_MAX)
-		return config_error(r, node, "%s: a list of at most %d absolute paths belongs here: [/opt/hsm]", shown, TLS_PATHS_MAX);
-	all = arena_alloc(r->arena, (node->n + 1) * sizeof *all);
-	for (const struct yaml_node *e = all ? node->first : NULL; e; e = e->next) {
-		if (e->kind != YAML_TEXT || !is_path(e->text))
-			return config_error(r, e, "%s: an absolute path belongs here, and not all that there is", shown);
-		all[paths->n++] = arena_strdup(r->arena, e->text);
-	}
-	paths->all = all;
-	return all && !arena_failed(r->arena) ? 0 : config_error(r, node, "the file is too large");
+	return config_set_texts(r, &those, node, shown, &paths->all, &paths->n);
 }
 
 int config_provider_check(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)

@@ -118,7 +118,7 @@ static int read_cluster(struct config_reader *r, const struct yaml_node *node, c
 /* deny, or {allow-for: 24h}; as one text, "allow-for: 24h", too. */
 static int read_stale(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	static const struct config_row span = {"stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = INT64_C(30) * 86400000};
+	static const struct config_row span = {"stale", KIND_DURATION, .size = sizeof(int64_t), .min = 1000, .max = OCSP_STALE_MAX_MS};
 	const struct yaml_node *given = yaml_tree_get(node, "allow-for");
 	const char *text = node && node->kind == YAML_TEXT ? node->text : "";
 
@@ -136,27 +136,10 @@ static int read_stale(struct config_reader *r, const struct yaml_node *node, con
 /* Of a trust domain: `to` is all of it. */
 static int read_crl_urls(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
+	static const struct config_texts urls = {CRL_URLS_MAX, "URLs", "[https://pki.acme.example/acme.crl]", "a URL belongs here", crl_url_wrong, "a URL stands in the list twice"};
 	struct trust_domain_config *t = to;
-	const char **urls;
 
-	if (!node)
-		return 0;
-	if (node->kind != YAML_LIST || node->n > CRL_URLS_MAX)
-		return config_error(r, node, "%s: a list of at most %d URLs belongs here: [https://pki.acme.example/acme.crl]", shown, CRL_URLS_MAX);
-	urls = arena_alloc(r->arena, (node->n + 1) * sizeof *urls);
-	for (const struct yaml_node *e = urls ? node->first : NULL; e; e = e->next) {
-		const char *wrong = e->kind == YAML_TEXT ? crl_url_wrong(e->text) : "a URL belongs here";
-
-		for (size_t i = 0; i < t->n_crl_urls && !wrong; i++)
-			wrong = strcmp(urls[i], e->text) ? NULL : "a URL stands in the list twice";
-		if (wrong)
-			return config_error(r, e, "%s: %s", shown, wrong);
-		urls[t->n_crl_urls] = arena_strdup(r->arena, e->text);
-		if (!urls[t->n_crl_urls++])
-			break;
-	}
-	t->crl_urls = urls;
-	return urls && t->n_crl_urls == node->n && !arena_failed(r->arena) ? 0 : config_error(r, node, "the file is too large");
+	return config_set_texts(r, &urls, node, shown, &t->crl_urls, &t->n_crl_urls);
 }
 
 static int check_trust(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
@@ -257,7 +240,8 @@ const struct config_row config_rows[] = {
 	{"tls.trust[].ocsp.ca", KIND_FILE, T(ocsp_ca_file), .def = ""},
 	{"tls.trust[].ocsp.allow_private", KIND_BOOL, T(ocsp_allow_private), .def = "false"},
 	{"tls.trust[].ocsp.cert_id", KIND_CHOICE, T(ocsp_digest), .def = "sha256", .choices = "sha256 sha1"},
-	{"tls.trust[].ocsp.max_age", KIND_DURATION, T(ocsp_max_age_ms), .size = sizeof(int64_t), .def = "10m", .min = 2 * SECOND, .max = DAY},
+	{"tls.trust[].ocsp.nonce", KIND_CHOICE, T(ocsp_nonce), .def = "optional", .choices = "optional required"},
+	{"tls.trust[].ocsp.max_age", KIND_DURATION, T(ocsp_max_age_ms), .size = sizeof(int64_t), .def = "10m", .min = OCSP_AGE_MIN_MS, .max = OCSP_AGE_MAX_MS},
 	{"tls.trust[].ocsp.stale", KIND_CUSTOM, T(ocsp_grace_ms), .custom = read_stale},
 	{"tls.crl_refresh", KIND_DURATION, C_NUM(crl_refresh_ms), .def = "10m", .min = SECOND, .max = 7 * DAY},
 	{"tls.crl_stale", KIND_CUSTOM, C(crl_grace_ms), .custom = read_stale},

@@ -302,3 +302,33 @@ int config_set(struct config_reader *r, const struct config_row *row, const stru
 		return config_error(r, node, "%s is no text", shown);
 	}
 }
+
+/* ---- a list of texts ---- */
+
+static const char *text_wrong(const struct config_texts *t, const struct yaml_node *e, const char *const *before, size_t n)
+{
+	const char *wrong = e->kind == YAML_TEXT ? t->wrong(e->text) : t->one;
+
+	for (size_t i = 0; i < n && !wrong && t->twice; i++)
+		wrong = strcmp(before[i], e->text) ? NULL : t->twice;
+	return wrong;
+}
+
+int config_set_texts(struct config_reader *r, const struct config_texts *t, const struct yaml_node *node, const char *shown, const char *const **out, size_t *n)
+{
+	const char **all, *wrong;
+
+	if (!node)
+		return 0;
+	if (node->kind != YAML_LIST || node->n > t->max)
+		return config_error(r, node, "%s: a list of at most %zu %s belongs here: %s", shown, t->max, t->of, t->example);
+	all = arena_alloc(r->arena, (node->n + 1) * sizeof *all);
+	for (const struct yaml_node *e = all ? node->first : NULL; e && !arena_failed(r->arena); e = e->next) {
+		wrong = text_wrong(t, e, all, *n);
+		if (wrong)
+			return config_error(r, e, "%s: %s", shown, wrong);
+		all[(*n)++] = arena_strdup(r->arena, e->text);
+	}
+	*out = all;
+	return arena_failed(r->arena) ? config_error(r, node, "the file is too large") : 0;
+}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "app/crlkept.h"
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -15,7 +16,7 @@
 
 #define FETCH_MS 10000
 #define SPACING_MS 1000              /* between the beginnings of two fetches of a URL */
-#define BACKOFF_MIN_MS 1000
+#define SOONEST_MS 1000              /* so soon are lists that end fetched again, and no sooner */
 #define BACKOFF_MAX_MS 300000
 #define AT_ONCE_MAX 8                /* of all URLs */
 #define TURN_MS 200                  /* then the others wait so long, and look again */
@@ -80,7 +81,7 @@ static int64_t fresh_ms(const struct source *s)
 	int64_t left = crls_next_update_ms(s->lists) - clock_unix_ms(), ms = s->of->c.refresh_ms;
 
 	if (left > 0 && left / 2 < ms)
-		ms = left / 2 > BACKOFF_MIN_MS ? left / 2 : BACKOFF_MIN_MS;
+		ms = left / 2 > SOONEST_MS ? left / 2 : SOONEST_MS;
 	return jittered(ms);
 }
 
@@ -88,9 +89,7 @@ static int64_t backed_off_ms(struct source *s)
 {
 	int64_t most = s->of->c.refresh_ms < BACKOFF_MAX_MS ? s->of->c.refresh_ms : BACKOFF_MAX_MS;
 
-	s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_MIN_MS;
-	if (s->backoff_ms > most)
-		s->backoff_ms = most;
+	s->backoff_ms = backoff_next_ms(s->backoff_ms, most);
 	return jittered(s->backoff_ms);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -18,7 +19,6 @@
 #define REMEDY_MAX (64u << 10)
 #define FETCH_MS 5000     /* both documents together */
 #define SPACING_MS 1000   /* between the beginnings of two fetches, whoever asks */
-#define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
 
 /*      IDLE --due--> DISCOVERING --document--> FETCHING --JWKS--> IDLE
@@ -155,9 +155,7 @@ static void fail(struct feed *f, const char *why)
 	metrics_add(k->c.metrics, METRIC_KEYS_FETCHES, name, "failed", 1);
 	log_event(LOG_WARN, "keys.fetch_failed", F_STR("issuer", name), F_STR("document", document), F_STR("why", why),
 		  F_INT("usable_s", left_ms(f) / 1000));
-	f->backoff_ms = f->backoff_ms ? f->backoff_ms * 2 : BACKOFF_MIN_MS;
-	if (f->backoff_ms > BACKOFF_MAX_MS)
-		f->backoff_ms = BACKOFF_MAX_MS;
+	f->backoff_ms = backoff_next_ms(f->backoff_ms, BACKOFF_MAX_MS);
 	settle(f, f->backoff_ms);
 }
 

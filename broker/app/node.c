@@ -182,19 +182,13 @@ static struct trust *trust_now(void *arg)
 	return trust_ref(((struct node *)arg)->trust); /* this thread alone replaces it */
 }
 
-static int open_certstatus(struct node *n, const struct config *c, struct problem *why)
+static int open_certstatus(struct node *n, struct problem *why)
 {
-	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .trust = trust_now, .on_answered = node_workers_answered,
+	const struct certstatus_config s = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir, .trust = trust_now, .on_answered = node_workers_answered,
 		.on_fallen = node_workers_fallen, .arg = n};
-	struct responders *r;
 
 	n->certstatus = certstatus_new(&s);
-	if (!n->certstatus)
-		return problem_set(why, "out of memory");
-	r = responders_new(n->certstatus, c->trust, c->n_trust, why);
-	if (r)
-		certstatus_install(n->certstatus, r);
-	return r ? 0 : -1;
+	return n->certstatus ? 0 : problem_set(why, "out of memory");
 }
 
 /* Within the folders that they are to do with, and before there are threads. */
@@ -223,12 +217,12 @@ static int open_parts(struct node *n, struct problem *why)
 	n->resources = resources_new();
 	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || !(n->configured_trust = trust_new(c->trust, c->n_trust, why)))
 		return -1;
+	if (open_certstatus(n, why) < 0)
+		return -1;
 	if (reload_make_vouching(n, c, n->configured_trust, true, true, &v, why) < 0) {
 		vouching_clear(&v);
 		return -1;
 	}
-	if (open_certstatus(n, c, why) < 0)
-		return -1;
 	n->tls = reload_make_tls(n, c, why);
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;

@@ -231,7 +231,7 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 	const struct crlfeed_config crls = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir,
 		.refresh_ms = c->crl_refresh_ms, .grace_ms = c->crl_grace_ms, .on_lists = on_lists, .arg = n};
 	const struct vouching_from from = {.feed = &k, .asking = &asking, .running_introspector = n->introspector, .issuers = c->issuers, .n_issuers = c->n_issuers, .configured = configured, .resources = n->resources,
-		.domains = c->trust, .n_domains = c->n_trust, .crls = &crls, .allow_private = c->allow_private_fetches, .running = n->feed, .running_crls = n->crls,
+		.domains = c->trust, .n_domains = c->n_trust, .crls = &crls, .certstatus = n->certstatus, .allow_private = c->allow_private_fetches, .running = n->feed, .running_crls = n->crls,
 		.running_trust = n->trust, .read_files = read_files, .bundles = n->sharing.bundles};
 
 	if (vouching_make(&from, v, why) < 0)
@@ -250,6 +250,8 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 {
 	struct vouching old = {.feed = n->feed, .introspector = n->introspector};
 
+	if (v->responders) /* before the trust: nobody of a new domain is let in without having been asked about */
+		certstatus_install(n->certstatus, v->responders);
 	pthread_mutex_lock(&n->feed_lock);
 	n->feed = v->feed;
 	n->introspector = v->introspector;
@@ -354,7 +356,6 @@ struct fresh {
 	struct roster roster;
 	struct trust *trust;             /* configured */
 	struct vouching vouching;
-	struct responders *responders;
 	struct issuing *issuing;
 	struct world *world;
 	struct tls_server *tls, *tls_enrol; /* the latter NULL when the listener is closed */
@@ -368,7 +369,6 @@ static void fresh_drop(struct fresh *f)
 	issuing_unref(f->issuing);
 	registry_unref(f->configured);
 	vouching_clear(&f->vouching);
-	responders_free(f->responders);
 	trust_unref(f->trust);
 	config_free(f->config);
 }
@@ -381,8 +381,7 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
 	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
 		return -1;
-	f->responders = responders_new(n->certstatus, f->config->trust, f->config->n_trust, why);
-	f->configured = f->responders && issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
+	f->configured = issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
 	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
 	f->tls = f->world ? reload_make_tls(n, f->config, why) : NULL;
 	if (f->tls && f->config->listen_enrol[0] && !(f->tls_enrol = reload_make_enrol_tls(n, f->config, why)))
@@ -403,7 +402,6 @@ void reload_run(struct node *n)
 		return;
 	}
 	reload_swap_vouching(n, &f.vouching);
-	certstatus_install(n->certstatus, f.responders);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f.trust;
 	world_unref(n->world);

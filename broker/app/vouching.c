@@ -140,6 +140,7 @@ static bool add_domain(struct making *k, const struct resource *r)
 	if (!bundlespec_domain(k->arena, m->bundle, d))
 		return false;
 	d->crl_allow_private = k->from->allow_private;
+	d->ocsp_allow_private = k->from->allow_private;
 	d->crl_grace_ms = k->from->crls->grace_ms;
 	k->n_domains++;
 	return true;
@@ -167,6 +168,21 @@ static bool add_all_sources(struct making *k)
 	return ok;
 }
 
+/* Of all domains. */
+static struct responders *make_responders(struct making *k, struct problem *why)
+{
+	const struct vouching_from *f = k->from;
+	struct trust_domain_config *all = arena_alloc(k->arena, (f->n_domains + k->n_domains + 1) * sizeof *all);
+
+	if (!all) {
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	memcpy(all, f->domains, f->n_domains * sizeof *all);
+	memcpy(all + f->n_domains, k->domains, k->n_domains * sizeof *all);
+	return responders_new(f->certstatus, all, f->n_domains + k->n_domains, why);
+}
+
 static int make_trust(struct making *k, struct problem *why)
 {
 	const struct vouching_from *f = k->from;
@@ -184,7 +200,8 @@ static int make_trust(struct making *k, struct problem *why)
 	out->crls = base ? crlfeed_new(f->crls, k->sources, k->n_sources, base, f->running_crls, why) : NULL;
 	out->trust = out->crls ? crlfeed_trust(out->crls, why) : NULL;
 	trust_unref(base);
-	return out->trust ? 0 : -1;
+	out->responders = out->trust ? make_responders(k, why) : NULL;
+	return out->responders ? 0 : -1;
 }
 
 /* ---- both ---- */
@@ -257,8 +274,10 @@ void vouching_clear(struct vouching *v)
 	introspector_free(v->introspector);
 	crlfeed_free(v->crls);
 	trust_unref(v->trust);
+	responders_free(v->responders);
 	v->feed = NULL;
 	v->introspector = NULL;
 	v->crls = NULL;
 	v->trust = NULL;
+	v->responders = NULL;
 }

@@ -3,6 +3,7 @@
 #ifndef BATON_APP_VOUCHING_H
 #define BATON_APP_VOUCHING_H
 
+#include "app/certstatus.h"
 #include "app/crlfeed.h"
 #include "app/introspector.h"
 #include "app/keyfeed.h"
@@ -15,6 +16,7 @@ struct vouching {
 	struct introspector *introspector;
 	struct crlfeed *crls;        /* NULL: those that run go on, and so does the trust */
 	struct trust *trust;
+	struct responders *responders; /* NULL: as crls */
 	bool lists_made;             /* of what was, once it was swapped out: other lists run now */
 	size_t refused;              /* resources that were left out: see why */
 	size_t conflicts;            /* of them those that the configuration stands in the way of */
@@ -30,6 +32,7 @@ struct vouching_from {
 	const struct trust_domain_config *domains; /* what it is of */
 	size_t n_domains;
 	const struct crlfeed_config *crls;
+	struct certstatus *certstatus;     /* by which responders will be asked */
 	bool allow_private;                /* registry.allow_private_fetches */
 	const struct resources *resources;
 	const struct keyfeed *running;     /* whose keys go on; NULL: none */

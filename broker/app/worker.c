@@ -266,6 +266,13 @@ static bool lists_state(void *arg, const char *domain, struct lists_state *out)
 	return there;
 }
 
+static bool responder_fails(void *arg, const char *domain, char why[KEYS_FAILURE_MAX])
+{
+	struct node_worker *w = arg;
+
+	return certstatus_fails(w->node->certstatus, domain, why, KEYS_FAILURE_MAX);
+}
+
 /* Of those only whose certificate was taken: strangers must not fill the file, they are counted and logged. */
 static void audit_peer(struct node_worker *w, const char *event, const struct call_peer *p, const char *why)
 {
@@ -468,7 +475,7 @@ static bool parts(struct node_worker *w, struct problem *why)
 		.metrics = n->metrics, .health = n->health, .sign = keeping_sign,
 		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
-		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .peer_status = peer_status, .keys_state = keys_state, .lists_state = lists_state, .initialised = initialised, .issue = n->issuance ? keeping_issue : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
+		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .peer_status = peer_status, .keys_state = keys_state, .lists_state = lists_state, .responder_fails = responder_fails, .initialised = initialised, .issue = n->issuance ? keeping_issue : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
 		.reconcile = w->index == 0 ? n->reconcile : NULL,
 	};

@@ -154,6 +154,12 @@ static const struct option_row rows[] = {
 	TEXT(OPT_CRL, "crl", "FILE", NULL, NULL, "their revocation lists, PEM"),
 	LIST(OPT_CRL_URL, "crl-url", "URL", "where each node fetches such lists, https or http; may be repeated; empty: nowhere"),
 	TEXT(OPT_CRL_CA, "crl-ca", "FILE", NULL, NULL, "certificates, PEM, that the servers of --crl-url are to be of (those that the broker's system trusts)"),
+	TEXT(OPT_OCSP_URL, "ocsp-url", "URL", NULL, NULL, "the OCSP responder that each node asks about each certificate, https or http; empty: nobody is asked, and the next five go too"),
+	TEXT(OPT_OCSP_CA, "ocsp-ca", "FILE", NULL, NULL, "certificates, PEM, that its server is to be of (those that the broker's system trusts)"),
+	CHOICE(OPT_OCSP_CERT_ID, "ocsp-cert-id", 0, "sha256|sha1", NULL, NULL, "by what digests the issuer is named in the question (sha256)"),
+	CHOICE(OPT_OCSP_NONCE, "ocsp-nonce", 0, "optional|required", NULL, NULL, "need an answer have the question's nonce (optional)"),
+	SPAN(OPT_OCSP_MAX_AGE, "ocsp-max-age", NULL, 2000, MS_DAY, NULL, "an answer counts for no longer (10m)"),
+	SPAN(OPT_OCSP_STALE, "ocsp-stale", NULL, 0, 30 * MS_DAY, NULL, "how much longer a good answer counts while no other comes (0s)"),
 
 	NUMBER(OPT_MAX_WAITING, "max-waiting", 0, 1000000000, NULL, "how many handoffs of it may wait on all its routes together; 0: as the broker's configuration says"),
 	SIZE(OPT_MAX_BYTES, "max-bytes", 0, 1LL << 40, "the same, of their bytes: 64MiB, 2GiB; 0: as the broker's configuration says"),

@@ -189,6 +189,16 @@ static const struct res_refused issuer_refused[] = {
 
 /* ---- trust bundles ---- */
 
+static const char *cert_id_wrong(const char *text)
+{
+	return ocsp_digest_of(text) < 0 ? "this is neither" : NULL;
+}
+
+static const char *nonce_wrong(const char *text)
+{
+	return ocsp_nonce_of(text) < 0 ? "this is neither" : NULL;
+}
+
 #undef AT
 #define AT(field) offsetof(Baton__V1__TrustBundle, field)
 
@@ -198,6 +208,12 @@ static const struct res_field bundle_fields[] = {
 	{.name = "crls", .type = RES_DER, .at = AT(crls_der), .count = AT(n_crls_der), .label = PEM_CRL, .sent = "crls_der", .todo = PEM_TODO},
 	{.name = "crl_urls", .type = RES_WORDS, .at = AT(crl_urls), .count = AT(n_crl_urls), .wrong = crl_url_wrong, .todo = "write where the lists are fetched: https://pki.acme.example/acme.crl"},
 	{.name = "crl_ca", .type = RES_DER, .at = AT(crl_ca_der), .count = AT(n_crl_ca_der), .label = PEM_CERTIFICATE, .sent = "crl_ca_der", .todo = PEM_TODO},
+	{.name = "ocsp_url", .type = RES_TEXT, .at = AT(ocsp_url), .wrong = crl_url_wrong, .todo = "write which responder is asked about its certificates: http://ocsp.acme.example"},
+	{.name = "ocsp_ca", .type = RES_DER, .at = AT(ocsp_ca_der), .count = AT(n_ocsp_ca_der), .label = PEM_CERTIFICATE, .sent = "ocsp_ca_der", .todo = PEM_TODO},
+	{.name = "ocsp_cert_id", .type = RES_TEXT, .at = AT(ocsp_cert_id), .wrong = cert_id_wrong, .todo = "write sha256 or sha1"},
+	{.name = "ocsp_nonce", .type = RES_TEXT, .at = AT(ocsp_nonce), .wrong = nonce_wrong, .todo = "write optional or required"},
+	{.name = "ocsp_max_age_s", .type = RES_NUMBER, .at = AT(ocsp_max_age_s), .min = OCSP_AGE_MIN_MS / 1000, .max = OCSP_AGE_MAX_MS / 1000},
+	{.name = "ocsp_stale_s", .type = RES_NUMBER, .at = AT(ocsp_stale_s), .max = OCSP_STALE_MAX_MS / 1000},
 };
 FITS(bundle_fields);
 
@@ -205,6 +221,9 @@ static const struct res_refused bundle_refused[] = {
 	{"domain", "it has another name here", "trust_domain"}, {"bundle", "the certificates themselves stand here", "anchors"}, {"crl", "the CRLs themselves stand here", "crls"},
 	{"anchors_der", "it has another name here", "anchors"}, {"crls_der", "it has another name here", "crls"}, {"crl_next_update_ms", "the broker says it", NULL},
 	{"crl_url", "it has another name here", "crl_urls"}, {"crl_ca_der", "it has another name here", "crl_ca"}, {"crls_failure", "the broker says it", NULL}, {"crls_fetched_at_ms", "the broker says it", NULL},
+	{"ocsp_failure", "the broker says it", NULL}, {"ocsp_ca_der", "it has another name here", "ocsp_ca"}, {"ocsp_max_age", "it is a number of seconds", "ocsp_max_age_s"},
+	{"ocsp_stale", "it is a number of seconds", "ocsp_stale_s"}, {"ocsp_allow_private", "only the nodes' configuration says it: registry.allow_private_fetches", NULL},
+	{"ocsp", "each of its keys has a line of its own", "ocsp_url"},
 	{NULL, NULL, NULL},
 };
 

@@ -1,6 +1,7 @@
 /* Whose signatures vouch for which certificates? An operator's add, list, show, remove and history of trust bundles. */
 #include "config.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "baton/v1/admin.pb-c.h"
@@ -16,7 +17,7 @@
 
 typedef Baton__V1__TrustBundle bundle;
 
-static const char *const columns[] = {"TRUST-DOMAIN", "ANCHORS", "CRL-UNTIL", "VERSION", "BY", "REASON", "CRL-URLS"};
+static const char *const columns[] = {"TRUST-DOMAIN", "ANCHORS", "CRL-UNTIL", "VERSION", "BY", "REASON", "CRL-URLS", "OCSP-URL"};
 
 static const char *crl_until(const struct cli *c, const bundle *b, char out[40])
 {
@@ -43,6 +44,7 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 	table_cell(t, r->reason);
 	snprintf(text, sizeof text, "%zu", r->bundle->n_crl_urls);
 	table_cell(t, text);
+	table_cell(t, r->bundle->ocsp_url);
 }
 
 static void print_cert(const struct cli *c, const char *key, const ProtobufCBinaryData *der)
@@ -55,6 +57,24 @@ static void print_cert(const struct cli *c, const char *key, const ProtobufCBina
 	text_time(info.not_after_ms, c->args.given[OPT_UTC], until);
 	snprintf(text, sizeof text, "%s, until %s, x5t#S256 %s", info.subject, until, info.x5t_s256);
 	text_line(c->out, WIDTH, key, text);
+}
+
+/* What is not said is as it is anyhow. */
+static void print_responder(const struct cli *c, const bundle *b)
+{
+	const struct { const char *key; uint32_t s; } spans[] = {{"ocsp max age:", b->ocsp_max_age_s}, {"ocsp stale:", b->ocsp_stale_s}};
+	char text[40];
+
+	text_line(c->out, WIDTH, "ocsp url:", b->ocsp_url);
+	for (size_t i = 0; i < b->n_ocsp_ca_der; i++)
+		print_cert(c, "ocsp ca:", &b->ocsp_ca_der[i]);
+	text_line(c->out, WIDTH, "ocsp cert id:", b->ocsp_cert_id);
+	text_line(c->out, WIDTH, "ocsp nonce:", b->ocsp_nonce);
+	for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+		snprintf(text, sizeof text, "%" PRIu32 " s", spans[i].s);
+		text_line(c->out, WIDTH, spans[i].key, spans[i].s ? text : "");
+	}
+	text_line(c->out, WIDTH, "no answer:", b->ocsp_failure);
 }
 
 static void print_one(const struct cli *c, const resource *r)
@@ -77,6 +97,7 @@ static void print_one(const struct cli *c, const resource *r)
 		text_line(c->out, WIDTH, "fetched:", text);
 	}
 	text_line(c->out, WIDTH, "not fetched:", b->crls_failure);
+	print_responder(c, b);
 	resource_print_version(c, WIDTH, r);
 }
 
@@ -105,7 +126,7 @@ static const char *name_of(const resource *r)
 
 static const struct resource_view view = {
 	.kind = "trust", .spec = BATON__V1__RESOURCE__SPEC_BUNDLE, .lists = "baton trust list shows all.", .stranger = "the broker's answer is no trust bundle",
-	.columns = columns, .shown = 4, .wide = 7, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
+	.columns = columns, .shown = 4, .wide = 8, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
 	.name = name_of, .print = print_one,
 };
 
@@ -138,6 +159,30 @@ static int put_file(struct cli *c, enum opt o, const char *label, struct arena *
 	return pem_all(text, label, arena, v, n, &why) < 0 ? complain(c, EXIT_MALFORMED, c->args.text[o], why.text, NULL) : 0;
 }
 
+/* What is said of a responder is of this one alone. */
+static void forget_responder(bundle *b)
+{
+	b->n_ocsp_ca_der = 0;
+	b->ocsp_cert_id = b->ocsp_nonce = (char *)protobuf_c_empty_string;
+	b->ocsp_max_age_s = b->ocsp_stale_s = 0;
+}
+
+static int put_responder(struct cli *c, struct arena *arena, bundle *b)
+{
+	const struct { enum opt o; char **to; } texts[] = {{OPT_OCSP_URL, &b->ocsp_url}, {OPT_OCSP_CERT_ID, &b->ocsp_cert_id}, {OPT_OCSP_NONCE, &b->ocsp_nonce}};
+	const struct { enum opt o; uint32_t *to; } spans[] = {{OPT_OCSP_MAX_AGE, &b->ocsp_max_age_s}, {OPT_OCSP_STALE, &b->ocsp_stale_s}};
+
+	if (c->args.given[OPT_OCSP_URL] && !*admin_text(c, OPT_OCSP_URL))
+		forget_responder(b);
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (c->args.given[texts[i].o])
+			*texts[i].to = admin_text(c, texts[i].o);
+	for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++)
+		if (c->args.given[spans[i].o])
+			*spans[i].to = (uint32_t)(c->args.number[spans[i].o] / 1000);
+	return put_file(c, OPT_OCSP_CA, PEM_CERTIFICATE, arena, &b->ocsp_ca_der, &b->n_ocsp_ca_der);
+}
+
 /* What is there is changed where the flags say so. */
 int cmd_trust_add(struct cli *c)
 {
@@ -163,6 +208,8 @@ int cmd_trust_add(struct cli *c)
 		r->bundle->n_crl_ca_der = 0; /* they are for these servers alone */
 	if (!code)
 		code = put_file(c, OPT_CRL_CA, PEM_CERTIFICATE, arena, &r->bundle->crl_ca_der, &r->bundle->n_crl_ca_der);
+	if (!code)
+		code = put_responder(c, arena, r->bundle);
 	if (!code)
 		code = resource_apply(c, arena, r, reason);
 	arena_free(arena);

@@ -95,7 +95,7 @@ const struct verb verbs[] = {
 	{"tenant", "remove", "NAME", "take its limits away, and its entry", OPTS(OPT_REASON), 1, 1, false, cmd_tenant_remove},
 	{"tenant", "history", "NAME", "what it was before, who changed it, and why", OPTS(), 1, 1, false, cmd_tenant_history},
 	{"trust", "add", "DOMAIN", "whose signatures vouch for a trust domain's certificates; of one that is there, change what the flags name",
-	 OPTS(OPT_BUNDLE, OPT_CRL, OPT_CRL_URL, OPT_CRL_CA, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_trust_add},
+	 OPTS(OPT_BUNDLE, OPT_CRL, OPT_CRL_URL, OPT_CRL_CA, OPT_OCSP_URL, OPT_OCSP_CA, OPT_OCSP_CERT_ID, OPT_OCSP_NONCE, OPT_OCSP_MAX_AGE, OPT_OCSP_STALE, OPT_DRY_RUN, OPT_REASON), 1, 1, false, cmd_trust_add},
 	{"trust", "list", "", "trust domains, and until when their CRLs are good", OPTS(), 0, 0, false, cmd_trust_list},
 	{"trust", "show", "DOMAIN", "one of them, with its CAs", OPTS(), 1, 1, false, cmd_trust_show},
 	{"trust", "remove", "DOMAIN", "refuse its certificates from now on", OPTS(OPT_REASON), 1, 1, false, cmd_trust_remove},

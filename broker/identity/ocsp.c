@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "identity/trust_priv.h"
 
@@ -105,6 +106,21 @@ const uint8_t *ocsp_subject_key(const struct ocsp_subject *s)
 }
 
 /* ---- the question ---- */
+
+static int place_of(const char *text, const char *first, const char *second)
+{
+	return !*text || strcmp(text, first) == 0 ? 0 : strcmp(text, second) == 0 ? 1 : -1;
+}
+
+int ocsp_digest_of(const char *text)
+{
+	return place_of(text, "sha256", "sha1");
+}
+
+int ocsp_nonce_of(const char *text)
+{
+	return place_of(text, "optional", "required");
+}
 
 static bool build(struct ocsp_question *q, const EVP_MD *md)
 {
@@ -228,18 +244,20 @@ out:
 
 /* ---- what it says ---- */
 
-static const char *times_wrong(struct ocsp_answer *a, const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, int64_t now_ms, int64_t max_age_ms)
+static const char *times_wrong(struct ocsp_answer *a, const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, const struct ocsp_heard *h)
 {
 	a->next_ms = INT64_MAX;
 	if (!trust_time_ms(from, &a->this_ms) || (to && !trust_time_ms(to, &a->next_ms)))
 		return "its times cannot be read";
-	if (a->this_ms > now_ms + OCSP_SKEW_MS)
+	if (h->kept)
+		return NULL;
+	if (a->this_ms > h->now_ms + OCSP_SKEW_MS)
 		return "it is dated ahead: the responder's clock and this one differ";
 	if (a->next_ms <= a->this_ms)
 		return "it ends before it begins";
-	if (a->next_ms <= now_ms)
+	if (a->next_ms <= h->now_ms)
 		return "it is out of date";
-	return ocsp_until_ms(a, now_ms, max_age_ms) <= now_ms ? "it is older than ocsp.max_age, and has no nextUpdate" : NULL;
+	return ocsp_until_ms(a, h->now_ms, h->max_age_ms) <= h->now_ms ? "it is older than ocsp.max_age, and has no nextUpdate" : NULL;
 }
 
 int64_t ocsp_until_ms(const struct ocsp_answer *a, int64_t got_ms, int64_t max_age_ms)
@@ -249,7 +267,7 @@ int64_t ocsp_until_ms(const struct ocsp_answer *a, int64_t got_ms, int64_t max_a
 	return a->next_ms < from + max_age_ms ? a->next_ms : from + max_age_ms;
 }
 
-static const char *single_wrong(OCSP_SINGLERESP *one, int64_t now_ms, int64_t max_age_ms, struct ocsp_answer *a)
+static const char *single_wrong(OCSP_SINGLERESP *one, const struct ocsp_heard *h, struct ocsp_answer *a)
 {
 	ASN1_GENERALIZEDTIME *from = NULL, *to = NULL;
 	int reason = -1, status = OCSP_single_get0_status(one, &reason, NULL, &from, &to);
@@ -270,25 +288,38 @@ static const char *single_wrong(OCSP_SINGLERESP *one, int64_t now_ms, int64_t ma
 	default:
 		return "it says nothing";
 	}
-	return times_wrong(a, from, to, now_ms, max_age_ms);
+	return times_wrong(a, from, to, h);
+}
+
+static const char *nonce_wrong(OCSP_REQUEST *request, OCSP_BASICRESP *b, enum ocsp_nonce nonce)
+{
+	switch (OCSP_check_nonce(request, b)) {
+	case 1: /* the same */
+		return NULL;
+	case 0:
+		return "it has another nonce than the question: it is an answer to another one";
+	default:
+		return nonce == OCSP_NONCE_REQUIRED ? "it has not the question's nonce, which ocsp.nonce demands: the responder leaves it out, or it is an answer of before" : NULL;
+	}
 }
 
 static const char *content_wrong(const struct ocsp_question *q, OCSP_BASICRESP *b, const struct ocsp_heard *h, struct ocsp_answer *a)
 {
+	const char *wrong = h->kept ? NULL : nonce_wrong(q->request, b, h->nonce);
 	int at;
 
 	if (OCSP_resp_count(b) > OCSP_SINGLES_MAX)
 		return "it is about too many certificates";
 	if (OCSP_BASICRESP_get_ext_by_critical(b, 1, -1) >= 0)
 		return "it has a critical extension that is not understood here";
-	if (OCSP_check_nonce(q->request, b) == 0)
-		return "it has another nonce than the question: it is an answer to another one";
+	if (wrong)
+		return wrong;
 	at = OCSP_resp_find(b, q->id, -1);
 	if (at < 0)
 		return "it is not about this certificate";
 	if (OCSP_resp_find(b, q->id, at) >= 0)
 		return "it is about this certificate twice";
-	return single_wrong(OCSP_resp_get0(b, at), h->now_ms, h->max_age_ms, a);
+	return single_wrong(OCSP_resp_get0(b, at), h, a);
 }
 
 /* ---- an answer ---- */

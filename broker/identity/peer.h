@@ -41,7 +41,10 @@ struct trust_domain_config {
 	const char *ocsp_url;    /* whom to ask about each certificate of the domain; NULL or "" = nobody */
 	const char *ocsp_ca_file; /* as crl_ca_file */
 	bool ocsp_allow_private;
+	const struct slice *ocsp_ca; /* as crl_ca */
+	size_t n_ocsp_ca;
 	int ocsp_digest;         /* an enum ocsp_digest */
+	int ocsp_nonce;          /* an enum ocsp_nonce */
 	int64_t ocsp_max_age_ms; /* an answer counts for no longer, ... */
 	int64_t ocsp_grace_ms;   /* ... but a good one for so long more while no other comes */
 };

@@ -61,6 +61,16 @@ static void put_fetched(struct op *op, bundle *m)
 	m->crls_failure = arena_strdup(op->arena, state.failure);
 }
 
+/* How it goes with its responder. */
+static void put_asked(struct op *op, bundle *m)
+{
+	const struct rpc_env *env = &op->w->env;
+	char why[KEYS_FAILURE_MAX];
+
+	if (env->responder_fails && env->responder_fails(env->arg, m->trust_domain, why))
+		m->ocsp_failure = arena_strdup(op->arena, why);
+}
+
 /* What this node lives by. */
 static void dress(struct op *op, Baton__V1__Resource *r)
 {
@@ -70,6 +80,7 @@ static void dress(struct op *op, Baton__V1__Resource *r)
 		if (strcmp(d.domain, r->bundle->trust_domain) != 0)
 			continue;
 		put_fetched(op, r->bundle);
+		put_asked(op, r->bundle);
 		r->bundle->anchors = (uint32_t)d.anchors;
 		r->bundle->crl_next_update_ms = d.crl_next_update_ms < INT64_MAX ? d.crl_next_update_ms : 0;
 	}
@@ -109,7 +120,7 @@ static void strip(ProtobufCMessage *m)
 {
 	((bundle *)m)->anchors = 0;
 	((bundle *)m)->crl_next_update_ms = ((bundle *)m)->crls_fetched_at_ms = 0;
-	((bundle *)m)->crls_failure = (char *)protobuf_c_empty_string;
+	((bundle *)m)->crls_failure = ((bundle *)m)->ocsp_failure = (char *)protobuf_c_empty_string;
 }
 
 static struct slice guard(const struct op *op, const ProtobufCMessage *m, size_t i, char out[NAMED_NAME_MAX])

@@ -8,7 +8,7 @@
 
 typedef Baton__V1__TrustBundle bundle;
 
-#define ARENA_MAX (64u << 10)
+#define ARENA_MAX (80u << 10)
 
 static const struct slice *slices(struct arena *a, const ProtobufCBinaryData *v, size_t n)
 {
@@ -25,8 +25,11 @@ bool bundlespec_domain(struct arena *a, const bundle *m, struct trust_domain_con
 		.domain = m->trust_domain, .anchors = slices(a, m->anchors_der, m->n_anchors_der), .n_anchors = m->n_anchors_der,
 		.crls = slices(a, m->crls_der, m->n_crls_der), .n_crls = m->n_crls_der, .crl_urls = (const char *const *)m->crl_urls, .n_crl_urls = m->n_crl_urls,
 		.crl_ca = slices(a, m->crl_ca_der, m->n_crl_ca_der), .n_crl_ca = m->n_crl_ca_der,
+		.ocsp_url = m->ocsp_url, .ocsp_ca = slices(a, m->ocsp_ca_der, m->n_ocsp_ca_der), .n_ocsp_ca = m->n_ocsp_ca_der,
+		.ocsp_digest = ocsp_digest_of(m->ocsp_cert_id), .ocsp_nonce = ocsp_nonce_of(m->ocsp_nonce),
+		.ocsp_max_age_ms = m->ocsp_max_age_s ? m->ocsp_max_age_s * INT64_C(1000) : OCSP_AGE_MS, .ocsp_grace_ms = m->ocsp_stale_s * INT64_C(1000),
 	};
-	return out->anchors && out->crls && out->crl_ca;
+	return out->anchors && out->crls && out->crl_ca && out->ocsp_ca;
 }
 
 static size_t bytes_of(const ProtobufCBinaryData *v, size_t n)
@@ -57,11 +60,71 @@ static const char *ca_wrong(const bundle *m)
 	return cader_wrong(m->crl_ca_der, m->n_crl_ca_der);
 }
 
+/* ---- the responder ---- */
+
+static const char *responder_url_wrong(const bundle *m)
+{
+	return *m->ocsp_url ? crl_url_wrong(m->ocsp_url) : NULL;
+}
+
+static const char *responder_ca_wrong(const bundle *m)
+{
+	return cader_wrong(m->ocsp_ca_der, m->n_ocsp_ca_der);
+}
+
+static const char *cert_id_wrong(const bundle *m)
+{
+	return ocsp_digest_of(m->ocsp_cert_id) < 0 ? "sha256 or sha1" : NULL;
+}
+
+static const char *nonce_wrong(const bundle *m)
+{
+	return ocsp_nonce_of(m->ocsp_nonce) < 0 ? "optional or required" : NULL;
+}
+
+static const char *max_age_wrong(const bundle *m)
+{
+	int64_t ms = m->ocsp_max_age_s * INT64_C(1000);
+
+	return ms && (ms < OCSP_AGE_MIN_MS || ms > OCSP_AGE_MAX_MS) ? "2 to 86400 seconds, or 0 for 600" : NULL;
+}
+
+static const char *stale_wrong(const bundle *m)
+{
+	return m->ocsp_stale_s * INT64_C(1000) > OCSP_STALE_MAX_MS ? "at most 2592000 seconds, which are 30 days" : NULL;
+}
+
+/* Without a responder nothing is said of one. */
+static bool responder_unsaid(const bundle *m, const char **field)
+{
+	*field = m->n_ocsp_ca_der ? "bundle.ocsp_ca_der" : *m->ocsp_cert_id ? "bundle.ocsp_cert_id" : *m->ocsp_nonce ? "bundle.ocsp_nonce"
+		: m->ocsp_max_age_s ? "bundle.ocsp_max_age_s" : m->ocsp_stale_s ? "bundle.ocsp_stale_s" : NULL;
+	return !*m->ocsp_url && *field;
+}
+
+static const char *responder_wrong(const bundle *m, const char **field)
+{
+	static const struct { const char *field; const char *(*wrong)(const bundle *); } rows[] = {
+		{"bundle.ocsp_url", responder_url_wrong}, {"bundle.ocsp_ca_der", responder_ca_wrong}, {"bundle.ocsp_cert_id", cert_id_wrong},
+		{"bundle.ocsp_nonce", nonce_wrong}, {"bundle.ocsp_max_age_s", max_age_wrong}, {"bundle.ocsp_stale_s", stale_wrong},
+	};
+	const char *wrong = NULL;
+
+	if (responder_unsaid(m, field))
+		return "it is for ocsp_url only: name the responder there, or leave it out";
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0] && !wrong; i++) {
+		*field = rows[i].field;
+		wrong = rows[i].wrong(m);
+	}
+	return wrong;
+}
+
 const char *bundlespec_wrong(const bundle *m, const char **field, struct problem *why)
 {
 	struct arena *a;
 	struct trust_domain_config d;
 	struct trust *t = NULL;
+	const char *wrong;
 
 	*field = "bundle.trust_domain";
 	if (trust_domain_wrong(m->trust_domain))
@@ -72,6 +135,9 @@ const char *bundlespec_wrong(const bundle *m, const char **field, struct problem
 	*field = "bundle.crl_ca_der";
 	if (ca_wrong(m))
 		return ca_wrong(m);
+	wrong = responder_wrong(m, field);
+	if (wrong)
+		return wrong;
 	*field = "bundle.anchors_der";
 	if (!m->n_anchors_der)
 		return "at least one CA: to refuse all certificates of the domain, remove it";

@@ -1,4 +1,4 @@
-/* Is the certificate of whoever asks still good? See standing.h. Who is asked, and what is kept of it, is app/certstatus.c; here the first messages wait, as those
+/* Is the certificate of whoever asks still good? See standing.h. Who is asked is app/certask.c, what is known of it app/certknown.c; here the first messages wait, as those
  * with an opaque token do, and those whom a bad answer is about hear it. */
 #include "rpc/standing.h"
 

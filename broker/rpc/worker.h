@@ -106,6 +106,8 @@ struct rpc_env {
 	enum peer_status (*peer_status)(void *arg, const struct identity_peer *p); /* NULL: nobody is asked about certificates */
 	bool (*keys_state)(void *arg, const char *issuer, struct keys_state *out); /* false: there is no such issuer. NULL: nobody knows */
 	bool (*lists_state)(void *arg, const char *domain, struct lists_state *out); /* false: nothing is fetched for it. NULL: nobody knows */
+	/* Does the OCSP responder of this domain give no answer that counts? Then why. NULL: nobody knows. */
+	bool (*responder_fails)(void *arg, const char *domain, char why[KEYS_FAILURE_MAX]);
 	/* The mark in the state folder that a first role binding was made. make: leave it. 0: it was not there; 1: it was; -1, why: it cannot be read or made.
 	 * NULL: this node keeps none. */
 	int (*initialised)(void *arg, bool make, struct problem *why);

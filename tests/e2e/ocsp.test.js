@@ -7,14 +7,14 @@ import { Broker, ROUTE } from './lib/broker.js'
 import { Agent, denied, read } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { Operator } from './lib/operator.js'
-import { Responder } from './lib/responder.js'
+import { Before, Responder, withoutNonce } from './lib/responder.js'
 
 const q = JSON.stringify
 const PLANNER = 'spiffe://acme.example/planner'
 const once = { 'grpc.initial_reconnect_backoff_ms': 60000, 'grpc.max_reconnect_backoff_ms': 60000 }
 let section = {}
 let on = true
-const ocsp = () => `${section.crl ? `, crl: ${q(section.crl)}` : ''}, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: ${section.allow_private ?? true}, max_age: ${section.max_age || '1h'}${section.stale ? `, stale: ${section.stale}` : ''}${section.cert_id ? `, cert_id: ${section.cert_id}` : ''}}`
+const ocsp = () => `${section.crl ? `, crl: ${q(section.crl)}` : ''}, ocsp: {url: ${q(section.url || responder?.url || 'http://127.0.0.1:1')}, allow_private: ${section.allow_private ?? true}, max_age: ${section.max_age || '1h'}${section.stale ? `, stale: ${section.stale}` : ''}${section.cert_id ? `, cert_id: ${section.cert_id}` : ''}${section.nonce ? `, nonce: ${section.nonce}` : ''}}`
 const b = new Broker({ admin: true, config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}${on ? ocsp() : ''}}`) })
 let responder, delegate
 
@@ -243,6 +243,24 @@ test('I-7 By SHA-1 or SHA-256 the issuer is named, as cert_id says: both are ans
   }
 })
 
+test('I-7 With nonce: required an answer without the nonce of the question is none, whatever it says, and what was known without one is not known any more / one with it counts; where it is optional both do', async () => {
+  const forgetful = await new Before(responder, { change: withoutNonce }).start()
+  try {
+    await reload({ url: forgetful.url })
+    const l = leaf('good')
+    const mine = await serves(l) // optional
+    await refused(leaf('revoked'), 'revoked')
+    await reload({ url: forgetful.url, nonce: 'required' })
+    await gone(mine)
+    await refused(l, 'status_unavailable')
+    await refused(leaf('revoked'), 'status_unavailable')
+    await until('the reason', () => /"event":"ocsp\.refused".*has not the question's nonce/.test(b.log()))
+    await reload({ nonce: 'required' }) // the real one repeats it
+    await serves(l)
+    await refused(leaf('revoked'), 'revoked')
+  } finally { await forgetful.stop() }
+})
+
 test('I-7 An operator whose certificate is revoked is refused on listen.admin, whatever roles he has / the neighbour is asked for his role', async () => {
   for (const [says, reason] of [['revoked', 'revoked'], ['good', 'role_denied']]) {
     const p = b.person(says)
@@ -267,6 +285,57 @@ test('I-7 Hot reload: with the section taken out nobody is asked about / put bac
   await works(mine)
   assert.equal(responder.asked(mine), 1)
 })
+
+test('I-7 attack 12 What was known when the node ended holds when it begins anew while the responder is away: who was good is let in as long as that counts, who was revoked is refused, who is new has to wait / the responder is believed before what was kept, what was tampered with does not count, and after a crash nothing is there', async () => {
+  await reload({})
+  const [good, later, bad, fresh, brief] = [leaf('good'), leaf('good'), leaf('revoked'), leaf('good'), leaf('good')]
+  const file = b.path('state', 'ocsp')
+  const again = async () => { await b.stop(); const kept = fs.readFileSync(file); return kept }
+  for (const l of [good, later, brief]) await serves(l)
+  await refused(bad, 'revoked')
+  responder.says(later, 'revoked') // nobody asks for half an hour
+  await responder.stop()
+  await again()
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600)
+  await b.start()
+  assert.equal(fs.existsSync(file), false)
+  await serves(good)
+  await refused(bad, 'revoked')
+  await refused(fresh, 'status_unavailable')
+  await again() // what nobody showed is kept on
+  await responder.start()
+  await b.start()
+  await refused(later, 'revoked')
+  await serves(good)
+  await refused(bad, 'revoked')
+  await responder.stop()
+  const kept = await again()
+  for (let i = 200; i < kept.length; i += 97) kept[i] ^= 1
+  fs.writeFileSync(file, kept)
+  await b.start()
+  await refused(good, 'status_unavailable')
+  await b.stop()
+  section = { max_age: '3s' } // it is too old by what holds now
+  b.writeConfig()
+  await responder.start()
+  await b.start()
+  await serves(brief)
+  await responder.stop()
+  await again()
+  await sleep(3500)
+  await b.start()
+  await refused(brief, 'status_unavailable')
+  section = {}
+  b.writeConfig()
+  await responder.start()
+  await b.reloaded()
+  await until('it to be let in', async () => { const a = await as(good); try { await works(a); return true } catch { return false } finally { a.close() } }, 70000)
+  await responder.stop()
+  await b.crash()
+  await b.start()
+  await refused(good, 'status_unavailable')
+  await responder.start()
+}, 180000)
 
 test('SSRF: a responder at a private address without allow_private is never connected to, and the one that a certificate names never is', async () => {
   let seen = 0

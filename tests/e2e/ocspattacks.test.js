@@ -83,6 +83,29 @@ test('I-7 attack 12 A good answer of before the revocation is played again, righ
   } finally { await way.end() }
 }, 60000)
 
+test('I-7 attack 12 A good answer of before the revocation is played again after the node was restarted: refused, the newer one was kept / a newer good one is taken', async () => {
+  const l = leaf('good')
+  const old = record(l, '-nmin', '5')
+  await sleep(1100)
+  responder.says(l, 'revoked')
+  let body = record(l, '-nmin', '5')
+  const way = await between((rs) => rs.writeHead(200).end(body))
+  try {
+    await reload({ url: way.url })
+    await refused(l, 'revoked')
+    body = old
+    for (let i = 0; i < 2; i++) {
+      await b.stop()
+      await b.start()
+      await refused(l, 'revoked')
+    }
+    await sleep(1100)
+    responder.says(l, 'good')
+    body = record(l, '-nmin', '5')
+    await until('it to be let in again', async () => { try { return await works(l) } catch { return false } }, 15000)
+  } finally { await way.end() }
+}, 60000)
+
 test('I-7 A revoked answer counts that is older than the good one before it, for there are responders of which one lags behind', async () => {
   const l = leaf('revoked')
   const bad = record(l, '-nmin', '5')

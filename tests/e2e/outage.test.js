@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import net from 'node:net'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
-import { denied, read } from './lib/agent.js'
+import { refusalOf, denied, read } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { Provider, send } from './lib/provider.js'
 
@@ -103,6 +103,8 @@ test('I-2 OIDC Discovery §4.3: an issuer that is broken from the start: keys_un
   const up = b.start().catch((e) => e)
   await until('the listener', async () => (await b.http('/readyz')).status)
   planner = await b.agent('planner')
+  // it listens before it has heard of the registry, and says so
+  await until('the registry', () => submit(providers[0]).catch((e) => refusalOf(e).reason !== 'store_unavailable'))
   await each(async (p) => {
     await denied(submit(p), 'keys_unavailable', 'UNAVAILABLE')
     const said = await until(`the log's word about ${p.name}`, () => logged('keys.fetch_failed', p)[0])

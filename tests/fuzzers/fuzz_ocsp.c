@@ -82,6 +82,20 @@ static void check(struct slice body)
 	}
 }
 
+/* What was kept counts by its own times, however far they are from now; what counts today does too. */
+static void check_kept(struct slice body)
+{
+	const struct ocsp_heard now = {.body = body, .now_ms = NOW_MS, .max_age_ms = MAX_AGE_MS}, kept = {.body = body, .now_ms = NOW_MS, .max_age_ms = MAX_AGE_MS, .kept = true};
+	struct ocsp_answer a = {.says = OCSP_SAYS_GOOD}, b = a;
+	bool counts = !ocsp_read(questions[0], &now, &a), counted = !ocsp_read(questions[0], &kept, &b);
+
+	NEED(counted || !counts);
+	if (counts)
+		NEED(a.says == b.says && a.this_ms == b.this_ms && a.next_ms == b.next_ms);
+	if (counted)
+		NEED(b.says <= OCSP_SAYS_UNKNOWN && ocsp_until_ms(&b, NOW_MS, MAX_AGE_MS) <= NOW_MS + MAX_AGE_MS);
+}
+
 static void check_signed(struct slice der)
 {
 	const unsigned char *at = der.p;
@@ -95,8 +109,10 @@ static void check_signed(struct slice der)
 	if (again)
 		n = i2d_OCSP_RESPONSE(again, &made);
 	ERR_clear_error();
-	if (n > 0)
+	if (n > 0) {
 		check(slice_of(made, (size_t)n));
+		check_kept(slice_of(made, (size_t)n));
+	}
 	OPENSSL_free(made);
 	OCSP_RESPONSE_free(again);
 	OCSP_BASICRESP_free(b);
@@ -109,7 +125,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (data[0] == 's')
 		check_signed(slice_of(data + 1, size - 1));
-	else
+	else {
 		check(slice_of(data + 1, size - 1));
+		check_kept(slice_of(data + 1, size - 1));
+	}
 	return 0;
 }

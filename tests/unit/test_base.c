@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/backoff.h"
 #include "base/bucket.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -326,6 +327,21 @@ static void buckets_refill(void **state)
 	assert_false(bucket_take(&b, 1, 0, INT64_MAX));
 }
 
+static void backoff_doubles_up_to_its_bound(void **state)
+{
+	int64_t ms = 0, waited[8];
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		waited[i] = ms = backoff_next_ms(ms, 60000);
+	assert_int_equal(waited[0], 1000);
+	assert_int_equal(waited[1], 2000);
+	assert_int_equal(waited[5], 32000);
+	assert_int_equal(waited[6], 60000);
+	assert_int_equal(waited[7], 60000);
+	assert_int_equal(backoff_next_ms(0, 500), 500);
+}
+
 static void names_follow_the_grammar(void **state)
 {
 	static const char *const good[] = {"a", "0", "support_refund_assistant", "a.b-c_d", "9-"};
@@ -395,6 +411,7 @@ int main(void)
 		cmocka_unit_test(other_words_go_both_ways),
 		cmocka_unit_test(verdicts_are_cut_between_characters),
 		cmocka_unit_test(buckets_refill),
+		cmocka_unit_test(backoff_doubles_up_to_its_bound),
 		cmocka_unit_test(names_follow_the_grammar), cmocka_unit_test(queue_names),
 	};
 

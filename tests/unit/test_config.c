@@ -822,6 +822,8 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{TRUST(", ocsp: {url: \"https://o\"}"), NULL},
 	{TRUST(", ocsp: {url: \"http://o\", cert_id: md5}"), "tls.trust[0].ocsp.cert_id: \"md5\" is none of sha256, sha1"},
 	{TRUST(", ocsp: {url: \"http://o\", cert_id: sha1}"), NULL},
+	{TRUST(", ocsp: {url: \"http://o\", nonce: always}"), "tls.trust[0].ocsp.nonce: \"always\" is none of optional, required"},
+	{TRUST(", ocsp: {url: \"http://o\", nonce: required}"), NULL},
 	{TRUST(", ocsp: {url: \"http://o\", max_age: 1s}"), "tls.trust[0].ocsp.max_age: 1s is not within 2s..1d"},
 	{TRUST(", ocsp: {url: \"http://o\", max_age: 2s}"), NULL},
 	{TRUST(", ocsp: {url: \"http://o\", stale: allow}"), "tls.trust[0].ocsp.stale: deny, or {allow-for: 24h}"},

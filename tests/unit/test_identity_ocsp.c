@@ -296,9 +296,11 @@ static int build(const struct spec *s, struct slice question, unsigned char **de
 	return n;
 }
 
+static enum ocsp_nonce demanded;
+
 static const char *read_by(const struct ocsp_question *q, struct slice body, struct ocsp_answer *out)
 {
-	const struct ocsp_heard h = {.body = body, .now_ms = NOW * 1000, .max_age_ms = MAX_AGE_MS, .trust = trust, .domain = SLICE_LIT(DOMAIN)};
+	const struct ocsp_heard h = {.body = body, .now_ms = NOW * 1000, .max_age_ms = MAX_AGE_MS, .trust = trust, .domain = SLICE_LIT(DOMAIN), .nonce = demanded};
 
 	return ocsp_read(q, &h, out);
 }
@@ -502,6 +504,62 @@ static void a_weak_digest_does_not_count(void **state)
 	assert_null(read_spec(&strong, &a));
 }
 
+static void a_nonce_that_is_demanded_must_be_there(void **state)
+{
+	const struct spec same = {.status = GOOD}, none = {.status = GOOD, .nonce = NONCE_NONE}, other = {.status = GOOD, .nonce = NONCE_OTHER};
+	struct ocsp_answer a;
+	const char *wrong;
+
+	(void)state;
+	assert_null(read_spec(&none, &a));
+	demanded = OCSP_NONCE_REQUIRED;
+	wrong = read_spec(&none, &a);
+	assert_non_null(wrong);
+	assert_non_null(strstr(wrong, "ocsp.nonce"));
+	assert_null(read_spec(&same, &a));
+	assert_non_null(strstr(read_spec(&other, &a), "another nonce"));
+	demanded = OCSP_NONCE_OPTIONAL;
+}
+
+/* What counted once is judged again without its nonce, and whatever the clock says; by whom it is signed and about whom it is it must be as ever. */
+static void what_was_kept_needs_no_nonce(void **state)
+{
+	const struct spec mine = {.status = GOOD};
+	struct ocsp_question *was = ocsp_question_new(subject, OCSP_BY_SHA256), *is = ocsp_question_new(subject, OCSP_BY_SHA256);
+	struct ocsp_heard h = {.max_age_ms = MAX_AGE_MS, .trust = trust, .domain = SLICE_LIT(DOMAIN), .nonce = OCSP_NONCE_REQUIRED, .now_ms = NOW * 1000};
+	unsigned char *der = NULL;
+	struct ocsp_answer a;
+
+	(void)state;
+	h.body = slice_of(der, 0);
+	h.body.n = (size_t)build(&mine, ocsp_question_der(was), &der);
+	h.body.p = der;
+	assert_non_null(ocsp_read(is, &h, &a));
+	h.kept = true;
+	assert_null(ocsp_read(is, &h, &a));
+	assert_int_equal(a.says, OCSP_SAYS_GOOD);
+	h.now_ms += INT64_C(3600000);
+	assert_null(ocsp_read(is, &h, &a));
+	assert_true(ocsp_until_ms(&a, NOW * 1000, MAX_AGE_MS) <= NOW * 1000 + MAX_AGE_MS);
+	der[80] ^= 1;
+	assert_non_null(ocsp_read(is, &h, &a));
+	OPENSSL_free(der);
+	ocsp_question_free(was);
+	ocsp_question_free(is);
+}
+
+static void words_of_the_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(ocsp_nonce_of(""), OCSP_NONCE_OPTIONAL);
+	assert_int_equal(ocsp_nonce_of("optional"), OCSP_NONCE_OPTIONAL);
+	assert_int_equal(ocsp_nonce_of("required"), OCSP_NONCE_REQUIRED);
+	assert_int_equal(ocsp_nonce_of("Required"), -1);
+	assert_int_equal(ocsp_digest_of(""), OCSP_BY_SHA256);
+	assert_int_equal(ocsp_digest_of("sha1"), OCSP_BY_SHA1);
+	assert_int_equal(ocsp_digest_of("md5"), -1);
+}
+
 static void an_answer_to_one_question_is_none_to_another(void **state)
 {
 	const struct spec s = {.status = GOOD}, unsigned_time = {.status = GOOD, .nonce = NONCE_NONE};
@@ -558,6 +616,9 @@ int main(void)
 		cmocka_unit_test(a_signer_on_a_list_is_not_believed),
 		cmocka_unit_test(a_signer_of_a_ca_far_below_the_root_is_believed),
 		cmocka_unit_test(a_weak_digest_does_not_count),
+		cmocka_unit_test(a_nonce_that_is_demanded_must_be_there),
+		cmocka_unit_test(what_was_kept_needs_no_nonce),
+		cmocka_unit_test(words_of_the_configuration),
 		cmocka_unit_test(an_answer_to_one_question_is_none_to_another),
 		cmocka_unit_test(until_when_an_answer_counts),
 		cmocka_unit_test(the_key_names_the_certificate_and_its_issuer),
