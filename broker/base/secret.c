@@ -248,7 +248,7 @@ int secret_read_fd(int fd, const char *path, size_t max, uint8_t **out, size_t *
 	*out = NULL;
 	*n = 0;
 	if (fd < 0)
-		return problem_set(why, "cannot open the secret %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+		return problem_set(why, "cannot open the secret %s as uid %u: %s", path, (unsigned)geteuid(), errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
 	if (fstat(fd, &st) < 0) {
 		problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
 		goto out;
