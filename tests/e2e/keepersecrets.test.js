@@ -104,7 +104,7 @@ after(async () => {
   fs.rmSync(dir, { recursive: true, force: true })
 })
 
-test('I-5 T3 with files that are the keeper\'s alone, and that the broker\'s user cannot open, Redis is used and opaque tokens are asked about / what the keeper handed out is counted', async () => {
+test('I-5 T3 With files of the keeper alone, that the user of the broker cannot open, Redis is used and opaque tokens are asked about / what the keeper handed out is counted', async () => {
   if (ROOTED) {
     for (const f of [at('own', 'redis.password'), at('own', 'corp.secret'), at('registered', new URL(b.idp.url).host, 'live')]) {
       const [program, ...args] = [...asBroker, 'cat', f], r = spawnSync(program, args, { encoding: 'utf8' })
@@ -131,7 +131,7 @@ async function unregister () {
   await op.call('Delete', { ref: { kind: 'issuer', name: 'live' }, version: (await op.call('Get', { kind: 'issuer', name: 'live' })).version, reason: 'a test' })
 }
 
-test('I-2 I-5 an issuer that is registered is asked with what the keeper has for its host, from the first token on', async () => {
+test('I-2 I-5 An issuer that is registered is asked with what the keeper has for its host, from the first token on', async () => {
   b.writeConfig(bare)
   await b.reloaded()
   const r = register()
@@ -140,7 +140,7 @@ test('I-2 I-5 an issuer that is registered is asked with what the keeper has for
   assert.equal(askedAs(), `live:${LIVE}`)
 })
 
-test('T3 attack 30: Redis\' password is in no memory of the broker once it was shown, nor of the keeper; no secret is in log, audit, metrics, record or state folder', async () => {
+test('T3 attack 30: The password of Redis is in no memory of the broker once it was shown, nor of the keeper; no secret is in log, audit, metrics, record or state folder', async () => {
   if (ROOTED) {
     assert.ok(remembers(b.process.pid, Buffer.from(`live:${LIVE}`).toString('base64')), 'the test finds what is there')
     for (const pid of [b.process.pid, keeper()]) assert.ok(!remembers(pid, password))
@@ -152,7 +152,7 @@ test('T3 attack 30: Redis\' password is in no memory of the broker once it was s
   for (const [where, text] of Object.entries(all)) for (const s of [password, CORP, LIVE]) assert.ok(!text.includes(s), where)
 })
 
-test('I-1 a password that is replaced serves the next connection, without a restart / one of another user, or that others can read, is refused by name, and mended it serves', async () => {
+test('I-5 T3 A password that is replaced serves the next connection, without a restart / one of another user, or that others can read, is refused by name, and mended it serves', async () => {
   fs.chmodSync(at('own'), 0o711) // from now on it can look at them
   const next = word()
   await server.call('ACL', 'SETUSER', 'baton', 'resetpass', `>${next}`)
@@ -177,7 +177,7 @@ test('I-1 a password that is replaced serves the next connection, without a rest
   assert.match(checked(), /: fine/)
 })
 
-test('I-5 a reload names another file beside the one that the keeper was told of / one in another folder wants a restart, and a key is handed to nobody: what ran goes on', async () => {
+test('I-5 A reload names another file beside the one that the keeper was told of / one in another folder wants a restart, and a key is handed to nobody: what ran goes on', async () => {
   put('own/next.secret', CORP)
   b.writeConfig(config(at('own', 'next.secret')))
   await unregister()
