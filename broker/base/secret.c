@@ -240,6 +240,13 @@ int secret_look(const char *path, uid_t owner, struct problem *why)
 	return errno == EACCES ? 0 : problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
 }
 
+static int refuse_open(const char *path, struct problem *why)
+{
+	if (errno == EACCES)
+		return problem_set(why, "cannot open the secret %s: uid %u may not", path, (unsigned)geteuid());
+	return problem_set(why, "cannot open the secret %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+}
+
 int secret_read_fd(int fd, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
 {
 	struct stat st;
@@ -248,7 +255,7 @@ int secret_read_fd(int fd, const char *path, size_t max, uint8_t **out, size_t *
 	*out = NULL;
 	*n = 0;
 	if (fd < 0)
-		return problem_set(why, "cannot open the secret %s as uid %u: %s", path, (unsigned)geteuid(), errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+		return refuse_open(path, why);
 	if (fstat(fd, &st) < 0) {
 		problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
 		goto out;
