@@ -235,8 +235,11 @@ int secret_look(const char *path, uid_t owner, struct problem *why)
 {
 	struct stat st;
 
-	if (stat(path, &st) == 0)
+	if (stat(path, &st) == 0) {
+		if (st.st_uid == 0 && owner != 0) /* and nobody else's to read, or it is refused for that */
+			return problem_set(why, "%s belongs to root, and uid %u, who is to read it, cannot: chown it", path, (unsigned)owner);
 		return secret_check(path, &st, owner, why);
+	}
 	return errno == EACCES ? 0 : problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
 }
 
