@@ -36,17 +36,19 @@ int config_provider_environment(struct config_reader *r, const struct yaml_node 
 	return read_settings(r, node, shown, to, tls_provider_variable_wrong, "{SOFTHSM2_CONF: /etc/baton/softhsm2.conf}");
 }
 
+static const char path_wanted[] = "an absolute path belongs here, and not all that there is";
+
 /* Absolute, and not all that there is, by whichever words. */
 static const char *path_wrong(const char *text)
 {
 	bool is_path = text[0] == '/' && text[strspn(text, "/.")] && !strstr(text, "/..") && strlen(text) <= 1024;
 
-	return is_path ? NULL : "an absolute path belongs here, and not all that there is";
+	return is_path ? NULL : path_wanted;
 }
 
 int config_provider_paths(struct config_reader *r, const struct yaml_node *node, const char *shown, void *to)
 {
-	static const struct config_texts those = {TLS_PATHS_MAX, "absolute paths", "[/opt/hsm]", "an absolute path belongs here, and not all that there is", path_wrong, NULL};
+	static const struct config_texts those = {TLS_PATHS_MAX, "absolute paths", "[/opt/hsm]", path_wanted, path_wrong, NULL};
 	struct tls_paths *paths = to;
 
 	return config_set_texts(r, &those, node, shown, &paths->all, &paths->n);

@@ -13,6 +13,7 @@ import { Raw, F, T, frame, headers, identity, message } from './lib/rawh2.js'
 import { ROOT, encode } from './lib/wire.js'
 import { Provider } from './lib/provider.js'
 import { jose } from './lib/tokens.js'
+import { files } from './lib/shown.js'
 
 const AUDIENCE = 'support-agent-runtime' // the operators' too: a token may then serve for both, and must not lend anything
 const config = (t) => t.replace('tls:\n', `admin:\n  audience: ${AUDIENCE}\ntls:\n`) + 'limits: {waiting_per_sender: 4}\nregistry: {allow_private_fetches: true}\n'
@@ -41,7 +42,6 @@ after(async () => { for (const o of made) o.close(); await b.remove() })
 
 const ask = (op, method, request, opts) => op.call(method, request, { service: ['Get', 'List', 'History', 'Apply', 'Delete'].includes(method) ? 'ResourceService' : undefined, ...opts })
 const said = (op, method, request, opts) => ask(op, method, request, opts).then((m) => JSON.stringify(m), (e) => `${e.code} ${e.details}`)
-const files = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? files(path.join(dir, e.name)) : e.isFile() ? [path.join(dir, e.name)] : []))
 
 // ---- 4, 6: who he is, and for which tenant ----
 

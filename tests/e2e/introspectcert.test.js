@@ -12,6 +12,7 @@ import { Agent, denied, read } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 import { Ca } from './lib/pki.js'
 import { STATIC_ISSUER } from './lib/tokens.js'
+import { shownBy } from './lib/shown.js'
 
 const ISSUER = 'https://live.example', SECRET = 'a-secret-beside-it', DAY = 86400000
 const config = (n, t) => `${t}registry: {allow_private_fetches: true, secrets: ${JSON.stringify(n.path('secrets'))}}\n`
@@ -337,16 +338,7 @@ test('I-8 after a restart it is as it was; no key is in log, audit, metrics, sho
   await nodes[1].stop()
   await nodes[1].start()
   assert.equal((await heard(() => submit(there)))[0].who, 'baton-here')
-  const files = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
-    const p = path.join(dir, e.name)
-    return e.isDirectory() ? files(p) : e.isFile() ? [p] : []
-  })
-  const sources = { show: await says('issuer', 'show', 'live', '-o', 'json'), export: await says('export'), history: await says('issuer', 'history', 'live', '-o', 'json') }
-  for (const n of nodes) {
-    Object.assign(sources, { [`log ${n.name}`]: n.log(), [`audit ${n.name}`]: fs.readFileSync(n.path('audit.jsonl')), [`metrics ${n.name}`]: (await n.http('/metrics')).body, [`ready ${n.name}`]: (await n.http('/readyz')).body })
-    for (const f of files(n.path('state'))) sources[f] = fs.readFileSync(f)
-  }
-  for (const f of files(cluster.redis.dir)) sources[f] = fs.readFileSync(f)
+  const sources = { ...await shownBy(cluster, nodes), ...{ show: await says('issuer', 'show', 'live', '-o', 'json'), export: await says('export'), history: await says('issuer', 'history', 'live', '-o', 'json') } }
   const keys = [honest, second].map((l) => fs.readFileSync(l.key, 'utf8').split('\n')[1])
   for (const [where, bytes] of Object.entries(sources)) for (const k of [...keys, SECRET]) assert.ok(!bytes.includes(k), `a key or a secret is in ${where}`)
 })

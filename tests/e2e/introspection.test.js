@@ -1,6 +1,5 @@
 // Can agents use tokens that only their issuer can read? A real oidc-provider issues them, and is asked about each (RFC 7662).
 import fs from 'node:fs'
-import path from 'node:path'
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
@@ -9,6 +8,7 @@ import { Idp } from './lib/idp.js'
 import { send } from './lib/provider.js'
 import { denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
+import { files } from './lib/shown.js'
 
 const SECRET = 'a secret: with% reserved+characters & all' // RFC 6749 §2.3.1: it is form-encoded first
 const CACHE_MS = 2000
@@ -289,10 +289,6 @@ test('I-8 no opaque token, and no secret, is in log, audit, metrics or state fol
   await refused(submit(planner, tokens[1]))
   await instead(answering({ sub: tokens[2], jti: tokens[2] }), () => refused(submit(planner, tokens[2])))
   await instead((rq, rs) => rs.writeHead(500).end(), () => refused(submit(planner, junk())))
-  const files = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
-    const p = path.join(dir, e.name)
-    return e.isDirectory() ? files(p) : e.isFile() ? [p] : []
-  })
   const sources = { log: Buffer.from(b.log()), audit: fs.readFileSync(b.path('audit.jsonl')), metrics: Buffer.from((await b.http('/metrics')).body) }
   for (const f of files(b.path('state'))) sources[f] = fs.readFileSync(f)
   for (const [where, bytes] of Object.entries(sources)) for (const t of [...tokens, 'with% reserved', 'with%25%20reserved', 'another-secret']) assert.ok(!bytes.includes(t), `a token is in ${where}`)

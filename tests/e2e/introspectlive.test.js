@@ -12,6 +12,7 @@ import { Agent, denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 import { Ca } from './lib/pki.js'
 import { STATIC_ISSUER } from './lib/tokens.js'
+import { shownBy } from './lib/shown.js'
 
 const SECRET = 'the-first-secret', OTHER = 'the-second-secret'
 const CACHE_MS = 2000
@@ -351,15 +352,6 @@ test('I-8 after a restart it is as it was; no secret and no opaque token is in l
   await nodes[1].start()
   await submit(there, tokens[1])
   assert.equal(basic(), `asker:${SECRET}`)
-  const files = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
-    const p = path.join(dir, e.name)
-    return e.isDirectory() ? files(p) : e.isFile() ? [p] : []
-  })
-  const sources = { show: await says('issuer', 'show', 'live', '-o', 'json'), export: await says('export'), history: await says('issuer', 'history', 'live', '-o', 'json') }
-  for (const n of nodes) {
-    Object.assign(sources, { [`log ${n.name}`]: n.log(), [`audit ${n.name}`]: fs.readFileSync(n.path('audit.jsonl')), [`metrics ${n.name}`]: (await n.http('/metrics')).body, [`ready ${n.name}`]: (await n.http('/readyz')).body })
-    for (const f of files(n.path('state'))) sources[f] = fs.readFileSync(f)
-  }
-  for (const f of files(cluster.redis.dir)) sources[f] = fs.readFileSync(f)
+  const sources = { ...await shownBy(cluster, nodes), ...{ show: await says('issuer', 'show', 'live', '-o', 'json'), export: await says('export'), history: await says('issuer', 'history', 'live', '-o', 'json') } }
   for (const [where, bytes] of Object.entries(sources)) for (const t of [...tokens, SECRET, OTHER, Buffer.from(`asker:${SECRET}`).toString('base64')]) assert.ok(!bytes.includes(t), `a secret or a token is in ${where}`)
 })

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { Broker, BATOND, profile, ROUTE } from './lib/broker.js'
 import { denied } from './lib/agent.js'
+import { files } from './lib/shown.js'
 
 const b = new Broker()
 let planner, worker
@@ -55,10 +56,6 @@ test('E12 I-8 T3 O-2 O-9 no token, no payload in log, audit, metrics or state fo
   await denied(planner.submit({}, { token: bad }), 'wrong_audience')
   await denied(planner.submit({ idempotency_key: planner.token.slice(0, 100) }), 'malformed_envelope')
   await b.audited({ event: 'handoff.completed', handoff_id: receipt.handoff_id })
-  const files = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
-    const p = path.join(dir, e.name)
-    return e.isDirectory() ? files(p) : e.isFile() ? [p] : []
-  })
   const sources = { 'the log': Buffer.from(b.log()), 'the audit': fs.readFileSync(b.path('audit.jsonl')), '/metrics': Buffer.from((await b.http('/metrics')).body) }
   for (const f of files(b.path('state'))) sources[f] = fs.readFileSync(f)
   assert.ok(Object.keys(sources).some((f) => f.endsWith('.aof')))
