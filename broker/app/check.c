@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/secret.h"
-#include "identity/introspection.h"
+#include "confine/confine.h"
 #include "net/tls.h"
 #include "rpc/issuing.h"
 
@@ -40,21 +40,36 @@ static int check_keys(const struct issuer_rule *r, struct problem *why)
 	return 0;
 }
 
-/* What this broker proves itself by where opaque tokens are asked about. */
 static int check_introspection(const struct issuer_rule *r, struct problem *why)
 {
 	const struct introspection_rule *i = &r->introspection;
-	uint8_t *secret = NULL;
-	size_t n = 0;
-	int rc = 0;
 
-	if (i->secret_file[0])
-		rc = secret_read_file(i->secret_file, INTROSPECTION_SECRET_MAX, &secret, &n, why);
-	secret_wipe(secret, n);
-	free(secret);
-	if (!rc && i->cert_file[0])
-		rc = tls_check_identity(i->cert_file, i->key_file, why);
-	return rc ? problem_prefix(why, "issuer %s: introspection", r->name) : 0;
+	if (!i->cert_file[0] || tls_check_identity(i->cert_file, i->key_file, why) == 0)
+		return 0;
+	return problem_prefix(why, "issuer %s: introspection", r->name);
+}
+
+struct looking {
+	uid_t keeper;
+	struct problem *why;
+};
+
+/* As the keeper will see it. */
+static int look_at_secret(void *arg, const char *key, const char *path, bool folder)
+{
+	const struct looking *l = arg;
+
+	(void)folder;
+	return secret_look(path, l->keeper, l->why) < 0 ? problem_prefix(l->why, "%s", key) : 0;
+}
+
+static int check_secrets(const struct config *c, struct problem *why)
+{
+	struct looking l = {.why = why};
+
+	if (confine_uid_of(c->keeper_user, &l.keeper, why) < 0)
+		return problem_prefix(why, "keeper.user");
+	return config_each_secret(c, look_at_secret, &l);
 }
 
 static int check_socket(const char *path, struct problem *why)
@@ -148,7 +163,7 @@ int check_config(const struct config *c, struct problem *why, struct problem *wa
 	for (size_t i = 0; i < c->n_issuers; i++)
 		if (check_keys(&c->issuers[i], why) < 0 || check_introspection(&c->issuers[i], why) < 0)
 			goto out;
-	rc = check_issuing(c, why) < 0 ? -1 : check_usable(c, t, why, warn);
+	rc = check_secrets(c, why) < 0 || check_issuing(c, why) < 0 ? -1 : check_usable(c, t, why, warn);
 out:
 	tls_server_unref(tls);
 	tls_providers_close(providers);

@@ -110,9 +110,11 @@ void config_free(struct config *c);
  * not carry out, "" when there are none. */
 struct registry *config_registry(const struct config *c, struct problem *why, struct problem *warn);
 
-/* Calls fn for each file and folder that must be there, with its key ("tls.trust[0].bundle"), until it answers otherwise than 0. Its answer. */
+/* Calls fn for each file and folder that must be there and that the broker reads, with its key ("tls.trust[0].bundle"), until it answers otherwise than 0. Its answer. */
 typedef int config_file_visitor(void *arg, const char *key, const char *path, bool folder);
 int config_each_file(const struct config *c, config_file_visitor *fn, void *arg);
+/* The same, for those that the keeper reads. */
+int config_each_secret(const struct config *c, config_file_visitor *fn, void *arg);
 
 /* Whether both want the same providers, in the same way. */
 bool config_same_providers(const struct config *a, const struct config *b);

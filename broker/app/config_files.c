@@ -1,4 +1,4 @@
-/* Which files and folders does a configuration name? Every row of the table that is one, also inside lists. */
+/* Which files and folders does a configuration name? Every row of the table that is one, also inside lists: those that the broker reads, and those that the keeper does. */
 #include <stdio.h>
 #include <string.h>
 
@@ -50,27 +50,36 @@ static int visit_key(const struct config_row *row, const char *text, config_file
 	return keyuri_parse(text, &u) == NULL && u.pin_file[0] ? fn(arg, row->path, u.pin_file, false) : 0;
 }
 
+static int visit(const struct config *c, const struct config_row *row, config_file_visitor *fn, void *arg)
+{
+	const char *path = strchr(row->path, '[') ? NULL : text_of(row, c);
+
+	if (strchr(row->path, '['))
+		return visit_list(c, row, fn, arg);
+	return path && *path ? fn(arg, row->path, path, row->kind == KIND_FOLDER) : 0;
+}
+
 int config_each_file(const struct config *c, config_file_visitor *fn, void *arg)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < config_n_rows && !rc; i++) {
 		const struct config_row *row = &config_rows[i];
-		const char *path;
 
-		if (row->kind == KIND_KEY) {
+		if (row->kind == KIND_KEY)
 			rc = visit_key(row, text_of(row, c), fn, arg);
-			continue;
-		}
-		if (row->kind != KIND_FILE && row->kind != KIND_FOLDER)
-			continue;
-		if (strchr(row->path, '[')) {
-			rc = visit_list(c, row, fn, arg);
-			continue;
-		}
-		path = text_of(row, c);
-		if (path && *path)
-			rc = fn(arg, row->path, path, row->kind == KIND_FOLDER);
+		else if (row->kind == KIND_FILE || row->kind == KIND_FOLDER)
+			rc = visit(c, row, fn, arg);
 	}
+	return rc;
+}
+
+int config_each_secret(const struct config *c, config_file_visitor *fn, void *arg)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < config_n_rows && !rc; i++)
+		if (config_rows[i].kind == KIND_SECRET)
+			rc = visit(c, &config_rows[i], fn, arg);
 	return rc;
 }

@@ -22,6 +22,7 @@ enum config_kind {
 	KIND_PATH,     /* absolute; need not be there yet */
 	KIND_FILE,     /* absolute; must be there */
 	KIND_FOLDER,   /* absolute; must be there */
+	KIND_SECRET,   /* a KIND_FILE that the keeper reads: it may be out of the broker's sight */
 	KIND_KEY,      /* a KIND_FILE, or a URI that a provider reads */
 	KIND_LISTEN,   /* address:port; "off" → "" when min is 0 */
 	KIND_NUMBER,   /* min..max */

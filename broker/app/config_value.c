@@ -203,12 +203,14 @@ static int set_path(struct config_reader *r, const struct config_row *row, const
 		return config_error(r, node, "%s: an absolute path belongs here, it begins with /", shown);
 	if (strlen(text) > 1024)
 		return config_error(r, node, "%s is over 1024 bytes", shown);
+	if (text[0] && row->kind == KIND_SECRET && stat(text, &st) && errno == EACCES)
+		return keep_text(r, row, node, shown, text, to);
 	if (text[0] && row->kind != KIND_PATH) {
 		if (stat(text, &st))
 			return config_error(r, node, "%s: %s: %s. %s", shown, text, strerror(errno), fix);
 		if (folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
 			return config_error(r, node, "%s: %s is not a %s. %s", shown, text, folder ? "folder" : "regular file", fix);
-		if (access(text, folder ? R_OK | X_OK : R_OK))
+		if (row->kind != KIND_SECRET && access(text, folder ? R_OK | X_OK : R_OK))
 			return config_error(r, node, "%s: %s cannot be read: %s. Let the broker's user read it", shown, text, strerror(errno));
 	}
 	return keep_text(r, row, node, shown, text, to);
@@ -280,6 +282,7 @@ int config_set(struct config_reader *r, const struct config_row *row, const stru
 		return keep_text(r, row, node, shown, text, to);
 	case KIND_PATH:
 	case KIND_FILE:
+	case KIND_SECRET:
 	case KIND_FOLDER:
 		return set_path(r, row, node, shown, text, to);
 	case KIND_KEY:

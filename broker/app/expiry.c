@@ -97,15 +97,18 @@ static void look_at_shown(void *arg, const struct introspector_certificate *c)
 }
 
 /* A node that cannot ask an issuer serves everybody else. */
-static void look_at_introspection(struct node *n, int64_t now)
+void expiry_introspection(void *node)
 {
+	struct node *n = node;
 	struct buf said;
-	struct look l = {n, &said, now};
+	struct look l = {n, &said, clock_unix_ms()};
 
+	if (!n->introspector)
+		return;
 	buf_init(&said, REMEDY_MAX);
 	introspector_say_mute(n->introspector, &said);
 	introspector_each_certificate(n->introspector, look_at_shown, &l);
-	health_set(n->health, HEALTH_INTROSPECTION, true, buf_put_u8(&said, 0) ? (const char *)said.p : "", now);
+	health_set(n->health, HEALTH_INTROSPECTION, true, buf_put_u8(&said, 0) ? (const char *)said.p : "", l.now);
 	buf_clear(&said);
 }
 
@@ -230,7 +233,7 @@ void expiry_look(struct node *n)
 	int64_t now = clock_unix_ms();
 
 	look_at_certificate(n, now);
-	look_at_introspection(n, now);
+	expiry_introspection(n);
 	look_at_trust(n, now);
 	look_at_issuing(n, now);
 	look_at_lists(n, now);

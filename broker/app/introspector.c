@@ -25,11 +25,15 @@ struct asker {
 	uint8_t source[SHA256_BYTES];
 	char *authorization;             /* owned; wiped; NULL: the certificate alone says who asks */
 	struct secrets_found found;      /* of a registered one; ca_pem NULL: as the rule says */
+	uint64_t wanted;                 /* its secret, which is on its way; 0: it is not. Questions wait for the first one */
+	bool waits;                      /* under of->lock, as `mute` */
 	bool mute;                       /* this node lacks what it is to prove itself by */
+	bool again;                      /* nobody refused it: it is asked for again */
 	struct fetcher *fetcher;
 	struct askgate *gate;            /* under of->lock, as the next */
 	size_t under_way;
 	unsigned char said;              /* of its certificate's end */
+	char told[KEYS_FAILURE_MAX];     /* why it is mute, as it was logged; "": it is not */
 	bool fails;                      /* the last question had no answer, and that was logged */
 	char failure[KEYS_FAILURE_MAX];  /* why; or why it is mute; "": neither. Written under of->lock */
 };
@@ -162,7 +166,7 @@ static struct question *take_new(struct introspector *x)
 	struct question *q;
 
 	pthread_mutex_lock(&x->lock);
-	for (q = x->questions; q && q->begun; q = q->next)
+	for (q = x->questions; q && (q->begun || q->asker->waits); q = q->next)
 		;
 	if (q)
 		q->begun = true;
@@ -178,6 +182,18 @@ static void introspector_end(struct introspector *x)
 	free(x);
 }
 
+/* It waited for a secret that this node lacks: nobody's fault who asked. */
+static void turn_away(struct question *q)
+{
+	struct introspector *x = q->asker->of;
+
+	pthread_mutex_lock(&x->lock);
+	askgate_return(q->asker->gate, q->agent);
+	pthread_mutex_unlock(&x->lock);
+	count(q->asker, "no_secret");
+	settle(q, NULL);
+}
+
 static void begin_all(void *arg)
 {
 	struct introspector *x = arg;
@@ -188,6 +204,10 @@ static void begin_all(void *arg)
 		return;
 	}
 	while ((q = take_new(x))) {
+		if (q->asker->mute) {
+			turn_away(q);
+			continue;
+		}
 		if (ask(q))
 			continue;
 		count(q->asker, result_of(NULL));
@@ -276,29 +296,28 @@ enum question_result introspector_ask(struct introspector *x, unsigned worker, c
 
 /* ---- its own life ---- */
 
+static void drop_secret(struct asker *k)
+{
+	secret_wipe(k->authorization, k->authorization ? strlen(k->authorization) : 0);
+	free(k->authorization);
+	k->authorization = NULL;
+}
+
 static int set_secret(struct asker *k, struct slice secret, const char *name, struct problem *why)
 {
+	drop_secret(k);
 	k->authorization = calloc(1, INTROSPECTION_BASIC_MAX);
 	if (!k->authorization)
 		return problem_set(why, "out of memory");
 	return introspection_basic(&k->rule, secret, k->authorization) ? 0 : problem_set(why, "the secret %s is too long", name);
 }
 
-static int read_secret(struct asker *k, struct problem *why)
+static int take_gathered(struct asker *k, struct problem *why)
 {
-	const char *path = k->rule.introspection.secret_file;
-	uint8_t *secret = NULL;
-	size_t n = 0;
-	int rc;
+	const char *path = k->rule.introspection.secret_file, *fault = "it was not asked for";
+	struct slice secret = k->of->c.gathered ? gathering_find(k->of->c.gathered, path, &fault) : slice_of(NULL, 0);
 
-	if (!path[0])
-		return 0;
-	if (secret_read_file(path, INTROSPECTION_SECRET_MAX, &secret, &n, why) < 0)
-		return -1;
-	rc = set_secret(k, slice_of(secret, n), path, why);
-	secret_wipe(secret, n);
-	free(secret);
-	return rc;
+	return secret.n ? set_secret(k, secret, path, why) : problem_set(why, "%s", fault);
 }
 
 static const struct asker *find_same(const struct introspector *x, const struct asker *k)
@@ -317,25 +336,82 @@ static int open_configured(struct asker *k, const struct asker *as_read, struct 
 		k->authorization = as_read->authorization ? strdup(as_read->authorization) : NULL;
 		return k->authorization || !as_read->authorization ? 0 : problem_set(why, "out of memory");
 	}
-	if (read_secret(k, why) < 0 || (i->cert_file[0] && tls_check_identity(i->cert_file, i->key_file, why) < 0))
+	if ((i->secret_file[0] && take_gathered(k, why) < 0) || (i->cert_file[0] && tls_check_identity(i->cert_file, i->key_file, why) < 0))
 		return problem_prefix(why, "issuer %s: introspection", k->rule.name);
 	return 0;
 }
 
-/* What is registered keeps no node from living by the rest: a secret or certificate that is not there is said, and its issuer not asked. */
-static void open_registered(struct asker *k, const struct asker *running)
+/* Begins them on the loop. Without memory for that, the next one does, or the next second. */
+static void begin_waiting(struct introspector *x)
+{
+	pthread_mutex_lock(&x->lock);
+	if (x->questions && !x->posted)
+		x->posted = loop_post(x->c.loop, begin_all, x);
+	pthread_mutex_unlock(&x->lock);
+}
+
+static void log_mute(const struct asker *k)
 {
 	const struct introspection_rule *i = &k->rule.introspection;
-	struct problem why = {""};
 
-	k->mute = secrets_find(k->of->c.secrets, i->url, i->secret, i->cert, &k->found, &why) < 0 ||
-		  (i->secret[0] && set_secret(k, slice_of(k->found.secret, k->found.n), i->secret, &why) < 0);
-	secret_wipe(k->found.secret, k->found.n);
-	if (k->mute)
-		snprintf(k->failure, sizeof k->failure, "%s", why.text);
-	if (k->mute && !(running && running->mute && strcmp(running->failure, k->failure) == 0))
-		log_event(LOG_WARN, "introspection.no_secret", F_STR("issuer", k->rule.name), F_STR("secret", i->secret), F_STR("certificate", i->cert), F_STR("why", why.text),
-			  F_STR("remedy", "its opaque tokens are refused on this node: put there what is missing, and send SIGHUP"));
+	if (strcmp(k->told, k->failure) != 0)
+		log_event(LOG_WARN, "introspection.no_secret", F_STR("issuer", k->rule.name), F_STR("secret", i->secret), F_STR("certificate", i->cert), F_STR("why", k->failure),
+			  F_STR("remedy", k->again ? "its opaque tokens are refused on this node until the keeper hands it out: it is asked each second"
+							    : "its opaque tokens are refused on this node: put there what is missing, and send SIGHUP"));
+}
+
+/* What is registered keeps no node from living by the rest: a secret or certificate that is not there is said, and its issuer not asked. */
+static void set_mute(struct asker *k, bool mute, const char *why)
+{
+	pthread_mutex_lock(&k->of->lock);
+	k->waits = false;
+	k->mute = mute;
+	if (mute)
+		snprintf(k->failure, sizeof k->failure, "%s", why);
+	else if (k->told[0])
+		k->failure[0] = '\0';
+	pthread_mutex_unlock(&k->of->lock);
+	if (mute)
+		log_mute(k);
+	snprintf(k->told, sizeof k->told, "%s", mute ? k->failure : "");
+}
+
+static void on_secret(void *of, enum secret_result result, struct slice secret, const char *why)
+{
+	struct asker *k = of;
+	struct problem fault = {""};
+	bool here = result == SECRET_HERE && set_secret(k, secret, k->rule.introspection.secret, &fault) == 0;
+
+	k->wanted = 0;
+	k->again = result == SECRET_LATER;
+	set_mute(k, !here, result == SECRET_HERE ? fault.text : why);
+	begin_waiting(k->of);
+	k->of->c.on_mute(k->of->c.arg);
+}
+
+static void want_secret(struct asker *k)
+{
+	const struct introspection_rule *i = &k->rule.introspection;
+	const struct secret_source *from = k->of->c.source;
+
+	k->wanted = from->ask(from->arg, &(struct secret_wanted){.file = "", .url = i->url, .name = i->secret}, on_secret, k);
+	k->again = !k->wanted;
+}
+
+static void open_registered(struct asker *k, const struct asker *before)
+{
+	const struct introspection_rule *i = &k->rule.introspection;
+	const struct secrets_asked asked = {k->of->c.secrets, i->url, i->secret, i->cert, k->of->c.owner};
+	struct problem why = {"the keeper cannot be asked now"};
+	bool fit = secrets_find(&asked, &k->found, &why) == 0;
+
+	if (before && before->mute)
+		memcpy(k->told, before->failure, sizeof k->told);
+	if (fit && i->secret[0])
+		want_secret(k);
+	k->waits = k->wanted;
+	if (!fit || (i->secret[0] && !k->wanted))
+		set_mute(k, true, why.text);
 }
 
 static int asker_open(struct introspector *x, struct asker *k, const struct issuer_rule *r, const struct introspector *running, const struct introspector *as_read, struct problem *why)
@@ -384,6 +460,14 @@ struct introspector *introspector_new(const struct introspector_config *c, const
 	return NULL;
 }
 
+void introspector_look(struct introspector *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (x->askers[i].again && !x->askers[i].wanted)
+			want_secret(&x->askers[i]);
+	begin_waiting(x);
+}
+
 void introspector_say_mute(const struct introspector *x, struct buf *out)
 {
 	for (size_t i = 0; i < x->n; i++)
@@ -417,11 +501,12 @@ void introspector_state(struct introspector *x, const char *issuer, char out[KEY
 
 static void asker_close(struct asker *k)
 {
+	if (k->wanted)
+		k->of->c.source->cancel(k->of->c.source->arg, k->wanted);
 	if (k->fetcher)
 		fetcher_free(k->fetcher);
 	askgate_free(k->gate);
-	secret_wipe(k->authorization, k->authorization ? strlen(k->authorization) : 0);
-	free(k->authorization);
+	drop_secret(k);
 	secrets_clear(&k->found);
 }
 

@@ -201,6 +201,39 @@ static int open_providers(struct node *n, struct problem *why)
 	return n->providers || !c->n_tls_providers ? 0 : -1;
 }
 
+/* ---- secrets of the configured issuers ---- */
+
+static void on_gathered(void *arg)
+{
+	loop_stop(((struct node *)arg)->loop);
+}
+
+/* Nothing else is on the loop yet. */
+static struct gathering *gather(struct node *n, struct problem *why)
+{
+	struct gathering *g = gathering_new(n->loop, keeping_secrets(n->keeping), n->config->issuers, n->config->n_issuers, on_gathered, n);
+
+	if (!g) {
+		problem_set(why, "out of memory");
+		return NULL;
+	}
+	loop_run(n->loop);
+	if (!n->keeper_lost)
+		return g;
+	gathering_free(g);
+	problem_set(why, "the keeper of keys has ended");
+	return NULL;
+}
+
+static int open_vouching(struct node *n, struct vouching *v, struct problem *why)
+{
+	struct gathering *g = gather(n, why);
+	int rc = g ? reload_make_vouching(n, n->config, n->configured_trust, g, true, true, v, why) : -1;
+
+	gathering_free(g);
+	return rc;
+}
+
 static int open_parts(struct node *n, struct problem *why)
 {
 	struct roster roster;
@@ -208,7 +241,7 @@ static int open_parts(struct node *n, struct problem *why)
 	struct config *c = n->config;
 
 	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || keeping_open(n, why) < 0 ||
-	    open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || open_providers(n, why) < 0 || marker_open(n, why) < 0)
+	    keeping_serve(n, why) < 0 || open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || open_providers(n, why) < 0 || marker_open(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
@@ -219,7 +252,7 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	if (open_certstatus(n, why) < 0)
 		return -1;
-	if (reload_make_vouching(n, c, n->configured_trust, true, true, &v, why) < 0) {
+	if (open_vouching(n, &v, why) < 0) {
 		vouching_clear(&v);
 		return -1;
 	}
@@ -232,7 +265,7 @@ static int open_parts(struct node *n, struct problem *why)
 		return -1;
 	if (c->listen_metrics[0] && !(n->pages = pages_listen(n->loop, c->listen_metrics, n->metrics, n->health, why)))
 		return -1;
-	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0 || keeping_serve(n, why) < 0)
+	if ((n->redis && redis_private_start(n->redis, why) < 0) || open_server(n, why) < 0 || sharing_open(n, why) < 0)
 		return -1;
 	if (bounds_calls(n, why) < 0)
 		return -1;
@@ -325,6 +358,8 @@ static void control(void *arg)
 	expiry_look(n);
 	sharing_look(n);
 	keyfeed_look(n->feed);
+	keeping_look(n->keeping);
+	introspector_look(n->introspector);
 	follow_files(n);
 	marker_look(n);
 	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
@@ -365,6 +400,7 @@ static void drain_worker(void *arg, unsigned i)
 static void drain(struct node *n)
 {
 	health_set(n->health, HEALTH_DRAINING, false, "this node is going away", clock_unix_ms());
+	reload_drop(n);
 	log_event(LOG_INFO, "node.draining", F_INT("up_to_ms", DRAIN_MS));
 	server_each_worker(n->server, drain_worker, n);
 	server_drain(n->server, DRAIN_MS);
@@ -406,7 +442,7 @@ int node_run(struct node *n)
 	if (atomic_load(&n->redis_lost))
 		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody supervises redis-server any more, and it cannot be started from here: start batond again"));
 	if (n->keeper_lost)
-		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody holds the keys of assertions and certificates any more, and no process can be started from here: start batond again"));
+		log_event(LOG_ERROR, "node.failed", F_STR("why", "nobody holds the keys of assertions and certificates, and the secrets, any more, and no process can be started from here: start batond again"));
 	drain(n);
 	sharing_leave(n);
 	note(n, "node.stopped");
@@ -421,7 +457,7 @@ void node_free(struct node *n)
 	if (n->server)
 		server_free(n->server);
 	sharing_close(n);
-	keeping_close(n);
+	reload_drop(n);
 	if (n->admin_fd >= 0)
 		close(n->admin_fd);
 	redis_private_stop(n->redis);
@@ -429,6 +465,7 @@ void node_free(struct node *n)
 	keyfeed_free(n->feed);
 	crlfeed_free(n->crls);
 	introspector_free(n->introspector);
+	keeping_close(n);
 	certstatus_free(n->certstatus);
 	if (n->timer)
 		loop_timer_free(n->timer);

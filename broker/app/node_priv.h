@@ -27,11 +27,13 @@
 #include "store/store.h"
 
 #define NODE_LISTENER "agents"
+#define SECRET_FILES_MAX 80 /* those of 64 issuers, and of the store */
 
 struct issuance; /* issuance.c */
 struct keeper;
 struct keeper_answer;
 struct keeping;  /* keeping.c */
+struct fresh;    /* reload.c */
 
 /* Certificates that a node has one each of; expiry.c watches them. */
 enum expiry_own { EXPIRY_SERVER, EXPIRY_ISSUING, EXPIRY_STORE, EXPIRY_OWN };
@@ -99,8 +101,12 @@ struct node {
 	struct introspector *introspector; /* asks issuers about opaque tokens */
 	struct answers *answers;         /* what they said */
 	pthread_mutex_t feed_lock;       /* both feeds, and who asks issuers, are replaced by a reload while workers ask them */
-	struct keeper *keeper;           /* holds the keys of assertions and of the issuing CA */
-	struct loop_fd *keeper_watch;
+	struct keeper *keeper;           /* holds the keys of assertions and of the issuing CA, and the secrets */
+	struct keeping *keeping;         /* the control thread's pipe to it */
+	uid_t keeper_uid;
+	const char *secret_files[SECRET_FILES_MAX]; /* that it was told of; strings of `boot` */
+	size_t n_secret_files;
+	struct fresh *reloading;         /* a configuration that waits for its secrets; NULL: none does */
 	bool keeper_lost;                /* it has ended: this node ends too */
 	struct seal_keys *seal;
 	uint32_t heads[SHARED_WORKERS_MAX]; /* by which the calls of this run's stores are known */
@@ -160,13 +166,17 @@ int bounds_check(const struct node *n, const struct config *fresh, struct proble
 /* ---- keeping.c ---- */
 /* Forks the keeper: before secrets are read, and threads begin. */
 int keeping_open(struct node *n, struct problem *why);
-/* From now on the control loop hears it. */
+/* From now on the control loop hears it, and can ask. */
 int keeping_serve(struct node *n, struct problem *why);
 /* On a worker's thread: its own pipe. false: out of memory; keeping_stop() frees what there is. */
 bool keeping_start(struct node_worker *w);
 void keeping_stop(struct node_worker *w);
-/* From its tick: who was not answered in time is told so. */
-void keeping_look(struct node_worker *w);
+/* From the tick of its thread: who was not answered in time is told so. */
+void keeping_look(struct keeping *k);
+/* Where its thread gets the secrets that stand in files. */
+const struct secret_source *keeping_secrets(const struct keeping *k);
+/* Whether the keeper reads what a new configuration names. */
+int keeping_check(const struct node *n, const struct config *fresh, struct problem *why);
 /* See rpc_env.issue, rpc_env.sign. */
 bool keeping_issue(void *node_worker, const struct issue_ask *what);
 bool keeping_sign(void *node_worker, uint64_t op, const struct assertion *what);
@@ -199,6 +209,8 @@ void initmark_follow(struct node *n);
 /* ---- expiry.c ---- */
 /* Each second, on the control thread. */
 void expiry_look(struct node *n);
+/* The same of whom it asks about opaque tokens, also at once when that changed. */
+void expiry_introspection(void *node);
 /* Certificates that only what was asks with are watched no more. */
 void expiry_forget(struct node *n, struct introspector *was);
 
@@ -251,7 +263,8 @@ struct registry *reload_make_registry(const struct config *c, struct problem *wh
 struct world *reload_make_world(struct node *n, const struct config *c, struct registry *configured, const struct vouching *v, struct issuing *issuing,
 				struct roster *roster, struct problem *why);
 /* The configured issuers and trust domains, and those that are registered: read_files: as the files are now. */
-int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why);
+/* gathered: the configured issuers' secrets; NULL without read_files, as they were then. */
+int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, const struct gathering *gathered, bool read_files, bool strict, struct vouching *v, struct problem *why);
 struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, struct problem *why);
 /* From now on they are this node's; the world that is to be spread next has them. *v is then what was. */
 void reload_swap_vouching(struct node *n, struct vouching *v);
@@ -264,8 +277,9 @@ struct tls_server *reload_make_enrol_tls(const struct node *n, const struct conf
 void reload_tell_key(const struct node *n);
 /* Hands the present world to every worker, and lets requests that wait for keys be judged by it. */
 void reload_spread_world(struct node *n);
-/* SIGHUP: all or nothing. */
+/* SIGHUP: all or nothing. It waits for the secrets of the new configuration, 5 s at most, and what runs goes on; one that waits already is given up. */
 void reload_run(struct node *n);
+void reload_drop(struct node *n); /* one that waits */
 
 
 #endif

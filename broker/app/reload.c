@@ -222,12 +222,13 @@ static bool on_lists(void *arg)
 	return true;
 }
 
-int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, bool read_files, bool strict, struct vouching *v, struct problem *why)
+int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, const struct gathering *gathered, bool read_files, bool strict, struct vouching *v, struct problem *why)
 {
 	const struct keyfeed_config k = {.loop = n->loop, .metrics = n->metrics, .health = n->health, .on_keys = on_keys,
 		.on_settled = on_settled, .arg = n};
 	const struct introspector_config asking = {.loop = n->loop, .metrics = n->metrics, .answers = n->answers,
-		.on_answered = node_workers_answered, .arg = n, .secrets = c->secrets_dir};
+		.on_answered = node_workers_answered, .on_mute = expiry_introspection, .arg = n, .secrets = c->secrets_dir, .owner = n->keeper_uid,
+		.source = keeping_secrets(n->keeping), .gathered = gathered};
 	const struct crlfeed_config crls = {.loop = n->loop, .metrics = n->metrics, .audit = n->control_audit, .state_dir = n->boot->state_dir,
 		.refresh_ms = c->crl_refresh_ms, .grace_ms = c->crl_grace_ms, .on_lists = on_lists, .arg = n};
 	const struct vouching_from from = {.feed = &k, .asking = &asking, .running_introspector = n->introspector, .issuers = c->issuers, .n_issuers = c->n_issuers, .configured = configured, .resources = n->resources,
@@ -351,6 +352,8 @@ static void note(struct node *n, const char *why)
 
 /* The parts of a reload, built beside what runs. */
 struct fresh {
+	struct node *node;
+	struct gathering *secrets;       /* of the configured issuers */
 	struct config *config;
 	struct registry *configured;
 	struct roster roster;
@@ -363,6 +366,9 @@ struct fresh {
 
 static void fresh_drop(struct fresh *f)
 {
+	if (!f)
+		return;
+	gathering_free(f->secrets);
 	tls_server_unref(f->tls);
 	tls_server_unref(f->tls_enrol);
 	world_unref(f->world);
@@ -371,15 +377,19 @@ static void fresh_drop(struct fresh *f)
 	vouching_clear(&f->vouching);
 	trust_unref(f->trust);
 	config_free(f->config);
+	free(f);
+}
+
+static int fresh_read(struct node *n, struct fresh *f, struct problem *why)
+{
+	f->config = config_load(n->config_path, why);
+	return f->config && same_fixed(n->config, f->config, why) == 0 && keeping_check(n, f->config, why) == 0 && bounds_check(n, f->config, why) == 0 ? 0 : -1;
 }
 
 static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 {
-	f->config = config_load(n->config_path, why);
-	if (!f->config || same_fixed(n->config, f->config, why) < 0 || bounds_check(n, f->config, why) < 0)
-		return -1;
 	f->trust = trust_new(f->config->trust, f->config->n_trust, why);
-	if (!f->trust || reload_make_vouching(n, f->config, f->trust, true, true, &f->vouching, why) < 0)
+	if (!f->trust || reload_make_vouching(n, f->config, f->trust, f->secrets, true, true, &f->vouching, why) < 0)
 		return -1;
 	f->configured = issuance_make(n, f->config, &f->issuing, why) == 0 ? reload_make_registry(f->config, why) : NULL;
 	f->world = f->configured ? reload_make_world(n, f->config, f->configured, &f->vouching, f->issuing, &f->roster, why) : NULL;
@@ -389,33 +399,27 @@ static int fresh_make(struct node *n, struct fresh *f, struct problem *why)
 	return f->tls ? 0 : -1;
 }
 
-void reload_run(struct node *n)
+/* Swapped in whole; what was is dropped with *f-> */
+static void install(struct node *n, struct fresh *f)
 {
-	struct fresh f = {0};
-	struct problem why = {""};
 	struct server_limits limits;
 	struct config *old_config = n->config;
 
-	if (fresh_make(n, &f, &why) < 0) {
-		fresh_drop(&f);
-		note(n, why.text);
-		return;
-	}
-	reload_swap_vouching(n, &f.vouching);
+	reload_swap_vouching(n, &f->vouching);
 	trust_unref(n->configured_trust);
-	n->configured_trust = f.trust;
+	n->configured_trust = f->trust;
 	world_unref(n->world);
-	n->world = f.world;
-	sharing_installed(n, &f.roster);
+	n->world = f->world;
+	sharing_installed(n, &f->roster);
 	registry_unref(n->configured);
-	n->configured = f.configured;
+	n->configured = f->configured;
 	tls_server_unref(n->tls);
-	n->tls = f.tls;
+	n->tls = f->tls;
 	tls_server_unref(n->tls_enrol);
-	n->tls_enrol = f.tls_enrol;
+	n->tls_enrol = f->tls_enrol;
 	issuing_unref(n->issuing);
-	n->issuing = f.issuing;
-	n->config = f.config;
+	n->issuing = f->issuing;
+	n->config = f->config;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
 	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
 	if (n->tls_enrol)
@@ -428,8 +432,49 @@ void reload_run(struct node *n)
 	census_set_max(n->operators, n->config->connections_per_agent);
 	log_open(STDERR_FILENO, n->config->log_level, n->config->log_json);
 	reload_spread_world(n);
-	reload_begin_vouching(n, &f.vouching);
+	reload_begin_vouching(n, &f->vouching);
 	if (old_config != n->boot)
 		config_free(old_config);
 	note(n, NULL);
+}
+
+static void on_gathered(void *arg)
+{
+	struct fresh *f = arg;
+	struct node *n = f->node;
+	struct problem why = {""};
+
+	n->reloading = NULL;
+	if (fresh_make(n, f, &why) < 0) {
+		fresh_drop(f);
+		note(n, why.text);
+		return;
+	}
+	install(n, f);
+	gathering_free(f->secrets);
+	free(f);
+}
+
+void reload_drop(struct node *n)
+{
+	fresh_drop(n->reloading);
+	n->reloading = NULL;
+}
+
+void reload_run(struct node *n)
+{
+	struct problem why = {"out of memory"};
+	struct fresh *f = calloc(1, sizeof *f);
+
+	reload_drop(n);
+	if (f && fresh_read(n, f, &why) == 0) {
+		f->node = n;
+		f->secrets = gathering_new(n->loop, keeping_secrets(n->keeping), f->config->issuers, f->config->n_issuers, on_gathered, f);
+	}
+	if (f && f->secrets) {
+		n->reloading = f;
+		return;
+	}
+	fresh_drop(f);
+	note(n, why.text);
 }

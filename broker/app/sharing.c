@@ -44,6 +44,7 @@ int sharing_open(struct node *n, struct problem *why)
 {
 	struct store_redis_config s = node_store_config(n);
 
+	s.secrets = keeping_secrets(n->keeping);
 	s.state_dir = ""; /* it has no slot whose numbers were to be remembered */
 	s.on_state = on_state;
 	s.count = on_count;
@@ -120,7 +121,7 @@ static bool apply(struct node *n, uint64_t generation)
 	struct registry *r;
 	struct world *w;
 
-	if (vouchers && reload_make_vouching(n, n->config, n->configured_trust, false, first, &v, &why) < 0)
+	if (vouchers && reload_make_vouching(n, n->config, n->configured_trust, NULL, false, first, &v, &why) < 0)
 		return not_applied(n, v.conflicts, &v, &why);
 	r = sharing_registry(n, n->configured, first, &roster, &why);
 	w = r ? world_with_agents(n->world, r, resources_ref(n->resources), generation) : NULL;

@@ -171,7 +171,7 @@ static void tick(void *arg)
 	struct node_worker *w = arg;
 
 	rpc_worker_tick(w->rpc);
-	keeping_look(w);
+	keeping_look(w->keeping);
 	if (++w->ticks % CLOSE_TICKS == 0)
 		close_returned(w);
 	loop_timer_set(w->timer, TICK_MS);
@@ -448,6 +448,7 @@ static struct store *store_open(struct node_worker *w, struct problem *why)
 	struct store_redis_config s = node_store_config(w->node);
 
 	s.head = w->node->heads[w->index];
+	s.secrets = keeping_secrets(w->keeping);
 	s.wake = store_wake_up;
 	s.shared = store_shared;
 	s.on_state = store_state;
@@ -482,13 +483,11 @@ static bool parts(struct node_worker *w, struct problem *why)
 
 	w->tail = (struct loop_tail){.fn = tail, .arg = w, .stage = LOOP_STAGE_AUDIT};
 	w->audit = audit_lane_new(n->audit, audit_wake, w);
-	w->store = w->audit ? store_open(w, why) : NULL;
+	w->store = w->audit && keeping_start(w) ? store_open(w, why) : NULL;
 	if (!w->store)
 		return false;
 	env.audit = w->audit;
 	env.store = w->store;
-	if (!keeping_start(w))
-		return false;
 	w->rpc = rpc_worker_new(&env, n->world);
 	w->timer = w->rpc ? loop_timer_new(w->loop, tick, w) : NULL;
 	if (!w->timer)

@@ -218,23 +218,39 @@ int hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *ou
 	return rc;
 }
 
-static int secret_check(const char *path, const struct stat *st, struct problem *why)
+static int secret_check(const char *path, const struct stat *st, uid_t owner, struct problem *why)
 {
 	if (!S_ISREG(st->st_mode))
 		return problem_set(why, "%s is not a regular file; a secret must be one", path);
-	if (st->st_uid != geteuid() && st->st_uid != 0)
+	if (st->st_uid != owner && st->st_uid != 0)
 		return problem_set(why, "%s belongs to uid %u; a secret must belong to uid %u or to root: chown it",
-				   path, (unsigned)st->st_uid, (unsigned)geteuid());
+				   path, (unsigned)st->st_uid, (unsigned)owner);
 	if (st->st_mode & 077)
 		return problem_set(why, "%s has mode %04o, others can reach it: chmod 0600 %s", path,
 				   (unsigned)(st->st_mode & 07777), path);
 	return 0;
 }
 
-#define SECRET_OPEN (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+int secret_look(const char *path, uid_t owner, struct problem *why)
+{
+	struct stat st;
 
-/* Takes fd; below 0: errno says why there is none. */
-static int read_and_close(int fd, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
+	if (stat(path, &st) == 0) {
+		if (st.st_uid == 0 && owner != 0) /* and nobody else's to read, or it is refused for that */
+			return problem_set(why, "%s belongs to root, and uid %u, who is to read it, cannot: chown it", path, (unsigned)owner);
+		return secret_check(path, &st, owner, why);
+	}
+	return errno == EACCES ? 0 : problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
+}
+
+static int refuse_open(const char *path, struct problem *why)
+{
+	if (errno == EACCES)
+		return problem_set(why, "cannot open the secret %s: uid %u may not", path, (unsigned)geteuid());
+	return problem_set(why, "cannot open the secret %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+}
+
+int secret_read_fd(int fd, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
 {
 	struct stat st;
 	int rc = -1;
@@ -242,12 +258,12 @@ static int read_and_close(int fd, const char *path, size_t max, uint8_t **out, s
 	*out = NULL;
 	*n = 0;
 	if (fd < 0)
-		return problem_set(why, "cannot open the secret %s: %s", path, errno == ELOOP ? "it is a link, which is not followed" : strerror(errno));
+		return refuse_open(path, why);
 	if (fstat(fd, &st) < 0) {
 		problem_set(why, "cannot look at the secret %s: %s", path, strerror(errno));
 		goto out;
 	}
-	if (secret_check(path, &st, why) < 0 || file_read_fd(fd, path, max, out, n, why) < 0)
+	if (secret_check(path, &st, geteuid(), why) < 0 || file_read_fd(fd, path, max, out, n, why) < 0)
 		goto out;
 	if (*n && (*out)[*n - 1] == '\n')
 		(*out)[--*n] = '\0';
@@ -267,10 +283,5 @@ out:
 
 int secret_read_file(const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
 {
-	return read_and_close(open(path, SECRET_OPEN), path, max, out, n, why);
-}
-
-int secret_read_at(int folder, const char *name, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why)
-{
-	return read_and_close(openat(folder, name, SECRET_OPEN | O_NOFOLLOW), path, max, out, n, why);
+	return secret_read_fd(open(path, SECRET_OPEN), path, max, out, n, why);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/problem.h"
 #include "base/slice.h"
@@ -37,7 +38,10 @@ int hkdf_sha256(const uint8_t *key, size_t key_n, struct slice info, uint8_t *ou
 /* Reads a file of at most `max` bytes that holds a secret: refused unless it is a regular file, owned by us or root,
  * and mode 0600 or tighter. Trailing newline dropped. The caller wipes and frees *out. */
 int secret_read_file(const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why);
-/* The same, of the file `name` in an open folder, and no link is followed; path is for the message. */
-int secret_read_at(int folder, const char *name, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why);
+/* The same, of a file that was opened with SECRET_OPEN; takes fd. Below 0: errno says why there is none. path is for the message. */
+int secret_read_fd(int fd, const char *path, size_t max, uint8_t **out, size_t *n, struct problem *why);
+#define SECRET_OPEN (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+/* The same, and nothing is read: would a process of this user take it? What is out of our own sight is passed over. 0, or -1 with why. */
+int secret_look(const char *path, uid_t owner, struct problem *why);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/problem.h"
 
@@ -17,6 +18,8 @@ int confine_process(struct problem *why);
 /* This process runs as `user` from now on, in its group alone, with no capability. Whoever has no right to that is refused. Undumpable and the signal for
  * the parent's end are to be set after it: the kernel takes them back. -1 with why. */
 int confine_become(const char *user, struct problem *why);
+/* As whom that would be; "": as it is now. -1 with why. */
+int confine_uid_of(const char *user, uid_t *out, struct problem *why);
 /* Gives up all capabilities, but root's. -1 with why. */
 int confine_give_up_rights(struct problem *why);
 /* Gives up those to become another user or group; others (a low port, say) stay. -1 with why. */

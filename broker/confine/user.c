@@ -12,14 +12,31 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int confine_become(const char *user, struct problem *why)
+static const struct passwd *find(const char *user, struct problem *why)
 {
 	const struct passwd *pw;
 
 	errno = 0;
 	pw = getpwnam(user);
 	if (!pw)
-		return problem_set(why, "there is no user %.64s%s%s", user, errno ? ": " : "", errno ? strerror(errno) : "");
+		problem_set(why, "there is no user %.64s%s%s", user, errno ? ": " : "", errno ? strerror(errno) : "");
+	return pw;
+}
+
+int confine_uid_of(const char *user, uid_t *out, struct problem *why)
+{
+	const struct passwd *pw = *user ? find(user, why) : NULL;
+
+	*out = pw ? pw->pw_uid : geteuid();
+	return pw || !*user ? 0 : -1;
+}
+
+int confine_become(const char *user, struct problem *why)
+{
+	const struct passwd *pw = find(user, why);
+
+	if (!pw)
+		return -1;
 	if (pw->pw_uid == geteuid() && pw->pw_uid != 0)
 		return problem_set(why, "user %.64s is the broker's own: name another one, or none", user);
 	if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 || setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "confine/confine.h"
 
 #define READY_MS 10000
@@ -20,6 +21,7 @@
 
 struct keeper_channel {
 	int fd;
+	size_t n; /* of the packet: received last */
 	uint8_t packet[KEEPER_PACKET_MAX];
 };
 
@@ -124,7 +126,14 @@ int keeper_receive(struct keeper_channel *c, struct keeper_answer *out)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
+	c->n = n > 0 ? (size_t)n : 0;
 	return n > 0 && keeper_get_answer(slice_of(c->packet, (size_t)n), out) ? 1 : -1;
+}
+
+void keeper_forget(struct keeper_channel *c)
+{
+	secret_wipe(c->packet, c->n);
+	c->n = 0;
 }
 
 static void wait_for(pid_t pid, int64_t ms)

@@ -1,13 +1,14 @@
-/* Who holds the keys that give others a claim on somebody's trust: that of the issuing CA, and that of assertions? The keeper: a process of its own, forked
- * before Baton reads a secret, under a user of its own when one is named, with no network, no folder but those of its files, and pipes (pipe.h) to the broker.
- * The broker never has the keys; whoever gets into the broker can ask the keeper as long as he is in, within its caps, and what it gave stands in its record.
- * Here is the broker's end. */
+/* Who holds the keys that give others a claim on somebody's trust, that of the issuing CA and that of assertions, and the secrets by which this node is let in
+ * elsewhere? The keeper: a process of its own, forked before Baton reads a secret, under a user of its own when one is named, with no network, no folder but those of
+ * its files, and pipes (pipe.h) to the broker. The broker never has the keys, and a secret for the moment in which it is shown; whoever gets into the broker can ask the
+ * keeper as long as he is in, within its caps, and what it gave stands in its record. Here is the broker's end. */
 #ifndef BATON_KEEPER_KEEPER_H
 #define BATON_KEEPER_KEEPER_H
 
 #include <sys/types.h>
 
 #include "keeper/issuer.h"
+#include "keeper/lender.h"
 
 #define KEEPER_CHANNELS_MAX 65
 
@@ -16,6 +17,7 @@ struct keeper_config {
 	int64_t max_ttl_ms;
 	const char *assertion_key;    /* made when it is not there */
 	const char *assertion_issuer;
+	struct keeper_secrets secrets;
 	const char *user;        /* whom it runs as; "" = as the broker does. Else the broker is to be started as root or with CAP_SETUID and CAP_SETGID */
 	bool seccomp, landlock;
 	unsigned channels;       /* 1 to KEEPER_CHANNELS_MAX: so many ask, each on its own */
@@ -34,6 +36,8 @@ int keeper_fd(const struct keeper_channel *c);
 int keeper_send(struct keeper_channel *c, struct slice packet);
 /* 1: *out, which points into the channel; 0: there is none now; -1: the keeper has ended. */
 int keeper_receive(struct keeper_channel *c, struct keeper_answer *out);
+/* Wipes what was received last. */
+void keeper_forget(struct keeper_channel *c);
 /* Ends it, and waits for that, 2 s at most. NULL is fine. */
 void keeper_stop(struct keeper *k);
 

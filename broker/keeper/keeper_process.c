@@ -21,7 +21,7 @@
 #include "keeper/signer.h"
 
 #define TURN 64            /* assertions for one line, before the next one's turn */
-#define COUNT_MS 60000     /* what was signed is summed up so often */
+#define COUNT_MS 60000     /* what was signed and handed out is summed up so often */
 
 #define ORPHANED SIGUSR1   /* the broker is no more, where the kernel lets that be told: the end of the pipes says it too. What was signed is written down first */
 
@@ -50,6 +50,13 @@ struct line {
 	struct buf owed;
 };
 
+/* It may have been a secret. */
+static void settle(struct line *l)
+{
+	secret_wipe(l->owed.p, l->owed.n);
+	buf_reset(&l->owed);
+}
+
 /* Sends what is owed, or what the pipe takes of it: all or nothing. false: nobody is there to take it. */
 static bool pay(struct line *l)
 {
@@ -60,15 +67,14 @@ static bool pay(struct line *l)
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
 		return true;
-	buf_reset(&l->owed);
+	settle(l);
 	return n >= 0;
 }
 
 static bool say(struct line *l, const struct keeper_answer *a)
 {
-	buf_reset(&l->owed);
 	if (!keeper_put_answer(&l->owed, a)) /* memory is out: who asked hears nothing, in time */
-		buf_reset(&l->owed);
+		settle(l);
 	return pay(l);
 }
 
@@ -98,24 +104,34 @@ static void close_others(const int *channels, unsigned n)
 struct office {
 	struct keeper_issuer *issuer; /* NULL: it issues no certificates */
 	struct keeper_signer *signer;
+	struct keeper_lender *lender;
+	const char *own[3];           /* files that the lender lends to nobody */
 	const char *record_path;
 	struct record *record;        /* NULL: the issuer has it */
 };
 
 /* A sanitizer's runtime looks at the process, for its reports. */
-static int allow_files(struct confine_files *f, const struct keeper_files *files, struct problem *why)
+static int allow_files(struct confine_files *f, const struct keeper_config *c, struct problem *why)
 {
+	const struct keeper_files *files = &c->files;
+	const struct keeper_secrets *s = &c->secrets;
+
 	if (SANITIZED && confine_files_path(f, "/proc", CONFINE_READ, why) < 0)
 		return -1;
 	if (files->cert[0] && (confine_files_file(f, files->cert, CONFINE_READ, why) < 0 || confine_files_file(f, files->key, CONFINE_READ, why) < 0))
 		return -1;
+	for (size_t i = 0; i < s->n; i++)
+		if (confine_files_file(f, s->files[i], CONFINE_READ, why) < 0)
+			return -1;
+	if (s->folder[0] && confine_files_path(f, s->folder, CONFINE_READ, why) < 0)
+		return -1;
 	return confine_files_file(f, files->record, CONFINE_WRITE, why) < 0 ? -1 : 0;
 }
 
-static int confine_folders(const struct keeper_files *files, struct problem *why)
+static int confine_folders(const struct keeper_config *c, struct problem *why)
 {
 	struct confine_files *f = confine_files_new(true, why);
-	int rc = f && allow_files(f, files, why) == 0 ? confine_files_enforce(f, why) : -1;
+	int rc = f && allow_files(f, c, why) == 0 ? confine_files_enforce(f, why) : -1;
 
 	confine_files_free(f);
 	return rc < 0 ? -1 : 0;
@@ -123,7 +139,7 @@ static int confine_folders(const struct keeper_files *files, struct problem *why
 
 static int confine(const struct keeper_config *c, struct problem *why)
 {
-	if (c->landlock && confine_folders(&c->files, why) < 0)
+	if (c->landlock && confine_folders(c, why) < 0)
 		return -1;
 	return c->seccomp ? confine_calls(CONFINE_KEEPER, why) : 0;
 }
@@ -153,12 +169,14 @@ static enum keeper_status reopen(struct office *o, struct problem *why)
 	return KEEPER_OK;
 }
 
-/* Points into o and why, until the next. */
+/* Points into o and why, until the next, or until the lender forgets. */
 static void answer(struct office *o, const struct keeper_ask *a, struct keeper_answer *out, struct problem *why)
 {
 	*out = (struct keeper_answer){.tag = a->tag};
 	if (a->kind == KEEPER_SIGN) {
 		keeper_signer_answer(o->signer, a, clock_unix_ms(), clock_mono_ms(), out);
+	} else if (a->kind == KEEPER_SECRET) {
+		keeper_lender_answer(o->lender, a, clock_unix_ms(), clock_mono_ms(), out);
 	} else if (o->issuer) {
 		keeper_issuer_answer(o->issuer, a, clock_unix_ms(), clock_mono_ms(), out);
 	} else {
@@ -174,6 +192,7 @@ static bool answer_some(struct office *o, struct line *l)
 	struct keeper_answer out;
 	struct problem why = {""};
 	struct keeper_ask ask;
+	bool said;
 
 	if (!pay(l))
 		return false;
@@ -185,7 +204,9 @@ static bool answer_some(struct office *o, struct line *l)
 		if (n <= 0 || !keeper_get_ask(slice_of(packet, (size_t)n), &ask))
 			return false;
 		answer(o, &ask, &out, &why);
-		if (!say(l, &out))
+		said = say(l, &out);
+		keeper_lender_forget(o->lender);
+		if (!said)
 			return false;
 		if (ask.kind != KEEPER_SIGN) /* it waited for the disk: a turn of its own */
 			return true;
@@ -194,13 +215,18 @@ static bool answer_some(struct office *o, struct line *l)
 }
 
 /* A line that cannot be written is no reason to stop: the next one has its sum. */
-static void sum_up(struct office *o)
+static void sum_up_one(struct office *o, const char *what, struct record_count *c)
 {
-	struct record_count *c = keeper_signer_count(o->signer);
 	struct problem why = {""};
 
-	if ((c->given || c->refused) && record_add_count(o->issuer ? keeper_issuer_record(o->issuer) : o->record, c, clock_unix_ms(), &why) == 0)
+	if ((c->given || c->refused) && record_add_count(o->issuer ? keeper_issuer_record(o->issuer) : o->record, what, c, clock_unix_ms(), &why) == 0)
 		*c = (struct record_count){0};
+}
+
+static void sum_up(struct office *o)
+{
+	sum_up_one(o, "assertions", keeper_signer_count(o->signer));
+	sum_up_one(o, "secrets", keeper_lender_count(o->lender));
 }
 
 /* The lines are the broker's own, and end with it: one that is over, or has gone wrong, ends all. */
@@ -231,6 +257,7 @@ static void office_close(struct office *o)
 {
 	keeper_issuer_free(o->issuer);
 	keeper_signer_free(o->signer);
+	keeper_lender_free(o->lender);
 	record_close(o->record);
 }
 
@@ -242,7 +269,11 @@ static int office_open(struct office *o, const struct keeper_config *c, struct p
 	else
 		o->record = record_open(c->files.record, why);
 	o->signer = o->issuer || o->record ? keeper_signer_new(c->assertion_key, c->assertion_issuer, why) : NULL;
-	return o->signer ? 0 : -1;
+	if (!o->signer)
+		return -1;
+	o->own[0] = c->files.key, o->own[1] = c->assertion_key, o->own[2] = c->files.record;
+	o->lender = keeper_lender_new(&c->secrets, o->own, sizeof o->own / sizeof o->own[0], clock_mono_ms());
+	return o->lender ? 0 : problem_set(why, "out of memory");
 }
 
 void keeper_serve(const struct keeper_config *c, const int *channels, pid_t parent)
@@ -271,7 +302,9 @@ void keeper_serve(const struct keeper_config *c, const int *channels, pid_t pare
 		answer_all(&o, lines, c->channels);
 	sum_up(&o);
 	office_close(&o);
-	for (unsigned i = 0; i < c->channels; i++)
+	for (unsigned i = 0; i < c->channels; i++) {
+		settle(&lines[i]);
 		buf_clear(&lines[i].owed);
+	}
 	_exit(0);
 }

@@ -49,6 +49,12 @@ static bool put_nothing(struct buf *b, const struct keeper_ask *a)
 	return true;
 }
 
+/* With the 0 that ends it. */
+static bool put_text(struct buf *b, const char *text)
+{
+	return put_slice(b, slice_of(text, strlen(text) + 1), KEEPER_TEXT_MAX);
+}
+
 static bool put_sign(struct buf *b, const struct keeper_ask *a)
 {
 	const struct assertion *s = &a->assertion;
@@ -59,18 +65,20 @@ static bool put_sign(struct buf *b, const struct keeper_ask *a)
 	for (int shift = 24; shift >= 0; shift -= 8)
 		buf_put_u8(b, (uint8_t)(s->attempt >> shift));
 	buf_put(b, s->payload_sha256, sizeof s->payload_sha256);
-	for (size_t i = 0; i < N_TEXTS; i++) {
-		const char *text = *(const char *const *)((const char *)s + texts[i]);
-
-		fits = fits && put_slice(b, slice_of(text, strlen(text) + 1), KEEPER_TEXT_MAX);
-	}
+	for (size_t i = 0; i < N_TEXTS; i++)
+		fits = fits && put_text(b, *(const char *const *)((const char *)s + texts[i]));
 	return fits;
+}
+
+static bool put_secret(struct buf *b, const struct keeper_ask *a)
+{
+	return put_text(b, a->secret.file) && put_text(b, a->secret.url) && put_text(b, a->secret.name);
 }
 
 bool keeper_put_ask(struct buf *b, const struct keeper_ask *a)
 {
 	static bool (*const bodies[KEEPER_KINDS])(struct buf *b, const struct keeper_ask *a) = {
-		[KEEPER_ISSUE] = put_issue, [KEEPER_RELOAD] = put_nothing, [KEEPER_SIGN] = put_sign};
+		[KEEPER_ISSUE] = put_issue, [KEEPER_RELOAD] = put_nothing, [KEEPER_SIGN] = put_sign, [KEEPER_SECRET] = put_secret};
 	bool fits;
 
 	buf_put_u8(b, VERSION);
@@ -91,7 +99,7 @@ bool keeper_put_answer(struct buf *b, const struct keeper_answer *a)
 	put_u64(b, (uint64_t)a->not_before_ms);
 	put_u64(b, (uint64_t)a->not_after_ms);
 	fits = put_slice(b, slice_of(a->why.p, a->why.n < WHY_MAX ? a->why.n : WHY_MAX), WHY_MAX) && put_slice(b, a->certificate, KEEPER_CERT_MAX) &&
-	       put_slice(b, a->issuer, KEEPER_CERT_MAX) && put_slice(b, a->token, ASSERTION_TOKEN_MAX);
+	       put_slice(b, a->issuer, KEEPER_CERT_MAX) && put_slice(b, a->token, ASSERTION_TOKEN_MAX) && put_slice(b, a->secret, KEEPER_SECRET_MAX);
 	return fits && !b->failed;
 }
 
@@ -191,10 +199,20 @@ static void get_sign(struct reader *r, struct keeper_ask *out)
 		*(const char **)((char *)s + texts[i]) = get_text(r);
 }
 
+static void get_secret(struct reader *r, struct keeper_ask *out)
+{
+	struct secret_wanted *w = &out->secret;
+
+	w->file = get_text(r);
+	w->url = get_text(r);
+	w->name = get_text(r);
+	r->bad = r->bad || !*w->file == !*w->url || !*w->url != !*w->name;
+}
+
 bool keeper_get_ask(struct slice packet, struct keeper_ask *out)
 {
 	static void (*const bodies[KEEPER_KINDS])(struct reader *r, struct keeper_ask *out) = {
-		[KEEPER_ISSUE] = get_issue, [KEEPER_RELOAD] = get_nothing, [KEEPER_SIGN] = get_sign};
+		[KEEPER_ISSUE] = get_issue, [KEEPER_RELOAD] = get_nothing, [KEEPER_SIGN] = get_sign, [KEEPER_SECRET] = get_secret};
 	struct reader r = begin(packet);
 
 	*out = (struct keeper_ask){.kind = get_enum(&r, KEEPER_KINDS)};
@@ -217,5 +235,6 @@ bool keeper_get_answer(struct slice packet, struct keeper_answer *out)
 	out->certificate = get_slice(&r, KEEPER_CERT_MAX);
 	out->issuer = get_slice(&r, KEEPER_CERT_MAX);
 	out->token = get_slice(&r, ASSERTION_TOKEN_MAX);
+	out->secret = get_slice(&r, KEEPER_SECRET_MAX);
 	return whole(&r);
 }

@@ -68,7 +68,7 @@ static void put_line(struct buf *b, const struct ca_cert_info *leaf, int64_t now
 	buf_put_u8(b, '\n');
 }
 
-static void put_count(struct buf *b, const struct record_count *c, int64_t now_ms)
+static void put_count(struct buf *b, const char *what, const struct record_count *c, int64_t now_ms)
 {
 	char from[25], to[25];
 	struct jsonw w;
@@ -79,7 +79,7 @@ static void put_count(struct buf *b, const struct record_count *c, int64_t now_m
 	jsonw_object(&w, NULL);
 	jsonw_str(&w, "at", to);
 	jsonw_str(&w, "since", from);
-	jsonw_int(&w, "assertions", (int64_t)c->given);
+	jsonw_int(&w, what, (int64_t)c->given);
 	jsonw_int(&w, "refused", (int64_t)c->refused);
 	jsonw_end_object(&w);
 	buf_put_u8(b, '\n');
@@ -118,13 +118,23 @@ int record_add(struct record *r, const struct ca_cert_info *leaf, int64_t now_ms
 	return end(r, &b, why);
 }
 
-int record_add_count(struct record *r, const struct record_count *c, int64_t now_ms, struct problem *why)
+int record_add_count(struct record *r, const char *what, const struct record_count *c, int64_t now_ms, struct problem *why)
 {
 	struct buf b;
 
 	begin(r, &b);
-	put_count(&b, c, now_ms);
+	put_count(&b, what, c, now_ms);
 	return end(r, &b, why);
+}
+
+void record_count_one(struct record_count *c, bool given, int64_t now_ms)
+{
+	if (!c->given && !c->refused)
+		c->since_ms = now_ms;
+	if (given)
+		c->given++;
+	else
+		c->refused++;
 }
 
 void record_close(struct record *r)

@@ -78,12 +78,7 @@ void keeper_signer_answer(struct keeper_signer *k, const struct keeper_ask *a, i
 	arena_reset(k->arena);
 	*out = (struct keeper_answer){.tag = a->tag};
 	out->status = sign(k, a, now_ms, mono_ms, out);
-	if (!k->count.given && !k->count.refused)
-		k->count.since_ms = now_ms;
-	if (out->status == KEEPER_OK)
-		k->count.given++;
-	else
-		k->count.refused++;
+	record_count_one(&k->count, out->status == KEEPER_OK, now_ms);
 }
 
 struct record_count *keeper_signer_count(struct keeper_signer *k)

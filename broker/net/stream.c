@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "net/dial.h"
 #include "net/link.h"
 
@@ -43,6 +44,7 @@ struct stream {
 	struct loop_timer *timer;
 	struct loop_tail flush, reap, fail;
 	bool blocked;       /* the socket took no more: wait until it is writable */
+	bool secret;        /* what is in out is to be wiped */
 	bool read_blocked;  /* a TLS read that waits for the socket to be writable */
 	char why[160];      /* of a failure that is told at the tail */
 	struct buf out, in;
@@ -74,12 +76,21 @@ static void release(struct stream *s)
 	s->fd = -1;
 }
 
+/* All of it: what was moved to the front left a copy behind. */
+static void wipe_out(struct stream *s)
+{
+	if (s->secret)
+		secret_wipe(s->out.p, s->out.size);
+	s->secret = false;
+}
+
 static void reap(void *arg)
 {
 	struct stream *s = arg;
 
 	loop_timer_free(s->timer);
 	tls_client_free(s->tls_client);
+	wipe_out(s);
 	buf_clear(&s->out);
 	buf_clear(&s->in);
 	free(s->host);
@@ -138,6 +149,8 @@ static void flush(void *arg)
 		return;
 	}
 	buf_drop(&s->out, done);
+	if (!s->out.n)
+		wipe_out(s);
 	if (!s->out.n && s->out.size > OUT_KEPT)
 		buf_clear(&s->out);
 	s->blocked = step == TLS_WANT_WRITE; /* after WANT_READ the next read tries again */
@@ -340,4 +353,14 @@ struct buf *stream_out(struct stream *s)
 		return NULL;
 	loop_defer(s->loop, &s->flush);
 	return &s->out;
+}
+
+struct buf *stream_out_secret(struct stream *s, size_t n)
+{
+	struct buf *out = stream_out(s);
+
+	if (!out || !buf_reserve(out, n)) /* where it grew later it would leave a copy */
+		return NULL;
+	s->secret = true;
+	return out;
 }

@@ -40,5 +40,7 @@ void stream_close(struct stream *s); /* frees at the tick's tail; no callback fo
 /* The buffer to append to; what is in it is sent at this tick's tail. NULL before on_open, after the end and when over the cap.
  * A put that fails for the cap half-way through a message would leave the peer with half of it, so it closes the stream. */
 struct buf *stream_out(struct stream *s);
+/* The same, for what nobody may find in memory later: with room for n bytes, and wiped when all that is in it is sent, or at the end. */
+struct buf *stream_out_secret(struct stream *s, size_t n);
 
 #endif

@@ -42,6 +42,7 @@ enum metric {
 	METRIC_CERTIFICATE_EXPIRY,     /* gauge   subject: seconds since 1970 */
 	METRIC_KEEPER,                 /* gauge: 1 while the process that holds the keys of assertions and certificates is there */
 	METRIC_ASSERTIONS,             /* counter result: assertions that were to be signed */
+	METRIC_SECRETS,                /* counter result: secrets that the keeper was asked for */
 	METRIC_ISSUED,                 /* counter result: certificates that were asked for */
 	METRIC_CRL_EXPIRY,             /* gauge   domain: seconds since 1970 */
 	METRIC_CRL_LEFT,               /* gauge   domain: seconds */

@@ -21,6 +21,7 @@ struct inquiry {
 	struct inquiry_config config;
 	struct redis_url urls[INQUIRY_MAX];
 	size_t n, at, tried;
+	struct redis_login login;
 	struct stream *stream;
 	struct resp_reader *reader;
 	struct loop_timer *timer;
@@ -35,6 +36,7 @@ static void next_one(struct inquiry *q);
 static void hang_up(struct inquiry *q)
 {
 	loop_timer_stop(q->timer);
+	redis_login_stop(&q->login);
 	stream_close(q->stream);
 	q->stream = NULL;
 	resp_reader_free(q->reader);
@@ -61,37 +63,43 @@ static void on_timer(void *arg)
 	struct inquiry *q = arg;
 
 	if (q->tried <= q->n)
-		failed(q, "did not answer in time");
+		failed(q, q->login.asked ? "the password for it did not come in time" : "did not answer in time");
 	else
 		q->config.on_nobody(q->config.arg, q->why);
 }
 
-static bool authenticate(struct inquiry *q, struct buf *out)
+static bool put_question(struct inquiry *q)
 {
-	struct problem why = {"out of memory"};
-	enum redis_auth asked = redis_auth_put(out, q->config.user, q->config.password_file, &why);
-
-	q->expect = asked == REDIS_AUTH_ASKED;
-	if (asked == REDIS_AUTH_NONE || asked == REDIS_AUTH_ASKED)
-		return true;
-	failed(q, why.text);
-	return false;
-}
-
-static void on_open(void *user)
-{
-	struct inquiry *q = user;
 	struct buf *out = stream_out(q->stream);
 	struct slice words[WORDS_MAX];
 	size_t n = 0;
 
 	for (; n < WORDS_MAX && q->config.question[n]; n++)
 		words[n] = slice_str(q->config.question[n]);
-	q->answered = false;
-	q->reader = resp_reader_new();
-	if (!out || !q->reader)
+	return out && resp_put(out, words, n);
+}
+
+static void on_password(void *user, struct slice password, const char *why)
+{
+	struct inquiry *q = user;
+
+	q->expect = password.n != 0;
+	if (why)
+		failed(q, why);
+	else if ((password.n && !redis_auth_put(q->stream, q->config.user, password)) || !put_question(q))
 		failed(q, "out of memory");
-	else if (authenticate(q, out) && !resp_put(out, words, n))
+}
+
+static void on_open(void *user)
+{
+	struct inquiry *q = user;
+
+	q->answered = false;
+	q->expect = 0;
+	q->reader = resp_reader_new();
+	if (q->reader)
+		redis_login_begin(&q->login, q->config.password_file);
+	else
 		failed(q, "out of memory");
 }
 
@@ -187,6 +195,7 @@ struct inquiry *inquiry_new(struct loop *l, const struct inquiry_config *c)
 		return NULL;
 	q->loop = l;
 	q->config = *c;
+	q->login = (struct redis_login){.from = c->store->secrets, .on_password = on_password, .user = q};
 	q->timer = loop_timer_new(l, on_timer, q);
 	if (q->timer)
 		return q;

@@ -1,10 +1,10 @@
 /* How does one worker stay connected to Redis? See redis_conn.h.
  *
- *     WAITING ──backoff──> OPENING ──> GREETING ──> CHECKING ──> LOADING ──> PROVING ──> JOINING ──> READY
- *        ↑                    │            │            │           │           │          │
- *        └── broken, timed out, unfit ─────┴────────────┴───────────┴───────────┴──────────┘
+ *     WAITING ──backoff──> OPENING ──> LOGIN ──> GREETING ──> CHECKING ──> LOADING ──> PROVING ──> JOINING ──> READY
+ *        ↑                    │          │           │            │           │           │          │
+ *        └── broken, timed out, unfit ───┴───────────┴────────────┴───────────┴───────────┴──────────┘
  *
- * With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. */
+ * In LOGIN the password is asked for, if there is one. With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. */
 #include "store/redis_conn.h"
 
 #include <stdio.h>
@@ -24,7 +24,7 @@
 #define WRITE_CAP (96u << 20)
 
 enum conn_state {
-	CONN_WAITING, CONN_ASKING, CONN_OPENING, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_JOINING, CONN_READY
+	CONN_WAITING, CONN_ASKING, CONN_OPENING, CONN_LOGIN, CONN_GREETING, CONN_CHECKING, CONN_LOADING, CONN_PROVING, CONN_JOINING, CONN_READY
 };
 
 struct conn {
@@ -37,6 +37,7 @@ struct conn {
 	void *user;
 	struct redis_url url;     /* with sentinels: of the primary that was named last */
 	struct sentinel *sentinel; /* NULL: store.url says where */
+	struct redis_login login;
 	struct stream *stream;
 	struct resp_reader *reader;
 	struct loop_timer *timer; /* backoff, or the state's time-out */
@@ -51,11 +52,9 @@ struct conn {
 	char replid[REPLID_BYTES + 1];
 };
 
-static void greet(struct conn *c);
-
 static void set_state(struct conn *c, enum conn_state to)
 {
-	static const char *const name[] = {"waiting", "asking", "opening", "greeting", "checking", "loading", "proving", "joining", "ready"};
+	static const char *const name[] = {"waiting", "asking", "opening", "login", "greeting", "checking", "loading", "proving", "joining", "ready"};
 
 	c->state = to;
 	c->expect = c->asked = 0;
@@ -80,6 +79,7 @@ static void down(struct conn *c)
 	struct fault f = c->fault;
 
 	sentinel_stop(c->sentinel);
+	redis_login_stop(&c->login);
 	stream_close(c->stream);
 	c->stream = NULL;
 	resp_reader_free(c->reader);
@@ -293,18 +293,16 @@ static void on_checked(struct conn *c, const redisReply *r)
 
 /* ---- GREETING ---- */
 
-static bool authenticate(struct conn *c)
+static bool authenticate(struct conn *c, struct slice password)
 {
-	struct buf *out = stream_out(c->stream);
-	struct problem why = {""};
-	enum redis_auth asked = out ? redis_auth_put(out, c->config->acl_user, c->config->password_file, &why) : REDIS_AUTH_NO_ROOM;
-
-	c->expect += asked == REDIS_AUTH_ASKED;
-	if (asked == REDIS_AUTH_UNREADABLE)
-		redis_conn_fail(c, true, why.text, "see store.password_file");
-	if (asked == REDIS_AUTH_NO_ROOM)
+	if (!password.n)
+		return true;
+	if (!redis_auth_put(c->stream, c->config->acl_user, password)) {
 		broken(c, "write buffer full");
-	return asked == REDIS_AUTH_NONE || asked == REDIS_AUTH_ASKED;
+		return false;
+	}
+	c->expect++;
+	return true;
 }
 
 static void greeted(struct conn *c)
@@ -315,12 +313,12 @@ static void greeted(struct conn *c)
 		ready(c);
 }
 
-static void greet(struct conn *c)
+static void greet(struct conn *c, struct slice password)
 {
 	char db[16];
 
 	set_state(c, CONN_GREETING);
-	if (!authenticate(c))
+	if (!authenticate(c, password))
 		return;
 	snprintf(db, sizeof db, "%d", c->url.db);
 	if (c->url.db && !ask(c, (const struct slice[]){SLICE_LIT("SELECT"), slice_str(db)}, 2))
@@ -343,6 +341,35 @@ static void on_greeted(struct conn *c, const redisReply *r)
 		greeted(c);
 }
 
+/* ---- LOGIN ---- */
+
+static void on_password(void *user, struct slice password, const char *why)
+{
+	struct conn *c = user;
+
+	if (why)
+		redis_conn_fail(c, true, why, "see store.password_file");
+	else
+		greet(c, password);
+}
+
+/* It takes no more clients, say. */
+static void on_unasked(struct conn *c, const redisReply *r)
+{
+	struct fault f;
+
+	if (check_no_error(r, &f))
+		broken(c, "the server speaks before it is asked");
+	else
+		unfit(c, &f);
+}
+
+static void login(struct conn *c)
+{
+	set_state(c, CONN_LOGIN);
+	redis_login_begin(&c->login, c->config->password_file);
+}
+
 /* ---- the stream ---- */
 
 /* Takes r. */
@@ -351,6 +378,9 @@ static void on_reply(struct conn *c, redisReply *r)
 	bool taken = false;
 
 	switch (c->state) {
+	case CONN_LOGIN:
+		on_unasked(c, r);
+		break;
 	case CONN_GREETING:
 		on_greeted(c, r);
 		break;
@@ -382,7 +412,7 @@ static void on_open(void *user)
 
 	c->reader = resp_reader_new();
 	if (c->reader)
-		greet(c);
+		login(c);
 	else
 		broken(c, "out of memory");
 }
@@ -459,6 +489,8 @@ static void on_timer(void *arg)
 
 	if (c->state == CONN_WAITING)
 		begin(c);
+	else if (c->state == CONN_LOGIN)
+		redis_conn_fail(c, true, "the password did not come in time", "see whether the process batond-keeper stands still");
 	else
 		broken(c, "Redis did not answer in time while connecting");
 }
@@ -470,7 +502,8 @@ struct conn *redis_conn_new(struct loop *l, const struct store_redis_config *con
 
 	if (!c)
 		return NULL;
-	*c = (struct conn){.mode = mode, .loop = l, .config = config, .channel = channel, .ev = *ev, .user = user};
+	*c = (struct conn){.mode = mode, .loop = l, .config = config, .channel = channel, .ev = *ev, .user = user,
+		.login = {.from = config->secrets, .on_password = on_password, .user = c}};
 	c->timer = loop_timer_new(l, on_timer, c);
 	if (!c->timer) {
 		problem_set(why, "out of memory");
@@ -497,6 +530,7 @@ void redis_conn_free(struct conn *c)
 {
 	if (!c)
 		return;
+	redis_login_stop(&c->login);
 	if (c->stream)
 		stream_close(c->stream);
 	resp_reader_free(c->reader);

@@ -1,4 +1,4 @@
-/* See redis_reach.h: the one place where a password is read, and wiped, on its way to a Redis. */
+/* See redis_reach.h: the one place that a password goes through, on its way to a Redis. */
 #include "store/redis_reach.h"
 
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 #include "store/redis_codec.h"
 
 #define PASSWORD_MAX 4096
+#define GREETING_MAX 4096 /* what else is written until the first answer */
 
 static const char *or_null(const char *s)
 {
@@ -28,22 +29,52 @@ struct stream_target redis_target(const struct store_redis_config *c, const stru
 	};
 }
 
-enum redis_auth redis_auth_put(struct buf *out, const char *user, const char *file, struct problem *why)
+static void read_now(struct redis_login *l, const char *file)
 {
-	const struct slice name = slice_str(user), auth = SLICE_LIT("AUTH");
 	uint8_t *password = NULL;
+	struct problem why = {""};
 	size_t n = 0;
-	bool ok;
+	bool ok = !*file || secret_read_file(file, PASSWORD_MAX, &password, &n, &why) == 0;
 
-	if (!*file)
-		return REDIS_AUTH_NONE;
-	if (secret_read_file(file, PASSWORD_MAX, &password, &n, why) != 0)
-		return REDIS_AUTH_UNREADABLE;
-	if (name.n)
-		ok = resp_put(out, (const struct slice[]){auth, name, slice_of(password, n)}, 3);
-	else
-		ok = resp_put(out, (const struct slice[]){auth, slice_of(password, n)}, 2);
+	l->on_password(l->user, slice_of(password, n), ok ? NULL : why.text);
 	secret_wipe(password, n);
 	free(password);
-	return ok ? REDIS_AUTH_ASKED : REDIS_AUTH_NO_ROOM;
+}
+
+static void on_secret(void *of, enum secret_result result, struct slice secret, const char *why)
+{
+	struct redis_login *l = of;
+
+	l->asked = 0;
+	l->on_password(l->user, secret, result == SECRET_HERE ? NULL : why);
+}
+
+void redis_login_begin(struct redis_login *l, const char *file)
+{
+	if (!*file || !l->from) {
+		read_now(l, file);
+		return;
+	}
+	l->asked = l->from->ask(l->from->arg, &(struct secret_wanted){.file = file, .url = "", .name = ""}, on_secret, l);
+	if (!l->asked)
+		l->on_password(l->user, slice_of(NULL, 0), "the password cannot be asked for now");
+}
+
+void redis_login_stop(struct redis_login *l)
+{
+	if (l->asked)
+		l->from->cancel(l->from->arg, l->asked);
+	l->asked = 0;
+}
+
+bool redis_auth_put(struct stream *s, const char *user, struct slice password)
+{
+	const struct slice name = slice_str(user), auth = SLICE_LIT("AUTH");
+	struct buf *out = stream_out_secret(s, PASSWORD_MAX + GREETING_MAX);
+
+	if (!out)
+		return false;
+	if (name.n)
+		return resp_put(out, (const struct slice[]){auth, name, password}, 3);
+	return resp_put(out, (const struct slice[]){auth, password}, 2);
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/problem.h"
+#include "base/secret_source.h"
 #include "base/slice.h"
 #include "base/words.h"
 
@@ -475,6 +476,7 @@ struct store_redis_config {
 	const char *sentinel_master; /* the name of the primary there */
 	const char *sentinel_user, *sentinel_password_file; /* "" = none */
 	const char *password_file; /* "" = none */
+	const struct secret_source *secrets; /* on this thread, and outlives the store: who reads these files, at each connect. NULL: the store itself */
 	const char *acl_user;      /* "" = default */
 	const char *ca_file, *cert_file, *key_file; /* rediss */
 	int64_t timeout_ms;        /* of one call; then its items are answered UNAVAILABLE and the connection is made anew */

@@ -171,7 +171,7 @@ test('T5 I-8 attack 13: a key is no secret that could be named, and a certificat
   const before = issuer.heard.length
   await add('--introspection-secret', 'asker.key.old')
   await refusedHere(here)
-  assert.match((await resource()).issuer.introspection_failure, /asker\.key\.old holds PEM, a key or a certificate: it is no secret that is sent/)
+  assert.match((await resource()).issuer.introspection_failure, /asker\.key\.old holds PEM, a key or a certificate: it is no secret that is handed out/)
   assert.equal(issuer.heard.length, before)
   await add('--introspection-secret', '')
   const host = new URL(issuer.url).host

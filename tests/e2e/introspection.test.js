@@ -33,8 +33,10 @@ before(async () => {
     certificate: `{url: "${idp.url}/token/introspection", client_id: asks-by-certificate, client_cert: "${b.asker.cert}", client_key: "${b.asker.key}", cache: ${CACHE_MS / 1000}s}`,
     secret: `{url: "${idp.url}/token/introspection", client_id: asks-by-secret, secret_file: "${b.path('corp.secret')}", cache: ${CACHE_MS / 1000}s}`
   }
-  write(section.certificate)
+  write(section.secret) // so that the keeper is told of its folder
   await b.start()
+  write(section.certificate)
+  await b.reloaded()
   planner = await b.agent('planner')
   auditor = await b.agent('auditor')
   gplanner = await b.agent('gplanner')
@@ -172,6 +174,16 @@ test('I-2 I-8 with a secret, the broker is the client that introspection names; 
   await denied(submit(planner, await opaque(planner)), 'keys_unavailable', 'UNAVAILABLE')
   fs.chmodSync(b.path('corp.secret'), 0o644)
   assert.match(await b.reloaded('deny'), /corp: introspection.*0600/)
+  assert.match(await checked(), /secret_file: .*0600/)
+  fs.writeFileSync(b.path('next.secret'), SECRET, { mode: 0o600 }) // beside it, also while nodes run
+  write(section.secret.replace('corp.secret', 'next.secret'))
+  await b.reloaded()
+  await submit(planner, await opaque(planner))
+  fs.mkdirSync(b.path('elsewhere'))
+  fs.writeFileSync(b.path('elsewhere', 'corp.secret'), SECRET, { mode: 0o600 })
+  write(section.secret.replace('corp.secret', 'elsewhere/corp.secret'))
+  assert.match(await b.reloaded('deny'), /introspection\.secret_file: .*elsewhere.* outside the folders in which the keeper .* restart/)
+  await submit(planner, await opaque(planner))
   write(section.certificate)
   await b.reloaded()
   await submit(planner, token)

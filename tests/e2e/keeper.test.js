@@ -7,6 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { BATOND, Broker, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
+import { remembers } from './lib/memory.js'
 import { Operator } from './lib/operator.js'
 import { jose } from './lib/tokens.js'
 
@@ -27,20 +28,6 @@ after(() => b.remove())
 const verified = async (d) => (await jose.jwtVerify(d.assertion, createPublicKey(fs.readFileSync(key())), {
   issuer: `baton:${b.node ?? 'n1'}`, audience: 'spiffe://acme.example/worker', typ: 'baton-delivery+jwt'
 })).payload
-
-// What a process has in its memory, as root may see it.
-function remembers (pid, secret) {
-  const mem = fs.openSync(`/proc/${pid}/mem`, 'r')
-  try {
-    return fs.readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n').some((line) => {
-      const [, from, to] = line.match(/^([0-9a-f]+)-([0-9a-f]+) r/) ?? []
-      if (!from || line.includes('[v') || parseInt(to, 16) - parseInt(from, 16) > 2 ** 31) return false // vdso, vvar; shadow memory of a sanitizer
-      const part = Buffer.alloc(parseInt(to, 16) - parseInt(from, 16))
-      try { fs.readSync(mem, part, 0, part.length, parseInt(from, 16)) } catch { return false }
-      return part.includes(secret)
-    })
-  } finally { fs.closeSync(mem) }
-}
 
 test('T6 I-8 The key of assertions is in the keeper, and in no memory of the broker, though it has signed / what is delivered verifies by its public half', async () => {
   const s = await worker.subscribe({ routes: ['signed'] })

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { Broker, ROUTE } from './lib/broker.js'
 import { denied } from './lib/agent.js'
+import { remembers } from './lib/memory.js'
 import { Ca } from './lib/pki.js'
 import { RedisServer } from './lib/redisd.js'
 import { NAME, Sentinel } from './lib/sentinels.js'
@@ -216,6 +217,7 @@ test('rediss: sentinels over TLS, with a user who may ask for the primary and no
     assert.equal(await up, 'ready')
     await carried(await node.agent('planner'), await node.agent('worker'))
     assert.ok(!node.log().includes(word))
+    if (process.getuid() === 0) for (const shown of [word, password]) assert.ok(!remembers(node.process.pid, shown), 'a password stays in memory')
   } finally {
     put('trust.pem', fs.readFileSync(ca.cert), 0o644)
     await node.remove()

@@ -141,6 +141,12 @@ struct buf *stream_out(struct stream *s)
 	return s->open && !s->out.failed ? &s->out : NULL;
 }
 
+struct buf *stream_out_secret(struct stream *s, size_t n)
+{
+	(void)n;
+	return stream_out(s);
+}
+
 /* ---- the store ---- */
 
 struct script {

@@ -306,7 +306,7 @@ void kit_redis_begin(struct kit *k, struct redis_server *s)
 	const char *node = k->node ? k->node : "node-1";
 	struct store_redis_config c = {
 		.url = s->cluster[0] ? "" : s->url, .cluster = s->cluster, .timeout_ms = 8000, .fsync_always = k->fsync_always, .node = node, .run = node, .max_pending = 4096,
-		.wake = on_wake, .shared = on_shared, .on_state = on_state, .on_incarnation = on_incarnation, .user = k,
+		.password_file = k->password_file, .secrets = k->secrets, .wake = on_wake, .shared = on_shared, .on_state = on_state, .on_incarnation = on_incarnation, .user = k,
 	};
 
 	k->redis = true;

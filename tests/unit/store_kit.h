@@ -77,6 +77,8 @@ struct kit {
 	struct store_slot slot;
 	struct store_slot_limits limits;
 	bool fsync_always;
+	const char *password_file;     /* NULL: none */
+	const struct secret_source *secrets;
 	char dir[64];                  /* keys, and the node's state when it keeps one */
 	bool keep_state;
 	size_t waiting;                /* answers still to come */

@@ -177,13 +177,13 @@ static void no_link_is_followed_in_an_open_folder(void **state)
 	assert_int_equal(symlink(in_folder("here"), in_folder("there")), 0);
 	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
 		why.text[0] = '\0';
-		rc = secret_read_at(at, files[i].name, "shown", 64, &p, &n, &why);
+		rc = secret_read_fd(openat(at, files[i].name, SECRET_OPEN | O_NOFOLLOW), "shown", 64, &p, &n, &why);
 		assert_int_equal(rc == 0, files[i].good);
 		assert_int_equal(rc < 0, strstr(why.text, "shown") != NULL);
 		assert_true(!p || slice_is(slice_of(p, n), "s3cret"));
 		free(p);
 	}
-	assert_int_equal(secret_read_at(at, "here", "shown", 3, &p, &n, &why), -1);
+	assert_int_equal(secret_read_fd(openat(at, "here", SECRET_OPEN | O_NOFOLLOW), "shown", 3, &p, &n, &why), -1);
 	close(at);
 }
 
@@ -197,6 +197,28 @@ static void secrets_of_strangers_are_refused(void **state)
 	assert_int_equal(read_secret("given", 64, text, sizeof text), 0);
 	assert_int_equal(chown(in_folder("given"), 12345, 12345), 0);
 	assert_int_equal(read_secret("given", 64, text, sizeof text), -1);
+}
+
+/* As another user would judge it, and without reading. */
+static void a_look_tells_whether_its_reader_would_take_it(void **state)
+{
+	struct problem why = {""};
+
+	put_file("looked", "s3cret", 0600);
+	assert_int_equal(secret_look(in_folder("looked"), geteuid(), &why), 0);
+	assert_int_equal(secret_look(in_folder("looked"), 12345, &why), -1);
+	assert_non_null(strstr(why.text, geteuid() == 0 ? "belongs to root, and uid 12345" : "must belong to uid 12345"));
+	assert_int_equal(chmod(in_folder("looked"), 0640), 0);
+	assert_int_equal(secret_look(in_folder("looked"), geteuid(), &why), -1);
+	assert_non_null(strstr(why.text, "0600"));
+	assert_int_equal(secret_look(in_folder("missing"), geteuid(), &why), -1);
+	if (geteuid() != 0)
+		return;
+	assert_int_equal(chmod(in_folder("looked"), 0600), 0);
+	assert_int_equal(chown(in_folder("looked"), 12345, 12345), 0);
+	assert_int_equal(secret_look(in_folder("looked"), 12345, &why), 0);
+	assert_int_equal(secret_look(in_folder("looked"), 12346, &why), -1);
+	assert_non_null(strstr(why.text, "must belong to uid 12346"));
 }
 
 static void files_are_read_whole_or_not(void **state)
@@ -267,7 +289,7 @@ int main(void)
 		cmocka_unit_test(seals_open_only_as_they_were_made),
 		cmocka_unit_test(random_wipe_and_equal),
 		cmocka_unit_test(secrets_must_be_private_files), cmocka_unit_test(no_link_is_followed_in_an_open_folder),
-		cmocka_unit_test(secrets_of_strangers_are_refused),
+		cmocka_unit_test(secrets_of_strangers_are_refused), cmocka_unit_test(a_look_tells_whether_its_reader_would_take_it),
 		cmocka_unit_test(files_are_read_whole_or_not),
 		cmocka_unit_test(folders_must_be_ours),
 	};

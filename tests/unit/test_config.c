@@ -236,8 +236,11 @@ static void check_each_file(const struct config *c)
 	assert_int_equal(config_each_file(c, note_file, &b), 0);
 	assert_true(slice_is(buf_slice(&b),
 		"tls.cert server.pem;tls.key server.key;tls.trust[0].bundle acme.pem;tls.trust[1].bundle acme.pem;tls.trust[0].crl acme.crl;tls.trust[1].crl_ca ca.pem;"
-		"issuers[0].jwks_file corp.jwks;issuers[0].ca_file ca.pem;store.password_file password;store.ca ca.pem;store.cert server.pem;"
+		"issuers[0].jwks_file corp.jwks;issuers[0].ca_file ca.pem;store.ca ca.pem;store.cert server.pem;"
 		"store.key server.key;profiles profiles/;"));
+	buf_reset(&b);
+	assert_int_equal(config_each_secret(c, note_file, &b), 0);
+	assert_true(slice_is(buf_slice(&b), "store.password_file password;"));
 	buf_clear(&b);
 }
 

@@ -182,6 +182,45 @@ static void test_packets(void **state)
 	buf_clear(&c);
 }
 
+/* A secret comes back whole; of what is asked for either the file is named, or host and name. */
+static void test_secret_packets(void **state)
+{
+	const struct secret_wanted good[] = {{"/etc/baton/redis.password", "", ""}, {"", "https://login.acme.example/introspect", "acme"}};
+	const struct secret_wanted bad[] = {{"", "", ""}, {"/a", "https://a", ""}, {"/a", "https://a", "b"}, {"", "https://a", ""}, {"", "", "b"}, {"/a", "", "b"}};
+	struct keeper_answer answer = {.status = KEEPER_OK, .tag = 4}, answer_back;
+	static uint8_t large[KEEPER_SECRET_MAX + 1];
+	struct keeper_ask back;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, KEEPER_PACKET_MAX);
+	for (size_t i = 0; i < 2; i++) {
+		buf_reset(&b);
+		assert_true(keeper_put_ask(&b, &(struct keeper_ask){.kind = KEEPER_SECRET, .tag = 3, .until_ms = 9, .secret = good[i]}));
+		assert_true(keeper_get_ask(buf_slice(&b), &back));
+		assert_true(back.kind == KEEPER_SECRET && back.tag == 3 && back.until_ms == 9);
+		assert_string_equal(back.secret.file, good[i].file);
+		assert_string_equal(back.secret.url, good[i].url);
+		assert_string_equal(back.secret.name, good[i].name);
+		for (size_t n = 0; n < b.n; n++)
+			assert_false(keeper_get_ask(slice_of(b.p, n), &back));
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		buf_reset(&b);
+		assert_true(keeper_put_ask(&b, &(struct keeper_ask){.kind = KEEPER_SECRET, .secret = bad[i]}));
+		assert_false(keeper_get_ask(buf_slice(&b), &back));
+	}
+	buf_reset(&b);
+	answer.secret = slice_of(large, KEEPER_SECRET_MAX);
+	assert_true(keeper_put_answer(&b, &answer));
+	assert_true(keeper_get_answer(buf_slice(&b), &answer_back));
+	assert_true(answer_back.secret.n == KEEPER_SECRET_MAX && answer_back.secret.p + KEEPER_SECRET_MAX == b.p + b.n); /* the last of the packet */
+	buf_reset(&b);
+	answer.secret.n++;
+	assert_false(keeper_put_answer(&b, &answer));
+	buf_clear(&b);
+}
+
 static void test_issues_and_records(void **state)
 {
 	struct keeper_issuer *k = issuer();
@@ -497,7 +536,7 @@ static int send_ask(struct keeper_channel *c, const struct keeper_ask *a)
 
 static struct keeper_config process_config(void)
 {
-	return (struct keeper_config){.files = files, .max_ttl_ms = HOUR, .assertion_key = assertion_key, .assertion_issuer = "baton:node-1", .user = "",
+	return (struct keeper_config){.files = files, .max_ttl_ms = HOUR, .assertion_key = assertion_key, .assertion_issuer = "baton:node-1", .user = "", .secrets = {.folder = ""},
 		.seccomp = true, .landlock = true, .channels = 3};
 }
 
@@ -650,6 +689,59 @@ static void test_process_turns(void **state)
 	buf_clear(&pub);
 }
 
+/* Confined, it reads what it was told of, also when that is replaced by renaming, and nothing else; and writes down how often. */
+static void test_process_secrets(void **state)
+{
+	char password[96], other[96], text[4096];
+	const char *const told[] = {password};
+	struct keeper_config c = process_config();
+	const struct { const char *file, *says; enum keeper_status status; } rows[] = {
+		{password, "first", KEEPER_OK}, {other, "other", KEEPER_OK}, {assertion_key, "own", KEEPER_REFUSED}, {key, "own", KEEPER_REFUSED}, {record, "own", KEEPER_REFUSED},
+		{"/etc/hostname", "told of", KEEPER_REFUSED}, {cert, "mode 0644", KEEPER_REFUSED},
+	};
+	struct problem why = {""};
+	struct keeper_answer a;
+	struct keeper_ask q = {.kind = KEEPER_SECRET, .until_ms = clock_mono_ms() + 60000, .secret = {"", "", ""}};
+	struct keeper *k;
+	uint8_t *lines = NULL;
+	size_t n = 0;
+
+	(void)state;
+	snprintf(password, sizeof password, "%s/password", dir);
+	snprintf(other, sizeof other, "%s/other", dir);
+	write_file(password, SLICE_LIT("first\n"), 0600);
+	c.secrets = (struct keeper_secrets){told, 1, ""};
+	k = keeper_start(&c, &a, &why);
+	if (!k)
+		fail_msg("%s", why.text);
+	write_file(other, SLICE_LIT("other"), 0600);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		q.secret.file = rows[i].file;
+		q.tag = i + 1;
+		assert_int_equal(send_ask(keeper_channel(k, 1), &q), 1);
+		assert_int_equal(receive(keeper_channel(k, 1), &a), 1);
+		assert_int_equal(a.status, rows[i].status);
+		assert_true(a.tag == i + 1);
+		snprintf(text, sizeof text, "%.*s", a.status == KEEPER_OK ? (int)a.secret.n : (int)a.why.n, a.status == KEEPER_OK ? (const char *)a.secret.p : (const char *)a.why.p);
+		assert_true(a.status == KEEPER_OK || !a.secret.n);
+		if (!strstr(text, rows[i].says))
+			fail_msg("%s: %s", rows[i].file, text);
+		keeper_forget(keeper_channel(k, 1));
+		assert_true(a.status != KEEPER_OK || a.secret.p[0] == 0); /* wiped where it lay */
+	}
+	write_file(password, SLICE_LIT("second"), 0600);
+	q.secret.file = password;
+	assert_int_equal(send_ask(keeper_channel(k, 2), &q), 1);
+	assert_int_equal(receive(keeper_channel(k, 2), &a), 1);
+	assert_true(slice_is(a.secret, "second"));
+	keeper_stop(k);
+	assert_int_equal(file_read(record, 1 << 20, &lines, &n, &why), 0);
+	assert_non_null(strstr((const char *)lines, "\"secrets\":3,\"refused\":5}"));
+	free(lines);
+	unlink(password);
+	unlink(other);
+}
+
 /* What no broker says ends all of it, not one pipe in silence. */
 static void test_process_nonsense(void **state)
 {
@@ -690,9 +782,9 @@ static void test_process_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps), cmocka_unit_test(test_dates),
+		cmocka_unit_test(test_packets), cmocka_unit_test(test_secret_packets), cmocka_unit_test(test_issues_and_records), cmocka_unit_test(test_refuses), cmocka_unit_test(test_caps), cmocka_unit_test(test_dates),
 		cmocka_unit_test(test_no_record), cmocka_unit_test(test_reload), cmocka_unit_test(test_sign_packets), cmocka_unit_test(test_signs),
-		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_slow_reader), cmocka_unit_test(test_process_turns), cmocka_unit_test(test_process_nonsense), cmocka_unit_test(test_process_refuses),
+		cmocka_unit_test(test_sign_refuses), cmocka_unit_test(test_process), cmocka_unit_test(test_process_busy), cmocka_unit_test(test_process_slow_reader), cmocka_unit_test(test_process_turns), cmocka_unit_test(test_process_secrets), cmocka_unit_test(test_process_nonsense), cmocka_unit_test(test_process_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -332,6 +332,87 @@ static void wrong_password(void **state)
 	server_free(&server);
 }
 
+/* ---- a password that somebody else has ---- */
+
+#define ASKED_MAX 16
+
+static struct {
+	secret_came *came[ASKED_MAX];
+	void *of[ASKED_MAX];
+	size_t n, open;
+} asked;
+
+static uint64_t note_ask(void *arg, const struct secret_wanted *what, secret_came *came, void *of)
+{
+	(void)arg;
+	assert_string_equal(what->file, "/nowhere/password");
+	assert_true(asked.n < ASKED_MAX);
+	asked.came[asked.n] = came;
+	asked.of[asked.n++] = of;
+	asked.open++;
+	return asked.n;
+}
+
+static void note_cancel(void *arg, uint64_t id)
+{
+	(void)arg;
+	assert_non_null(asked.came[id - 1]);
+	asked.came[id - 1] = NULL;
+	asked.open--;
+}
+
+static void answer_asks(struct kit *k, size_t at_least, enum secret_result result, const char *secret, const char *why)
+{
+	for (int i = 0; i < 5000 && asked.open < at_least; i++)
+		kit_sleep(k, 1);
+	assert_true(asked.open >= at_least);
+	for (size_t i = 0; i < asked.n; i++) {
+		secret_came *came = asked.came[i];
+
+		asked.came[i] = NULL;
+		asked.open -= came != NULL;
+		if (came)
+			came(asked.of[i], result, slice_str(secret), why);
+	}
+	if (!asked.open)
+		asked.n = 0;
+}
+
+static void a_password_is_asked_for_at_each_connect(void **state)
+{
+	const struct secret_source source = {note_ask, note_cancel, NULL};
+	struct redis_server server;
+	struct kit k = {.fsync_always = true, .password_file = "/nowhere/password", .secrets = &source};
+
+	memset(&asked, 0, sizeof asked);
+	server_start(&server, NULL);
+	server_say(&server, "CONFIG SET requirepass open-sesame");
+	kit_redis_begin(&k, &server);
+	kit_sleep(&k, 300);
+	assert_true(k.states_ok == 0 && k.states_bad == 0 && asked.open == 2); /* the connection, and the one that listens, wait */
+	answer_asks(&k, 2, SECRET_REFUSED, "", "it is nobody's business");
+	kit_wait_state(&k, false);
+	assert_string_equal(k.why, "it is nobody's business");
+	assert_non_null(strstr(k.remedy, "password_file"));
+	answer_asks(&k, 2, SECRET_HERE, "close-sesame", "");
+	k.states_bad = 0;
+	kit_wait_state(&k, false);
+	assert_non_null(strstr(k.why, "WRONGPASS"));
+	answer_asks(&k, 2, SECRET_HERE, "open-sesame", "");
+	kit_wait_state(&k, true);
+	accepted(&k, "task");
+	server_kill(&server, SIGKILL);
+	kit_wait_state(&k, false);
+	server_begin(&server, (const char *const[]){"--requirepass", "open-sesame", NULL});
+	answer_asks(&k, 2, SECRET_LATER, "", "not now");
+	for (int i = 0; i < 5000 && asked.open < 2; i++)
+		kit_sleep(&k, 1);
+	kit_close(&k); /* while it waits */
+	assert_int_equal(asked.open, 0);
+	kit_free(&k);
+	server_free(&server);
+}
+
 /* ---- memory ---- */
 
 static void memory_full(void **state)
@@ -871,7 +952,7 @@ int main(void)
 		cmocka_unit_test(replica_refused),
 		cmocka_unit_test(config_forbidden),
 		cmocka_unit_test(library_mismatch),
-		cmocka_unit_test(wrong_password),
+		cmocka_unit_test(wrong_password), cmocka_unit_test(a_password_is_asked_for_at_each_connect),
 		cmocka_unit_test(memory_full),
 		cmocka_unit_test(full_reconnect),
 		cmocka_unit_test(full_at_first),

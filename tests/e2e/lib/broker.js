@@ -63,11 +63,12 @@ function stat (pid) {
 
 export class Broker {
   // profiles: {file name: object or text}; fsync; idp: an issuer by discovery; config: text → text, the last word on baton.yaml;
-  // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as; admin: with listen.admin
-  constructor ({ profiles, fsync = 'always', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as, admin = false } = {}) {
+  // asan: more of AddressSanitizer's options; wrap: a command that executes batond; env: more variables; as: the uid it runs as;
+  // becoming: with the right to have its keeper be another user; admin: with listen.admin
+  constructor ({ profiles, fsync = 'always', idp, config = (t) => t, agents = AGENTS, workers = 2, asan = '', wrap = [], env = {}, as, becoming = false, admin = false } = {}) {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bt-'))
     for (const d of ['state', 'profiles', 'pki']) fs.mkdirSync(this.path(d), { mode: 0o700 })
-    Object.assign(this, { fsync, asan, wrap, env, as, admin, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
+    Object.assign(this, { fsync, asan, wrap, env, as, becoming, admin, change: config, workers, agentRows: agents, idpOf: idp, starts: 0 })
     this.profiles = profiles || { [ROUTE]: profile(ROUTE) }
     this.agents = {}
     this.node = 'test-node'
@@ -181,9 +182,10 @@ ${agents.join('\n')}
 
   launch () {
     const log = fs.openSync(this.path('batond.log'), 'a')
-    const [program, ...args] = [...this.wrap, this.as ? this.giveTo(this.as) : BATOND, '--config', this.path('baton.yaml')]
+    const rights = this.becoming ? ['setpriv', `--reuid=${this.as}`, `--regid=${this.as}`, '--clear-groups', '--inh-caps=+setuid,+setgid', '--ambient-caps=+setuid,+setgid'] : []
+    const [program, ...args] = [...this.wrap, ...rights, this.as ? this.giveTo(this.as) : BATOND, '--config', this.path('baton.yaml')]
     this.process = spawn(program, args, {
-      stdio: ['ignore', log, log], cwd: this.dir, uid: this.as, gid: this.as,
+      stdio: ['ignore', log, log], cwd: this.dir, ...(this.becoming ? {} : { uid: this.as, gid: this.as }),
       env: { PATH: process.env.PATH, ASAN_OPTIONS: `detect_leaks=1:abort_on_error=0:exitcode=99:${this.asan}`, UBSAN_OPTIONS: 'print_stacktrace=1', TSAN_OPTIONS: 'exitcode=99', ...this.env }
     })
     this.exited = new Promise((done) => this.process.on('exit', (code, signal) => { this.exit = { code, signal }; done(this.exit) }))
