@@ -49,6 +49,11 @@ static inline bool slice_begins(struct slice a, struct slice prefix)
 	return a.n >= prefix.n && (prefix.n == 0 || memcmp(a.p, prefix.p, prefix.n) == 0);
 }
 
+static inline bool slice_ends(struct slice a, struct slice suffix)
+{
+	return a.n >= suffix.n && (suffix.n == 0 || memcmp(a.p + a.n - suffix.n, suffix.p, suffix.n) == 0);
+}
+
 /* Copies into a NUL-terminated buffer of `size` bytes. Returns false, and leaves "" behind, when it does not fit. */
 static inline bool slice_copy_str(struct slice a, char *out, size_t size)
 {

@@ -139,26 +139,19 @@ bool introspection_host(const char *url, char out[INTROSPECTION_HOST_MAX + 1])
 	return true;
 }
 
-static bool ends_with(const char *name, size_t n, const char *end)
-{
-	size_t m = strlen(end);
-
-	return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 /* A key is sent to nobody, as a secret would be. */
 const char *introspection_secret_name_wrong(const char *name)
 {
-	size_t n = strlen(name);
+	const struct slice s = slice_str(name);
 
 	if (strcmp(name, INTROSPECTION_CA) == 0)
 		return "ca.pem is the name of certificates";
-	if (ends_with(name, n, INTROSPECTION_CERT) || ends_with(name, n, INTROSPECTION_KEY))
+	if (slice_ends(s, slice_str(INTROSPECTION_CERT)) || slice_ends(s, slice_str(INTROSPECTION_KEY)))
 		return "what ends in .crt or .key is the file of a certificate or its key: a name is without that";
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < s.n; i++)
 		if (!is_word(name[i]) && !(name[i] >= 'A' && name[i] <= 'Z') && (name[i] != '.' || i == 0))
 			return "a name here has letters, digits, -, _ and ., and does not begin with a .";
-	return n >= 1 && n <= INTROSPECTION_NAME_MAX ? NULL : "a name here has 1 to 64 characters";
+	return s.n >= 1 && s.n <= INTROSPECTION_NAME_MAX ? NULL : "a name here has 1 to 64 characters";
 }
 
 /* ---- the question ---- */

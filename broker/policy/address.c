@@ -119,13 +119,6 @@ enum address_kind address_classify(struct slice host, bool bracketed, char out[6
 	return ADDRESS_NONE;
 }
 
-static bool ends_with(struct slice s, const char *suffix)
-{
-	size_t n = strlen(suffix);
-
-	return s.n >= n && !memcmp(s.p + s.n - n, suffix, n);
-}
-
 bool address_name_is_local(struct slice host)
 {
 	static const char *const local[] = {
@@ -136,5 +129,5 @@ bool address_name_is_local(struct slice host)
 	for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
 		if (slice_is(host, local[i]))
 			return true;
-	return ends_with(host, ".localhost");
+	return slice_ends(host, slice_str(".localhost"));
 }
