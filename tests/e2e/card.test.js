@@ -63,6 +63,7 @@ test('T1 A card that is none is refused by its member, and nothing is changed / 
   await refusedFor(JSON.stringify(card({ 'x-more': ['\u009b31m'] })), /agent\.card\.x-more\[0\]: a control character/)
   await refusedFor('{"name":"a","name":"b"}', /agent\.card: it is no JSON, or has a member twice: line 1/)
   await refusedFor(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), /agent\.card: it is no JSON/)
+  await refusedFor(`${JSON.stringify(card({ capabilities: { streaming: 1 } })).replace(':1}', ':1\0}')}`, /agent\.card: it is no JSON/)
   await refusedFor('[]', /agent\.card: it is no object/)
   await refusedFor('['.repeat(5000) + ']'.repeat(5000), /agent\.card: it nests deeper than 16 levels/)
   await refusedFor(JSON.stringify(card({ description: 'x'.repeat(33000) })), /agent\.card: it has more than 32768 bytes/)

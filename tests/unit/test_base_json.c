@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -64,6 +65,23 @@ static void test_what_is_no_json(void **state)
 	}
 }
 
+/* jansson takes one behind a number for nothing. */
+static void test_a_zero_among_words(void **state)
+{
+	static const char zeros[] = "{\"a\":\n 1\0}\0{\"a\":1}";
+	json_error_t e;
+	json_t *good;
+
+	assert_null(json_read(slice_of((const uint8_t *)zeros, 10), &e));
+	assert_int_equal(errno, 0);
+	assert_true(e.line == 2 && e.column == 2 && e.position == 8);
+	assert_non_null(strstr(e.text, "0"));
+	assert_null(json_read(slice_of((const uint8_t *)zeros, 11), NULL));
+	good = json_read(slice_of((const uint8_t *)zeros + 11, 7), &e);
+	assert_non_null(good);
+	json_decref(good);
+}
+
 static void test_depth(void **state)
 {
 	static const struct { const char *text; size_t depth; } rows[] = {
@@ -104,7 +122,7 @@ static void test_json_in_json(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_memory), cmocka_unit_test(test_what_is_no_json), cmocka_unit_test(test_depth), cmocka_unit_test(test_compact), cmocka_unit_test(test_json_in_json)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_memory), cmocka_unit_test(test_what_is_no_json), cmocka_unit_test(test_a_zero_among_words), cmocka_unit_test(test_depth), cmocka_unit_test(test_compact), cmocka_unit_test(test_json_in_json)};
 
 	return cmocka_run_group_tests_name("base/json", tests, NULL, NULL);
 }
