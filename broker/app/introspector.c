@@ -380,11 +380,13 @@ static void on_secret(void *of, enum secret_result result, struct slice secret, 
 {
 	struct asker *k = of;
 	struct problem fault = {""};
-	bool here = result == SECRET_HERE && set_secret(k, secret, k->rule.introspection.secret, &fault) == 0;
+	bool here = result == SECRET_HERE && set_secret(k, secret, k->rule.introspection.secret, &fault) == 0, serves = here || (result == SECRET_LATER && k->authorization);
 
 	k->wanted = 0;
 	k->again = result == SECRET_LATER;
-	set_mute(k, !here, result == SECRET_HERE ? fault.text : why);
+	if (!serves)
+		drop_secret(k);
+	set_mute(k, !serves, result == SECRET_HERE ? fault.text : why);
 	begin_waiting(k->of);
 	k->of->c.on_mute(k->of->c.arg);
 }
@@ -398,6 +400,7 @@ static void want_secret(struct asker *k)
 	k->again = !k->wanted;
 }
 
+/* The secret that it had is used until the keeper says what it is now: a change of one issuer takes nobody's else away. */
 static void open_registered(struct asker *k, const struct asker *before)
 {
 	const struct introspection_rule *i = &k->rule.introspection;
@@ -407,10 +410,12 @@ static void open_registered(struct asker *k, const struct asker *before)
 
 	if (before && before->mute)
 		memcpy(k->told, before->failure, sizeof k->told);
+	if (fit && before && before->authorization)
+		k->authorization = strdup(before->authorization);
 	if (fit && i->secret[0])
 		want_secret(k);
 	k->waits = k->wanted;
-	if (!fit || (i->secret[0] && !k->wanted))
+	if (!fit || (i->secret[0] && !k->wanted && !k->authorization))
 		set_mute(k, true, why.text);
 }
 

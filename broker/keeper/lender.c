@@ -21,7 +21,7 @@ struct keeper_lender {
 	const struct keeper_secrets *of;
 	const char *const *own;
 	size_t n_own;
-	struct bucket all;
+	struct bucket files, registered;
 	struct record_count count;
 	uint8_t *secret;
 	size_t n;
@@ -108,12 +108,13 @@ static int read_registered(struct keeper_lender *k, const char *url, const char 
 static enum keeper_status lend(struct keeper_lender *k, const struct keeper_ask *a, int64_t mono_ms)
 {
 	const struct secret_wanted *w = &a->secret;
+	struct bucket *b = *w->file ? &k->files : &k->registered;
 
 	if (a->until_ms < mono_ms) {
 		problem_set(&k->why, "nobody waits for it any more");
 		return KEEPER_BUSY;
 	}
-	if (!bucket_take(&k->all, KEEPER_SECRETS_BURST, KEEPER_SECRETS_PER_SECOND, mono_ms)) {
+	if (!bucket_take(b, KEEPER_SECRETS_BURST, KEEPER_SECRETS_PER_SECOND, mono_ms)) {
 		problem_set(&k->why, "too many secrets within a second: the next ones wait");
 		return KEEPER_BUSY;
 	}
@@ -152,7 +153,8 @@ struct keeper_lender *keeper_lender_new(const struct keeper_secrets *s, const ch
 	k->of = s;
 	k->own = own;
 	k->n_own = n;
-	bucket_fill(&k->all, KEEPER_SECRETS_BURST, mono_ms);
+	bucket_fill(&k->files, KEEPER_SECRETS_BURST, mono_ms);
+	bucket_fill(&k->registered, KEEPER_SECRETS_BURST, mono_ms);
 	return k;
 }
 

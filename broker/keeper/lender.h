@@ -1,12 +1,14 @@
 /* Which secrets does the keeper hand out? Those that the broker must show to others to be let in: the files that the configuration names at its start, others in the
- * same folders, so that a reload may name one, and what registry.secrets has for a host. Each is read anew, as often as a rate allows, and no key is among them: not
- * the keeper's own, and no file with PEM in it. Who gets into the broker can ask for them, one by one, and the record says how often somebody did. */
+ * same folders, so that a reload may name one, and what registry.secrets has for a host. Each is read anew, and no key is among them: not the keeper's own, and no file
+ * with PEM in it. Either kind has a rate of its own, for who registers issuers must not keep this node from its Redis. Who gets into the broker can ask for them, one by
+ * one, and the record says how often somebody did. */
 #ifndef BATON_KEEPER_LENDER_H
 #define BATON_KEEPER_LENDER_H
 
 #include "keeper/pipe.h"
 #include "keeper/record.h"
 
+/* Of each kind. */
 #define KEEPER_SECRETS_BURST 4000    /* every connection of every worker to a Redis Cluster, made anew at once */
 #define KEEPER_SECRETS_PER_SECOND 100
 

@@ -282,6 +282,27 @@ test('I-2 R-3 An issuer that is registered while the keeper stands still: others
   for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
 }, 60000)
 
+test('I-2 R-3 Another issuer is registered while the keeper stands still: opaque tokens of the one that was there are taken all the same / a secret that was replaced meanwhile serves once the keeper goes on, and one that is gone is not used', async () => {
+  const file = path.join('registered', new URL(b.idp.url).host, 'live'), next = word()
+  const issuer = { name: 'other', url: 'https://other.example', tenants: ['globex'], introspection_url: 'https://other.example/i', introspection_client_id: 'asker', introspection_secret: 'asker' }
+  folder(path.join('registered', 'other.example'), 0o755)
+  put(path.join('registered', 'other.example', 'asker'), word())
+  await submit(planner, await opaque())
+  await still(async () => {
+    await op.call('Apply', { resources: [{ issuer }], reason: 'a test' })
+    await submit(planner, await opaque())
+    assert.equal(askedAs(), `live:${LIVE}`)
+    put(file, next)
+  })
+  await until('the new secret to be shown', async () => { await submit(planner, await opaque()).catch(() => {}); return askedAs() === `live:${next}` }, 15000)
+  fs.rmSync(at(file))
+  await op.call('Delete', { ref: { kind: 'issuer', name: 'other' }, version: (await op.call('Get', { kind: 'issuer', name: 'other' })).version, reason: 'a test' })
+  await denied(submit(planner, await opaque()), 'keys_unavailable')
+  put(file, LIVE)
+  await b.reloaded()
+  await submit(planner, await opaque())
+}, 60000)
+
 test('O-1 T3 The keeper writes down how many secrets it handed out, and how often it did not', async () => {
   const ok = await metric('ok')
   await b.stop()

@@ -219,10 +219,11 @@ static void where_no_folder_is_configured_nothing_is_registered(void **state)
 static void so_many_a_second_and_each_is_counted(void **state)
 {
 	struct keeper_lender *k = keeper_lender_new(&secrets, own, 3, MONO);
-	struct keeper_ask ask = {.kind = KEEPER_SECRET, .until_ms = MONO, .secret = {password, "", ""}}, bad = ask;
+	struct keeper_ask ask = {.kind = KEEPER_SECRET, .until_ms = MONO, .secret = {password, "", ""}}, bad = ask, other = ask;
 	struct keeper_answer a;
 
 	bad.secret.file = "/etc/passwd";
+	other.secret = (struct secret_wanted){"", URL, "acme"};
 	for (int i = 0; i < KEEPER_SECRETS_BURST; i++) { /* who guesses has no more tries */
 		keeper_lender_answer(k, i % 2 ? &ask : &bad, NOW + i, MONO, &a);
 		assert_int_equal(a.status, i % 2 ? KEEPER_OK : KEEPER_REFUSED);
@@ -230,12 +231,14 @@ static void so_many_a_second_and_each_is_counted(void **state)
 	keeper_lender_answer(k, &ask, NOW, MONO, &a);
 	assert_int_equal(a.status, KEEPER_BUSY);
 	assert_true(!a.secret.n && a.why.n);
+	keeper_lender_answer(k, &other, NOW, MONO, &a); /* one kind takes no room of the other */
+	assert_int_equal(a.status, KEEPER_OK);
 	ask.until_ms = MONO + 1000;
 	keeper_lender_answer(k, &ask, NOW, MONO + 1000, &a);
 	assert_int_equal(a.status, KEEPER_OK);
 	keeper_lender_answer(k, &ask, NOW, MONO + 1001, &a); /* nobody waits for it */
 	assert_int_equal(a.status, KEEPER_BUSY);
-	assert_true(keeper_lender_count(k)->given == KEEPER_SECRETS_BURST / 2 + 1 && keeper_lender_count(k)->refused == KEEPER_SECRETS_BURST / 2 + 2 && keeper_lender_count(k)->since_ms == NOW);
+	assert_true(keeper_lender_count(k)->given == KEEPER_SECRETS_BURST / 2 + 2 && keeper_lender_count(k)->refused == KEEPER_SECRETS_BURST / 2 + 2 && keeper_lender_count(k)->since_ms == NOW);
 	keeper_lender_free(k);
 }
 
