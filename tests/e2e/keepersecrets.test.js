@@ -309,5 +309,54 @@ test('O-1 T3 The keeper writes down how many secrets it handed out, and how ofte
   const sum = (what) => record().reduce((n, l) => n + l[what], 0)
   assert.ok(sum('secrets') >= ok && ok > 10, `${sum('secrets')} ${ok}`)
   assert.ok(sum('refused') > 0)
-  ;[planner, worker] = await b.startWith('planner', 'worker')
+  ;[planner, worker, auditor] = await b.startWith('planner', 'worker', 'auditor')
 })
+
+test('R-3 What changes while a reload waits for its secrets is in force with it, and many reloads at once end in one: another issuer, a revocation, the new configuration', async () => {
+  await unregister()
+  const pid = keeper(), reloads = () => b.audit().filter((r) => r.event === 'config.reloaded').length, n = reloads()
+  b.writeConfig(config())
+  process.kill(pid, 'SIGSTOP')
+  for (let i = 0; i < 200; i++) {
+    b.signal('SIGHUP')
+    if (i % 20 === 0) await auditor.whoami().catch(() => {})
+  }
+  await op.call('Apply', { resources: [{ issuer: { name: 'late', url: 'https://late.example', tenants: ['globex'], jwks: fs.readFileSync(b.issuer.file) } }], reason: 'a test' })
+  assert.equal((await op.revoke({ agent: { kind: 'agent', tenant: 'acme', name: 'auditor' } })).nodes_missing, 0)
+  assert.equal(reloads(), n)
+  process.kill(pid, 'SIGCONT')
+  const done = await until('the reload', () => b.audit().filter((r) => r.event === 'config.reloaded')[n])
+  assert.equal(done.outcome, 'allow', done.message)
+  assert.equal((await op.call('Get', { kind: 'issuer', name: 'late' })).issuer.keys > 0, true)
+  await denied(auditor.whoami(), 'revoked')
+  await submit(planner, await opaque())
+  assert.equal(askedAs(), `corp:${CORP}`)
+  for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
+  await op.call('Delete', { ref: { kind: 'issuer', name: 'late' }, version: (await op.call('Get', { kind: 'issuer', name: 'late' })).version, reason: 'a test' })
+  assert.equal(reloads(), n + 1)
+}, 60000)
+
+test('R-3 R-5 A node that is told to end, or whose keeper is killed, while a reload, a question and a connection to Redis wait for secrets, ends in order / started again all is as it was', async () => {
+  for (const [end, code] of [['SIGTERM', 0], ['SIGKILL', 1]]) {
+    const pid = keeper(), over = b.exited
+    process.kill(pid, 'SIGSTOP')
+    await op.call('Apply', { resources: [{ issuer: { name: 'other', url: 'https://other.example', tenants: ['globex'], introspection_url: 'https://other.example/i', introspection_client_id: 'asker', introspection_secret: 'asker' } }], reason: 'a test' })
+    const asked = submit(planner, await opaque()).catch(() => {})
+    await cut()
+    b.signal('SIGHUP')
+    await until('the connections to be missed', async () => !(await store()).ok)
+    if (code) process.kill(pid, end)
+    else b.signal(end)
+    await over
+    try { process.kill(pid, 'SIGCONT') } catch {}
+    await until('the end of the keeper', () => !fs.existsSync(`/proc/${pid}`))
+    await asked
+    await b.stop({ expect: code })
+    ;[planner, worker, auditor] = await b.startWith('planner', 'worker', 'auditor')
+    op.close()
+    op = new Operator(b.adminSocket)
+    await until('the node to have heard', async () => { try { await op.call('Delete', { ref: { kind: 'issuer', name: 'other' }, version: (await op.call('Get', { kind: 'issuer', name: 'other' })).version, reason: 'a test' }); return true } catch { return false } })
+    await submit(planner, await opaque())
+    await carried()
+  }
+}, 90000)
