@@ -91,11 +91,9 @@ static void fail(struct known *k)
 /* That it is not known is nothing to keep. */
 static void hold(struct known *k, struct slice der)
 {
-	struct certstatus *s = k->of->of;
-
 	if (k->answer.says == OCSP_SAYS_UNKNOWN)
-		certkept_drop(s, &k->held);
-	else if (certkept_hold(s, &k->held, der)) {
+		certkept_drop(k);
+	else if (certkept_hold(k, der)) {
 		k->held.got_ms = k->got_ms;
 		k->held.this_ms = k->answer.this_ms;
 	}
@@ -356,18 +354,17 @@ static void move(struct known *k, struct responder *to)
 		DL_DELETE(k->of->wanted, k);
 	ocsp_question_free(k->question);
 	k->question = NULL;
+	if (!same) {
+		certkept_drop(k);
+		k->unread = k->recalled = false;
+	}
+	certkept_move(k, to);
 	if (k->state != KNOWN_IDLE || !same) {
 		k->state = KNOWN_IDLE;
-		k->of = to;
 		k->answered = k->answered && same;
-		if (!same) {
-			certkept_drop(to->of, &k->held);
-			k->unread = k->recalled = false;
-		}
 		k->backoff_ms = 0;
 		known_want(k);
 	}
-	k->of = to;
 	hasten(k);
 }
 

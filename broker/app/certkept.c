@@ -51,38 +51,91 @@ static void scope_of(const struct responder *r, uint8_t out[SHA256_BYTES])
 
 /* ---- an answer is held; under the lock ---- */
 
-void certkept_drop(struct certstatus *s, struct held *h)
+static void let_go(size_t *of, struct held *h)
 {
-	s->held_bytes -= h->n;
+	*of -= h->n;
 	free(h->der);
 	*h = (struct held){0};
 }
 
-bool certkept_hold(struct certstatus *s, struct held *h, struct slice der)
+static bool take(size_t *of, struct held *h, struct slice der)
 {
-	certkept_drop(s, h);
-	if (!s->c.state_dir || !der.n || der.n > ANSWER_MAX || s->held_bytes + der.n > BYTES_MAX || !(h->der = malloc(der.n)))
+	h->der = malloc(der.n);
+	if (!h->der)
 		return false;
 	memcpy(h->der, der.p, der.n);
 	h->n = der.n;
-	s->held_bytes += der.n;
+	*of += der.n;
 	return true;
+}
+
+/* Half of all is shared out, so that what comes of one domain takes nothing of another's; the rest is whose comes first. */
+static bool has_room(const struct responder *r, size_t n)
+{
+	const struct responders *all = r->of->responders;
+	size_t own = BYTES_MAX / 2 / all->n, over = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		size_t held = all->v[i].held_bytes + (&all->v[i] == r ? n : 0);
+
+		over += held > own ? held - own : 0;
+	}
+	return r->held_bytes + n <= own || over <= BYTES_MAX / 2;
+}
+
+void certkept_drop(struct known *k)
+{
+	let_go(&k->of->held_bytes, &k->held);
+}
+
+bool certkept_hold(struct known *k, struct slice der)
+{
+	certkept_drop(k);
+	return k->of->of->c.state_dir && der.n && der.n <= ANSWER_MAX && has_room(k->of, der.n) && take(&k->of->held_bytes, &k->held, der);
+}
+
+void certkept_move(struct known *k, struct responder *to)
+{
+	if (!has_room(to, k->held.n)) {
+		certkept_drop(k);
+		k->unread = false;
+	}
+	k->of->held_bytes -= k->held.n;
+	to->held_bytes += k->held.n;
+	k->of = to;
 }
 
 /* ---- out ---- */
 
-static void put(struct buf *b, const uint8_t key[SHA256_BYTES], const uint8_t scope[SHA256_BYTES], const struct held *h, int64_t now)
+static void put(struct buf *b, size_t *left, const uint8_t key[SHA256_BYTES], const uint8_t scope[SHA256_BYTES], const struct held *h)
 {
 	struct line l = {.got_ms = h->got_ms, .this_ms = h->this_ms, .n = h->n};
 
-	if (!h->n || now - h->got_ms > DAYS_31_MS)
+	if (!h->n || h->n > *left || clock_unix_ms() - h->got_ms > DAYS_31_MS)
 		return;
 	memcpy(l.key, key, sizeof l.key);
 	memcpy(l.scope, scope, sizeof l.scope);
 	if (buf_reserve(b, sizeof l + h->n)) {
 		buf_put(b, &l, sizeof l);
 		buf_put(b, h->der, h->n);
+		*left -= h->n;
 	}
+}
+
+/* Of this run first. */
+static void put_all(const struct certstatus *s, struct buf *b)
+{
+	uint8_t scope[SHA256_BYTES];
+	size_t left = BYTES_MAX;
+	struct known *k, *t;
+	struct kept *e, *u;
+
+	HASH_ITER(hh, s->known, k, t) {
+		scope_of(k->of, scope);
+		put(b, &left, k->key, scope, &k->held);
+	}
+	HASH_ITER(hh, s->kept, e, u)
+		put(b, &left, e->key, e->scope, &e->held);
 }
 
 /* What the file holds at the most. */
@@ -90,26 +143,17 @@ static void put(struct buf *b, const uint8_t key[SHA256_BYTES], const uint8_t sc
 
 void certkept_write(struct certstatus *s)
 {
-	int64_t now = clock_unix_ms();
 	struct problem why = {"out of memory"};
-	uint8_t scope[SHA256_BYTES];
-	struct known *k, *t;
-	struct kept *e, *u;
 	char path[PATH_SIZE];
 	struct buf b;
 
-	if (!s->c.state_dir || !s->held_bytes)
+	if (!s->c.state_dir)
 		return;
 	path_of(s, path);
 	buf_init(&b, FILE_MAX);
 	buf_put_str(&b, HEAD);
-	HASH_ITER(hh, s->known, k, t) {
-		scope_of(k->of, scope);
-		put(&b, k->key, scope, &k->held, now);
-	}
-	HASH_ITER(hh, s->kept, e, u)
-		put(&b, e->key, e->scope, &e->held, now);
-	if (!b.p || file_write_atomic(path, buf_slice(&b), 0600, &why) < 0)
+	put_all(s, &b);
+	if (b.n != sizeof HEAD - 1 && (!b.p || file_write_atomic(path, buf_slice(&b), 0600, &why) < 0))
 		log_event(LOG_ERROR, "ocsp.not_kept", F_STR("why", why.text), F_STR("remedy", "when it begins anew all certificates are asked about anew: make room in state_dir"));
 	buf_clear(&b);
 }
@@ -126,18 +170,18 @@ static bool add(struct certstatus *s, struct slice *text)
 		return false;
 	memcpy(&l, text->p, sizeof l);
 	*text = slice_of(text->p + sizeof l, text->n - sizeof l);
-	if (l.n > text->n || l.got_ms < 0 || !(e = calloc(1, sizeof *e)))
+	if (!l.n || l.n > text->n || l.n > BYTES_MAX - s->kept_bytes || l.got_ms < 0 || !(e = calloc(1, sizeof *e)))
 		return false;
 	memcpy(e->key, l.key, sizeof e->key);
 	memcpy(e->scope, l.scope, sizeof e->scope);
-	if (certkept_hold(s, &e->held, slice_of(text->p, (size_t)l.n)))
+	if (take(&s->kept_bytes, &e->held, slice_of(text->p, (size_t)l.n)))
 		HASH_ADD(hh, s->kept, key, sizeof e->key, e);
 	*text = slice_of(text->p + l.n, text->n - (size_t)l.n);
 	e->held.got_ms = l.got_ms;
 	e->held.this_ms = l.this_ms;
 	if (TABLE_HAS(e, hh))
 		return true;
-	certkept_drop(s, &e->held);
+	let_go(&s->kept_bytes, &e->held);
 	free(e);
 	return false;
 }
@@ -179,7 +223,7 @@ void certkept_free(struct certstatus *s)
 
 	HASH_ITER(hh, s->kept, e, t) {
 		HASH_DEL(s->kept, e);
-		certkept_drop(s, &e->held);
+		let_go(&s->kept_bytes, &e->held);
 		free(e);
 	}
 }
@@ -196,11 +240,13 @@ void certkept_claim(struct certstatus *s, struct known *k)
 		return;
 	scope_of(k->of, scope);
 	HASH_DEL(s->kept, e);
-	if (memcmp(scope, e->scope, sizeof scope) == 0) {
+	if (memcmp(scope, e->scope, sizeof scope) == 0 && has_room(k->of, e->held.n)) {
 		k->held = e->held;
+		k->of->held_bytes += k->held.n;
+		s->kept_bytes -= k->held.n;
 		k->unread = true;
 	} else
-		certkept_drop(s, &e->held);
+		let_go(&s->kept_bytes, &e->held);
 	free(e);
 }
 
@@ -238,6 +284,6 @@ void certkept_recall(struct known *k)
 		k->got_ms = k->held.got_ms;
 		k->got_mono_ms = clock_mono_ms() - age;
 	} else
-		certkept_drop(s, &k->held);
+		certkept_drop(k);
 	pthread_mutex_unlock(&s->lock);
 }

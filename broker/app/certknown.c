@@ -72,7 +72,7 @@ void known_free(struct certstatus *s, struct known *k)
 		DL_DELETE(k->of->wanted, k);
 	if (k->hh.tbl)
 		HASH_DEL(s->known, k);
-	certkept_drop(s, &k->held);
+	certkept_drop(k);
 	ocsp_question_free(k->question);
 	ocsp_subject_unref(k->subject);
 	free(k->spiffe_id);

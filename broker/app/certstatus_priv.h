@@ -25,6 +25,7 @@ struct responder {
 	struct fetcher *fetcher;
 	struct known *wanted;          /* a list: to be asked about, in the order in which they came; under of->lock, as the rest */
 	unsigned under_way;
+	size_t held_bytes;             /* of answers about its certificates, for the next run */
 	size_t gone, gone_revoked;     /* of a look: certificates of peers that are not connected */
 	int64_t least_left_ms;         /* the same */
 	bool fails;                    /* the last question had no answer that counts, and that was logged */
@@ -72,7 +73,7 @@ struct certstatus {
 	pthread_mutex_t lock;
 	struct known *known;           /* under the lock, as the next four */
 	struct kept *kept;             /* of the last run */
-	size_t held_bytes;
+	size_t kept_bytes;             /* of those */
 	struct responders *responders;
 	atomic_bool asks;              /* there are some */
 	bool posted;                   /* ask_all() waits in the loop's queue; after the end it frees what is left */
@@ -119,11 +120,13 @@ void certask_all(struct certstatus *s);
 void certkept_read(struct certstatus *s);  /* at the start, before workers */
 void certkept_write(struct certstatus *s); /* at the end, after them */
 void certkept_free(struct certstatus *s);
-/* Under the lock, as the next two: whose certificate is shown for the first time gets what was kept. */
+/* Under the lock, as the next three: whose certificate is shown for the first time gets what was kept. */
 void certkept_claim(struct certstatus *s, struct known *k);
 /* false: it cannot be held, and nothing is. */
-bool certkept_hold(struct certstatus *s, struct held *h, struct slice der);
-void certkept_drop(struct certstatus *s, struct held *h);
+bool certkept_hold(struct known *k, struct slice der);
+void certkept_drop(struct known *k);
+/* It is another responder's from now on. */
+void certkept_move(struct known *k, struct responder *to);
 /* On the control loop, without the lock: what was kept is judged, and from then on is known. */
 void certkept_recall(struct known *k);
 
