@@ -15,6 +15,7 @@ struct gathered {
 	uint64_t asked;         /* 0: nobody is */
 	uint8_t *secret;
 	size_t n;
+	bool late;              /* it could not be had now */
 	char why[512];          /* "": it is here */
 };
 
@@ -32,6 +33,7 @@ static void came(void *of, enum secret_result result, struct slice secret, const
 	struct gathered *one = of;
 
 	one->asked = 0;
+	one->late = result == SECRET_LATER;
 	one->secret = result == SECRET_HERE ? malloc(secret.n + 1) : NULL;
 	snprintf(one->why, sizeof one->why, "%s", one->secret ? "" : *why ? why : "out of memory");
 	if (one->secret) {
@@ -63,7 +65,7 @@ static void ask(struct gathering *g, const char *file)
 {
 	struct gathered *one = &g->all[g->n++];
 
-	*one = (struct gathered){.of = g, .why = "the keeper did not answer in time"};
+	*one = (struct gathered){.of = g, .late = true, .why = "the keeper did not answer in time"};
 	snprintf(one->file, sizeof one->file, "%s", file);
 	one->asked = g->from->ask(g->from->arg, &(struct secret_wanted){.file = one->file, .url = "", .name = ""}, came, one);
 	g->missing += one->asked != 0;
@@ -98,6 +100,14 @@ struct slice gathering_find(const struct gathering *g, const char *file, const c
 	}
 	*why = "it was not asked for";
 	return slice_of(NULL, 0);
+}
+
+bool gathering_is_late(const struct gathering *g)
+{
+	for (size_t i = 0; i < g->n; i++)
+		if (g->all[i].late)
+			return true;
+	return false;
 }
 
 void gathering_free(struct gathering *g)

@@ -3,6 +3,8 @@
 #ifndef BATON_APP_GATHERING_H
 #define BATON_APP_GATHERING_H
 
+#include <stdbool.h>
+
 #include "base/secret_source.h"
 #include "identity/issuer.h"
 #include "net/loop.h"
@@ -12,6 +14,8 @@ struct gathering;
 struct gathering *gathering_new(struct loop *l, const struct secret_source *from, const struct issuer_rule *issuers, size_t n, void (*done)(void *arg), void *arg);
 /* One that was gathered: empty, and *why says why, when it could not be had. */
 struct slice gathering_find(const struct gathering *g, const char *file, const char **why);
+/* One is missing that nobody refused: another time it may be had. */
+bool gathering_is_late(const struct gathering *g);
 /* Wipes; no callback follows. NULL is fine. */
 void gathering_free(struct gathering *g);
 

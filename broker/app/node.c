@@ -424,7 +424,7 @@ int node_run(struct node *n)
 	health_set(n->health, HEALTH_DRAINING, true, "", clock_unix_ms());
 	metrics_set(n->metrics, METRIC_BUILD_INFO, n->version, NULL, 1);
 	note(n, "node.started");
-	n->files_seen = files_mark(n->config);
+	n->files_seen = n->files_taken = files_mark(n->config);
 	control(n);
 	keyfeed_begin(n->feed);
 	crlfeed_begin(n->crls, NULL);

@@ -143,6 +143,7 @@ struct node {
 	struct census *operators;        /* of listen.admin, by SPIFFE id */
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
+	uint64_t files_taken;            /* the one that was seen before the last reload that was taken */
 	unsigned char certificates_said[EXPIRY_OWN]; /* how near their ends are, as far as that was said */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	int64_t list_ends_ms;            /* when the next list of n->trust ends, as trust_next_end_ms(); 0: not looked at yet */

@@ -420,6 +420,7 @@ static void install(struct node *n, struct fresh *f)
 	issuing_unref(n->issuing);
 	n->issuing = f->issuing;
 	n->config = f->config;
+	n->files_taken = n->files_seen;
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
 	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
 	if (n->tls_enrol)
@@ -446,6 +447,8 @@ static void on_gathered(void *arg)
 
 	n->reloading = NULL;
 	if (fresh_make(n, f, &why) < 0) {
+		if (gathering_is_late(f->secrets))
+			n->files_seen = n->files_taken; /* nobody says twice that a certificate or a list was replaced */
 		fresh_drop(f);
 		note(n, why.text);
 		return;

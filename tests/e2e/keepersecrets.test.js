@@ -336,6 +336,18 @@ test('R-3 What changes while a reload waits for its secrets is in force with it,
   assert.equal(reloads(), n + 1)
 }, 60000)
 
+test('R-3 A bundle or a certificate that is replaced while the keeper stands still is refused, and taken once it goes on, by itself', async () => {
+  const said = () => b.audit().filter((r) => r.event === 'config.reloaded'), n = said().length
+  await still(async () => {
+    fs.writeFileSync(b.acme.cert, `${fs.readFileSync(b.acme.cert)}\n`)
+    const { outcome, message } = await until('the refusal', () => said()[n], 15000)
+    assert.equal(outcome, 'deny')
+    assert.match(message, /issuer corp: introspection: the keeper did not answer in time/)
+  })
+  await until('the reload', () => said().at(-1).outcome === 'allow', 20000)
+  await submit(planner, await opaque())
+}, 60000)
+
 test('R-3 R-5 A node that is told to end, or whose keeper is killed, while a reload, a question and a connection to Redis wait for secrets, ends in order / started again all is as it was', async () => {
   for (const [end, code] of [['SIGTERM', 0], ['SIGKILL', 1]]) {
     const pid = keeper(), over = b.exited
