@@ -170,7 +170,7 @@ static bool add(struct certstatus *s, struct slice *text)
 		return false;
 	memcpy(&l, text->p, sizeof l);
 	*text = slice_of(text->p + sizeof l, text->n - sizeof l);
-	if (!l.n || l.n > text->n || l.n > BYTES_MAX - s->kept_bytes || l.got_ms < 0 || !(e = calloc(1, sizeof *e)))
+	if (!l.n || l.n > text->n || l.n > BYTES_MAX - s->kept_bytes || l.got_ms < 0 || l.got_ms > INT64_MAX / 2 || !(e = calloc(1, sizeof *e)))
 		return false;
 	memcpy(e->key, l.key, sizeof e->key);
 	memcpy(e->scope, l.scope, sizeof e->scope);

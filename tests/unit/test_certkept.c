@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 #define ANSWER 8192u
 #define ALL (64u << 20)
@@ -165,6 +166,44 @@ static void what_is_too_large_leaves_nothing_of_before(void **state)
 	finish(&s);
 }
 
+/* Cut short, longer, with any byte another one: what is whole is taken, the file is taken away, and nothing else happens. */
+static void a_damaged_file_is_taken_as_far_as_it_is_whole(void **state)
+{
+	struct problem why = {""};
+	struct certstatus s;
+	uint8_t *file;
+	char path[80];
+	size_t n;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/ocsp", folder);
+	begin(&s, 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(hold(show(&s, 0, i), 40));
+	finish(&s);
+	assert_int_equal(file_read(path, ALL, &file, &n, &why), 0);
+	for (size_t cut = 0; cut <= n; cut++) {
+		assert_int_equal(file_write_atomic(path, slice_of(file, cut), 0600, &why), 0);
+		begin(&s, 1);
+		assert_true(s.kept_bytes <= 120 && (cut < n) == (s.kept_bytes < 120));
+		assert_int_equal(access(path, F_OK), -1);
+		for (unsigned i = 0; i < 4; i++)
+			assert_true(!show(&s, 0, i)->unread || i < 3);
+		finish(&s);
+	}
+	for (size_t i = 0; i < n; i++) {
+		file[i] ^= (uint8_t)(1u << i % 8);
+		assert_int_equal(file_write_atomic(path, slice_of(file, n), 0600, &why), 0);
+		file[i] ^= (uint8_t)(1u << i % 8);
+		begin(&s, 1);
+		for (unsigned k = 0; k < 3; k++)
+			show(&s, 0, k);
+		assert_int_equal(access(path, F_OK), -1);
+		finish(&s);
+	}
+	free(file);
+}
+
 static int up(void **state)
 {
 	(void)state;
@@ -187,6 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_domain_takes_nothing_of_anothers, up, down), cmocka_unit_test_setup_teardown(what_nobody_claims_keeps_nobody_out, up, down),
 		cmocka_unit_test_setup_teardown(with_more_domains_each_has_less, up, down), cmocka_unit_test_setup_teardown(what_is_too_large_leaves_nothing_of_before, up, down),
+		cmocka_unit_test_setup_teardown(a_damaged_file_is_taken_as_far_as_it_is_whole, up, down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
