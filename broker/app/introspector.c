@@ -320,7 +320,7 @@ static int take_gathered(struct asker *k, struct problem *why)
 	return secret.n ? set_secret(k, secret, path, why) : problem_set(why, "%s", fault);
 }
 
-static const struct asker *find_same(const struct introspector *x, const struct asker *k)
+static struct asker *find_same(const struct introspector *x, const struct asker *k)
 {
 	for (size_t i = 0; x && i < x->n; i++)
 		if (memcmp(x->askers[i].source, k->source, SHA256_BYTES) == 0 && x->askers[i].rule.registered == k->rule.registered)
@@ -463,6 +463,58 @@ struct introspector *introspector_new(const struct introspector_config *c, const
 		return x;
 	introspector_free(x);
 	return NULL;
+}
+
+/* ---- one takes the place of another ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* A question that is under way points into it. */
+static bool shows_the_same(const struct secrets_found *a, const struct secrets_found *b)
+{
+	return same_text(a->ca_pem, b->ca_pem) && same_text(a->cert_pem, b->cert_pem) && a->key_n == b->key_n && (!a->key_n || secret_equal(a->key_pem, b->key_pem, a->key_n));
+}
+
+/* As it was, to the last word. */
+static struct asker *heir_of(const struct introspector *x, const struct asker *was)
+{
+	struct asker *k = find_same(x, was);
+
+	return k && memcmp(&k->rule, &was->rule, sizeof k->rule) == 0 && shows_the_same(&k->found, &was->found) ? k : NULL;
+}
+
+/* Its questions, what asks them, and what its agents have left. */
+static void take_over(struct asker *k, struct asker *was)
+{
+	const struct asker old = *was;
+	struct question *q, *next;
+
+	was->fetcher = k->fetcher, was->gate = k->gate, was->found = k->found;
+	k->fetcher = old.fetcher, k->gate = old.gate, k->found = old.found;
+	for (q = was->of->questions; q; q = next) {
+		next = q->next;
+		if (q->asker != was)
+			continue;
+		unlink_question(was->of, q);
+		q->asker = k;
+		q->next = k->of->questions;
+		k->of->questions = q;
+		k->under_way++;
+	}
+}
+
+void introspector_inherit(struct introspector *x, struct introspector *was)
+{
+	for (size_t i = 0; i < was->n; i++) {
+		struct asker *k = heir_of(x, &was->askers[i]);
+
+		if (k)
+			take_over(k, &was->askers[i]);
+	}
+	begin_waiting(x);
 }
 
 void introspector_look(struct introspector *x)

@@ -44,6 +44,9 @@ struct introspector_certificate {
  * (may be NULL) have the secret that they had there. `running` (may be NULL): what was said of its failures is not said again. NULL with why. */
 struct introspector *introspector_new(const struct introspector_config *c, const struct issuer_source *v, size_t n, const struct introspector *running,
 				      const struct introspector *as_read, struct problem *why);
+/* `was` is about to be replaced by x, and no thread asks either: what it has under way goes on in x where an issuer is as it was, so that a change of one ends no
+ * question about another's tokens. */
+void introspector_inherit(struct introspector *x, struct introspector *was);
 /* Each second: a secret that nobody refused is asked for again. */
 void introspector_look(struct introspector *x);
 /* Adds whom it cannot ask, and why. */

@@ -255,6 +255,8 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 		certstatus_install(n->certstatus, v->responders);
 	pthread_mutex_lock(&n->feed_lock);
 	n->feed = v->feed;
+	if (n->introspector && v->introspector)
+		introspector_inherit(v->introspector, n->introspector);
 	n->introspector = v->introspector;
 	if (v->crls) {
 		old.crls = n->crls;

@@ -264,6 +264,8 @@ void op_unpark(struct rpc_worker *w, int64_t now_ms, uint64_t what)
 		w->parked_sum.n--;
 		w->parked_sum.bytes -= op->raw.n;
 		op->next_parked = NULL;
+		if (what == KEYS_OF_ALL && op->parks > 1)
+			op->parks--; /* somebody changed something, most often not what it waits for: PARK_MS bounds that */
 		op->told = what == op->parked_for ? what : KEYS_OF_NONE;
 		*due_tail = op;
 		due_tail = &op->next_parked;

@@ -24,7 +24,7 @@ let op, here, there, issuer, root, middle, honest, second
 // Who asks, and how: an issuer that answers of every token that it is good, to whom a CA vouches for.
 class Asked {
   // demands: without a certificate of `ca` nobody comes in; else it asks for none.
-  constructor (ca, demands = true) { Object.assign(this, { ca, demands, heard: [], broken: 0 }) }
+  constructor (ca, demands = true) { Object.assign(this, { ca, demands, heard: [], broken: 0, slow: 0 }) }
 
   async start () {
     const { server } = cluster.first
@@ -33,7 +33,7 @@ class Asked {
       rq.on('data', (d) => { form += d })
       rq.on('end', () => {
         this.heard.push({ who: this.demands ? rq.socket.getPeerCertificate().subject.CN : '', authorization: rq.headers.authorization || '', form: new URLSearchParams(form), raw: `${JSON.stringify(rq.headers)}${form}` })
-        rs.end(JSON.stringify({ active: true, token_type: 'Bearer', ...cluster.first.issuer.claims(cluster.first.leaves.planner, { iss: ISSUER, sub: 'planner' }) }))
+        setTimeout(() => rs.end(JSON.stringify({ active: true, token_type: 'Bearer', ...cluster.first.issuer.claims(cluster.first.leaves.planner, { iss: ISSUER, sub: 'planner' }) })), this.slow)
       })
     })
     this.http.on('tlsClientError', () => { this.broken++ })
@@ -333,6 +333,31 @@ test('I-2 R-3 that of an issuer of the configuration is watched as the file is n
   assert.equal(await ends(n, 'introspection/static'), undefined)
   await first()
 })
+
+test('I-2 Whoever changes an issuer or an agent of another tenant, again and again, ends no question that is under way: the issuer is asked once, and the token taken / changed itself, it is asked anew, as what it is then', async () => {
+  const was = await resource()
+  await apply(spec())
+  const other = (more) => op.call('Get', { kind: 'issuer', name: 'other' }).then((r) => apply(spec(more), r.version))
+  const agent = async (i) => op.call('Apply', { resources: [{ agent: { tenant: 'globex', name: `more-${i}`, spiffe_id: `spiffe://globex.example/more-${i}`, owner: 'team' } }], reason: 'a test' })
+  issuer.slow = 1500
+  const one = await heard(async () => {
+    const { length } = issuer.heard, token = submit(here)
+    await until('the question', () => issuer.heard.length > length)
+    for (let i = 0; i < 5; i++) { await other({ introspection_cache_s: 10 + i }); await agent(i) }
+    await token
+  })
+  assert.equal(one.length, 1)
+  const two = await heard(async () => {
+    const { length } = issuer.heard, token = submit(here)
+    await until('the question', () => issuer.heard.length > length)
+    await apply({ ...was.issuer, introspection_client_id: 'anew' }, was.version)
+    issuer.slow = 0
+    await token
+  })
+  assert.deepEqual(two.map((h) => h.form.get('client_id')), [was.issuer.introspection_client_id, 'anew'])
+  await apply(was.issuer, (await resource()).version)
+  await remove('other')
+}, 60000)
 
 test('I-8 after a restart it is as it was; no key is in log, audit, metrics, show, export, history, state folder or Redis', async () => {
   await nodes[1].stop()
