@@ -259,7 +259,7 @@ static int open_parts(struct node *n, struct problem *why)
 	n->tls = reload_make_tls(n, c, why);
 	n->configured = n->tls && issuance_make(n, c, &n->issuing, why) == 0 ? reload_make_registry(c, why) : NULL;
 	n->world = n->configured ? reload_make_world(n, c, n->configured, &v, n->issuing, &roster, why) : NULL;
-	reload_swap_vouching(n, &v);
+	reload_swap_vouching(n, &v, true);
 	vouching_clear(&v);
 	if (!n->world)
 		return -1;

@@ -267,8 +267,8 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 /* gathered: the configured issuers' secrets; NULL without read_files, as they were then. */
 int reload_make_vouching(struct node *n, const struct config *c, struct trust *configured, const struct gathering *gathered, bool read_files, bool strict, struct vouching *v, struct problem *why);
 struct issuers *reload_make_issuers(struct node *n, const struct vouching *v, struct problem *why);
-/* From now on they are this node's; the world that is to be spread next has them. *v is then what was. */
-void reload_swap_vouching(struct node *n, struct vouching *v);
+/* From now on they are this node's; the world that is to be spread next has them. *v is then what was. anew: what issuers are being asked is asked again. */
+void reload_swap_vouching(struct node *n, struct vouching *v, bool anew);
 /* When that world was spread: keys and lists are fetched; what was ends. */
 void reload_begin_vouching(struct node *n, struct vouching *old);
 struct tls_server *reload_make_tls(struct node *n, const struct config *c, struct problem *why);

@@ -247,7 +247,7 @@ int reload_make_vouching(struct node *n, const struct config *c, struct trust *c
 	return 0;
 }
 
-void reload_swap_vouching(struct node *n, struct vouching *v)
+void reload_swap_vouching(struct node *n, struct vouching *v, bool anew)
 {
 	struct vouching old = {.feed = n->feed, .introspector = n->introspector};
 
@@ -255,7 +255,7 @@ void reload_swap_vouching(struct node *n, struct vouching *v)
 		certstatus_install(n->certstatus, v->responders);
 	pthread_mutex_lock(&n->feed_lock);
 	n->feed = v->feed;
-	if (n->introspector && v->introspector)
+	if (!anew)
 		introspector_inherit(v->introspector, n->introspector);
 	n->introspector = v->introspector;
 	if (v->crls) {
@@ -407,7 +407,7 @@ static void install(struct node *n, struct fresh *f)
 	struct server_limits limits;
 	struct config *old_config = n->config;
 
-	reload_swap_vouching(n, &f->vouching);
+	reload_swap_vouching(n, &f->vouching, true);
 	trust_unref(n->configured_trust);
 	n->configured_trust = f->trust;
 	world_unref(n->world);

@@ -130,7 +130,7 @@ static bool apply(struct node *n, uint64_t generation)
 	if (!w)
 		return not_applied(n, !r, &v, &why);
 	if (vouchers)
-		reload_swap_vouching(n, &v);
+		reload_swap_vouching(n, &v, false);
 	n->sharing.vouchers = n->sharing.bundles = false;
 	world_unref(n->world);
 	n->world = w;
