@@ -1,8 +1,8 @@
 // Is somebody who is revoked stopped on every node, under load, and by nodes that were stopped themselves while it was said? tests/contain makes larger runs.
 import fs from 'node:fs'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
-import { ROUTE, profile } from './lib/broker.js'
+import { BATON, ROUTE, profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { denied, read, refused } from './lib/agent.js'
 import { Containment, holds } from './lib/contain.js'
@@ -169,6 +169,60 @@ test('I3 I4 A node that is cut off from the store takes nothing from anybody onc
   there.toStore.set('pass')
   await until('it serves', () => helper.whoami().then(() => true, () => false), 30000)
   await denied(planner.whoami(), 'revoked')
+  await quiet()
+}, 120000)
+
+function baton (...args) {
+  const p = spawn(BATON, args, { env: { PATH: process.env.PATH, HOME: here.dir, BATON_ADMIN_ADDR: `unix:${here.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
+  let text = ''
+  for (const out of [p.stdout, p.stderr]) out.setEncoding('utf8').on('data', (d) => { text += d })
+  return new Promise((done) => p.on('close', (status) => done({ status, text })))
+}
+
+test('I4 R-3 The command says 75 while a node that stands still may not have fenced itself, and is in force all the same / waited for, it names that node, and says 0', async () => {
+  const [planner, late] = [await agentOf(here, 'planner'), await agentOf(there, 'planner')]
+  await late.whoami()
+  there.signal('SIGSTOP')
+  await until('every thread to stand', () => states(there.process.pid).every((s) => s === 'T'))
+  try {
+    const revoke = (...more) => baton('revoke', 'agent', 'planner', '--tenant', 'acme', '--reason', 'a node stands still', ...more)
+    const short = await revoke('--timeout', '2s')
+    assert.equal(short.status, 75, short.text)
+    assert.match(short.text, /not every node has confirmed it in time[^]*it stays in force/)
+    await denied(planner.whoami(), 'revoked')
+    const long = await revoke()
+    assert.equal(long.status, 0, long.text)
+    assert.match(long.text, new RegExp(`^${here.name} +\\d+ ms +\\d+ +true$`, 'm'))
+    assert.match(long.text, new RegExp(`^${there.name} +- +\\d+ +silent for \\d+ s: it has fenced itself, and hears of this before it serves again$`, 'm'))
+    assert.match(long.text, /true on 1\/2 nodes after \d+ ms/)
+  } finally { there.signal('SIGCONT') }
+  await until('it serves', () => agentOf(there, 'helper').then((a) => a.whoami()).then(() => true, () => false), 30000)
+  await denied(late.whoami(), 'revoked')
+  await quiet()
+}, 120000)
+
+test('I4 R-3 What was revoked with --local is kept: a node that is killed before Redis is back lives by it when it begins anew, and the other hears of it / lifted, it is over on both', async () => {
+  const agents = async () => [await agentOf(here, 'planner'), await agentOf(there, 'planner')]
+  for (const a of await agents()) await a.whoami()
+  for (const n of cluster.nodes) n.toStore.set('hole')
+  const local = await baton('revoke', 'agent', 'planner', '--tenant', 'acme', '--local', '--reason', 'Redis is away')
+  assert.equal(local.status, 0, local.text)
+  await denied((await agents())[0].whoami(), 'revoked')
+  here.signal('SIGKILL')
+  await here.exited
+  here.launch() // without a store it serves nobody, and does not forget
+  await sleep(1500)
+  for (const n of cluster.nodes) n.toStore.set('pass')
+  await here.ready()
+  op.close()
+  op = new Operator(here.adminSocket)
+  const [mine, its] = await agents()
+  await denied(mine.whoami(), 'revoked')
+  await until('the other to hear of it', () => refused(its.whoami()).then((r) => r.reason === 'revoked', () => false), 30000)
+  const [{ id }] = (await op.call('ListRevocations')).revocations
+  const lifted = await baton('revocation', 'lift', id, '--reason', 'it is back')
+  assert.equal(lifted.status, 0, lifted.text)
+  for (const a of [mine, its]) await a.whoami()
   await quiet()
 }, 120000)
 

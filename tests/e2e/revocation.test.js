@@ -8,6 +8,7 @@ import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BATON, ROUTE, profile } from './lib/broker.js'
 import { denied, read, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
+import { STATIC_ISSUER } from './lib/tokens.js'
 import { ROOT } from './lib/wire.js'
 
 const rows = [
@@ -15,7 +16,9 @@ const rows = [
   { name: 'worker', tenant: 'acme', serve: true }, { name: 'second', tenant: 'acme', serve: true },
   { name: 'alien', tenant: 'globex', call: true }
 ]
-const b = new Broker({ agents: rows, profiles: { [ROUTE]: profile(ROUTE), other: profile('other') } })
+const SECOND = 'https://second.issuer.example' // registered by the test that revokes it
+const issuers = [STATIC_ISSUER, SECOND]
+const b = new Broker({ agents: rows, profiles: { [ROUTE]: profile(ROUTE, {}, issuers), other: profile('other', {}, issuers) } })
 let op, planner, helper, worker
 
 before(async () => {
@@ -276,6 +279,57 @@ const anew = async () => { // after a restart of batond
   ;[planner, helper, worker] = [await b.agent('planner'), await b.agent('helper'), await b.agent('worker')]
 }
 const inStore = () => b.redis(async (r) => (await r.call('HKEYS', '{/}:s')).map(String).filter((k) => k.startsWith('revocation/')))
+
+test('I-7 R-1 R-3 attack 12 Each kind of revocation, made by the command, holds after restarts of batond, of its Redis and of both, until it is lifted / what it does not name is taken all along', async () => {
+  says('issuer', 'add', 'second', '--url', SECOND, '--tenant', 'acme', '--jwks', b.issuer.file, '--reason', 'a second provider')
+  let second = await b.agent('second'), alien = await b.agent('alien')
+  const [one, gone] = [await mint(planner), await mint(planner, { sub: 'user-gone' })]
+  const by = { jti: await mint(planner, { jti: 'jti-gone' }), key: await mint(planner, {}, { kid: 'rs' }), issuer: await mint(planner, { iss: SECOND }) }
+  const close = { tool: 'orders.close', side_effect: 'SIDE_EFFECT_WRITE' }
+  const kinds = { // what the command is given; what is refused then
+    agent: [['helper', '--tenant', 'acme'], () => helper.submit(read(ROUTE))],
+    cert: [[b.leaves.second.thumbprint], () => second.whoami()],
+    token: [[sha256(signed(one)).digest('hex')], () => planner.submit(read(ROUTE), { token: one })],
+    jti: [['jti-gone', '--within', 'static'], () => planner.submit(read(ROUTE), { token: by.jti })],
+    subject: [['user-gone'], () => planner.submit(read(ROUTE), { token: gone })],
+    issuer: [['second'], () => planner.submit(read(ROUTE), { token: by.issuer })],
+    key: [['rs', '--within', 'static'], () => planner.submit(read(ROUTE), { token: by.key })],
+    tenant: [['globex'], () => alien.whoami()],
+    route: [['other', '--tenant', 'acme'], () => planner.submit(read('other'))],
+    tool: [['orders.close', '--within', 'acme'], () => planner.submit(close)]
+  }
+  const each = async (judge) => { for (const [kind, [, asks]] of Object.entries(kinds)) await judge(asks(), kind) }
+  const taken = (asked, kind) => asked.catch((e) => assert.fail(`${kind}: ${e.message}`))
+  const holds = async (when) => {
+    await each((asked, kind) => denied(asked, 'revoked').catch((e) => assert.fail(`${kind}, ${when}: ${e.message}`)))
+    for (const more of [{}, { token: await mint(planner, { jti: 'jti-stays' }) }, { token: await mint(planner, {}, { kid: 'ed' }) }]) await planner.submit(read(ROUTE), more)
+    await planner.submit({}) // another tool
+    await worker.whoami()
+  }
+  const back = async () => {
+    await anew()
+    ;[second, alien] = [await b.agent('second'), await b.agent('alien')]
+  }
+  await each(taken)
+  const ids = Object.entries(kinds).map(([kind, [what]]) => says('revoke', kind, ...what, '--for', '1h', '--reason', `a test of ${kind}`).match(/revocation ([0-9a-f]{16})/)[1])
+  await holds('at once')
+  for (const kind of Object.keys(kinds)) assert.match(says('revocation', 'list'), new RegExp(`^[0-9a-f]{16} +${kind} .* a test of ${kind}$`, 'm'))
+  await b.stop()
+  await b.start()
+  await back()
+  await holds('after a restart of both in good order')
+  process.kill(await b.redisPid(), 'SIGKILL')
+  await until('it serves again', async () => (await b.http('/readyz')).status === 200 && await planner.submit(read(ROUTE)).then(() => true, () => false), 30000)
+  await holds('after Redis was killed')
+  await b.crash()
+  await b.start()
+  await back()
+  await holds('after both were killed')
+  for (const id of ids) says('revocation', 'lift', id, '--release', '--reason', 'the test is over')
+  await each(taken)
+  says('issuer', 'remove', 'second', '--yes', '--reason', 'the test is over')
+  await drain()
+}, 120000)
 
 test('I4 A Redis that is emptied lets nobody in again: while the broker runs, and while it does not', async () => {
   const r = await op.revoke(agent('planner'))
