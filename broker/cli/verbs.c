@@ -54,6 +54,7 @@ const struct verb verbs[] = {
 	{"agent", "history", "NAME", "what it was before, who changed it, and why", OPTS(OPT_TENANT), 1, 1, false, cmd_agent_history},
 	{"agent", "enroll-token", "NAME", "a token by which it gets its first certificate, once; on standard output, or in a file", OPTS(OPT_TENANT, OPT_TOKEN_TTL, OPT_OUT), 1, 1,
 	 false, cmd_agent_enroll_token},
+	{"agent", "renew", "", "the same as renew", OPTS(OPT_DAEMON), 0, 0, false, cmd_renew},
 	{"enroll", NULL, "--server HOST:PORT --token-file FILE --out DIR", "be an agent: make a key, and get its first certificate for a token", OPTS(OPT_ENROL_SERVER, OPT_ENROL_OUT, OPT_FORCE), 0, 0, false, cmd_enroll},
 	{"renew", NULL, "", "replace an enrolled agent's certificate and key by new ones", OPTS(OPT_DAEMON), 0, 0, false, cmd_renew},
 	{"revoke", "agent", "NAME", "refuse it everywhere, close its connections, put aside what it sent", OPTS(OPT_TENANT, OPT_OLDER_THAN, REVOKE_OPTS), 1, 1, false, cmd_revoke},

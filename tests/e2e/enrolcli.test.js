@@ -431,7 +431,7 @@ test('R-3 renew --daemon renews when it is due, survives the broker, is one to a
   const d = begin(['renew', '--daemon', ...own(i, f.addr)])
   await until('a failure', () => /was not renewed: cannot connect .*; again in [3-5] s\n/.test(d.err))
   assert.equal(d.err.trim().split('\n').length, 2, 'a line for each')
-  const second = await baton(['renew', '--daemon', ...own(i, f.addr)])
+  const second = await baton(['agent', 'renew', '--daemon', ...own(i, f.addr)]) // by its other name
   assert.equal(second.code, 75, second.err)
   assert.match(second.err, /another process renews/)
   await f.start()

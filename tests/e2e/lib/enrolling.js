@@ -41,10 +41,10 @@ export function install (b, dir) {
 }
 
 // A request for a key of its own; sans: what it asks for.
-export function request (dir, name, sans = []) {
+export function request (dir, name, sans = [], subject = '/') {
   const key = path.join(dir, `${name}.key`), csr = path.join(dir, `${name}.der`)
   const ext = sans.length ? ['-addext', `subjectAltName=${sans.join(',')}`] : []
-  execFileSync('openssl', ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/', '-keyout', key, '-outform', 'DER', '-out', csr, ...ext], { stdio: 'pipe' })
+  execFileSync('openssl', ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', subject, '-keyout', key, '-outform', 'DER', '-out', csr, ...ext], { stdio: 'pipe' })
   return { key, der: fs.readFileSync(csr) }
 }
 
@@ -109,7 +109,7 @@ export class Platform {
   }
 
   token (name, more = {}, op = this.root) { return op.call('CreateToken', { agent: { kind: 'agent', tenant: 'acme', name }, ...more }) }
-  csr (name, sans) { return request(this.b.path('pki'), name, sans) }
+  csr (name, sans, subject) { return request(this.b.path('pki'), name, sans, subject) }
   // As an agent does that is told to ask again: a node has not heard yet of what was kept a moment ago.
   async patiently (fn) {
     for (;;) {
