@@ -92,13 +92,21 @@ static void say_left(const struct feed *f, int64_t left, struct buf *out)
 			   f->failure[0] ? f->failure : "they are being fetched", r->url);
 }
 
-/* Ready as long as an issuer whose keys are fetched has keys that may be used, or there is no such issuer: what one of several lacks is no reason to take the
- * others' work elsewhere. What is missing is said, else what will be. */
+static bool has_configured(const struct keyfeed *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (!k->entries[i].rule.registered)
+			return true;
+	return false;
+}
+
+/* Ready as long as an issuer whose keys are fetched has keys that may be used, or none is needed: what one of several lacks is no reason to take the others' work
+ * elsewhere, nor what a registered one lacks where the configuration has issuers. What is missing is said, else what will be. */
 static void tell(struct keyfeed *k)
 {
 	struct buf gone, soon;
 	struct buf *said;
-	bool usable = false, fetched = false;
+	bool usable = false, needed = false, configured = has_configured(k);
 
 	buf_init(&gone, REMEDY_MAX);
 	buf_init(&soon, REMEDY_MAX);
@@ -107,13 +115,13 @@ static void tell(struct keyfeed *k)
 
 		if (!k->feeds[i].discovers)
 			continue;
-		fetched = true;
+		needed = needed || !configured || !k->entries[i].rule.registered;
 		usable = usable || left;
 		say_left(&k->feeds[i], left, left ? &soon : &gone);
 		metrics_set(k->c.metrics, METRIC_KEYS_USABLE, k->entries[i].rule.name, NULL, left / 1000);
 	}
 	said = gone.n ? &gone : &soon;
-	health_set(k->c.health, HEALTH_KEYS, usable || !fetched, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
+	health_set(k->c.health, HEALTH_KEYS, usable || !needed, buf_put_u8(said, 0) ? (const char *)said->p : "", clock_unix_ms());
 	buf_clear(&gone);
 	buf_clear(&soon);
 }

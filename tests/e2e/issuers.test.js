@@ -377,6 +377,29 @@ test('attack 17 A configuration that has a registered issuer too is refused, at 
   await b.start()
 })
 
+test('I-2 An issuer that is registered and away keeps no node from work, while the configuration has one that needs no provider / where all are registered, the node says that it has no keys, until one has', async () => {
+  const keys = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'keys')
+  const again = async (issuers) => {
+    b.writeConfig((t) => t.replace(/issuers:\n( {2}- .*\n)+/, issuers).replace(/^store:/m, 'registry: {allow_private_fetches: true}\n$&'))
+    await b.stop()
+    b.launch()
+    return until('the registry', async () => { const c = await keys(); return /issuer gone/.test(c.remedy) && c })
+  }
+  says('issuer', 'add', 'gone', '--url', 'https://localhost:1', '--tenant', 'acme', '--allow-private', 'yes', '--reason', 'x')
+  const [fixed] = b.yaml().match(/^ {2}- \{name: static,.*\n/m)
+  assert.equal((await again(`issuers:\n${fixed}`)).ok, true)
+  await b.ready()
+  const planner = await b.agent('planner')
+  await until('work to be taken', async () => submit(planner, await b.issuer.mint(planner)))
+  planner.close()
+  assert.equal((await again('')).ok, false)
+  await remove(local, 'gone')
+  await b.ready()
+  b.writeConfig()
+  await b.stop()
+  await b.start()
+})
+
 test('After a restart it is as it was; and no issuer at all need stand in the configuration', async () => {
   b.writeConfig((t) => t.replace(/issuers:\n(  - .*\n)+/, ''))
   await b.stop()
