@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/text.h"
 #include "cli/tokentext.h"
+#include "cli/verbs.h"
 #include "client/creds.h"
 
 static void indented(FILE *err, const char *text)
@@ -178,6 +179,16 @@ static void explain_unknown(const struct cli *c)
 	}
 }
 
+/* The table speaks of handoffs where something is not there, or not in that state: the commands that are about them alone say it. */
+static const char *advice(const struct cli *c, enum reason r)
+{
+	bool unlike = r == REASON_NOT_FOUND || r == REASON_WRONG_STATE;
+
+	if (r == REASON_NOT_FOUND && c->lists)
+		return c->lists;
+	return unlike && (!c->verb || strcmp(c->verb->noun, "handoff") != 0) ? NULL : advice_for_reason(r);
+}
+
 /* What to do: this side may know more than the table, of its clock, its certificate, its token, its bytes. */
 static void explain_here(const struct cli *c, const struct client_status *s)
 {
@@ -193,10 +204,8 @@ static void explain_here(const struct cli *c, const struct client_status *s)
 		explain_scope(c);
 	else if (c->submitting && (s->reason == REASON_STORE_UNAVAILABLE || (s->local && !s->refused)))
 		explain_unknown(c);
-	else if (s->reason == REASON_NOT_FOUND && c->lists)
-		indented(c->err, c->lists);
 	else
-		indented(c->err, advice_for_reason(s->reason));
+		indented(c->err, advice(c, s->reason));
 }
 
 int complain_status(const struct cli *c, const struct client_status *s)

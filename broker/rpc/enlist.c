@@ -46,6 +46,16 @@ bool enlist_makes(const struct entry *e, size_t i, const char *kind, struct slic
 	return false;
 }
 
+bool enlist_vouched(struct op *op, const struct entry *e, size_t i, const char *field, const char *id)
+{
+	struct spiffe_id parts;
+
+	if (!op->world->trust || trust_knows(op->world->trust, id) || spiffe_parse(slice_str(id), &parts) || (e && enlist_makes(e, i, "trust", parts.trust_domain)))
+		return true;
+	return enlist_deny(op, REASON_NOT_FOUND, i, field, arena_printf(op->arena, "nobody vouches for trust domain %.*s: add its bundle by baton trust add, or to tls.trust",
+									(int)parts.trust_domain.n, (const char *)parts.trust_domain.p));
+}
+
 /* By their bytes: a text for people need not show every difference. */
 static bool same(struct op *op, const ProtobufCMessage *a, const ProtobufCMessage *b)
 {

@@ -43,6 +43,9 @@ bool enlist_deny(struct op *op, enum reason r, size_t i, const char *field, cons
 bool enlist_check_version(struct op *op, const char *version, const struct entry *e, size_t i, const char *what, const char *field);
 /* Shall a resource of this kind and name be there by an entry of the call that stands before this one, the i-th? */
 bool enlist_makes(const struct entry *e, size_t i, const char *kind, struct slice name);
+/* Has the trust domain of the SPIFFE id, which is well formed, a bundle, or will it have by an entry of the call that stands before (e NULL: there is none)? Else the
+ * field is at fault, and the op has ended: no certificate of the domain is ever taken. */
+bool enlist_vouched(struct op *op, const struct entry *e, size_t i, const char *field, const char *id);
 /* Sets action and diff from what there was (NULL: nothing) and shall be. false: memory is out, and the op has ended. */
 bool enlist_compare(struct op *op, struct entry *e, const ProtobufCMessage *was, const ProtobufCMessage *is, const char *action);
 /* The entry under this name, as bytes, by whom and why. false: memory is out. */

@@ -104,18 +104,6 @@ static bool check_routes(struct op *op, const struct entry *e, size_t i, const c
 	return true;
 }
 
-/* No certificate of a trust domain without a bundle is ever taken. */
-static bool check_domain(struct op *op, const struct entry *e, size_t i)
-{
-	const char *id = spec_of(e)->spiffe_id;
-	struct spiffe_id parts;
-
-	if (!op->world->trust || trust_knows(op->world->trust, id) || spiffe_parse(slice_str(id), &parts) || enlist_makes(e, i, "trust", parts.trust_domain))
-		return true;
-	return enlist_deny(op, REASON_NOT_FOUND, i, "agent.spiffe_id", arena_printf(op->arena, "nobody vouches for trust domain %.*s: add its bundle by baton trust add",
-										  (int)parts.trust_domain.n, (const char *)parts.trust_domain.p));
-}
-
 /* A SPIFFE id names one agent. */
 static bool check_id(struct op *op, const struct entry *e, size_t i)
 {
@@ -126,7 +114,7 @@ static bool check_id(struct op *op, const struct entry *e, size_t i)
 
 	if (same && !active)
 		return true;
-	if (!same && !check_domain(op, e, i))
+	if (!same && !enlist_vouched(op, e, i, "agent.spiffe_id", spec_of(e)->spiffe_id))
 		return false;
 	if (!same && grants_bind(op->world->grants, spec_of(e)->spiffe_id)) /* or whoever may register agents makes himself that operator */
 		return enlist_deny(op, REASON_WRONG_STATE, i, "agent.spiffe_id", "it is that of an operator, by a role binding: take another");

@@ -74,6 +74,8 @@ static bool fits(struct op *op, const ProtobufCMessage *m, const struct entry *e
 
 	if (*issuer && !(e && enlist_makes(e, i, "issuer", slice_str(issuer))) && issuers_place(op->world->issuers, issuer) == issuers_count(op->world->issuers))
 		return enlist_deny(op, REASON_NOT_FOUND, i, "role.issuer", "there is no issuer of this name");
+	if (*id && !enlist_vouched(op, e, i, "role.spiffe_id", id)) /* the first binding is made once: a slip in it would leave nobody */
+		return false;
 	if (*id && (resources_find(op->world->resources, registered_id_name(id, text)) || (op->world->issuing && registry_by_spiffe(op->world->registry, id))))
 		return enlist_deny(op, REASON_WRONG_STATE, i, "role.spiffe_id", "it is, or was, an agent's: whoever may register agents can have its certificate. Take one of its own");
 	return true;

@@ -56,6 +56,7 @@ test('The admin socket gives no role away, nor is the first one made elsewhere, 
   await denied(init(there, person('ana').spiffe, { roles: ['root'] }), 'malformed_envelope')
   await denied(there.call('InitAdmin', { role: { name: 'first', roles: all, spiffe_id: person('ana').spiffe } }), 'malformed_envelope')
   await denied(init(there, '', { issuer: 'nobody', claim: 'groups', value: 'x' }), 'not_found')
+  assert.match((await denied(init(there, 'spiffe://acme.exmaple/ops/ana'), 'not_found')).message, /role\.spiffe_id: nobody vouches for trust domain acme\.exmaple: add its bundle/) // it is made once: a slip would leave nobody
   assert.equal(fs.existsSync(mark(young)), false)
 })
 
@@ -597,6 +598,8 @@ test('baton role and every command of an operator reach listen.admin by mutual T
   assert.match(await expect(0, root, 'role', 'history', 'cli'), /^3 .* removed +acme .* over\n2 .* auditor .* less\n1 .* sre .* second shift$/m)
   assert.match(await expect(64, root, 'role', 'grant', 'cli', '--role', 'sre', '--reason', 'x'), /needs either --spiffe-id, or --issuer, --claim and --value/)
   assert.match(await expect(64, root, 'admin', 'init', '--role', 'sre', '--spiffe-id', 'spiffe://acme.example/x', '--reason', 'x'), /through the admin socket alone/)
+  const again = await expect(1, as('root', { BATON_ADMIN_ADDR: `unix:${b.adminSocket}` }), 'admin', 'init', '--role', 'sre', '--spiffe-id', person('cli').spiffe, '--reason', 'x')
+  assert.match(again, /^failed: wrong_state\n {4}a first role binding was made before: [^\n]*\n {4}trace /) // what to do stands there; it is about no handoff
   await expect(65, root, 'role', 'grant', 'cli', '--role', 'boss', '--spiffe-id', person('cli').spiffe, '--reason', 'x')
   // by a token
   await expect(0, root, 'role', 'grant', 'shift', '--role', 'auditor', '--issuer', 'static', '--claim', 'groups', '--value', 'night', '--reason', 'x')
