@@ -2,7 +2,7 @@
 // twin; those that fit the agents' port too are in peers, tokens, frontdoor and attacks.
 import fs from 'node:fs'
 import path from 'node:path'
-import { X509Certificate } from 'node:crypto'
+import { X509Certificate, createHash } from 'node:crypto'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
@@ -128,6 +128,37 @@ test('attack 12: an operator\'s subject that is revoked is refused by each token
   await until('a later token to be good', async () => operator('cai').call('ListRoutes', {}, { token: await mint() }))
   await root.lift(r.revocation_id);
   [planner, worker, gplanner, gworker] = await Promise.all(['planner', 'worker', 'gplanner', 'gworker'].map((n) => b.agent(n)))
+})
+
+test('I-7 attack 12: an operator is refused by each kind of revocation that names what he shows: token, jti, subject, key, issuer, certificate, on his connection and on new ones / another token or certificate with the role is good, and lifted it is too', async () => {
+  const dora = person('dora')
+  const mint = (change, opts) => b.issuer.mint(dora, { sub: 'user-dora', client_id: 'dora', groups: ['shift'], ...change }, opts)
+  await ask(root, 'Apply', { resources: [{ issuer: { name: 'beside', url: 'https://beside.example', tenants: ['acme'], jwks: fs.readFileSync(b.issuer.file) } }], reason: 'x' })
+  for (const issuer of ['static', 'beside']) await root.grant(`shift-${issuer}`, 'auditor', { issuer, claim: 'groups', value: 'shift' })
+  await root.grant('by-cert', 'auditor', person('edda').spiffe)
+  const open = operator('dora'), good = await mint({ sub: 'user-other' })
+  const kinds = {
+    token_sha256: [createHash('sha256'), await mint({})], jti: ['jti-of-dora', await mint({ jti: 'jti-of-dora' })], subject: ['user-dora', await mint({})],
+    key_id: ['ed', await mint({}, { kid: 'ed' })], issuer: [{ kind: 'issuer', name: 'beside' }, await mint({ iss: 'https://beside.example' })]
+  }
+  kinds.token_sha256[0] = kinds.token_sha256[0].update(kinds.token_sha256[1].split('.').slice(0, 2).join('.')).digest('hex')
+  for (const [kind, [what, token]] of Object.entries(kinds)) {
+    await open.call('ListRoutes', {}, { token })
+    const r = await root.revoke({ [kind]: what })
+    for (const o of [open, operator('dora')]) await denied(o.call('ListRoutes', {}, { token }), 'revoked', 'PERMISSION_DENIED').catch((e) => assert.fail(`${kind}: ${e.message}`))
+    await open.call('ListRoutes', {}, { token: good })
+    await root.lift(r.revocation_id)
+    await open.call('ListRoutes', {}, { token })
+  }
+  const edda = operator('edda'), [first, other] = [person('edda'), { ...b.acme.leaf('edda-twin', { sans: [`URI:${person('edda').spiffe}`] }), trust: b.serverCa.cert }]
+  await edda.call('ListRoutes')
+  const r = await root.revoke({ certificate_sha256: first.thumbprint })
+  for (const o of [edda, operator('edda')]) assert.match(await said(o, 'ListRoutes'), /revoked/)
+  const second = new Operator(b.adminAddr, other)
+  made.push(second)
+  await second.call('ListRoutes')
+  await root.lift(r.revocation_id)
+  await until('the first to be good again', () => operator('edda').call('ListRoutes').then(() => true, () => false))
 })
 
 test('attack 15: an operator\'s call that waits for keys is judged when they come: his role was taken away, and so nothing is done / kept, it is', async () => {
