@@ -8,7 +8,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { test, after, assert, sleep, until } from './lib/suite.js'
 import { BATOND, Broker, ROUTE } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
-import { read, refusalOf, refused } from './lib/agent.js'
+import { denied, read, refusalOf, refused } from './lib/agent.js'
 import { Stranger, issuing, request } from './lib/enrolling.js'
 import { Operator } from './lib/operator.js'
 
@@ -130,6 +130,28 @@ test('I-5 Who has no certificate has a minute a connection, and one address so m
   assert.ok(Date.now() - begun > 50000 && Date.now() - begun < 75000)
   assert.match((await b.http('/metrics')).body, /baton_connections_closed_total\{listener="enrol",why="time_is_up"\} [1-9]/)
 }, 120000)
+
+// The TCP ports that batond listens on.
+function ports (b) {
+  const mine = new Set(fs.readdirSync(`/proc/${b.process.pid}/fd`).map((f) => { try { return fs.readlinkSync(`/proc/${b.process.pid}/fd/${f}`) } catch { return '' } }))
+  const rows = fs.readFileSync(`/proc/${b.process.pid}/net/tcp`, 'utf8').trim().split('\n').slice(1).map((l) => l.trim().split(/\s+/))
+  return [...new Set(rows.filter((r) => r[3] === '0A' && mine.has(`socket:[${r[9]}]`)).map((r) => parseInt(r[1].split(':')[1], 16)))].sort((x, y) => x - y)
+}
+
+test('I-5 Enrolment is off where nothing is said of it: no port listens but those that were named, and who asks for a token is told / with listen.enrol one more does', async () => {
+  const b = new Broker({ admin: true })
+  gone.push(() => b.remove())
+  await b.start()
+  const others = [b.port, b.adminPort, b.metricsPort]
+  assert.deepEqual(ports(b), [...others].sort((x, y) => x - y))
+  const op = new Operator(b.adminSocket)
+  assert.match((await denied(op.call('CreateToken', { agent: { kind: 'agent', tenant: 'acme', name: 'planner' } }), 'wrong_state')).message, /this broker issues no certificates: whoever runs it names `issuing`/)
+  op.close()
+  await b.stop()
+  await issuing(b)
+  await b.start()
+  assert.deepEqual(ports(b), [...others, b.enrolPort].sort((x, y) => x - y))
+})
 
 test('--check-config and the start say what `issuing` and listen.enrol lack', async () => {
   const b = new Broker()
