@@ -119,6 +119,8 @@ test('I-5 I-7 I-1 R-3 A platform team\'s day, from the first role to the last ag
   assert.match(await run(), /completed/)
   const planner = await connected('planner'), once = () => planner.submit(read(ROUTE))
   assert.ok((await once()).handoff_id)
+  const ended = (name) => b.audit().filter((r) => r.event === 'peer.closed' && r.spiffe_id === spiffe(name)).map((r) => r.remote)
+  const { remote } = b.audit().filter((r) => r.event === 'peer.connected' && r.spiffe_id === spiffe('planner')).at(-1) // planner's own, beside those of its commands
 
   // A limit is changed, and holds for the connection that is there.
   await platform('agent', 'update', 'planner', '--tenant', 'acme', '--rate', '1')
@@ -139,6 +141,8 @@ test('I-5 I-7 I-1 R-3 A platform team\'s day, from the first role to the last ag
   const renewed = await connected('planner')
   assert.ok((await renewed.submit(read(ROUTE))).handoff_id)
 
+  assert.deepEqual([ended('worker'), ended('planner').includes(remote)], [[], false]) // neither the limit nor the rotation nor the renewal cut either
+
   // The worker is quarantined: nothing is delivered to it. Released, it gets what waited.
   await until('all work to be done', async () => (await planner.list({})).handoffs.every((h) => h.state === 'HANDOFF_STATE_COMPLETED'), 20000)
   await platform('agent', 'quarantine', 'worker', '--tenant', 'acme')
@@ -149,6 +153,8 @@ test('I-5 I-7 I-1 R-3 A platform team\'s day, from the first role to the last ag
   working.kill('SIGTERM')
   serve()
   await planner.state(waits, 'COMPLETED', 20000)
+
+  assert.equal(ended('planner').includes(remote), false)
 
   // So is the planner: its calls are refused on the connection that it has, and its name gets no certificate.
   await platform('agent', 'quarantine', 'planner', '--tenant', 'acme')
