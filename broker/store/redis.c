@@ -162,7 +162,8 @@ bool item_rename(struct redis *s, struct item *i, const uint8_t *id)
 	name.id = id;
 	ok = n >= 0 && seal_put(s->seal, &name, slice_of(plain, (size_t)n), body) == 0;
 	if (ok) {
-		memcpy(i->body, body, i->body_n);
+		if (i->body_n)
+			memcpy(i->body, body, i->body_n);
 		memcpy(i->request, id, HANDOFF_ID_BYTES);
 		i->tries = 0;
 		item_queue(s, i);
