@@ -11,33 +11,18 @@
 
 #include <cmocka.h>
 
-#include "base/file.h"
+#include "folder.h"
 #include "keeper/lender.h"
 
 #define URL "https://login.acme.example/introspect"
 #define NOW 1764000000000
 #define MONO 1000
 
-static char folder[] = "/tmp/lender-XXXXXX", registered[64], password[64], key[64];
+static char registered[64], password[64], key[64];
 static const char *const files[] = {password, "/srv/elsewhere/x"};
 static const char *const own[] = {key, "", "/nowhere/record"};
 static const struct keeper_secrets secrets = {files, 2, registered};
 static struct keeper_lender *lender;
-
-static const char *in(const char *name)
-{
-	static char path[4096];
-
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	return path;
-}
-
-static void put(const char *name, const char *text, mode_t mode)
-{
-	struct problem why;
-
-	assert_int_equal(file_write_atomic(in(name), slice_str(text), mode, &why), 0);
-}
 
 static int up(void **state)
 {
@@ -52,11 +37,8 @@ static int up(void **state)
 
 static int down(void **state)
 {
-	char command[64];
-
 	keeper_lender_free(lender);
-	snprintf(command, sizeof command, "rm -r %s", folder);
-	return system(command);
+	return folder_remove();
 }
 
 /* It answers so, and says this: the secret, or why not. */

@@ -12,25 +12,9 @@
 #include <cmocka.h>
 
 #include "app/secrets.h"
-#include "base/file.h"
+#include "folder.h"
 
 #define URL "https://login.acme.example/introspect"
-
-static char folder[] = "/tmp/secrets-XXXXXX";
-static char path[4096];
-
-static const char *in(const char *name)
-{
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	return path;
-}
-
-static void put(const char *name, const char *text, mode_t mode)
-{
-	struct problem why;
-
-	assert_int_equal(file_write_atomic(in(name), slice_str(text), mode, &why), 0);
-}
 
 static int up(void **state)
 {
@@ -39,10 +23,7 @@ static int up(void **state)
 
 static int down(void **state)
 {
-	char command[64];
-
-	snprintf(command, sizeof command, "rm -r %s", folder);
-	return system(command);
+	return folder_remove();
 }
 
 /* The host is found, and whose certificate it must have, NULL: nobody's in particular; or it is not, and the reason holds `say`. */
