@@ -381,6 +381,7 @@ static void on_secret(void *of, enum secret_result result, struct slice secret, 
 	struct asker *k = of;
 	struct problem fault = {""};
 	bool here = result == SECRET_HERE && set_secret(k, secret, k->rule.introspection.secret, &fault) == 0, serves = here || (result == SECRET_LATER && k->authorization);
+	bool was_mute = k->mute;
 
 	k->wanted = 0;
 	k->again = result == SECRET_LATER;
@@ -388,7 +389,8 @@ static void on_secret(void *of, enum secret_result result, struct slice secret, 
 		drop_secret(k);
 	set_mute(k, !serves, result == SECRET_HERE ? fault.text : why);
 	begin_waiting(k->of);
-	k->of->c.on_mute(k->of->c.arg);
+	if (was_mute || k->mute)
+		k->of->c.on_mute(k->of->c.arg);
 }
 
 static void want_secret(struct asker *k)

@@ -1,7 +1,7 @@
 /* Who asks issuers about tokens that only they can read? RFC 7662, on the control loop: one question about a token at a time, however many requests wait for it; each
- * agent with a budget (identity/askgate.h), each question bounded in time. What the broker proves itself by are files of this node, secrets of them the keeper's to read: of an issuer of the configuration those that it names,
- * of a registered one what registry.secrets has; one of the latter that this node lacks is said, and its issuer not asked; questions wait until it is known. An issuer that does not answer, or whose answer is none, leaves
- * nothing behind: who waited is denied, and may ask again. */
+ * agent with a budget (identity/askgate.h), each question bounded in time. What the broker proves itself by are files of this node, secrets of them the keeper's to read:
+ * of an issuer of the configuration those that it names, of a registered one what registry.secrets has; one of the latter that this node lacks is said, and its issuer
+ * not asked; questions wait until it is known. An issuer that does not answer, or whose answer is none, leaves nothing behind: who waited is denied, and may ask again. */
 #ifndef BATON_APP_INTROSPECTOR_H
 #define BATON_APP_INTROSPECTOR_H
 
@@ -25,7 +25,7 @@ struct introspector_config {
 	struct answers *answers;     /* outlives it */
 	/* A question is over, well or not; the answer, if any, is in `answers`. workers: a bit for each that waits for it. */
 	void (*on_answered)(void *arg, uint64_t workers, const uint8_t key[SHA256_BYTES]);
-	void (*on_mute)(void *arg); /* whom it cannot ask has changed since it was made */
+	void (*on_mute)(void *arg); /* whom it cannot ask, or why, has changed since it was made */
 	void *arg;
 	const char *secrets;         /* registry.secrets; read while introspector_new() runs */
 	uid_t owner;                 /* whose what is in it must be: the keeper's user */

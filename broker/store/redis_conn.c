@@ -4,7 +4,8 @@
  *        ↑                    │          │           │            │           │           │          │
  *        └── broken, timed out, unfit ───┴───────────┴────────────┴───────────┴───────────┴──────────┘
  *
- * In LOGIN the password is asked for, if there is one. With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from GREETING to READY by SUBSCRIBE. */
+ * In LOGIN the password is asked for, if there is one. With sentinels ASKING comes before OPENING: they say where the primary is. A listening connection goes from
+ * GREETING to READY by SUBSCRIBE. */
 #include "store/redis_conn.h"
 
 #include <stdio.h>
