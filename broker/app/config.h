@@ -86,7 +86,7 @@ struct config {
 	uint32_t connections_per_agent;
 	uint64_t buffered_per_connection;    /* bytes each way */
 	uint32_t rate_per_agent;             /* submits a second; this and the next, but for a route's: 0 = none */
-	uint64_t waiting_per_route, waiting_bytes, waiting_per_sender, waiting_bytes_per_sender, waiting_per_tenant, waiting_bytes_per_tenant, card_bytes_per_tenant;
+	uint64_t waiting_per_route, waiting_bytes, waiting_per_sender, waiting_bytes_per_sender, waiting_per_tenant, waiting_bytes_per_tenant, card_bytes_per_tenant, agents_per_tenant, revocations_per_tenant;
 
 	const char *audit_file;
 	bool audit_payload_hash;             /* audit.payloads: hash */

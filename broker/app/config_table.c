@@ -23,9 +23,7 @@ static bool graphic(const char *text)
 
 static const char *check_node(const char *text)
 {
-	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
-
-	return text[n] || n > 63 ? "a node's name is 1 to 63 letters, digits, dots, hyphens" : NULL;
+	return *text && !node_name_valid(slice_str(text)) ? "a node's name is 1 to 63 letters, digits, dots, hyphens" : NULL;
 }
 
 static const char *check_store_url(const char *text)
@@ -369,6 +367,8 @@ const struct config_row config_rows[] = {
 	{"limits.waiting_per_tenant", KIND_NUMBER, C_NUM(waiting_per_tenant), .def = "0", .max = 1000000000},
 	{"limits.waiting_bytes_per_tenant", KIND_SIZE, C_NUM(waiting_bytes_per_tenant), .def = "0", .max = 1024 * GIB},
 	{"limits.card_bytes_per_tenant", KIND_SIZE, C_NUM(card_bytes_per_tenant), .def = "16MiB", .max = 4 * GIB},
+	{"limits.agents_per_tenant", KIND_NUMBER, C_NUM(agents_per_tenant), .def = "10000", .max = 65536},
+	{"limits.revocations_per_tenant", KIND_NUMBER, C_NUM(revocations_per_tenant), .def = "1000", .max = 65536},
 	{"limits.rate_per_agent", KIND_NUMBER, C_NUM(rate_per_agent), .def = "0", .max = 1000000},
 
 	{.path = "audit", .kind = KIND_SECTION},

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/node_priv.h"
@@ -14,11 +13,13 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "net/local.h"
+#include "observe/audit_search.h"
 
 #define DRAIN_MS 10000
 #define CONTROL_MS 1000
 #define DESCRIPTORS_KEPT 64 /* for the store, the audit, the files of a reload, keys that are fetched, pages */
 #define DESCRIPTORS_A_WORKER 8
+#define FOLDER_WAIT_MS (DRAIN_MS + 20000) /* for the node that is replaced, and its Redis */
 #define OPERATORS_MAX 128 /* connections of listen.admin, beside those of agents */
 #define STRANGERS_MAX 128 /* of listen.enrol */
 
@@ -28,6 +29,27 @@ static unsigned worker_count(const struct config *c)
 	unsigned n = c->workers ? c->workers : cores > 0 ? (unsigned)cores : 1;
 
 	return n < SHARED_WORKERS_MAX ? n : SHARED_WORKERS_MAX;
+}
+
+/* What lies in it is one node's: another one that wrote there as well would take away what is revoked, or owed to the audit. */
+static int open_folder(struct node *n, struct problem *why)
+{
+	const char *folder = n->config->state_dir;
+	char path[1200];
+	bool taken;
+
+	if (file_make_dir(folder, 0700, why) < 0)
+		return -1;
+	snprintf(path, sizeof path, "%s/lock", folder);
+	n->folder_fd = file_lock(path, 0, &taken, why);
+	if (taken) {
+		log_event(LOG_WARN, "node.waits", F_STR("state_dir", folder), F_STR("why", "another batond uses it"), F_INT("up_to_ms", FOLDER_WAIT_MS));
+		n->folder_fd = file_lock(path, FOLDER_WAIT_MS, &taken, why);
+	}
+	if (n->folder_fd >= 0)
+		return 0;
+	return taken ? problem_set(why, "state_dir: another batond uses %s, and has not ended within %d s: stop it, or give each node a folder of its own", folder, FOLDER_WAIT_MS / 1000)
+		     : problem_prefix(why, "state_dir");
 }
 
 /* On a thread of its own. */
@@ -76,6 +98,8 @@ static void on_connection(void *arg, const char *listener, int delta)
 	struct node *n = arg;
 
 	metrics_add(n->metrics, METRIC_CONNECTIONS, listener, NULL, delta);
+	if (strcmp(listener, NODE_LISTENER) == 0)
+		atomic_fetch_add(&n->peers, delta);
 }
 
 static void on_handshake(void *arg, const char *listener, const char *result, const char *remote)
@@ -240,14 +264,17 @@ static int open_parts(struct node *n, struct problem *why)
 	struct vouching v = {0};
 	struct config *c = n->config;
 
-	if (file_make_dir(c->state_dir, 0700, why) < 0 || open_private_store(n, why) < 0 || keeping_open(n, why) < 0 ||
+	if (open_folder(n, why) < 0 || open_private_store(n, why) < 0 || keeping_open(n, why) < 0 ||
 	    keeping_serve(n, why) < 0 || open_secrets(n, why) < 0 || open_admin(n, why) < 0 || bounds_files(n, why) < 0 || open_providers(n, why) < 0 || marker_open(n, why) < 0)
 		return -1;
 	n->audit = audit_open(c->audit_file, c->store_fsync_always ? AUDIT_SYNC_ALWAYS : AUDIT_SYNC_EVERYSEC, c->node, why);
 	if (!n->audit)
 		return -1;
+	audit_set_metrics(n->audit, n->metrics);
 	n->control_audit = audit_lane_new(n->audit, NULL, NULL);
 	n->resources = resources_new();
+	if (!(n->audit_reader = audit_reader_new(n->audit, why)))
+		return -1;
 	if (!n->control_audit || !n->resources || kept_open(n, why) < 0 || !(n->configured_trust = trust_new(c->trust, c->n_trust, why)))
 		return -1;
 	if (open_certstatus(n, why) < 0)
@@ -284,9 +311,10 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 	n->config = n->boot = c;
 	n->config_path = strdup(config_path);
 	n->version = version;
+	n->started_at_ms = clock_unix_ms();
 	n->n_workers = worker_count(c);
 	n->expiry_looked_ms = INT64_MIN;
-	n->admin_fd = -1;
+	n->admin_fd = n->folder_fd = -1;
 	pthread_mutex_init(&n->feed_lock, NULL);
 	pthread_mutex_init(&n->trust_lock, NULL);
 	n->loop = loop_new();
@@ -305,6 +333,7 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 		node_free(n);
 		return NULL;
 	}
+	files_are_taken(n, files_mark(c)); /* before any of them is read */
 	if (open_parts(n, why) < 0) {
 		node_free(n);
 		return NULL;
@@ -314,53 +343,17 @@ struct node *node_new(struct config *c, const char *config_path, const char *ver
 
 /* ---- the control loop ---- */
 
-/* One number for the present versions of the files that rotate by themselves: certificate, key, bundles, CRLs. */
-static uint64_t files_mark(const struct config *c)
-{
-	uint64_t mark = 14695981039346656037u;
-	struct stat st;
-
-	const char *const own[] = {c->tls_cert, c->tls_key_file, c->issuing_cert, c->issuing_key, c->issuing_bundle};
-	const size_t n_own = sizeof own / sizeof own[0];
-
-	for (size_t i = 0; i < n_own + 2 * c->n_trust; i++) {
-		const struct trust_domain_config *t = i < n_own ? NULL : &c->trust[(i - n_own) / 2];
-		const char *path = !t ? own[i] : (i - n_own) % 2 ? t->crl_file : t->bundle_file;
-		uint64_t seen = path && *path && stat(path, &st) == 0
-			? (uint64_t)st.st_mtim.tv_sec * 1000003 ^ (uint64_t)st.st_mtim.tv_nsec ^ (uint64_t)st.st_ino << 20 : 1;
-
-		mark = (mark ^ seen) * 1099511628211u;
-	}
-	return mark;
-}
-
-/* A change counts when it has stood for one look: certificate and key are seldom replaced in one instant. */
-static void follow_files(struct node *n)
-{
-	uint64_t mark = files_mark(n->config);
-
-	if (mark == n->files_seen)
-		n->files_changing = 0;
-	else if (mark != n->files_changing)
-		n->files_changing = mark;
-	else {
-		n->files_seen = mark;
-		n->files_changing = 0;
-		log_event(LOG_INFO, "files.changed", F_STR("what", "certificate, key, bundle or CRL"));
-		reload_run(n);
-	}
-}
-
 static void control(void *arg)
 {
 	struct node *n = arg;
 
 	expiry_look(n);
 	sharing_look(n);
+	forget_look(n);
 	keyfeed_look(n->feed);
 	keeping_look(n->keeping);
 	introspector_look(n->introspector);
-	follow_files(n);
+	files_look(n);
 	marker_look(n);
 	health_set(n->health, HEALTH_AUDIT, audit_healthy(n->audit), "the audit file cannot be written: free space or mend its folder",
 		   clock_unix_ms());
@@ -424,7 +417,6 @@ int node_run(struct node *n)
 	health_set(n->health, HEALTH_DRAINING, true, "", clock_unix_ms());
 	metrics_set(n->metrics, METRIC_BUILD_INFO, n->version, NULL, 1);
 	note(n, "node.started");
-	n->files_seen = n->files_taken = files_mark(n->config);
 	control(n);
 	keyfeed_begin(n->feed);
 	crlfeed_begin(n->crls, NULL);
@@ -477,12 +469,15 @@ void node_free(struct node *n)
 	registry_unref(n->configured);
 	trust_unref(n->trust);
 	trust_unref(n->configured_trust);
+	audit_reader_free(n->audit_reader);
 	if (n->control_audit)
 		audit_lane_free(n->control_audit);
 	if (n->audit)
 		audit_close(n->audit);
 	if (n->clean && !atomic_load(&n->owing) && reconcile_settled(n->reconcile)) /* else the next run looks what is missing in the audit */
 		unlink(n->marker);
+	if (n->folder_fd >= 0)
+		close(n->folder_fd);
 	reconcile_free(n->reconcile);
 	seal_keys_free(n->seal);
 	census_free(n->census);

@@ -52,6 +52,7 @@ struct node_worker {
 	struct loop_timer *timer;
 	unsigned ticks;
 	uint64_t admitted, seen;          /* the latest connection that came, and when it was looked at last */
+	_Atomic uint64_t asked, would_close; /* connections that a revocation would close, by the question of this generation */
 };
 
 struct seen; /* sharing.c */
@@ -80,6 +81,7 @@ struct sharing {
 	bool vouchers;                   /* an issuer or a trust bundle came, or changed */
 	bool bundles;                    /* of them a trust bundle */
 	bool part;                       /* more of the same changes are to come before they are applied */
+	enum { DRAIN_NOT, DRAIN_HEARD, DRAIN_TELLING } drain; /* an operator drains this node; the others are being told */
 };
 
 struct node {
@@ -93,6 +95,7 @@ struct node {
 	struct metrics *metrics;
 	struct health *health;
 	struct audit *audit;
+	struct audit_reader *audit_reader; /* for who looks through it */
 	struct reconcile *reconcile;     /* after an unclean stop */
 	struct pages *pages;
 	struct keyfeed *feed;
@@ -127,13 +130,19 @@ struct node {
 	struct issuance *issuance;       /* NULL: no certificates are issued */
 	struct issuing *issuing;         /* the world's part of it */
 	struct server *server;
+	int folder_fd;                   /* the lock of state_dir; -1: not taken */
 	int admin_fd;                    /* the admin socket until the server has it; -1 = none */
 	struct world *world;             /* the present one; control thread */
 	struct registry *configured;     /* what the configuration says of agents and routes */
 	struct resources *resources;     /* what all nodes share, as far as it has come */
 	struct sharing sharing;
+	struct forgetting *forgetting;   /* a round of it; NULL: none is under way */
+	int64_t hour_mono_ms, hour_unix_ms; /* from when on both clocks are seen to go on together; 0: not yet */
 	struct fleet *fleet;
-	atomic_uint closed;              /* connections, for revocations, in all */
+	atomic_ullong closed;            /* connections, for revocations, in all */
+	atomic_ullong aside;             /* handoffs, for revocations, at their delivery or in a lease, in all */
+	atomic_llong peers;              /* connections of agents */
+	int64_t started_at_ms;           /* Unix time */
 	atomic_llong fresh_until_ms;     /* monotonic: from then on this node may live by what was taken away long ago */
 	struct node_worker workers[SHARED_WORKERS_MAX];
 	struct call_worker *calls[SHARED_WORKERS_MAX];
@@ -143,7 +152,8 @@ struct node {
 	struct census *operators;        /* of listen.admin, by SPIFFE id */
 	struct refusals refusals;
 	uint64_t files_seen, files_changing; /* versions of files that rotate by themselves */
-	uint64_t files_taken;            /* the one that was seen before the last reload that was taken */
+	uint64_t files_taken;            /* as they were before those were read by which the node lives */
+	int64_t files_again_ms;          /* when those that were refused are tried again; 0: never */
 	unsigned char certificates_said[EXPIRY_OWN]; /* how near their ends are, as far as that was said */
 	int64_t expiry_looked_ms;        /* when expiry_look() last ran; INT64_MIN: never */
 	int64_t list_ends_ms;            /* when the next list of n->trust ends, as trust_next_end_ms(); 0: not looked at yet */
@@ -185,6 +195,21 @@ bool keeping_sign(void *node_worker, uint64_t op, const struct assertion *what);
 void keeping_reload(struct node *n);
 void keeping_close(struct node *n);
 
+/* ---- files.c ---- */
+/* One number for the present versions of the files that c names and that rotate by themselves. */
+uint64_t files_mark(const struct config *c);
+/* Each second: what has changed, and stood for one look, has the node read its configuration anew. */
+void files_look(struct node *n);
+/* A reload with these versions was refused. They are tried once more after so long, if they are not those by which the node lives; 0: when one changes. */
+void files_are_refused(struct node *n, uint64_t mark, int64_t again_ms);
+/* The node lives by these. */
+void files_are_taken(struct node *n, uint64_t mark);
+
+/* ---- forget.c ---- */
+/* From the control loop's tick: now and then the store is to forget what has ended long ago, and this node does. */
+void forget_look(struct node *n);
+void forget_close(struct node *n); /* after sharing's store */
+
 /* ---- issuance.c ---- */
 /* What the keeper said when it was ready. */
 int issuance_open(struct node *n, const struct keeper_answer *ready, struct problem *why);
@@ -214,6 +239,10 @@ void expiry_look(struct node *n);
 void expiry_introspection(void *node);
 /* Certificates that only what was asks with are watched no more. */
 void expiry_forget(struct node *n, struct introspector *was);
+
+/* ---- report.c ---- */
+/* On the control thread. */
+struct node_report report_now(const struct node *n);
 
 /* ---- kept.c ---- */
 /* Those of an earlier run, into n->resources. */

@@ -39,7 +39,8 @@ struct world *reload_make_world(struct node *n, const struct config *c, struct r
 	struct envelope_limits limits = {.window_ms = c->envelope_window_ms, .clock_skew_ms = c->clock_skew_ms,
 		.max_payload = c->max_payload};
 	const struct world_quotas quotas = {.rate_per_agent = c->rate_per_agent, .waiting_per_tenant = c->waiting_per_tenant,
-		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant, .card_bytes_per_tenant = c->card_bytes_per_tenant};
+		.waiting_bytes_per_tenant = c->waiting_bytes_per_tenant, .card_bytes_per_tenant = c->card_bytes_per_tenant,
+		.agents_per_tenant = c->agents_per_tenant, .revocations_per_tenant = c->revocations_per_tenant};
 	struct world *w;
 
 	if (!issuers) {
@@ -128,7 +129,7 @@ void reload_tell_key(const struct node *n)
 
 	if (tls_server_key_is_elsewhere(n->tls))
 		log_event(slow ? LOG_WARN : LOG_INFO, "tls.key_elsewhere", F_STR("key", tls_server_key_shown(n->tls)), F_INT("sign_us", us),
-			  F_STR("remedy", slow ? "limits.handshakes_per_s lets in more than the provider signs: lower it" : NULL));
+			  F_INT("handshakes_per_s", rate), F_STR("remedy", slow ? "limits.handshakes_per_s lets in more than the provider signs: lower it" : NULL));
 }
 
 static void set_world(void *arg, unsigned i)
@@ -352,6 +353,8 @@ static void note(struct node *n, const char *why)
 	audit_flush(l);
 }
 
+#define AGAIN_MS 60000
+
 /* The parts of a reload, built beside what runs. */
 struct fresh {
 	struct node *node;
@@ -364,6 +367,7 @@ struct fresh {
 	struct issuing *issuing;
 	struct world *world;
 	struct tls_server *tls, *tls_enrol; /* the latter NULL when the listener is closed */
+	uint64_t tried, mark;            /* of the files that were named until then, and that are now, before any was read */
 };
 
 static void fresh_drop(struct fresh *f)
@@ -384,7 +388,9 @@ static void fresh_drop(struct fresh *f)
 
 static int fresh_read(struct node *n, struct fresh *f, struct problem *why)
 {
+	f->tried = files_mark(n->config);
 	f->config = config_load(n->config_path, why);
+	f->mark = f->config ? files_mark(f->config) : 0;
 	return f->config && same_fixed(n->config, f->config, why) == 0 && keeping_check(n, f->config, why) == 0 && bounds_check(n, f->config, why) == 0 ? 0 : -1;
 }
 
@@ -422,7 +428,7 @@ static void install(struct node *n, struct fresh *f)
 	issuing_unref(n->issuing);
 	n->issuing = f->issuing;
 	n->config = f->config;
-	n->files_taken = n->files_seen;
+	files_are_taken(n, f->mark);
 	server_set_tls(n->server, NODE_LISTENER, n->tls);
 	server_set_tls(n->server, RPC_LISTENER_ADMIN_TLS, n->tls);
 	if (n->tls_enrol)
@@ -441,6 +447,14 @@ static void install(struct node *n, struct fresh *f)
 	note(n, NULL);
 }
 
+/* When is what was refused tried again by itself? Nobody says twice that a certificate or a list was replaced. 0: when a file changes. */
+static int64_t again_ms(const struct fresh *f)
+{
+	if (gathering_is_late(f->secrets))
+		return 1; /* at the next look */
+	return f->world ? 0 : AGAIN_MS; /* the key, which comes last, is not shown again: what holds it may lock itself up */
+}
+
 static void on_gathered(void *arg)
 {
 	struct fresh *f = arg;
@@ -449,8 +463,7 @@ static void on_gathered(void *arg)
 
 	n->reloading = NULL;
 	if (fresh_make(n, f, &why) < 0) {
-		if (gathering_is_late(f->secrets))
-			n->files_seen = n->files_taken; /* nobody says twice that a certificate or a list was replaced */
+		files_are_refused(n, f->tried, again_ms(f));
 		fresh_drop(f);
 		note(n, why.text);
 		return;
@@ -480,6 +493,7 @@ void reload_run(struct node *n)
 		n->reloading = f;
 		return;
 	}
+	files_are_refused(n, f ? f->tried : n->files_seen, AGAIN_MS);
 	fresh_drop(f);
 	note(n, why.text);
 }

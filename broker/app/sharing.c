@@ -11,6 +11,7 @@
 #include "base/table.h"
 #include "rpc/bundlespec.h"
 #include "rpc/keys.h"
+#include "rpc/nodes.h"
 #include "rpc/revoked.h"
 #include "rpc/roster.h"
 
@@ -18,9 +19,11 @@
 #define FEED_MAX 256
 #define LEAVE_MS 1000
 #define HURRY_MS 50
-#define REST 4 /* times what it took to apply changes */
+#define REST 4 /* times what it took to apply changes, */
+#define REST_MS 2000 /* but never so long that others take this node for silent */
 
 static void ask(struct node *n);
+static void know(struct node *n, const struct store_answer *a);
 static void on_put_back(void *user, uint64_t op, const struct store_answer *a);
 
 /* ---- the store's connection ---- */
@@ -51,7 +54,8 @@ int sharing_open(struct node *n, struct problem *why)
 	s.user = n;
 	n->sharing.next_expiry_ms = INT64_MAX;
 	n->sharing.whole = true;
-	fleet_set(n->fleet, n->boot->node, 0, 0, NULL, 0);
+	fleet_heard(n->fleet, 0, clock_mono_ms());
+	know(n, &(struct store_answer){0});
 	n->sharing.timer = loop_timer_new(n->loop, sharing_wake, n);
 	if (!n->sharing.timer)
 		return problem_set(why, "out of memory");
@@ -193,10 +197,22 @@ static void put_back(struct node *n, const struct store_answer *a)
 	}
 }
 
-static void note_kind(struct node *n, struct slice name)
+/* It was said to this run of it. The others hear that it goes, then it does. */
+static void drain_once(struct node *n)
 {
-	const struct slice refresh = SLICE_LIT(KEYS_REFRESH_PREFIX);
+	if (n->sharing.drain != DRAIN_NOT)
+		return;
+	n->sharing.drain = DRAIN_HEARD;
+	log_event(LOG_INFO, "node.drain", F_STR("why", "an operator drains this node: the audit of the node that was asked says who, and why"));
+	health_set(n->health, HEALTH_DRAINING, false, "this node is going away", clock_unix_ms());
+}
 
+static void note_kind(struct node *n, const struct resource *r)
+{
+	const struct slice refresh = SLICE_LIT(KEYS_REFRESH_PREFIX), name = r->name;
+
+	if (nodes_drains(r, n->boot->node, n->run))
+		drain_once(n);
 	n->sharing.revoked = n->sharing.revoked || kept_is(name);
 	n->sharing.vouchers = n->sharing.vouchers || vouching_is(name);
 	n->sharing.bundles = n->sharing.bundles || slice_begins(name, SLICE_LIT(BUNDLE_PREFIX));
@@ -216,7 +232,7 @@ static bool take(struct node *n, const struct store_answer *a)
 	n->sharing.behind = n->sharing.behind || behind;
 	n->sharing.changed = n->sharing.changed || k;
 	for (size_t i = 0; i < k; i++)
-		note_kind(n, v[i].name);
+		note_kind(n, &v[i]);
 	resources_unref(n->resources);
 	n->resources = now;
 	if (behind) {
@@ -356,18 +372,29 @@ static void lives_by(struct node *n, uint64_t generation)
 {
 	struct sharing *s = &n->sharing;
 	bool expired = s->next_expiry_ms <= clock_unix_ms();
-	int64_t begun = clock_mono_us();
+	int64_t begun = clock_thread_us(), saving, rest;
 
 	if ((s->changed || expired) && !apply(n, generation))
 		return;
+	saving = clock_mono_us(); /* the disk's time is this thread's too */
 	if (s->revoked && kept_save(n)) /* else at the next answer again */
 		s->revoked = false;
+	saving = clock_mono_us() - saving;
 	initmark_follow(n);
-	s->rest_ms = clock_mono_ms() + REST * (clock_mono_us() - begun) / 1000;
+	rest = REST * (clock_thread_us() - begun + saving) / 1000;
+	s->rest_ms = clock_mono_ms() + (rest < REST_MS ? rest : REST_MS);
 	s->changed = false;
 	s->installed = generation;
 	confirm(n);
 	atomic_store(&n->fresh_until_ms, s->asked_ms + STORE_NODE_LEASE_MS);
+}
+
+/* Who is there. */
+static void know(struct node *n, const struct store_answer *a)
+{
+	struct node_report own = report_now(n);
+
+	fleet_set(n->fleet, n->boot->node, n->sharing.confirmed, &own, a->nodes, a->n_nodes);
 }
 
 static void on_feed(void *user, uint64_t op, const struct store_answer *a)
@@ -384,18 +411,21 @@ static void on_feed(void *user, uint64_t op, const struct store_answer *a)
 			ask(n);
 		return;
 	}
+	if (s->drain == DRAIN_TELLING)
+		loop_stop(n->loop);
 	if (a->status == STORE_OK && take(n, a)) {
+		fleet_heard(n->fleet, a->incarnation, clock_mono_ms());
 		s->told = s->telling;
 		s->after = a->next;
 		s->part = a->more && s->wanted;
 		watch_whole(n, a);
 		if (!a->more && !s->behind && !s->whole)
 			lives_by(n, a->generation);
-		fleet_set(n->fleet, n->boot->node, s->confirmed, atomic_load(&n->closed), a->nodes, a->n_nodes);
+		know(n, a);
 		if (a->more || s->confirmed != s->told)
 			s->again = true; /* for the rest, or to say what is confirmed now */
 	}
-	if (s->again)
+	if (s->again || s->drain == DRAIN_HEARD)
 		ask(n);
 	else if (fleet_lags(n->fleet, s->confirmed)) /* somebody may wait for the others */
 		loop_timer_set(s->timer, HURRY_MS);
@@ -417,6 +447,8 @@ static void on_put_back(void *user, uint64_t op, const struct store_answer *a)
 static void ask(struct node *n)
 {
 	struct sharing *s = &n->sharing;
+	struct node_report own;
+	uint8_t report[STORE_REPORT_MAX];
 	int64_t now = clock_mono_ms();
 	bool rests = now < s->rest_ms && !s->part && !s->leaving;
 
@@ -425,14 +457,17 @@ static void ask(struct node *n)
 		return;
 	if (rests)
 		loop_timer_set(s->timer, s->rest_ms - now);
-	if (rests && s->confirmed == s->told)
+	if (rests && s->confirmed == s->told && s->drain != DRAIN_HEARD)
 		return;
 	s->asking = true;
+	if (s->drain == DRAIN_HEARD)
+		s->drain = DRAIN_TELLING;
 	s->asked_ms = now;
 	s->telling = s->confirmed;
 	s->wanted = rests || s->leaving ? 0 : FEED_MAX;
 	s->left = s->leaving;
-	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .closed = atomic_load(&n->closed), .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
+	own = report_now(n);
+	s->store->ops->feed(s->store, &(struct store_feed){.after = s->after, .confirmed = s->confirmed, .report = slice_of(report, node_report_pack(&own, report)), .max = s->wanted, .leaving = s->leaving}, on_feed, n, 0);
 }
 
 /* ---- without the store ---- */
@@ -449,6 +484,7 @@ static void revoke_here(void *arg)
 	struct node *n = h->node;
 	const struct resource *known = resources_find(n->resources, h->name);
 	const struct resource r = {.name = h->name, .version = known ? known->version + 1 : 1, .changed_at_ms = clock_unix_ms(), .value = h->value};
+	struct node_report own;
 	struct resources *now;
 	size_t behind;
 
@@ -458,7 +494,8 @@ static void revoke_here(void *arg)
 		n->resources = now;
 		n->sharing.revoked = !kept_save(n);
 		apply(n, n->world->generation);
-		fleet_closed(n->fleet, n->boot->node, atomic_load(&n->closed));
+		own = report_now(n);
+		fleet_tell(n->fleet, n->boot->node, &own);
 		look_at_whole(&n->sharing);
 	}
 	free(h);
@@ -492,12 +529,14 @@ void sharing_wake(void *arg)
 
 void sharing_look(struct node *n)
 {
+	const struct node_report own = report_now(n);
 	int64_t now = clock_mono_ms();
 	bool fresh = atomic_load(&n->fresh_until_ms) > now;
 
 	health_set(n->health, HEALTH_REGISTRY, fresh, "this node has not heard of changes to agents for 10 s, and takes and hands out nothing until it has: see what is wrong with the store",
 		   clock_unix_ms());
 	initmark_follow(n);
+	fleet_tell(n->fleet, n->boot->node, &own);
 	if (!n->sharing.asking && now - n->sharing.asked_ms >= ASK_MS - 100)
 		ask(n);
 }
@@ -529,6 +568,7 @@ void sharing_close(struct node *n)
 	if (n->sharing.timer)
 		loop_timer_free(n->sharing.timer);
 	n->sharing.timer = NULL;
+	forget_close(n);
 	forget_seen(&n->sharing);
 	resources_unref(n->resources);
 	n->resources = NULL;

@@ -41,10 +41,26 @@ static void audit_wake(void *arg)
 	loop_post(w->loop, audit_settled, w);
 }
 
+static void search_found(void *arg)
+{
+	struct node_worker *w = arg;
+
+	if (w->rpc)
+		rpc_worker_audit_found(w->rpc);
+}
+
+/* On the thread of the audit's reader. Without memory for it the next tick looks. */
+static void audit_found(void *arg)
+{
+	struct node_worker *w = arg;
+
+	loop_post(w->loop, search_found, w);
+}
+
 static bool pick_revoked(void *arg, const struct call_peer *p)
 {
 	struct node_worker *w = arg;
-	bool revoked = p->connection <= w->seen && rpc_worker_peer_revoked(w->rpc, p->identity);
+	bool revoked = p->connection <= w->seen && rpc_worker_peer_revoked(w->rpc, NULL, p->identity);
 
 	if (revoked)
 		metrics_add(w->node->metrics, METRIC_REVOKED_CLOSED, p->listener, NULL, 1);
@@ -55,6 +71,37 @@ static void close_revoked(struct node_worker *w)
 {
 	if (w->rpc && rpc_worker_revokes_peers(w->rpc))
 		atomic_fetch_add(&w->node->closed, server_close_peers(w->node->server, w->index, pick_revoked, w, "revoked"));
+}
+
+struct counted {
+	const struct node_worker *worker;
+	const struct revocations *about;
+	uint64_t n;
+};
+
+static bool count_would_close(void *arg, const struct call_peer *p)
+{
+	struct counted *c = arg;
+
+	c->n += rpc_worker_peer_revoked(c->worker->rpc, c->about, p->identity);
+	return false;
+}
+
+/* Somebody asks what a revocation would close. */
+static void answer_asked(struct node_worker *w)
+{
+	struct counted c = {.worker = w};
+	struct revocations *about;
+	uint64_t asked = rpc_worker_asked(w->rpc, atomic_load(&w->asked), &about);
+
+	if (!asked)
+		return;
+	c.about = about;
+	server_close_peers(w->node->server, w->index, count_would_close, &c, "");
+	revocations_unref(about);
+	atomic_store(&w->asked, 0); /* whoever reads meanwhile takes neither for the other's */
+	atomic_store(&w->would_close, c.n);
+	atomic_store(&w->asked, asked);
 }
 
 /* ---- what responders say of certificates ---- */
@@ -163,6 +210,7 @@ void node_worker_close_revoked(struct node *n, unsigned i)
 {
 	n->workers[i].seen = UINT64_MAX;
 	close_revoked(&n->workers[i]);
+	answer_asked(&n->workers[i]);
 	n->workers[i].seen = 0;
 }
 
@@ -282,7 +330,7 @@ static void audit_peer(struct node_worker *w, const char *event, const struct ca
 
 	if (strcmp(p->listener, RPC_LISTENER_ENROL) == 0)
 		return;
-	audit_put(w->audit, &r);
+	audit_note(w->audit, &r);
 	loop_defer(w->loop, &w->tail);
 }
 
@@ -473,8 +521,8 @@ static bool parts(struct node_worker *w, struct problem *why)
 	struct node *n = w->node;
 	struct rpc_env env = {
 		.index = w->index, .workers = n->n_workers, .calls = w->calls, .peers = n->calls, .rpc = n->rpc,
-		.metrics = n->metrics, .health = n->health, .sign = keeping_sign,
-		.shared = n->shared, .fleet = n->fleet, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
+		.metrics = n->metrics, .health = n->health, .audit_reader = n->audit_reader, .audit_found = audit_found, .sign = keeping_sign,
+		.shared = n->shared, .fleet = n->fleet, .aside = &n->aside, .settled = sharing_settled, .revoke_here = sharing_revoke_here, .connections = connections,
 		.fresh_until_ms = &n->fresh_until_ms, .rates = n->rates, .tenants = n->tenants,
 		.ask_tail = ask_tail, .want_keys = want_keys, .answers = n->answers, .ask_issuer = ask_issuer, .peer_status = peer_status, .keys_state = keys_state, .lists_state = lists_state, .responder_fails = responder_fails, .initialised = initialised, .issue = n->issuance ? keeping_issue : NULL, .peer_gone = peer_gone, .arg = w, .node = n->boot->node,
 		.version = n->version, .slot_limits = config_slot_limits(n->boot),
@@ -543,7 +591,7 @@ void node_worker_rechecked(void *node, unsigned i)
 static bool is_counted(struct node_worker *w, struct census *c, const struct identity_peer *peer)
 {
 	const struct census_entrant e = {.spiffe_id = peer->spiffe_id, .certificate_ends_ms = peer->not_after_ms,
-		.refused = certstatus_refuses(w->node->certstatus, peer) || (w->rpc && rpc_worker_peer_revoked(w->rpc, peer))};
+		.refused = certstatus_refuses(w->node->certstatus, peer) || (w->rpc && rpc_worker_peer_revoked(w->rpc, NULL, peer))};
 
 	return census_enter(c, &e);
 }

@@ -31,6 +31,11 @@ int64_t clock_mono_us(void)
 	return clock_read_us(CLOCK_MONOTONIC);
 }
 
+int64_t clock_thread_us(void)
+{
+	return clock_read_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void clock_format_utc(int64_t unix_ms, char out[25])
 {
 	static _Thread_local struct {

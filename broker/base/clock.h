@@ -12,6 +12,7 @@
 int64_t clock_unix_ms(void);      /* UTC; may step */
 int64_t clock_mono_ms(void);      /* for time-outs; never steps */
 int64_t clock_mono_us(void);
+int64_t clock_thread_us(void);    /* that this thread has run: for how much work something was, whoever else the processor served meanwhile */
 /* "2026-11-24T00:25:01.123Z"; out has room for 25 bytes. */
 void clock_format_utc(int64_t unix_ms, char out[25]);
 /* The time in exactly that form; -1 for any other text. */

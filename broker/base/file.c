@@ -9,13 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/encode.h"
 #include "base/secret.h"
 
 #define READ_FIRST_BYTES 4096
+#define LOCK_STEP_MS 50
 
 static void bytes_free(uint8_t *p, size_t n)
 {
@@ -205,4 +209,26 @@ int file_make_dir(const char *path, mode_t mode, struct problem *why)
 	if (mkdir(copy, mode) < 0 && errno != EEXIST)
 		return problem_set(why, "cannot make the folder %s: %s", path, strerror(errno));
 	return file_check_dir(copy, mode, why);
+}
+
+int file_lock(const char *path, int64_t wait_ms, bool *taken, struct problem *why)
+{
+	const struct timespec step = {0, LOCK_STEP_MS * 1000000};
+	int64_t until = clock_mono_ms() + wait_ms;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	*taken = false;
+	if (fd < 0)
+		return problem_set(why, "%s: %s", path, strerror(errno));
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		*taken = errno == EWOULDBLOCK;
+		if ((!*taken && errno != EINTR) || clock_mono_ms() > until) {
+			problem_set(why, "%s: %s", path, *taken ? "another process has this lock" : strerror(errno));
+			close(fd);
+			return -1;
+		}
+		nanosleep(&step, NULL);
+	}
+	*taken = false;
+	return fd;
 }

@@ -2,6 +2,7 @@
 #ifndef BATON_BASE_FILE_H
 #define BATON_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,5 +23,8 @@ int file_sync_folder(const char *path);
 int file_make_dir(const char *path, mode_t mode, struct problem *why);
 /* Is the folder that is there fit for that? */
 int file_check_dir(const char *path, mode_t mode, struct problem *why);
+/* Takes the lock that is the file `path`, made when it is missing, and waits that long for whoever has it. The descriptor: the lock is given back when all who
+ * inherited it have closed it, by their end at the latest. -1 with why; *taken: somebody else has it still. */
+int file_lock(const char *path, int64_t wait_ms, bool *taken, struct problem *why);
 
 #endif

@@ -219,6 +219,18 @@ bool name_valid(struct slice s)
 	return true;
 }
 
+bool node_name_valid(struct slice s)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+	if (!s.n || s.n > NAME_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!memchr(letters, s.p[i], sizeof letters - 1))
+			return false;
+	return true;
+}
+
 struct slice queue_route(struct slice queue)
 {
 	const uint8_t *slash = queue.n ? memchr(queue.p, '/', queue.n) : NULL;

@@ -169,6 +169,8 @@ struct verdict verdict_deny(enum reason r, const char *field, const char *fmt, .
 /* Names of tenants, routes, tools, agents: [a-z0-9][a-z0-9._-]{0,62}. */
 #define NAME_MAX_BYTES 63
 bool name_valid(struct slice s);
+/* Names of nodes: 1..63 letters, digits, . _ and -. */
+bool node_name_valid(struct slice s);
 /* Names of queues: a route, or an agent's inbox on a broadcast route, "route/agent". */
 #define QUEUE_MAX_BYTES (2 * NAME_MAX_BYTES + 1)
 bool queue_valid(struct slice s);

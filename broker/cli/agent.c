@@ -1,4 +1,4 @@
-/* Which agents may take part? An operator's register, list, show, update, quarantine, release, retire, history. */
+/* Which agents may take part? An operator's register, list, show, update, quarantine, release, retire, history, rollback. */
 #include "config.h"
 
 #include <string.h>
@@ -176,6 +176,11 @@ int cmd_agent_show(struct cli *c)
 int cmd_agent_history(struct cli *c)
 {
 	return resource_history(c, &view);
+}
+
+int cmd_agent_rollback(struct cli *c)
+{
+	return resource_rollback(c, &view);
 }
 
 /* ---- changes ---- */

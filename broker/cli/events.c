@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "base/words.h"
+#include "cli/again.h"
 #include "cli/cli.h"
 #include "cli/envelope.h"
 #include "cli/pbjson.h"
@@ -22,7 +23,6 @@
 
 #define EVENT_ARENA (CLIENT_MESSAGE_MAX * 2)
 #define EVENTS_JSON_MAX (64 * 1024 * 1024)
-#define RECONNECTS 6
 #define FOREVER (INT64_MAX / 4)
 
 void follow_init(struct follow *f, struct cli *c)
@@ -242,24 +242,6 @@ static bool watch_again(struct follow *f)
 	return true;
 }
 
-/* Whoever keeps the token's file fresh has written another one since. The connection is made anew with it; the stream is gone by then. */
-static bool has_another_token(struct follow *f)
-{
-	uint8_t before[SHA256_BYTES], now[SHA256_BYTES];
-
-	sha256(slice_str(f->c->token), before);
-	cli_close(f->c);
-	if (cli_connect(f->c))
-		cli_close(f->c); /* away just now: it is tried again, with what was read */
-	sha256(slice_str(f->c->token), now);
-	return memcmp(before, now, sizeof now) != 0;
-}
-
-static bool worth_again(const struct follow *f, const struct client_status *s)
-{
-	return f->id[0] && (s->code == GRPC_UNAVAILABLE || s->reason == REASON_EXPIRED_TOKEN || (s->code == GRPC_CANCELLED && !s->reason));
-}
-
 /* Receives until the stream ends. 0: shown to the end; 1: broken, try again; else -1 with status or time-out. */
 static int follow_stream(struct follow *f, struct arena *arena, bool *timeout)
 {
@@ -278,7 +260,7 @@ static int follow_stream(struct follow *f, struct arena *arena, bool *timeout)
 		if (got == CLIENT_GOT_END) {
 			const struct client_status *s = client_stream_status(f->stream);
 
-			return s->code == GRPC_OK ? 0 : worth_again(f, s) ? 1 : -1;
+			return s->code == GRPC_OK ? 0 : f->id[0] && again_worth(s) ? 1 : -1;
 		}
 		arena_reset(arena);
 		e = (void *)pb_unpack(&baton__v1__handoff_event__descriptor, message, arena, &fault);
@@ -303,7 +285,7 @@ int follow_run(struct follow *f)
 	bool timeout = false;
 	int rc = 1, code = 0;
 
-	for (int tries = 0; arena && tries <= RECONNECTS; tries++) {
+	for (int tries = 0; arena && tries <= AGAIN_MAX; tries++) {
 		uint64_t before = f->cursor;
 
 		if (!f->stream && !watch_again(f))
@@ -316,13 +298,13 @@ int follow_run(struct follow *f)
 		ended = *client_stream_status(f->stream);
 		client_stream_free(f->stream);
 		f->stream = NULL;
-		if (ended.reason == REASON_EXPIRED_TOKEN && !has_another_token(f)) {
+		if (ended.reason == REASON_EXPIRED_TOKEN && !again_other_token(f->c, cli_connect)) {
 			arena_free(arena);
 			return complain_status(f->c, &ended);
 		}
 		cli_note(f->c, "%s; taking it up again behind event %llu", ended.reason == REASON_EXPIRED_TOKEN ? "the token expired, and there is another" : "the connection broke",
 			 (unsigned long long)f->cursor);
-		nanosleep(&(struct timespec){.tv_sec = 1 << (tries < 4 ? tries : 4)}, NULL);
+		again_pause(tries);
 	}
 	if (timeout)
 		code = complain(f->c, EXIT_AGAIN, "no answer in time", NULL, "Allow more with --timeout.");

@@ -1,4 +1,4 @@
-/* Whose tokens count, and has the broker their keys? An operator's add, list, show, remove and history. */
+/* Whose tokens count, and has the broker their keys? An operator's add, list, show, remove, history and rollback. */
 #include "config.h"
 
 #include <string.h>
@@ -178,6 +178,11 @@ int cmd_issuer_show(struct cli *c)
 int cmd_issuer_history(struct cli *c)
 {
 	return resource_history(c, &view);
+}
+
+int cmd_issuer_rollback(struct cli *c)
+{
+	return resource_rollback(c, &view);
 }
 
 /* ---- changes ---- */

@@ -93,6 +93,18 @@ static const struct option_row rows[] = {
 	SWITCH(OPT_RELEASE, "release", 0, "queue again what was put aside for it, as far as today's policy lets it in"),
 	SWITCH(OPT_LOCAL, "local", 0, "on this node at once, also while Redis is away; the others hear of it when it is back"),
 	SWITCH(OPT_LIFTED, "lifted", 0, "those too that were lifted, or are over"),
+	TEXT(OPT_EVENT, "event", "NAME", NULL, NULL, "only records of this event: decision, handoff.leased ..."),
+	TEXT(OPT_AUDIT_AGENT, "agent", "NAME", NULL, NULL, "only of this agent"),
+	TEXT(OPT_AUDIT_SUBJECT, "subject", "SUB", NULL, NULL, "only on this authority: the sub of a token"),
+	TEXT(OPT_HANDOFF, "handoff", "ID", NULL, NULL, "only about this handoff"),
+	TEXT(OPT_AUDIT_TRACE, "trace", "ID", NULL, NULL, "only of this trace"),
+	TEXT(OPT_AUDIT_REASON, "reason", "NAME", NULL, NULL, "only what was decided for this reason: missing_scope, revoked ..."),
+	TEXT(OPT_FROM, "from", "TIME", NULL, NULL, "only what was written since: how long ago (1h), or a time (2026-11-24T00:25:01Z)"),
+	TEXT(OPT_TO, "to", "TIME", NULL, NULL, "only what was written until then"),
+	NUMBER(OPT_AUDIT_LIMIT, "limit", 1, 1000, "100", "the newest so many"),
+	SWITCH(OPT_LAST, "last", 0, "also when no other node is ready, and nothing will be served"),
+	TEXT(OPT_TO_VERSION, "to-version", "V", NULL, NULL, "which version, as history shows them"),
+	SWITCH(OPT_WATCH, "watch", 0, "stay, and print a line for each that changes; ^C ends it"),
 	SHORT(OPT_FILE, "file", 'f', "FILE", "resources as YAML, a document each; -: standard input"),
 
 	TEXT(OPT_AGENT_ID, "id", "URI", NULL, NULL, "the SPIFFE id in the agent's certificate"),
@@ -162,6 +174,7 @@ static const struct option_row rows[] = {
 	SPAN(OPT_OCSP_STALE, "ocsp-stale", NULL, 0, 30 * MS_DAY, NULL, "how much longer a good answer counts while no other comes (0s)"),
 
 	NUMBER(OPT_MAX_WAITING, "max-waiting", 0, 1000000000, NULL, "how many handoffs of it may wait on all its routes together; 0: as the broker's configuration says"),
+	NUMBER(OPT_MAX_AGENTS, "max-agents", 0, 65536, NULL, "how many agents it may register, retired ones too; 0: as the broker's configuration says"),
 	SIZE(OPT_MAX_BYTES, "max-bytes", 0, 1LL << 40, "the same, of their bytes: 64MiB, 2GiB; 0: as the broker's configuration says"),
 
 	LIST(OPT_ROUTES, "route", "R", "a route to serve; may be repeated"),

@@ -236,12 +236,14 @@ static const struct res_field tenant_fields[] = {
 	{.name = "name", .type = RES_TEXT, .at = AT(name), .required = true, .wrong = name_wrong, .todo = NAME_TODO},
 	{.name = "max_waiting", .type = RES_COUNT, .at = AT(max_waiting), .max = 1000000000},
 	{.name = "max_bytes", .type = RES_SIZE, .at = AT(max_bytes), .max = UINT64_C(1) << 40},
+	{.name = "max_agents", .type = RES_NUMBER, .at = AT(max_agents), .max = 65536},
 };
 FITS(tenant_fields);
 
 static const struct res_refused tenant_refused[] = {
 	{"waiting", "the broker says it", NULL}, {"waiting_bytes", "the broker says it", NULL}, {"agents", "the broker says it", NULL},
 	{"waiting_per_tenant", "it has another name here", "max_waiting"}, {"waiting_bytes_per_tenant", "it has another name here", "max_bytes"},
+	{"agents_per_tenant", "it has another name here", "max_agents"},
 	{"tenant", "it has another name here", "name"}, {NULL, NULL, NULL},
 };
 

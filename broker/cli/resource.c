@@ -12,10 +12,11 @@
 #include "cli/listing.h"
 #include "cli/pbjson.h"
 #include "cli/text.h"
+#include "cli/verbs.h"
 
 #define PAGE 200
 
-static bool is_of(const struct resource_view *v, const resource *r)
+bool resource_is_of(const struct resource_view *v, const resource *r)
 {
 	return r && r->spec_case == v->spec && r->agent; /* all kinds' messages are pointers in one union */
 }
@@ -52,7 +53,7 @@ static int pages(struct cli *c, const struct resource_view *v, struct listing *l
 		for (size_t i = 0; i < page->n_resources; i++) {
 			const resource *r = page->resources[i];
 
-			if (is_of(v, r) && !listing_put(l, &r->base, v->name(r)))
+			if (resource_is_of(v, r) && !listing_put(l, &r->base, v->name(r)))
 				v->row(c, &l->table, r, arena);
 		}
 		if (!listing_next(page->next_page_token, token, sizeof token))
@@ -62,10 +63,14 @@ static int pages(struct cli *c, const struct resource_view *v, struct listing *l
 
 int resource_list(struct cli *c, const struct resource_view *v)
 {
-	struct arena *arena = arena_new(ADMIN_ARENA);
+	struct arena *arena;
 	struct listing l;
-	int code = arena ? admin_connect(c) : EXIT_BUG;
+	int code;
 
+	if (c->args.given[OPT_WATCH])
+		return resource_watch(c, v);
+	arena = arena_new(ADMIN_ARENA);
+	code = arena ? admin_connect(c) : EXIT_BUG;
 	listing_init(&l, c, v->columns, v->shown, v->wide);
 	if (!code)
 		code = pages(c, v, &l, arena);
@@ -95,7 +100,7 @@ resource *resource_get(struct cli *c, const struct resource_view *v, struct aren
 	const Baton__V1__ResourceRef q = resource_ref(c, v);
 	resource *r = admin_ask(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, code);
 
-	if (!r || is_of(v, r))
+	if (!r || resource_is_of(v, r))
 		return r;
 	*code = complain(c, EXIT_PROTOCOL, v->stranger, NULL, "Use a baton of the broker's version.");
 	return NULL;
@@ -108,7 +113,7 @@ resource *resource_look(struct cli *c, const struct resource_view *v, struct are
 	resource *r = admin_try(c, ADMIN_RESOURCE "Get", &q.base, &baton__v1__resource__descriptor, arena, &status);
 
 	*code = r || status.reason == REASON_NOT_FOUND ? 0 : complain_status(c, &status);
-	if (!r || is_of(v, r))
+	if (!r || resource_is_of(v, r))
 		return r;
 	*code = complain(c, EXIT_PROTOCOL, v->stranger, NULL, "Use a baton of the broker's version.");
 	return NULL;
@@ -207,7 +212,7 @@ int resource_history(struct cli *c, const struct resource_view *v)
 	if (!code)
 		m = admin_ask(c, ADMIN_RESOURCE "History", &q.base, &baton__v1__list_resources_response__descriptor, arena, &code);
 	for (size_t i = 0; m && i < m->n_resources; i++)
-		if (is_of(v, m->resources[i]) && !listing_put(&l, &m->resources[i]->base, m->resources[i]->version))
+		if (resource_is_of(v, m->resources[i]) && !listing_put(&l, &m->resources[i]->base, m->resources[i]->version))
 			v->version(c, &l.table, m->resources[i], arena);
 	if (m)
 		listing_print(&l);
@@ -230,6 +235,30 @@ int resource_apply(struct cli *c, struct arena *arena, resource *r, char *reason
 	q.dry_run = c->args.given[OPT_DRY_RUN];
 	m = admin_ask(c, ADMIN_RESOURCE "Apply", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
 	return m ? admin_tell(c, m) : code;
+}
+
+int resource_rollback(struct cli *c, const struct resource_view *v)
+{
+	Baton__V1__RollbackRequest q = BATON__V1__ROLLBACK_REQUEST__INIT;
+	Baton__V1__ResourceRef ref = resource_ref(c, v);
+	struct arena *arena = arena_new(ADMIN_ARENA);
+	Baton__V1__ApplyResponse *m = NULL;
+	int code = arena ? admin_reason(c, &q.reason) : EXIT_BUG;
+
+	q.ref = &ref;
+	q.to_version = admin_text(c, OPT_TO_VERSION);
+	q.incident_id = admin_text(c, OPT_INCIDENT);
+	q.dry_run = c->args.given[OPT_DRY_RUN];
+	if (!code && !*q.to_version)
+		code = complain_usage(c, "`%s rollback` needs --to-version: `baton %s history %.200s` shows them", c->verb->noun, c->verb->noun, c->words[0]);
+	if (!code)
+		code = admin_connect(c);
+	if (!code)
+		m = admin_ask(c, ADMIN_RESOURCE "Rollback", &q.base, &baton__v1__apply_response__descriptor, arena, &code);
+	if (m)
+		code = admin_tell(c, m);
+	arena_free(arena);
+	return code;
 }
 
 int resource_delete(struct cli *c, const struct resource_view *v, struct arena *arena, const resource *r, char *tenant, char *reason)

@@ -1,4 +1,4 @@
-/* What do the commands for resources of one kind share? Each kind says in one row what is its own, and has list, show, history and changes of here. */
+/* What do the commands for resources of one kind share? Each kind says in one row what is its own, and has list, show, history, rollback and changes of here. */
 #ifndef BATON_CLI_RESOURCE_H
 #define BATON_CLI_RESOURCE_H
 
@@ -28,6 +28,10 @@ struct resource_view {
 	void (*print)(const struct cli *c, const resource *r);
 };
 
+/* Is it one, of this kind? */
+bool resource_is_of(const struct resource_view *v, const resource *r);
+/* list --watch: reswatch.c. The exit code. */
+int resource_watch(struct cli *c, const struct resource_view *v);
 /* list; show NAME; history NAME. The exit code. */
 int resource_list(struct cli *c, const struct resource_view *v);
 int resource_show(struct cli *c, const struct resource_view *v);
@@ -44,6 +48,8 @@ resource *resource_get(struct cli *c, const struct resource_view *v, struct aren
 resource *resource_look(struct cli *c, const struct resource_view *v, struct arena *arena, int *code);
 /* r as it is to be, by its version; --dry-run changes nothing. Says what was done. The exit code. */
 int resource_apply(struct cli *c, struct arena *arena, resource *r, char *reason);
+/* rollback NAME: what it was in --to-version. The exit code. */
+int resource_rollback(struct cli *c, const struct resource_view *v);
 /* r as it was seen. tenant: its own, or "". The exit code. */
 int resource_delete(struct cli *c, const struct resource_view *v, struct arena *arena, const resource *r, char *tenant, char *reason);
 

@@ -54,39 +54,84 @@ static const struct kind *kind_of(const request *m)
 
 /* ---- what comes back ---- */
 
+/* What a node said, in one line or in two. */
+struct told {
+	struct told *next;
+	const char *node, *error;
+	bool confirmed;
+	uint32_t after_ms;
+	uint64_t closed, aside;
+};
+
 struct course {
 	struct cli *c;
 	struct listing nodes;
+	struct told *told, **end; /* in its arena */
 	uint32_t last_ms;
 	size_t n, confirmed;
 	line *last;               /* the one that has done; in its arena */
 	struct arena *arena;
 };
 
-static const char *const columns[] = {"NODE", "APPLIED", "CONNECTIONS", "STATE"};
+static const char *const columns[] = {"NODE", "APPLIED", "CONNECTIONS", "QUARANTINED", "STATE"};
+static const char *const dry_columns[] = {"NODE", "CONNECTIONS", "STATE"};
+
+static struct told *told_of(struct course *k, const char *node)
+{
+	struct told *t = k->told;
+
+	while (t && strcmp(t->node, node) != 0)
+		t = t->next;
+	return t;
+}
+
+static void on_node(struct course *k, const line *m)
+{
+	struct told *t = arena_zalloc(k->arena, sizeof *t);
+
+	if (!t)
+		return;
+	*t = (struct told){.node = m->node->node, .error = m->node->error, .confirmed = m->node->confirmed, .after_ms = m->node->after_ms, .closed = m->connections_closed};
+	*k->end = t;
+	k->end = &t->next;
+	k->n++;
+	k->confirmed += t->confirmed;
+	if (t->confirmed && t->after_ms > k->last_ms)
+		k->last_ms = t->after_ms;
+}
 
 static void on_line(struct course *k, line *m)
 {
-	if (m->done) {
+	struct told *t = m->node && m->handoffs_quarantined ? told_of(k, m->node->node) : NULL; /* two may have one name, as while one is started anew */
+
+	if (!t || cli_json(k->c)) /* its name is there */
+		listing_put(&k->nodes, &m->base, m->node && !m->done ? m->node->node : m->revocation_id);
+	if (m->done)
 		k->last = m;
-		listing_put(&k->nodes, &m->base, m->revocation_id);
-		return;
+	else if (t)
+		t->aside = m->handoffs_quarantined;
+	else if (m->node)
+		on_node(k, m);
+}
+
+static void put_rows(struct course *k, bool dry)
+{
+	struct table *to = &k->nodes.table;
+
+	for (const struct told *t = k->told; t; t = t->next) {
+		table_cell(to, t->node);
+		if (!dry && t->confirmed)
+			table_cell_f(to, "%u ms", t->after_ms);
+		else if (!dry)
+			table_cell(to, "");
+		if (dry && !t->confirmed)
+			table_cell(to, "?");
+		else
+			table_cell_f(to, "%llu", (unsigned long long)t->closed);
+		if (!dry)
+			table_cell_f(to, "%llu", (unsigned long long)t->aside);
+		table_cell(to, !t->confirmed ? t->error : dry ? "counted" : "true");
 	}
-	if (!m->node)
-		return;
-	k->n++;
-	k->confirmed += m->node->confirmed;
-	if (m->node->confirmed && m->node->after_ms > k->last_ms)
-		k->last_ms = m->node->after_ms;
-	if (listing_put(&k->nodes, &m->base, m->node->node))
-		return;
-	table_cell(&k->nodes.table, m->node->node);
-	if (m->node->confirmed)
-		table_cell_f(&k->nodes.table, "%u ms", m->node->after_ms);
-	else
-		table_cell(&k->nodes.table, "");
-	table_cell_f(&k->nodes.table, "%llu", (unsigned long long)m->connections_closed);
-	table_cell(&k->nodes.table, m->node->confirmed ? "true" : m->node->error);
 }
 
 /* 0, or an exit code. */
@@ -119,14 +164,19 @@ static const char *plural(uint64_t n)
 static int tell(struct course *k, bool lifts)
 {
 	struct cli *c = k->c;
-	uint64_t put = k->last->handoffs_quarantined;
+	uint64_t put = k->last->handoffs_quarantined, closed = k->last->connections_closed;
+	bool dry = c->args.given[OPT_DRY_RUN];
 
+	if (!cli_json(c))
+		put_rows(k, dry);
 	if (k->n || cli_json(c))
 		listing_print(&k->nodes);
-	if (c->args.given[OPT_DRY_RUN]) {
-		cli_note(c, "nothing was done: it would close %llu connection%s of this node, and put %llu handoff%s that wait%s aside",
-			 (unsigned long long)k->last->connections_closed, plural(k->last->connections_closed), (unsigned long long)put, plural(put), put == 1 ? "s" : "");
-		return EXIT_YES;
+	if (dry) {
+		if (k->last->nodes_missing > k->n - k->confirmed)
+			cli_note(c, "%zu more nodes are not shown, and what they would close is not counted", k->last->nodes_missing - (k->n - k->confirmed));
+		cli_note(c, "nothing was done: it would close %llu connection%s, and put %llu handoff%s that wait%s aside", (unsigned long long)closed, plural(closed),
+			 (unsigned long long)put, plural(put), put == 1 ? "s" : "");
+		return k->last->nodes_missing ? EXIT_AGAIN : EXIT_YES;
 	}
 	cli_note(c, "%s %s", lifts ? "lifted" : "revocation", k->last->revocation_id);
 	cli_note(c, "true on %zu/%zu nodes after %u ms: %llu handoff%s %s", k->confirmed, k->n, k->last_ms, (unsigned long long)put, plural(put),
@@ -140,7 +190,11 @@ static int run(struct cli *c, const char *method, const ProtobufCMessage *q, boo
 	struct client_stream *s = NULL;
 	int code = k.arena ? admin_connect(c) : EXIT_BUG;
 
-	listing_init(&k.nodes, c, columns, 4, 4);
+	k.end = &k.told;
+	if (c->args.given[OPT_DRY_RUN])
+		listing_init(&k.nodes, c, dry_columns, 3, 3);
+	else
+		listing_init(&k.nodes, c, columns, 5, 5);
 	if (!code) {
 		s = client_stream_open(c->conn, method, c->token, 0);
 		code = s ? 0 : EXIT_UNREACHABLE;

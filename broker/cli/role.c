@@ -1,4 +1,4 @@
-/* Who may operate the broker, and as what? An operator's grant, list, show, revoke, history; and the first grant of all, root's `admin init`. */
+/* Who may operate the broker, and as what? An operator's grant, list, show, revoke, history, rollback; and the first grant of all, root's `admin init`. */
 #include "config.h"
 
 #include <string.h>
@@ -97,6 +97,11 @@ int cmd_role_show(struct cli *c)
 int cmd_role_history(struct cli *c)
 {
 	return resource_history(c, &view);
+}
+
+int cmd_role_rollback(struct cli *c)
+{
+	return resource_rollback(c, &view);
 }
 
 /* ---- changes ---- */

@@ -11,6 +11,12 @@
 #define TABLE_BYTES_MAX (64 * 1024 * 1024)
 #define CELL_MAX 2560
 
+void table_forget(struct table *t)
+{
+	buf_reset(&t->cells);
+	t->count = 0;
+}
+
 /* Characters, not bytes: continuation bytes do not count. */
 static size_t shown(const char *s)
 {

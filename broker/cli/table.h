@@ -23,6 +23,8 @@ void table_clear(struct table *t);
 /* The next cell; "" shows as "-". Made safe for a terminal. */
 void table_cell(struct table *t, const char *text);
 void table_cell_f(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Its rows are forgotten, once they are printed: those that follow line up with them. */
+void table_forget(struct table *t);
 void table_print(const struct table *t, FILE *out, bool headers);
 
 #endif

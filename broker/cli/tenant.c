@@ -1,4 +1,4 @@
-/* How much of a tenant may wait, and how much does? An operator's create, list, show, limit, remove and history. */
+/* What may a tenant use up, and what does it? An operator's create, list, show, limit, remove, history and rollback. */
 #include "config.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 
 typedef Baton__V1__Tenant tenant;
 
-static const char *const columns[] = {"NAME", "WAITING", "MAX-WAITING", "BYTES", "MAX-BYTES", "AGENTS", "VERSION", "BY", "REASON"};
+static const char *const columns[] = {"NAME", "WAITING", "MAX-WAITING", "BYTES", "MAX-BYTES", "AGENTS", "MAX-AGENTS", "VERSION", "BY", "REASON"};
 
 static const char *count_or(uint64_t n, const char *none, char out[SIZE_TEXT_MAX])
 {
@@ -40,8 +40,9 @@ static void add_row(const struct cli *c, struct table *t, const resource *r, str
 	table_cell(t, count_or(m->waiting_bytes, "0", text));
 	table_cell(t, size_or(m->max_bytes, "-", text));
 	table_cell_f(t, "%u", m->agents);
+	table_cell(t, count_or(m->max_agents, "-", text));
 	table_cell(t, *r->version ? r->version : "-");
-	if (t->n <= 7)
+	if (t->n <= 8)
 		return;
 	table_cell(t, r->updated_by);
 	table_cell(t, r->reason);
@@ -57,6 +58,7 @@ static void print_one(const struct cli *c, const resource *r)
 	text_line(c->out, WIDTH, "name:", m->name);
 	text_line(c->out, WIDTH, "max waiting:", count_or(m->max_waiting, AS_CONFIGURED, max));
 	text_line(c->out, WIDTH, "max bytes:", size_or(m->max_bytes, AS_CONFIGURED, max));
+	text_line(c->out, WIDTH, "max agents:", count_or(m->max_agents, AS_CONFIGURED, max));
 	snprintf(text, sizeof text, "%llu, %llu bytes", (unsigned long long)m->waiting, (unsigned long long)m->waiting_bytes);
 	text_line(c->out, WIDTH, "waiting:", text);
 	snprintf(text, sizeof text, "%u", m->agents);
@@ -64,7 +66,7 @@ static void print_one(const struct cli *c, const resource *r)
 	resource_print_version(c, WIDTH, r);
 }
 
-static const char *const history_columns[] = {"VERSION", "CHANGED", "MAX-WAITING", "MAX-BYTES", "BY", "REASON"};
+static const char *const history_columns[] = {"VERSION", "CHANGED", "MAX-WAITING", "MAX-BYTES", "MAX-AGENTS", "BY", "REASON"};
 
 static void add_version(const struct cli *c, struct table *t, const resource *r, struct arena *arena)
 {
@@ -76,6 +78,7 @@ static void add_version(const struct cli *c, struct table *t, const resource *r,
 	table_cell(t, text);
 	table_cell(t, r->removed ? "removed" : count_or(r->tenant->max_waiting, "-", max));
 	table_cell(t, size_or(r->tenant->max_bytes, "-", max));
+	table_cell(t, count_or(r->tenant->max_agents, "-", max));
 	table_cell(t, r->updated_by);
 	table_cell(t, r->reason);
 }
@@ -87,7 +90,7 @@ static const char *name_of(const resource *r)
 
 static const struct resource_view view = {
 	.kind = "tenant", .spec = BATON__V1__RESOURCE__SPEC_TENANT, .lists = "baton tenant list shows all.", .stranger = "the broker's answer is no tenant",
-	.columns = columns, .shown = 7, .wide = 9, .row = add_row, .history_columns = history_columns, .history_shown = 6, .history_wide = 6, .version = add_version,
+	.columns = columns, .shown = 8, .wide = 10, .row = add_row, .history_columns = history_columns, .history_shown = 7, .history_wide = 7, .version = add_version,
 	.name = name_of, .print = print_one,
 };
 
@@ -106,6 +109,11 @@ int cmd_tenant_history(struct cli *c)
 	return resource_history(c, &view);
 }
 
+int cmd_tenant_rollback(struct cli *c)
+{
+	return resource_rollback(c, &view);
+}
+
 /* ---- changes ---- */
 
 /* What the flags say, over what is there. */
@@ -117,6 +125,8 @@ static int put(struct cli *c, struct arena *arena, resource *r, char *reason)
 		m->max_waiting = (uint64_t)c->args.number[OPT_MAX_WAITING];
 	if (c->args.given[OPT_MAX_BYTES])
 		m->max_bytes = (uint64_t)c->args.number[OPT_MAX_BYTES];
+	if (c->args.given[OPT_MAX_AGENTS])
+		m->max_agents = (uint32_t)c->args.number[OPT_MAX_AGENTS];
 	return resource_apply(c, arena, r, reason);
 }
 
@@ -147,8 +157,8 @@ int cmd_tenant_limit(struct cli *c)
 	char *reason;
 	int code = arena ? admin_reason(c, &reason) : EXIT_BUG;
 
-	if (!code && !c->args.given[OPT_MAX_WAITING] && !c->args.given[OPT_MAX_BYTES])
-		code = complain_usage(c, "`tenant limit` needs --max-waiting or --max-bytes");
+	if (!code && !c->args.given[OPT_MAX_WAITING] && !c->args.given[OPT_MAX_BYTES] && !c->args.given[OPT_MAX_AGENTS])
+		code = complain_usage(c, "`tenant limit` needs --max-waiting, --max-bytes or --max-agents");
 	if (!code)
 		code = admin_connect(c);
 	if (!code)

@@ -1,4 +1,4 @@
-/* Whose signatures vouch for which certificates? An operator's add, list, show, remove and history of trust bundles. */
+/* Whose signatures vouch for which certificates? An operator's add, list, show, remove, history and rollback of trust bundles. */
 #include "config.h"
 
 #include <inttypes.h>
@@ -143,6 +143,11 @@ int cmd_trust_show(struct cli *c)
 int cmd_trust_history(struct cli *c)
 {
 	return resource_history(c, &view);
+}
+
+int cmd_trust_rollback(struct cli *c)
+{
+	return resource_rollback(c, &view);
 }
 
 /* ---- changes ---- */

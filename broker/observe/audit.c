@@ -1,4 +1,4 @@
-/* What is in an audit line, and which events may be written? The two tables below say. A line is one flat JSON
+/* What is in an audit line? The table below says; which events there are, audit_event.c. A line is one flat JSON
  * object; every string in it was redacted. How lines reach the file is in audit_file.c, when they are durable in
  * audit_sync.c. */
 #include "config.h"
@@ -12,58 +12,6 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/redact.h"
-
-static const char *const events[] = {
-	"decision",
-	"rpc", /* reads: Get, List, Watch, WhoAmI */
-	"handoff.accepted",
-	"handoff.queued", /* the start that it was scheduled for has come */
-	"handoff.leased",
-	"handoff.working",
-	"handoff.completed",
-	"handoff.failed",
-	"handoff.rejected",
-	"handoff.released",
-	"handoff.lapsed",
-	"handoff.cancelled",
-	"handoff.expired",
-	"handoff.dead_lettered",
-	"handoff.quarantined",
-	"handoff.held",
-	"handoff.confirmed", /* by its sender, after a fail-over: queued again */
-	"handoff.replayed", /* new work in the place of a dead-lettered one: parent_handoff_id */
-	"handoff.let_go",   /* a dead-lettered one is kept no longer than finished work */
-	"handoffs.quarantined", /* put aside by an operator: which, how many, and why; each has its own line */
-	"handoffs.released",    /* and let go of again */
-	"revocation.made",      /* by an operator: what, and why; it is in force from here on */
-	"revocation.confirmed", /* which nodes live by it, what was closed and put aside */
-	"revocation.lifted",
-	"agents.changed",   /* registered, updated, quarantined, released, retired by an operator: from what to what, and why */
-	"roles.changed",    /* role bindings made, changed, removed: from what to what, and why */
-	"issuers.changed",  /* issuers added, changed, removed: the same */
-	"tenants.changed",  /* tenants created, given limits, removed: the same */
-	"trust.changed",    /* trust bundles added, changed, removed: the same */
-	"crl.taken",        /* a URL of a trust domain gave new lists of revoked certificates: this node lives by them */
-	"crl.refused",      /* what it gave does not count, and why: the lists of before stay */
-	"ocsp.revoked",     /* the OCSP responder of a trust domain says so of a certificate: its connections close */
-	"ocsp.unknown",     /* it does not know the certificate, which is refused */
-	"ocsp.refused",     /* what it says does not count, and why */
-	"route.state",      /* paused, closed, opened again by an operator */
-	"enrolment.token",  /* made for an agent, by an operator */
-	"certificate.issued", /* to an agent, for its token or its certificate: which, until when */
-	"assertion.issued",
-	"peer.connected",
-	"peer.refused",
-	"peer.closed",
-	"config.reloaded",
-	"node.started",
-	"node.stopped",
-	"store.incarnation",
-	"route.paused",
-	"store.repaired",   /* what belonged nowhere was put where its state says, or removed, by an operator's check */
-	"record.unsealable",
-	"audit.recovered", /* written by the audit itself: how many lines are missing before this one, and why */
-};
 
 enum field_kind {
 	FIELD_TEXT,
@@ -124,16 +72,6 @@ static const struct {
 	FIELD(FIELD_OURS, retention),
 	FIELD(FIELD_BOOL, reconciled),
 };
-
-static bool event_known(const char *event)
-{
-	size_t i;
-
-	for (i = 0; event && i < sizeof events / sizeof events[0]; i++)
-		if (strcmp(event, events[i]) == 0)
-			return true;
-	return false;
-}
 
 /* Redacts first and cuts after: half a token must not pass because its other half is gone. */
 static void put_text(struct jsonw *w, struct buf *scratch, const char *key, struct slice v)
@@ -219,9 +157,9 @@ bool audit_format(struct audit *a, struct buf *line, struct buf *scratch, const 
 	return !line->failed;
 }
 
-uint64_t audit_put(struct audit_lane *l, const struct audit_record *r)
+static uint64_t put_line(struct audit_lane *l, const struct audit_record *r)
 {
-	if (!event_known(r->event)) {
+	if (!audit_event_known(r->event)) {
 		log_event(LOG_ERROR, "audit.unknown_event", F_STR("name", r->event));
 		return 0;
 	}
@@ -236,4 +174,39 @@ uint64_t audit_put(struct audit_lane *l, const struct audit_record *r)
 	if (l->line.n > AUDIT_LANE_BYTES - l->lines.n || !buf_put_slice(&l->lines, buf_slice(&l->line)))
 		return 0;
 	return ++l->put;
+}
+
+void audit_set_metrics(struct audit *a, struct metrics *m)
+{
+	a->metrics = m;
+}
+
+void audit_count_lost(struct audit *a, uint64_t lines)
+{
+	if (a->metrics && lines)
+		metrics_add(a->metrics, METRIC_AUDIT_FAILURES, NULL, NULL, (int64_t)lines);
+}
+
+static uint64_t put_counted(struct audit_lane *l, const struct audit_record *r)
+{
+	uint64_t ticket = put_line(l, r);
+
+	if (!ticket)
+		audit_count_lost(l->audit, 1);
+	else if (l->audit->metrics)
+		metrics_add(l->audit->metrics, METRIC_AUDIT_RECORDS, r->event, NULL, 1);
+	return ticket;
+}
+
+uint64_t audit_put(struct audit_lane *l, const struct audit_record *r)
+{
+	uint64_t ticket = put_counted(l, r);
+
+	l->awaited = l->awaited || ticket;
+	return ticket;
+}
+
+void audit_note(struct audit_lane *l, const struct audit_record *r)
+{
+	put_counted(l, r);
 }

@@ -273,19 +273,24 @@ static bool lane_clean(struct audit_lane *l)
 static int lane_write(struct audit_lane *l, uint64_t lines)
 {
 	struct audit *a = l->audit;
+	bool awaited = l->awaited;
 
+	l->awaited = false; /* of these lines alone, whatever becomes of them */
 	if (!lane_clean(l) || audit_write(a, buf_slice(&l->lines)) < 0) {
 		a->lost_lines += lines;
+		audit_count_lost(a, lines);
 		if (lines)
 			l->lost = l->put;
 		audit_lane_publish(l);
 		return -1;
 	}
 	l->written = l->put;
-	if (a->sync == AUDIT_SYNC_EVERYSEC)
+	if (a->sync == AUDIT_SYNC_EVERYSEC) {
 		atomic_store(&l->durable, l->written);
-	else
+	} else if (awaited) {
+		a->awaited = true;
 		pthread_cond_signal(&a->work);
+	}
 	return 0;
 }
 

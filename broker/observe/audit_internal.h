@@ -9,9 +9,9 @@
 
 #include "base/buf.h"
 #include "observe/audit.h"
+#include "observe/audit_line.h"
 
 #define AUDIT_LANE_BYTES (4 * 1024 * 1024)
-#define AUDIT_LINE_BYTES (256 * 1024) /* of one record */
 #define AUDIT_VALUE_BYTES 4096        /* of one string in it, after redaction; the rest is cut */
 #define AUDIT_SYNC_MS 1000
 #define AUDIT_RETIRED_MAX 4
@@ -33,6 +33,7 @@ struct audit_lane {
 	struct buf line;    /* the record being formatted */
 	struct buf scratch; /* a value being redacted */
 	uint64_t put;
+	bool awaited;       /* one of `lines` is */
 	/* under audit->lock */
 	uint64_t written;
 	uint64_t mark; /* written when the sync that is under way began */
@@ -46,6 +47,7 @@ struct audit_lane {
 struct audit {
 	char path[PATH_MAX];
 	char node[256];
+	struct metrics *metrics; /* NULL: nobody counts */
 	enum audit_sync sync;
 	_Atomic uint64_t seq;
 	_Atomic uint64_t refused; /* lines that audit_put() did not take while the file was unwritable */
@@ -58,6 +60,7 @@ struct audit {
 	unsigned n_retired;
 	bool torn;            /* the file ends inside a line */
 	bool dirty;           /* written since the last sync began */
+	bool awaited;         /* and somebody waits for it */
 	bool write_bad;
 	bool sync_bad;
 	bool stop;
@@ -67,6 +70,7 @@ struct audit {
 };
 
 /* audit.c: appends one whole line, newline included. */
+void audit_count_lost(struct audit *a, uint64_t lines);
 bool audit_format(struct audit *a, struct buf *line, struct buf *scratch, const struct audit_record *r);
 /* audit_file.c, all with the lock held. */
 int audit_write(struct audit *a, struct slice lines);

@@ -53,7 +53,7 @@ static void sync_once(struct audit *a)
 	fds[n] = a->fd;
 	for (l = a->lanes; l; l = l->next)
 		l->mark = l->written;
-	a->dirty = false;
+	a->dirty = a->awaited = false;
 	a->n_retired = 0;
 	pthread_mutex_unlock(&a->lock);
 	for (i = 0; i <= n; i++) {
@@ -98,9 +98,8 @@ static void path_watch(struct audit *a)
 static bool wait_until(struct audit *a, int64_t due_ms)
 {
 	struct timespec t = {.tv_sec = due_ms / 1000, .tv_nsec = due_ms % 1000 * 1000000};
-	bool now = a->sync == AUDIT_SYNC_ALWAYS; /* a sync follows each write */
 
-	while (!a->stop && !(now && a->dirty && !a->sync_bad) && !a->n_retired)
+	while (!a->stop && !(a->dirty && a->awaited && !a->sync_bad) && !a->n_retired)
 		if (pthread_cond_timedwait(&a->work, &a->lock, &t) == ETIMEDOUT)
 			return true;
 	return clock_mono_ms() >= due_ms;

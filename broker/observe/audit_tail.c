@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "observe/audit_line.h"
 
 #define STEP_BYTES (256 * 1024)
 #define TAIL_BYTES (STEP_BYTES + AUDIT_LINE_BYTES)
@@ -29,39 +30,6 @@ struct tail_line {
 	struct slice event, handoff_id, state;
 };
 
-/* A string without escapes at *i, after its opening quote. */
-static bool take_string(struct slice s, size_t *i, struct slice *out, bool *plain)
-{
-	size_t from = *i;
-
-	*plain = true;
-	for (; *i < s.n && s.p[*i] != '"'; ++*i)
-		if (s.p[*i] == '\\') {
-			*plain = false;
-			++*i;
-		}
-	if (*i >= s.n)
-		return false;
-	*out = slice_of(s.p + from, *i - from);
-	++*i;
-	return true;
-}
-
-static bool take_value(struct slice s, size_t *i, struct slice *out, bool *plain)
-{
-	size_t from = *i;
-
-	if (*i < s.n && s.p[*i] == '"') {
-		++*i;
-		return take_string(s, i, out, plain);
-	}
-	while (*i < s.n && s.p[*i] != ',' && s.p[*i] != '}' && s.p[*i] != '{' && s.p[*i] != '[')
-		++*i;
-	*out = slice_of(s.p + from, *i - from);
-	*plain = true;
-	return *i > from;
-}
-
 static void line_member(struct tail_line *l, struct slice key, struct slice value)
 {
 	if (slice_is(key, "at"))
@@ -77,24 +45,14 @@ static void line_member(struct tail_line *l, struct slice key, struct slice valu
 /* s: without its newline. False when it is torn or foreign. */
 static bool line_parse(struct slice s, struct tail_line *l)
 {
-	struct slice key, value;
-	bool plain;
-	size_t i = 1;
+	struct audit_members all = audit_members_of(s);
+	struct audit_member m;
 
 	*l = (struct tail_line){.at_ms = -1};
-	if (s.n < 2 || s.p[0] != '{' || s.p[s.n - 1] != '}')
-		return false;
-	for (;; i++) {
-		if (i >= s.n || s.p[i++] != '"' || !take_string(s, &i, &key, &plain) || i >= s.n || s.p[i++] != ':' ||
-		    !take_value(s, &i, &value, &plain) || i >= s.n)
-			return false;
-		if (plain)
-			line_member(l, key, value);
-		if (s.p[i] == '}')
-			return i + 1 == s.n && l->at_ms >= 0 && l->event.n;
-		if (s.p[i] != ',')
-			return false;
-	}
+	while (audit_member_next(&all, &m))
+		if (m.plain)
+			line_member(l, m.key, m.value);
+	return all.whole && l->at_ms >= 0 && l->event.n;
 }
 
 /* Bytes to read at `at`: a line over the step's end is whole in it. */

@@ -97,6 +97,23 @@ static bool all_ok(const struct health *h)
 	return true;
 }
 
+const char *health_text(enum health_check c)
+{
+	return check_texts[c];
+}
+
+uint64_t health_missing(const struct health *h)
+{
+	pthread_mutex_t *lock = &((struct health *)h)->lock;
+	uint64_t bits = 0;
+
+	pthread_mutex_lock(lock);
+	for (unsigned i = 0; i < HEALTH_COUNT; i++)
+		bits |= (uint64_t)!h->checks[i].ok << i;
+	pthread_mutex_unlock(lock);
+	return bits;
+}
+
 bool health_ok(const struct health *h, enum health_check c)
 {
 	pthread_mutex_t *lock = &((struct health *)h)->lock;

@@ -39,6 +39,7 @@ enum metric {
 	METRIC_STORE_LOST,             /* counter route: handoffs that were acknowledged and are gone */
 	METRIC_AUDIT_RECORDS,          /* counter event */
 	METRIC_AUDIT_FAILURES,         /* counter */
+	METRIC_AUDIT_SEARCHES,         /* counter result: all, limit, bound, refused */
 	METRIC_CERTIFICATE_EXPIRY,     /* gauge   subject: seconds since 1970 */
 	METRIC_KEEPER,                 /* gauge: 1 while the process that holds the keys of assertions and certificates is there */
 	METRIC_ASSERTIONS,             /* counter result: assertions that were to be signed */

@@ -171,3 +171,19 @@ struct resources *resources_with(const struct resources *old, const struct resou
 	resources_unref(out);
 	return NULL;
 }
+
+struct resources *resources_without(const struct resources *old, const struct resource *v, size_t n)
+{
+	struct resources *out = make(old->n);
+	size_t j = 0;
+
+	for (size_t i = 0; out && i < old->n; i++) {
+		const struct resource *r = &old->v[i]->r;
+
+		while (j < n && slice_compare(v[j].name, r->name) < 0)
+			j++;
+		if (j == n || !slice_eq(v[j].name, r->name) || v[j].version != r->version)
+			out->v[out->n++] = entry_ref(old->v[i]);
+	}
+	return out;
+}

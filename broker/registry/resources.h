@@ -25,6 +25,8 @@ void resources_unref(struct resources *r); /* NULL is fine */
 /* r, and these in the place of what it has of their names, copied; the names differ. Those that are not newer are left out: *behind counts those of
  * an older version. NULL: out of memory. */
 struct resources *resources_with(const struct resources *r, const struct resource *v, size_t n, size_t *behind);
+/* r without those of these names that are of this version still; v is in the order of the names. NULL: out of memory. */
+struct resources *resources_without(const struct resources *r, const struct resource *v, size_t n);
 
 /* In the order of their names. */
 size_t resources_count(const struct resources *r);

@@ -18,11 +18,25 @@ struct entry {
 	char room[];               /* key, then id, within, what */
 };
 
+struct kept {
+	size_t n;
+	UT_hash_handle hh;
+	char tenant[];
+};
+
 struct revocations {
 	atomic_int refs;
 	size_t n, of_kind[REVOKED_KINDS];
 	struct entry *entries;
+	struct kept *kept;         /* by tenant */
 };
+
+const char *revocation_tenant(const struct revocation *v)
+{
+	bool within = v->kind == REVOKED_AGENT || v->kind == REVOKED_ROUTE || v->kind == REVOKED_TOOL;
+
+	return within ? v->within : v->kind == REVOKED_TENANT ? v->what : "";
+}
 
 const char *revoked_kind_text(enum revoked_kind k)
 {
@@ -49,6 +63,7 @@ struct revocations *revocations_ref(struct revocations *r)
 void revocations_unref(struct revocations *r)
 {
 	struct entry *e, *next, *same;
+	struct kept *k, *after;
 
 	if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
 		return;
@@ -58,6 +73,10 @@ void revocations_unref(struct revocations *r)
 			same = e->next;
 			free(e);
 		}
+	}
+	HASH_ITER(hh, r->kept, k, after) {
+		HASH_DEL(r->kept, k);
+		free(k);
 	}
 	free(r);
 }
@@ -131,6 +150,35 @@ bool revocations_add(struct revocations *r, const struct revocation *v)
 	r->n++;
 	r->of_kind[v->kind]++;
 	return true;
+}
+
+bool revocations_keep(struct revocations *r, const char *tenant)
+{
+	struct kept *k = NULL;
+
+	HASH_FIND_STR(r->kept, tenant, k);
+	if (!k) {
+		k = calloc(1, sizeof *k + strlen(tenant) + 1);
+		if (!k)
+			return false;
+		memcpy(k->tenant, tenant, strlen(tenant) + 1);
+		HASH_ADD_STR(r->kept, tenant, k);
+		if (!TABLE_HAS(k, hh)) {
+			free(k);
+			return false;
+		}
+	}
+	k->n++;
+	return true;
+}
+
+size_t revocations_kept(const struct revocations *r, const char *tenant)
+{
+	struct kept *k = NULL;
+
+	if (r)
+		HASH_FIND_STR(r->kept, tenant, k);
+	return k ? k->n : 0;
 }
 
 static const struct revocation *find(const struct revocations *r, enum revoked_kind kind, const char *within, const char *what, int64_t issued_at_ms,

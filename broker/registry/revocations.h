@@ -42,10 +42,16 @@ struct revocable {
 	const char *route, *tool;
 };
 
+/* Whose it is, borrowed from v; "": no tenant's, or all tenants'. */
+const char *revocation_tenant(const struct revocation *v);
+
 struct revocations;
 struct revocations *revocations_new(void);
 /* Copied. false: out of memory. Before the index is shared. */
 bool revocations_add(struct revocations *r, const struct revocation *v);
+/* There is one more of this tenant, in force or not, that is kept. false: out of memory. Before the index is shared. */
+bool revocations_keep(struct revocations *r, const char *tenant);
+size_t revocations_kept(const struct revocations *r, const char *tenant); /* r may be NULL */
 struct revocations *revocations_ref(struct revocations *r);
 void revocations_unref(struct revocations *r); /* NULL is fine */
 size_t revocations_count(const struct revocations *r);

@@ -204,6 +204,44 @@ void agents_list(struct op *op, const struct kind *k, const Baton__V1__ListResou
 		operator_no_memory(op);
 }
 
+/* ---- as a watch sees them ---- */
+
+struct sights agents_look(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m)
+{
+	struct gathering g = gather(op, m->tenant);
+	struct sights s = {g.v ? arena_alloc(op->arena, (g.n + 1) * sizeof *s.v) : NULL, 0};
+
+	(void)k;
+	for (; s.v && s.n < g.n; s.n++) {
+		const struct found *f = &g.v[s.n];
+		const Baton__V1__Resource *r = f->resource ? NULL : static_resource(op, f->configured);
+
+		s.v[s.n] = (struct sight){f->name, f->resource ? f->resource->generation : r ? kinds_stamp(op, r) : 1, f->resource ? f->resource->value.n : 0, f};
+	}
+	return s;
+}
+
+Baton__V1__Resource *agents_see(struct op *op, const struct kind *k, const struct sight *s, const Baton__V1__ListResourcesRequest *m)
+{
+	Baton__V1__Resource *r = shown(op, k, s->found);
+
+	return r && has_labels(r->agent, m) ? r : NULL;
+}
+
+Baton__V1__Resource *agents_gone(struct op *op, const struct kind *k, struct slice name)
+{
+	struct slice rest = slice_of(name.p + sizeof REGISTERED_PREFIX - 1, name.n - (sizeof REGISTERED_PREFIX - 1));
+	const uint8_t *slash = memchr(rest.p, '/', rest.n);
+	Baton__V1__AgentSpec *s = arena_alloc(op->arena, sizeof *s);
+
+	if (!slash || !s)
+		return NULL;
+	baton__v1__agent_spec__init(s);
+	s->tenant = arena_strndup(op->arena, rest.p, (size_t)(slash - rest.p));
+	s->name = arena_strndup(op->arena, slash + 1, (size_t)(rest.p + rest.n - slash - 1));
+	return s->tenant && s->name ? kinds_wrap(op, k, &s->base) : NULL;
+}
+
 /* ---- one of them ---- */
 
 /* By its whole name: what is registered, unless the configuration has it since. */
@@ -263,14 +301,14 @@ void agents_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRe
 		operator_deny(op, REASON_NOT_FOUND, "name", "what is stored under this name is no agent: register it anew");
 }
 
-void agents_history(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
+const struct resource *agents_kept(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
 {
 	struct found f;
 
+	(void)k;
 	if (!find(op, ref, &f))
-		return;
-	if (f.resource)
-		kinds_versions(op, k, f.resource->name);
-	else
+		return NULL;
+	if (!f.resource)
 		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
+	return f.resource;
 }

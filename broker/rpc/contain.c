@@ -11,125 +11,14 @@
 #include "policy/profile.h"
 #include "rpc/await.h"
 #include "rpc/caller.h"
-#include "rpc/fleet.h"
-#include "rpc/operator.h"
+#include "rpc/contain_priv.h"
 #include "rpc/pipeline.h"
 #include "rpc/registered.h"
-#include "rpc/revoked.h"
-#include "rpc/sweep.h"
 
 #define HERE_MS 5000
 #define PATIENCE_MS 15000 /* a silent node has fenced itself after 10 s */
 #define ID_BYTES (REVOKED_ID_TEXT / 2)
-
-struct contain {
-	pb_revocation *m;         /* as it is kept */
-	const char *text;         /* "agent acme/planner" */
-	struct sweep sweep;
-	struct revocations *about;
-	bool dry, local, lifts, release;
-	uint64_t version, generation;
-	int64_t begun_ms;
-	uint64_t closed;
-	unsigned confirmed, fenced, missing, looks;
-	bool bar_failed;          /* not every queue has its barrier */
-	struct fleet_node before[FLEET_MAX]; /* as they were when it began */
-	size_t n_before;
-	bool said[FLEET_MAX];     /* of fleet[]: it has been told of */
-	struct fleet_node fleet[FLEET_MAX];
-	size_t n_fleet;
-};
-
-/* ---- what is said ---- */
-
-static Baton__V1__RevokeProgress progress(const struct contain *x)
-{
-	Baton__V1__RevokeProgress p = BATON__V1__REVOKE_PROGRESS__INIT;
-
-	p.revocation_id = x->m->id;
-	return p;
-}
-
-static uint32_t closed_since(const struct contain *x, const struct fleet_node *now)
-{
-	for (size_t i = 0; i < x->n_before; i++)
-		if (strcmp(x->before[i].name, now->name) == 0 && x->before[i].closed <= now->closed)
-			return now->closed - x->before[i].closed;
-	return 0;
-}
-
-static void say_node(struct op *op, struct contain *x, const struct fleet_node *n, bool confirmed, const char *error)
-{
-	struct rpc_call *rc = op_call(op);
-	Baton__V1__RevokeProgress p = progress(x);
-	Baton__V1__NodeState s = BATON__V1__NODE_STATE__INIT;
-
-	s.node = (char *)n->name;
-	s.confirmed = confirmed;
-	s.after_ms = (uint32_t)(clock_mono_ms() - x->begun_ms);
-	s.error = (char *)error;
-	p.node = &s;
-	p.connections_closed = x->lifts ? 0 : closed_since(x, n);
-	x->closed += p.connections_closed;
-	if (rc)
-		reply_send(rc, &p.base);
-}
-
-/* Has this node been told of by its name? A node may start, or go, meanwhile. */
-static bool *said(struct contain *x, const char *name)
-{
-	for (size_t i = 0; i < x->n_fleet; i++)
-		if (strcmp(x->fleet[i].name, name) == 0)
-			return &x->said[i];
-	if (x->n_fleet == FLEET_MAX)
-		return NULL;
-	slice_copy_str(slice_str(name), x->fleet[x->n_fleet].name, sizeof x->fleet[0].name);
-	return &x->said[x->n_fleet++];
-}
-
-/* Those that live by it since the last look. */
-static bool look(struct op *op)
-{
-	struct contain *x = op->state;
-	struct fleet_node now[FLEET_MAX];
-	size_t n = fleet_get(op->w->env.fleet, now);
-
-	for (size_t i = 0; i < n; i++) {
-		bool *before = said(x, now[i].name);
-
-		if (now[i].confirmed < x->generation || (before && *before))
-			continue;
-		if (before)
-			*before = true;
-		x->confirmed++;
-		say_node(op, x, &now[i], true, "");
-	}
-	return false;
-}
-
-/* Those that have not confirmed until now. */
-static void look_for_missing(struct op *op)
-{
-	struct contain *x = op->state;
-	struct fleet_node now[FLEET_MAX];
-	size_t n = fleet_get(op->w->env.fleet, now);
-	char text[160];
-
-	look(op);
-	for (size_t i = 0; i < n; i++) {
-		if (now[i].confirmed >= x->generation)
-			continue;
-		if (now[i].silent_ms >= STORE_NODE_LEASE_MS) {
-			x->fenced++;
-			snprintf(text, sizeof text, "silent for %lld s: it has fenced itself, and hears of this before it serves again", (long long)now[i].silent_ms / 1000);
-		} else {
-			x->missing++;
-			snprintf(text, sizeof text, "it has not confirmed: it may still carry out what it had begun");
-		}
-		say_node(op, x, &now[i], false, text);
-	}
-	x->missing += fleet_rest_lags(op->w->env.fleet, x->generation);
-}
+#define NO_SUCH "no such revocation: see `baton revocation list`"
 
 /* ---- its end ---- */
 
@@ -147,13 +36,12 @@ static void end_release(struct op *op, bool durable)
 {
 	struct contain *x = op->state;
 	struct rpc_call *rc = op_call(op);
-	Baton__V1__RevokeProgress p = progress(x);
+	Baton__V1__RevokeProgress p = contain_progress(x);
 
 	p.done = true;
 	p.handoffs_quarantined = x->sweep.found;
 	p.nodes_missing = x->missing;
-	if (x->dry)
-		p.connections_closed = x->closed;
+	p.connections_closed = x->closed;
 	revocations_unref(x->about);
 	x->about = NULL;
 	if (rc && durable && !x->sweep.failed && !x->bar_failed) {
@@ -167,11 +55,13 @@ static void end_release(struct op *op, bool durable)
 	op_end(op);
 }
 
-static void conclude(struct op *op)
+void contain_conclude(struct op *op)
 {
 	struct contain *x = op->state;
 
 	tell_audit(op, x);
+	if (!x->dry && !x->lifts)
+		contain_say_aside(op, x);
 	op_after_audit(op, op_audit(op, x->dry ? "rpc" : "revocation.confirmed"), end_release);
 }
 
@@ -182,7 +72,7 @@ static void barred(struct op *op)
 	struct contain *x = op->state;
 
 	x->bar_failed = x->sweep.failed;
-	x->sweep.then = conclude;
+	x->sweep.then = contain_conclude;
 	sweep_run(op);
 }
 
@@ -190,17 +80,17 @@ static void nodes_live_by_it(struct op *op)
 {
 	struct contain *x = op->state;
 
-	look_for_missing(op);
+	contain_look_for_missing(op);
 	x->sweep.then = barred;
 	if (!x->lifts)
 		sweep_bar(op, x->generation);
 	else if (x->release)
 		barred(op);
 	else
-		conclude(op);
+		contain_conclude(op);
 }
 
-static void drop(struct op *op)
+void contain_drop(struct op *op)
 {
 	struct contain *x = op->state;
 
@@ -213,13 +103,15 @@ static void on_written(struct op *op, const struct store_answer *a)
 	struct contain *x = op->state;
 
 	if (a->status != STORE_OK)
-		drop(op);
+		contain_drop(op);
 	if (a->status == STORE_OK) {
 		x->generation = a->generation;
 		tell_audit(op, x);
 		op->audit.message = slice_str(arena_printf(op->arena, "%s %s (%s): %s", x->lifts ? "lifted" : "revoked", x->text, x->m->id, x->lifts ? x->m->lift_reason : x->m->reason));
 		op_audit(op, x->lifts ? "revocation.lifted" : "revocation.made");
-		await_nodes_look(op, a->generation, PATIENCE_MS, look, nodes_live_by_it);
+		await_nodes_look(op, a->generation, PATIENCE_MS, contain_look, nodes_live_by_it);
+	} else if (a->status == STORE_CONFLICT && !a->version) { /* only what is lifted was there before */
+		operator_deny(op, REASON_NOT_FOUND, "revocation_id", NO_SUCH);
 	} else if (a->status == STORE_CONFLICT) {
 		operator_deny(op, REASON_WRONG_STATE, "revocation_id", "somebody else changed it at the same time: look at it again");
 	} else if (a->status == STORE_QUOTA) {
@@ -255,15 +147,15 @@ static void lives_here(struct op *op)
 	x->confirmed = here;
 	x->missing = !here;
 	if (n)
-		say_node(op, x, &now[0], here, here ? "" : "it has not taken it up: see its log");
-	conclude(op);
+		contain_say_node(op, x, &now[0], here, here ? "" : "it has not taken it up: see its log");
+	contain_conclude(op);
 }
 
 /* No other node hears of it, and no queue, until the store is back. */
 static void keep_here(struct op *op, const struct contain *x, const struct store_change *c)
 {
 	if (!op->w->env.revoke_here || !op->w->env.revoke_here(op->w->env.arg, c->name, c->value)) {
-		drop(op);
+		contain_drop(op);
 		operator_no_memory(op);
 		return;
 	}
@@ -272,12 +164,9 @@ static void keep_here(struct op *op, const struct contain *x, const struct store
 	await_nodes_look(op, UINT64_MAX, HERE_MS, is_here, lives_here);
 }
 
-static void write_down(struct op *op, struct contain *x)
+bool contain_change(struct op *op, const struct contain *x, struct slice name, uint64_t version, struct store_change *c)
 {
-	struct store *s = op->w->env.store;
 	Baton__V1__Resource m = BATON__V1__RESOURCE__INIT;
-	char name[REVOKED_NAME_MAX];
-	struct store_change c = {.name = op_keep(op, revoked_name(x->m->id, name)), .version = x->version + 1};
 	uint8_t *bytes;
 
 	m.spec_case = BATON__V1__RESOURCE__SPEC_REVOCATION;
@@ -285,12 +174,23 @@ static void write_down(struct op *op, struct contain *x)
 	m.reason = x->lifts ? x->m->lift_reason : x->m->reason;
 	m.updated_by = x->lifts ? x->m->lifted_by : x->m->by;
 	bytes = arena_alloc(op->arena, baton__v1__resource__get_packed_size(&m));
-	if (!bytes || !c.name.n) {
-		drop(op);
+	*c = (struct store_change){.name = op_keep(op, name), .version = version + 1};
+	if (bytes)
+		c->value = slice_of(bytes, baton__v1__resource__pack(&m, bytes));
+	return bytes && c->name.n;
+}
+
+static void write_down(struct op *op, struct contain *x)
+{
+	struct store *s = op->w->env.store;
+	char name[REVOKED_NAME_MAX];
+	struct store_change c;
+
+	if (!contain_change(op, x, revoked_name(x->m->id, name), x->version, &c)) {
+		contain_drop(op);
 		operator_no_memory(op);
 		return;
 	}
-	c.value = slice_of(bytes, baton__v1__resource__pack(&m, bytes));
 	x->begun_ms = clock_mono_ms();
 	x->n_before = fleet_get(op->w->env.fleet, x->before);
 	if (x->local) {
@@ -299,14 +199,6 @@ static void write_down(struct op *op, struct contain *x)
 	}
 	op->on_answer = on_written;
 	s->ops->change(s, &c, 1, op_store_done, op->w, op->id);
-}
-
-/* Whose it is; "": no tenant's. */
-static const char *tenant_of(const struct revocation *v)
-{
-	bool within = v->kind == REVOKED_AGENT || v->kind == REVOKED_ROUTE || v->kind == REVOKED_TOOL;
-
-	return within ? v->within : v->kind == REVOKED_TENANT ? v->what : "";
 }
 
 /* Which queues it is about, and how what waits there is known to be meant. false: memory is out. */
@@ -318,13 +210,13 @@ static bool prepare(struct op *op, struct contain *x)
 	const char *route;
 
 	revoked_entry(x->m, &v);
+	op->audit.tenant = slice_str(revocation_tenant(&v));
 	whatever = v.issued_before_ms == INT64_MAX;
 	route = v.kind == REVOKED_ROUTE ? v.what : "";
-	v.until_ms = INT64_MAX;
-	x->about = revocations_new();
+	x->about = revoked_alone(x->m);
 	x->text = revoked_text(op->arena, x->m);
 	x->sweep = (struct sweep){.kind = x->dry ? SWEEP_COUNT : x->lifts ? SWEEP_BACK : SWEEP_ASIDE, .about = x->about, .id = x->m->id, .since_ms = clock_unix_ms()};
-	inboxes = operator_routes(op, tenant_of(&v), route, &x->sweep.n_routes);
+	inboxes = operator_routes(op, revocation_tenant(&v), route, &x->sweep.n_routes);
 	x->sweep.routes = inboxes;
 	x->sweep.sender = v.kind == REVOKED_AGENT ? store_agent_key(v.within, v.what) : 0;
 	x->sweep.reason = REASON_REVOKED;
@@ -332,7 +224,7 @@ static bool prepare(struct op *op, struct contain *x)
 	x->sweep.note = arena_printf(op->arena, x->lifts ? "the revocation %s was lifted" : "revoked: %s", x->m->id);
 	x->sweep.line = x->sweep.note;
 	op->sweep = &x->sweep;
-	return x->about && inboxes && x->text && x->sweep.note && revocations_add(x->about, &v);
+	return x->about && inboxes && x->text && x->sweep.note;
 }
 
 /* ---- Revoke ---- */
@@ -366,13 +258,13 @@ static bool has_tenant(struct op *op, const char *tenant)
 }
 
 /* Who is in charge of one tenant revokes inside it alone. */
-static bool sees(const struct op *op, const pb_revocation *m)
+bool contain_sees(const struct op *op, const pb_revocation *m)
 {
 	const char *tenant;
 	struct revocation v;
 
 	revoked_entry(m, &v);
-	tenant = tenant_of(&v);
+	tenant = revocation_tenant(&v);
 	return *tenant ? caller_sees(op, tenant) : caller_sees_all(op);
 }
 
@@ -403,10 +295,25 @@ static void refuse_elsewhere(struct op *op, const struct revocation *v)
 {
 	struct verdict denied = caller_elsewhere(op, "this is revoked for all tenants");
 
-	if (*tenant_of(v))
+	if (*revocation_tenant(v))
 		operator_deny(op, REASON_NOT_FOUND, "target", "there is none of this name");
 	else
 		pipeline_deny(op, &denied);
+}
+
+/* Each is kept, those without an end for good: who is in charge of one tenant leaves room for the others'. */
+static bool has_room(struct op *op, const pb_revocation *m)
+{
+	uint64_t max = op->world->quotas.revocations_per_tenant;
+	struct revocation v;
+
+	revoked_entry(m, &v);
+	if (!max || caller_sees_all(op) || revocations_kept(op->world->revocations, revocation_tenant(&v)) < max)
+		return true;
+	operator_deny(op, REASON_QUOTA_EXCEEDED, "target",
+		      arena_printf(op->arena, "%llu revocations are kept of tenant %s, lifted ones too, and who has his role for one tenant makes no more (limits.revocations_per_tenant): pause "
+				   "the route, quarantine what waits, or ask who has the role for all tenants", (unsigned long long)max, revocation_tenant(&v)));
+	return false;
 }
 
 static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeRequest *asked)
@@ -432,7 +339,7 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, field, text ? text : wrong);
 		return false;
 	}
-	if (!sees(op, x->m)) {
+	if (!contain_sees(op, x->m)) {
 		revoked_entry(x->m, &v);
 		refuse_elsewhere(op, &v);
 		return false;
@@ -442,6 +349,8 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 		operator_deny(op, REASON_NOT_FOUND, "target", wrong);
 		return false;
 	}
+	if (!x->dry && !has_room(op, x->m))
+		return false;
 	random_bytes(id, sizeof id);
 	hex_encode(id, sizeof id, hex);
 	x->m->id = hex;
@@ -452,18 +361,6 @@ static bool take(struct op *op, struct contain *x, const Baton__V1__RevokeReques
 	x->m->lifted_with_release = false;
 	x->m->dry_run = x->m->local = false;
 	return true;
-}
-
-/* Of this node alone: the others are not asked. */
-static uint64_t connections(const struct op *op, const pb_revocation *m)
-{
-	struct revocation v;
-	const struct agent *a;
-	int64_t ends;
-
-	revoked_entry(m, &v);
-	a = v.kind == REVOKED_AGENT ? registry_by_name(op->world->registry, v.within, slice_str(v.what)) : NULL;
-	return a && op->w->env.connections ? op->w->env.connections(op->w->env.arg, a->spiffe_id, &ends) : 0;
 }
 
 void contain_on_revoke(struct rpc_call *rc, struct op *op)
@@ -488,13 +385,10 @@ void contain_on_revoke(struct rpc_call *rc, struct op *op)
 	if (!take(op, x, asked))
 		return;
 	if (!prepare(op, x)) {
-		drop(op);
+		contain_drop(op);
 		operator_no_memory(op);
 	} else if (x->dry) {
-		x->closed = connections(op, x->m);
-		x->sweep.then = conclude;
-		op_rest(op);
-		sweep_run(op);
+		contain_dry(op, x);
 	} else {
 		write_down(op, x);
 	}
@@ -520,11 +414,11 @@ void contain_on_lift(struct rpc_call *rc, struct op *op)
 	}
 	op->state = x;
 	x->m = r && !r->removed ? revoked_unpack(op->arena, r) : NULL;
-	if (x->m && !sees(op, x->m))
+	if (x->m && !contain_sees(op, x->m))
 		x->m = NULL;
 	if (!x->m || x->m->lifted_at_ms) {
 		operator_deny(op, x->m ? REASON_WRONG_STATE : REASON_NOT_FOUND, "revocation_id",
-			      x->m ? "it was lifted already" : "no such revocation: see `baton revocation list`");
+			      x->m ? "it was lifted already" : NO_SUCH);
 		return;
 	}
 	x->lifts = true;
@@ -538,50 +432,6 @@ void contain_on_lift(struct rpc_call *rc, struct op *op)
 		write_down(op, x);
 		return;
 	}
-	drop(op);
+	contain_drop(op);
 	operator_no_memory(op);
-}
-
-/* ---- ListRevocations ---- */
-
-#define LIST_PAGE 200
-
-static bool is_shown(const pb_revocation *m, bool with_lifted)
-{
-	return with_lifted || (!m->lifted_at_ms && (!m->until_ms || m->until_ms > clock_unix_ms()));
-}
-
-void contain_on_list(struct rpc_call *rc, struct op *op)
-{
-	const Baton__V1__ListRevocationsRequest *asked = (const Baton__V1__ListRevocationsRequest *)op->msg;
-	const struct slice prefix = SLICE_LIT(REVOKED_PREFIX);
-	const struct resources *s = op->world->resources;
-	Baton__V1__ListRevocationsResponse *m = arena_alloc(op->arena, sizeof *m);
-	char name[REVOKED_NAME_MAX];
-	size_t i;
-
-	(void)rc;
-	if (m)
-		baton__v1__list_revocations_response__init(m);
-	if (!m || !(m->revocations = arena_alloc(op->arena, LIST_PAGE * sizeof *m->revocations))) {
-		operator_no_memory(op);
-		return;
-	}
-	i = resources_place(s, *asked->page_token ? revoked_name(asked->page_token, name) : prefix);
-	for (; i < resources_count(s); i++) {
-		const struct resource *r = resources_at(s, i);
-		pb_revocation *v;
-
-		if (!slice_begins(r->name, prefix))
-			break;
-		v = r->name.n > prefix.n ? revoked_unpack(op->arena, r) : NULL;
-		if (!v || r->removed || !sees(op, v) || !is_shown(v, asked->with_lifted))
-			continue;
-		if (m->n_revocations == LIST_PAGE) {
-			m->next_page_token = v->id;
-			break;
-		}
-		m->revocations[m->n_revocations++] = v;
-	}
-	pipeline_answer(op, &m->base);
 }

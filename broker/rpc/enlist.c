@@ -11,16 +11,19 @@
 #include "rpc/kinds.h"
 #include "rpc/pipeline.h"
 #include "rpc/specdiff.h"
+#include "rpc/tenancy.h"
 
 #define PATIENCE_MS 5000      /* then the answer says who is missing */
 #define DIFF_MAX 16384
 #define AUDIT_TEXT_MAX 16384  /* each entry of a call by its name, and a reason */
 #define AUDIT_DIFFS_MAX 4096  /* of all entries */
+#define REGISTRY_FULL "the registry is full: 65,536 names, retired ones too, of which 4,096 are kept for revocations"
 #define VALUES_MAX (2u * STORE_RESOURCE_VALUE_MAX) /* of a call */
 
 bool enlist_deny(struct op *op, enum reason r, size_t i, const char *field, const char *what)
 {
-	const char *text = arena_printf(op->arena, "resources[%zu].%s: %s", i, field, what);
+	bool one = op->msg->descriptor != &baton__v1__apply_request__descriptor; /* or one of many */
+	const char *text = one ? arena_printf(op->arena, "%s: %s", field, what) : arena_printf(op->arena, "resources[%zu].%s: %s", i, field, what);
 
 	operator_deny(op, r, field, text ? text : what);
 	return false;
@@ -130,19 +133,30 @@ void enlist_guard(struct op *op, struct enlist *x, struct slice name)
 	enlist_add(x, op_keep(op, name), r ? r->version + 1 : 1, false, slice_of(NULL, 0));
 }
 
+bool enlist_names_fit(struct op *op, size_t anew, const char *field)
+{
+	if (tenancy_names_fit(resources_count(op->world->resources), anew))
+		return true;
+	operator_deny(op, REASON_QUOTA_EXCEEDED, field, REGISTRY_FULL);
+	return false;
+}
+
 /* Two of a call for one name, or for what one alone may have; or too much of it. */
 static bool check_changes(struct op *op, const struct enlist *x)
 {
-	size_t bytes = 0;
+	size_t bytes = 0, anew = 0;
 
 	for (size_t i = 0; i < x->n_changes; i++) {
 		bytes += x->changes[i].value.n;
+		anew += !resources_find(op->world->resources, x->changes[i].name);
 		for (size_t j = 0; j < i; j++)
 			if (slice_eq(x->changes[i].name, x->changes[j].name)) {
 				operator_deny(op, REASON_MALFORMED_ENVELOPE, "resources", "resources: two of them are for the same name, SPIFFE id, URL or trust domain");
 				return false;
 			}
 	}
+	if (!enlist_names_fit(op, anew, "resources"))
+		return false;
 	if (bytes > VALUES_MAX || x->over)
 		operator_deny(op, REASON_PAYLOAD_TOO_LARGE, "resources", "resources: too much for one call, at most 2 MiB and 128 changes in the store: send fewer of them at once");
 	return bytes <= VALUES_MAX && !x->over;
@@ -209,6 +223,15 @@ static void put_deeds(const struct enlist *x, size_t room, struct buf *b)
 	}
 }
 
+/* All of them are this tenant's; "": they are not one's alone. */
+static const char *tenant_of(const struct enlist *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (strcmp(x->v[i].tenant, x->v[0].tenant) != 0)
+			return "";
+	return x->n ? x->v[0].tenant : "";
+}
+
 /* Who changed what is the pipeline's to write; this says from what to what, and why. */
 static void tell_audit(struct op *op, const struct enlist *x)
 {
@@ -219,10 +242,11 @@ static void tell_audit(struct op *op, const struct enlist *x)
 	put_deeds(x, AUDIT_DIFFS_MAX, &b);
 	if (!b.n)
 		buf_printf(&b, "%zu resources", x->n);
-	buf_printf(&b, "%s: %s", x->dry ? " (dry run)" : "", x->reason);
+	buf_printf(&b, "%s%s: %s", x->dry ? " (dry run)" : "", x->note ? x->note : "", x->reason);
 	text = arena_strndup(op->arena, b.p, b.n);
 	buf_clear(&b);
 	op->audit.message = slice_str(text ? text : "");
+	op->audit.tenant = slice_str(tenant_of(x));
 }
 
 static void answer(struct op *op)
@@ -251,7 +275,7 @@ static void on_changed(struct op *op, const struct store_answer *a)
 	} else if (a->status == STORE_CONFLICT) {
 		operator_deny(op, REASON_WRONG_STATE, "version", "somebody else changed one of these at the same time, so this was not done, or was before that: look at them again");
 	} else if (a->status == STORE_QUOTA) {
-		operator_deny(op, REASON_QUOTA_EXCEEDED, "resources", "the registry is full: 65,536 names, retired ones too");
+		operator_deny(op, REASON_QUOTA_EXCEEDED, "resources", REGISTRY_FULL);
 	} else {
 		operator_no_store(op);
 	}
@@ -284,7 +308,7 @@ void enlist_carry_out(struct op *op, struct enlist *x)
 
 /* ---- the calls ---- */
 
-static bool judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, size_t i)
+bool enlist_judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, size_t i)
 {
 	const struct kind *k = kinds_of(m->spec_case);
 
@@ -322,7 +346,7 @@ void enlist_on_apply(struct rpc_call *rc, struct op *op)
 		return;
 	x->dry = m->dry_run;
 	for (; x->n < m->n_resources; x->n++)
-		if (!judge(op, m->resources[x->n], &x->v[x->n], x->n))
+		if (!enlist_judge(op, m->resources[x->n], &x->v[x->n], x->n))
 			return;
 	enlist_carry_out(op, x);
 }

@@ -24,6 +24,7 @@ struct entry {
 
 struct enlist {
 	const char *reason;
+	const char *note;                 /* what else the audit says, before the reason; NULL: nothing */
 	bool dry;
 	struct entry v[APPLY_MAX];
 	size_t n;
@@ -37,7 +38,7 @@ struct enlist {
 
 /* NULL: the reason is none, or memory is out, and the op has ended. */
 struct enlist *enlist_new(struct op *op, const char *reason);
-/* Ends the op: the entry's field is at fault. Always false. */
+/* Ends the op: the entry's field is at fault, and of Apply's entries this one's. Always false. */
 bool enlist_deny(struct op *op, enum reason r, size_t i, const char *field, const char *what);
 /* Is the version that was given the one that there is? false: the op has ended. what: "role binding"; field: "role.name". */
 bool enlist_check_version(struct op *op, const char *version, const struct entry *e, size_t i, const char *what, const char *field);
@@ -54,7 +55,11 @@ bool enlist_put(struct op *op, struct enlist *x, const struct entry *e, struct s
 void enlist_claim(struct op *op, struct enlist *x, struct slice name, struct slice whose, bool removed);
 /* A version more of a resource that says nothing: nobody else who saw the same one makes a change that rests on it. Once a call. */
 void enlist_guard(struct op *op, struct enlist *x, struct slice name);
+/* Has the store room for so many new names, beside those that are kept for revocations? Else the op has ended. */
+bool enlist_names_fit(struct op *op, size_t anew, const char *field);
 void enlist_add(struct enlist *x, struct slice name, uint64_t version, bool removed, struct slice value);
+/* Is m to be, as the i-th entry of the call? Into e. false: the op has ended. */
+bool enlist_judge(struct op *op, const Baton__V1__Resource *m, struct entry *e, size_t i);
 /* Writes what was judged and answers when all nodes live by it; owns the op. */
 void enlist_carry_out(struct op *op, struct enlist *x);
 

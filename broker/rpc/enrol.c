@@ -10,6 +10,7 @@
 #include "identity/enrolment.h"
 #include "rpc/await.h"
 #include "rpc/caller.h"
+#include "rpc/enlist.h"
 #include "rpc/enrolment.h"
 #include "rpc/operator.h"
 #include "rpc/pipeline.h"
@@ -215,12 +216,14 @@ void enrol_on_create(struct rpc_call *rc, struct op *op)
 		operator_no_store(op);
 		return;
 	}
+	was = resources_find(op->world->resources, enrolment_name(a->key, text));
+	if (!enlist_names_fit(op, !was, "agent"))
+		return;
 	x = mint(op, a, i, m->ttl_s);
 	if (!x) {
 		operator_no_memory(op);
 		return;
 	}
 	op->state = x;
-	was = resources_find(op->world->resources, enrolment_name(a->key, text));
 	keep(op, x, was ? was->version + 1 : 1);
 }

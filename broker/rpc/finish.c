@@ -55,6 +55,8 @@ uint64_t finish_audit(struct op *op, const struct store_record *r, enum store_fi
 	op->audit.state = r->state;
 	op->audit.attempt = r->attempt;
 	metrics_add(op->w->env.metrics, METRIC_HANDOFFS, (const char *)op->audit.route.p, state_text(r->state), 1);
+	if (r->state == STATE_QUARANTINED && op->audit.reason == REASON_REVOKED && op->w->env.aside)
+		atomic_fetch_add(op->w->env.aside, 1);
 	if (back)
 		metrics_add(op->w->env.metrics, METRIC_REDELIVERIES, (const char *)op->audit.route.p, NULL, 1);
 	if (state_is_terminal(r->state) && r->accepted_at_ms)

@@ -10,6 +10,9 @@ struct fleet {
 	struct fleet_node v[FLEET_MAX];
 	size_t n, rest;           /* rest: more than there is room for */
 	uint64_t rest_confirmed;  /* by each of those, if it is not silent */
+	size_t hidden;            /* silent ones too */
+	uint32_t epoch;
+	int64_t heard_ms;
 };
 
 struct fleet *fleet_new(void)
@@ -35,50 +38,80 @@ static void put_rest(struct fleet *f, uint64_t confirmed, int64_t silent_ms)
 	if (silent_ms < STORE_NODE_LEASE_MS && (!f->rest || confirmed < f->rest_confirmed))
 		f->rest_confirmed = confirmed;
 	f->rest += silent_ms < STORE_NODE_LEASE_MS;
+	f->hidden++;
 }
 
-static void put(struct fleet *f, struct slice name, uint64_t confirmed, uint32_t closed, int64_t silent_ms)
+/* The place of a node that is told of by name; NULL: it is not. */
+static struct fleet_node *put(struct fleet *f, struct slice name, uint64_t confirmed, int64_t silent_ms)
 {
-	struct fleet_node *to = &f->v[f->n];
+	struct fleet_node *to = f->n < FLEET_MAX ? &f->v[f->n] : NULL;
 
-	if (f->n == FLEET_MAX || !slice_copy_str(name, to->name, sizeof to->name)) {
+	if (!to || !node_name_valid(name)) {
 		put_rest(f, confirmed, silent_ms);
-		return;
+		return NULL;
 	}
-	to->confirmed = confirmed;
-	to->closed = closed;
-	to->silent_ms = silent_ms;
+	*to = (struct fleet_node){.confirmed = confirmed, .silent_ms = silent_ms};
+	slice_copy_str(name, to->name, sizeof to->name);
 	f->n++;
+	return to;
 }
 
-void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, uint32_t closed, const struct store_node *others, size_t n)
+static void put_other(struct fleet *f, const struct store_node *other)
 {
+	struct fleet_node *to = put(f, other->name, other->confirmed, other->silent_ms);
+
+	if (to)
+		node_report_read(other->report, &to->report);
+}
+
+void fleet_set(struct fleet *f, const char *self, uint64_t confirmed, const struct node_report *own, const struct store_node *others, size_t n)
+{
+	struct fleet_node *me;
+
 	pthread_mutex_lock(&f->lock);
-	f->n = f->rest = 0;
-	put(f, slice_str(self), confirmed, closed, 0);
+	f->n = f->rest = f->hidden = 0;
+	me = put(f, slice_str(self), confirmed, 0);
+	if (me)
+		me->report = *own;
 	for (size_t i = 0; i < n; i++)
-		put(f, others[i].name, others[i].confirmed, others[i].closed, others[i].silent_ms);
+		put_other(f, &others[i]);
 	pthread_mutex_unlock(&f->lock);
 }
 
-void fleet_closed(struct fleet *f, const char *self, uint32_t closed)
+void fleet_tell(struct fleet *f, const char *self, const struct node_report *own)
 {
 	pthread_mutex_lock(&f->lock);
 	if (!f->n)
-		put(f, slice_str(self), 0, closed, 0);
-	f->v[0].closed = closed;
+		put(f, slice_str(self), 0, 0);
+	f->v[0].report = *own;
 	pthread_mutex_unlock(&f->lock);
 }
 
-size_t fleet_get(struct fleet *f, struct fleet_node out[FLEET_MAX])
+void fleet_heard(struct fleet *f, uint32_t epoch, int64_t now_ms)
+{
+	pthread_mutex_lock(&f->lock);
+	f->epoch = epoch;
+	f->heard_ms = now_ms;
+	pthread_mutex_unlock(&f->lock);
+}
+
+size_t fleet_see(struct fleet *f, int64_t now_ms, struct fleet_node out[FLEET_MAX], struct fleet_sight *sight)
 {
 	size_t n;
 
 	pthread_mutex_lock(&f->lock);
 	n = f->n;
 	memcpy(out, f->v, n * sizeof *out);
+	*sight = (struct fleet_sight){.age_ms = now_ms > f->heard_ms ? now_ms - f->heard_ms : 0, .epoch = f->epoch, .hidden = f->hidden};
 	pthread_mutex_unlock(&f->lock);
 	return n;
+}
+
+size_t fleet_get(struct fleet *f, struct fleet_node out[FLEET_MAX])
+{
+	struct fleet_sight sight;
+
+	return fleet_see(f, 0, out, &sight);
 }
 
 static bool lags(const struct fleet_node *v, uint64_t generation)

@@ -10,14 +10,14 @@
 #define PAGE_DEFAULT 100
 #define PAGE_MAX 200
 #define SPEC(kind) BATON__V1__RESOURCE__SPEC_##kind
-#define SHOWN(row) &row, named_get, named_list, named_history
+#define SHOWN(row) &row, named_get, named_list, named_look, named_see, named_gone, named_kept
 
 static const struct kind kinds[] = {
-	{"agent", SPEC(AGENT), NULL, agents_get, agents_list, agents_history, agents_judge, agents_judge_removal, agents_write, "agents.changed"},
-	{"role", SPEC(ROLE), SHOWN(named_roles), roles_judge, roles_judge_removal, named_write, "roles.changed"},
-	{"issuer", SPEC(ISSUER), SHOWN(named_issuers), named_judge, named_judge_removal, named_write, "issuers.changed"},
-	{"tenant", SPEC(TENANT), SHOWN(named_tenants), named_judge, named_judge_removal, named_write, "tenants.changed"},
-	{"trust", SPEC(BUNDLE), SHOWN(named_bundles), named_judge, named_judge_removal, named_write, "trust.changed"},
+	{"agent", SPEC(AGENT), NULL, agents_get, agents_list, agents_look, agents_see, agents_gone, agents_kept, agents_judge, agents_judge_removal, agents_set_back, agents_write, "agents.changed"},
+	{"role", SPEC(ROLE), SHOWN(named_roles), roles_judge, roles_judge_removal, roles_set_back, named_write, "roles.changed"},
+	{"issuer", SPEC(ISSUER), SHOWN(named_issuers), named_judge, named_judge_removal, NULL, named_write, "issuers.changed"},
+	{"tenant", SPEC(TENANT), SHOWN(named_tenants), named_judge, named_judge_removal, NULL, named_write, "tenants.changed"},
+	{"trust", SPEC(BUNDLE), SHOWN(named_bundles), named_judge, named_judge_removal, NULL, named_write, "trust.changed"},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -37,8 +37,7 @@ const struct kind *kinds_of(Baton__V1__Resource__SpecCase spec)
 	return NULL;
 }
 
-/* NULL: the op has ended with a denial. */
-static const struct kind *find(struct op *op, const char *name)
+const struct kind *kinds_asked(struct op *op, const char *name)
 {
 	const struct kind *k = kinds_find(name);
 
@@ -77,12 +76,31 @@ Baton__V1__Resource *kinds_read(struct op *op, const struct kind *k, const struc
 	return m->version ? m : NULL;
 }
 
+bool kinds_may_list(struct op *op, const struct kind *k)
+{
+	return !k->named || named_may_show(op, k);
+}
+
+uint64_t kinds_stamp(struct op *op, const Baton__V1__Resource *m)
+{
+	size_t n = baton__v1__resource__get_packed_size(m);
+	uint8_t *bytes = arena_alloc(op->arena, n + 1), print[SHA256_BYTES];
+	uint64_t stamp;
+
+	if (!bytes)
+		return 1;
+	baton__v1__resource__pack(m, bytes);
+	sha256(slice_of(bytes, n), print);
+	memcpy(&stamp, print, sizeof stamp);
+	return stamp | 1;
+}
+
 /* ---- the calls ---- */
 
 void kinds_on_get(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
-	const struct kind *k = find(op, ref->kind);
+	const struct kind *k = kinds_asked(op, ref->kind);
 
 	(void)rc;
 	if (k)
@@ -99,7 +117,7 @@ void kinds_on_list(struct rpc_call *rc, struct op *op)
 		operator_deny(op, REASON_MALFORMED_ENVELOPE, "page_size", "page_size: at most 200");
 		return;
 	}
-	k = find(op, m->kind);
+	k = kinds_asked(op, m->kind);
 	if (k)
 		k->list(op, k, m, m->page_size ? m->page_size : PAGE_DEFAULT);
 }
@@ -140,21 +158,17 @@ static void on_versions(struct op *op, const struct store_answer *a)
 		pipeline_answer(op, &answer->base);
 }
 
-void kinds_versions(struct op *op, const struct kind *k, struct slice name)
-{
-	struct store *s = op->w->env.store;
-
-	op->state = (void *)(uintptr_t)k;
-	op->on_answer = on_versions;
-	s->ops->versions(s, name, 0, STORE_VERSIONS_KEPT, op_store_done, op->w, op->id);
-}
-
 void kinds_on_history(struct rpc_call *rc, struct op *op)
 {
 	const Baton__V1__ResourceRef *ref = (const Baton__V1__ResourceRef *)op->msg;
-	const struct kind *k = find(op, ref->kind);
+	const struct kind *k = kinds_asked(op, ref->kind);
+	const struct resource *r = k ? k->kept(op, k, ref) : NULL;
+	struct store *s = op->w->env.store;
 
 	(void)rc;
-	if (k)
-		k->history(op, k, ref);
+	if (!r)
+		return;
+	op->state = (void *)(uintptr_t)k;
+	op->on_answer = on_versions;
+	s->ops->versions(s, r->name, 0, STORE_VERSIONS_KEPT, op_store_done, op->w, op->id);
 }

@@ -39,6 +39,11 @@ bool named_for_all(struct op *op, const struct kind *k)
 	return caller_sees_all(op);
 }
 
+bool named_may_show(struct op *op, const struct kind *k)
+{
+	return !k->named->all_tenants || named_for_all(op, k);
+}
+
 static const struct resource *stored(const struct op *op, const struct named *n, const char *name)
 {
 	char text[NAMED_NAME_MAX];
@@ -151,6 +156,12 @@ static Baton__V1__Resource *shown(struct op *op, const struct kind *k, const str
 	return m;
 }
 
+/* None of these has labels. */
+static Baton__V1__Resource *asked_for(struct op *op, const struct kind *k, const struct found *f, const Baton__V1__ListResourcesRequest *m)
+{
+	return m->n_labels ? NULL : shown(op, k, f, m->tenant);
+}
+
 /* From the first behind the token on; that there is more is said only to who sees more. false: memory is out. */
 static bool fill(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, size_t page, Baton__V1__ListResourcesResponse *answer)
 {
@@ -162,7 +173,7 @@ static bool fill(struct op *op, const struct kind *k, const Baton__V1__ListResou
 	while (*m->page_token && i < g.n && strcmp(g.v[i].name, m->page_token) <= 0)
 		i++;
 	for (; i < g.n && !*answer->next_page_token; i++) {
-		Baton__V1__Resource *one = m->n_labels ? NULL : shown(op, k, &g.v[i], m->tenant); /* none of these has labels */
+		Baton__V1__Resource *one = asked_for(op, k, &g.v[i], m);
 
 		if (one && answer->n_resources == page)
 			answer->next_page_token = (char *)name_of(k->named, kinds_spec(answer->resources[page - 1]));
@@ -176,13 +187,53 @@ void named_list(struct op *op, const struct kind *k, const Baton__V1__ListResour
 {
 	Baton__V1__ListResourcesResponse *answer;
 
-	if (k->named->all_tenants && !named_for_all(op, k))
+	if (!named_may_show(op, k))
 		return;
 	answer = kinds_page(op, page);
 	if (answer && fill(op, k, m, page, answer))
 		pipeline_answer(op, &answer->base);
 	else if (answer)
 		operator_no_memory(op);
+}
+
+/* ---- as a watch sees them ---- */
+
+static uint64_t stamp_of(struct op *op, const struct kind *k, const struct found *f)
+{
+	const Baton__V1__Resource *m = f->resource ? NULL : k->named->given_at(op, k, f->given);
+
+	return f->resource ? f->resource->generation : m ? kinds_stamp(op, m) : 1;
+}
+
+struct sights named_look(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m)
+{
+	struct finding g = gather(op, k->named);
+	struct sights s = {g.v ? arena_alloc(op->arena, (g.n + 1) * sizeof *s.v) : NULL, 0};
+
+	(void)m;
+	for (; s.v && s.n < g.n; s.n++) {
+		const struct found *f = &g.v[s.n];
+
+		s.v[s.n] = (struct sight){slice_str(f->name), stamp_of(op, k, f), f->resource ? f->resource->value.n : 0, f};
+	}
+	return s;
+}
+
+Baton__V1__Resource *named_see(struct op *op, const struct kind *k, const struct sight *s, const Baton__V1__ListResourcesRequest *m)
+{
+	return asked_for(op, k, s->found, m);
+}
+
+Baton__V1__Resource *named_gone(struct op *op, const struct kind *k, struct slice name)
+{
+	ProtobufCMessage *m = arena_alloc(op->arena, k->named->none->descriptor->sizeof_message);
+	char *text = arena_strndup(op->arena, name.p, name.n);
+
+	if (!m || !text)
+		return NULL;
+	protobuf_c_message_init(k->named->none->descriptor, m);
+	*(char **)((char *)m + k->named->name) = text;
+	return kinds_wrap(op, k, m);
 }
 
 /* ---- one of them ---- */
@@ -214,7 +265,7 @@ void named_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRef
 	struct found f = {ref->name, NULL, find_given(op, k->named, ref->name), false};
 	Baton__V1__Resource *m = NULL;
 
-	if (k->named->all_tenants && !named_for_all(op, k))
+	if (!named_may_show(op, k))
 		return;
 	if (r && !r->removed && !is_static(op, k->named, f.given))
 		f.resource = r;
@@ -229,21 +280,22 @@ void named_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRef
 		deny_none(op, k, "name");
 }
 
-void named_history(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
+const struct resource *named_kept(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref)
 {
 	const struct resource *r = stored(op, k->named, ref->name);
 	size_t given = find_given(op, k->named, ref->name);
 
 	if (!named_for_all(op, k))
-		return;
+		return NULL;
 	if (r)
-		kinds_versions(op, k, r->name);
-	else if (is_static(op, k->named, given))
+		return r;
+	if (is_static(op, k->named, given))
 		operator_deny(op, REASON_WRONG_STATE, "name", "it stands in the configuration file, which has no history here");
 	else if (given != NOT_GIVEN)
 		operator_deny(op, REASON_WRONG_STATE, "name", "it is there because others name it, and nothing of its own was ever kept: it has no history");
 	else
 		deny_none(op, k, "name");
+	return NULL;
 }
 
 /* ---- changes ---- */

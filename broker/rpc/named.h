@@ -63,11 +63,16 @@ struct slice named_name(const struct named *n, const char *name, char out[NAMED_
 
 void named_get(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref);
 void named_list(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m, size_t page);
-void named_history(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref);
+struct sights named_look(struct op *op, const struct kind *k, const Baton__V1__ListResourcesRequest *m);
+Baton__V1__Resource *named_see(struct op *op, const struct kind *k, const struct sight *s, const Baton__V1__ListResourcesRequest *m);
+Baton__V1__Resource *named_gone(struct op *op, const struct kind *k, struct slice name);
+const struct resource *named_kept(struct op *op, const struct kind *k, const Baton__V1__ResourceRef *ref);
 bool named_judge(struct op *op, const struct kind *k, const Baton__V1__Resource *m, struct entry *e, size_t i);
 bool named_judge_removal(struct op *op, const struct kind *k, const Baton__V1__DeleteRequest *m, struct entry *e);
 bool named_write(struct op *op, struct enlist *x, struct entry *e);
 
+/* Is the caller shown any? Else the op has ended. */
+bool named_may_show(struct op *op, const struct kind *k);
 /* For all tenants, or the op has ended. */
 bool named_for_all(struct op *op, const struct kind *k);
 /* Is it well formed, and does it fit? Else the op has ended. */

@@ -69,6 +69,10 @@ struct rpc_worker {
 	struct desk *desks;              /* routes served here: rpc/desk.h */
 	struct holding *holdings;        /* leases held by streams here */
 	struct follower *followers;      /* watchers here */
+	struct search *searches;         /* of the audit: rpc/search.h */
+	struct reswatch *reswatches;     /* of resources: rpc/reswatch.c */
+	size_t n_reswatches;
+	uint64_t worlds;                 /* that it has had */
 	int64_t next_housekeeping_ms, next_poll_ms;
 	unsigned rounds;                 /* of housekeeping */
 	uint64_t seen_hits, seen_misses; /* of the token cache, already counted */
@@ -95,10 +99,12 @@ struct rpc_call {
 	bool has_principal;
 	struct revocable *whose;         /* Watch, Run, Subscribe: on whose authority, as last verified (Subscribe: a certificate's alone); owned; NULL: nobody's */
 	struct watch *watch;             /* Watch and Run */
+	struct reswatch *reswatch;       /* Watch of resources */
 	struct subscriber *subscriber;   /* Subscribe */
 	unsigned pipe_open;              /* Pipe: submits whose receipts are owed */
 	bool closing;                    /* denied: what comes now is not looked at */
 	uint64_t denial;                 /* the op that ends it once pipe_open is 0; 0 = none waits */
+	struct search *search;           /* of the audit */
 	bool watches_health;
 	uint64_t out_first, out_last;    /* the outbox: ids of ops whose answers wait for the peer to read; 0 = none */
 	unsigned out_n;
@@ -196,5 +202,8 @@ pb_decision *reply_decision(struct arena *a, const struct verdict *v, const char
 /* ---- pipeline.c ---- */
 /* Judges a message again from its bytes (after keys came). */
 void pipeline_again(struct op *op);
+/* Has a call's message go through all gates anew, as if it came now: its row's handler gets it once more, or the call is denied. The bytes are borrowed until the
+ * handler returns. The op's id; 0: memory is out. */
+uint64_t pipeline_ask_again(struct rpc_call *rc, struct slice message);
 
 #endif

@@ -1,4 +1,4 @@
-/* What may operators ask? The calls of the admin listener: routes.c, letters.c, check.c, kinds.c, keys.c, enlist.c, contain.c, quarantine.c, roles.c, init.c. Private to rpc/. */
+/* What may operators ask? The calls of the admin listener: routes.c, letters.c, nodes.c, check.c, kinds.c, keys.c, enlist.c, rollback.c, reswatch.c, contain.c, quarantine.c, roles.c, init.c. Private to rpc/. */
 #ifndef BATON_RPC_OPERATOR_H
 #define BATON_RPC_OPERATOR_H
 
@@ -11,6 +11,8 @@ void letters_on_list(struct rpc_call *rc, struct op *op);
 void letters_on_get(struct rpc_call *rc, struct op *op);
 void letters_on_replay(struct rpc_call *rc, struct op *op);
 void letters_on_purge(struct rpc_call *rc, struct op *op);
+void nodes_on_status(struct rpc_call *rc, struct op *op);
+void nodes_on_drain(struct rpc_call *rc, struct op *op);
 void check_on_check(struct rpc_call *rc, struct op *op);
 void check_on_repair(struct rpc_call *rc, struct op *op);
 
@@ -27,6 +29,10 @@ void keys_on_test(struct rpc_call *rc, struct op *op);
 void keys_on_refresh(struct rpc_call *rc, struct op *op);
 void enlist_on_apply(struct rpc_call *rc, struct op *op);
 void enlist_on_delete(struct rpc_call *rc, struct op *op);
+void rollback_on_message(struct rpc_call *rc, struct op *op);
+void reswatch_on_message(struct rpc_call *rc, struct op *op);
+void reswatch_writable(struct rpc_call *rc);
+void reswatch_end(struct rpc_call *rc);
 
 /* ---- what they share: routes.c ---- */
 /* The world's queues that the caller may see, by tenant and name, all or one tenant's or one, in the arena; NULL when memory is out. A broadcast route's name stands for

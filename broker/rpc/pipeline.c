@@ -384,6 +384,18 @@ void pipeline_again(struct op *op)
 	run(op);
 }
 
+uint64_t pipeline_ask_again(struct rpc_call *rc, struct slice message)
+{
+	struct op *op = op_new(rc->w, rc);
+	uint64_t id = op ? op->id : 0;
+
+	if (op) {
+		op->raw = message;
+		run(op);
+	}
+	return id;
+}
+
 void pipeline_on_message(void *user, struct call *c, struct slice message)
 {
 	struct rpc_worker *w = user;

@@ -52,7 +52,7 @@ static void conclude(struct op *op)
 	struct selection *s = op->state;
 
 	op->audit.handoff_id = slice_str("");
-	op->audit.tenant = slice_str(s->m->tenant);
+	op->audit.tenant = slice_str(*s->m->tenant && caller_sees(op, s->m->tenant) ? s->m->tenant : "");
 	op->audit.route = slice_str(s->m->route);
 	op->audit.message = slice_str(summary(op, s));
 	if (!s->m->dry_run)

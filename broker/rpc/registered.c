@@ -35,7 +35,7 @@ struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MA
 
 	sha256(slice_str(spiffe_id), print);
 	b64url_encode(print, sizeof print, text);
-	n = snprintf(out, REGISTERED_ID_MAX, "spiffe/%s", text);
+	n = snprintf(out, REGISTERED_ID_MAX, REGISTERED_ID_PREFIX "%s", text);
 	return slice_of(out, (size_t)n);
 }
 

@@ -15,6 +15,7 @@
 /* "agent/tenant/name". */
 struct slice registered_name(const char *tenant, const char *name, char out[REGISTERED_NAME_MAX]);
 /* Who has a SPIFFE id: one resource for each, so that two admins cannot give the same one away at once. */
+#define REGISTERED_ID_PREFIX "spiffe/"
 #define REGISTERED_ID_MAX 80
 struct slice registered_id_name(const char *spiffe_id, char out[REGISTERED_ID_MAX]);
 

@@ -10,6 +10,7 @@
 #include "policy/profile.h"
 #include "registry/card.h"
 #include "rpc/caller.h"
+#include "rpc/headcount.h"
 #include "rpc/kinds.h"
 #include "rpc/named.h"
 #include "rpc/pipeline.h"
@@ -278,6 +279,24 @@ static bool compare(struct op *op, struct entry *e)
 	return enlist_compare(op, e, e->before ? &e->before->agent->base : NULL, e->spec, action_of(e));
 }
 
+/* Neither a release from quarantine nor a way back from retirement, and nobody inherits what a former agent of his name had. */
+bool agents_set_back(struct op *op, const Baton__V1__Resource *now, Baton__V1__Resource *m)
+{
+	const Baton__V1__AgentSpec *is = now ? now->agent : NULL;
+	bool same = is && is->status != BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED && strcmp(is->uuid, m->agent->uuid) == 0;
+
+	if (same)
+		m->agent->status = BATON__V1__AGENT_STATUS__AGENT_STATUS_UNSPECIFIED; /* it stays: complete() */
+	else if (!is)
+		operator_deny(op, REASON_NOT_FOUND, "ref", "ref: what is stored under this name now is no agent: register it anew");
+	else if (is->status == BATON__V1__AGENT_STATUS__AGENT_STATUS_RETIRED)
+		operator_deny(op, REASON_WRONG_STATE, "ref", "ref: the agent was retired, which cannot be undone: register it anew, as another agent");
+	else
+		operator_deny(op, REASON_WRONG_STATE, "to_version", "to_version: that was another agent, who had the name before it was retired, and nothing of it is inherited: name a version that came after, "
+			      "or change the agent by update");
+	return same;
+}
+
 bool agents_judge(struct op *op, const struct kind *k, const Baton__V1__Resource *m, struct entry *e, size_t i)
 {
 	Baton__V1__AgentSpec *s = m->agent;
@@ -300,7 +319,7 @@ bool agents_judge(struct op *op, const struct kind *k, const Baton__V1__Resource
 		operator_no_memory(op);
 		return false;
 	}
-	return check_id(op, e, i) && check_routes(op, e, i, "agent.may_call", s->may_call, s->n_may_call, false) &&
+	return check_id(op, e, i) && headcount_check(op, e, i) && check_routes(op, e, i, "agent.may_call", s->may_call, s->n_may_call, false) &&
 	       check_routes(op, e, i, "agent.may_serve", s->may_serve, s->n_may_serve, true) && check_cards(op, e, i) && compare(op, e);
 }
 

@@ -217,6 +217,26 @@ pb_revocation *revoked_unpack(struct arena *a, const struct resource *r)
 	return m && !revoked_wrong(m->revocation, &field) ? m->revocation : NULL;
 }
 
+int64_t revoked_forget_after_ms(struct arena *a, const struct resource *r)
+{
+	const pb_revocation *m = r->removed ? NULL : revoked_unpack(a, r);
+
+	return m && m->until_ms > 0 && m->until_ms <= CLOCK_LAST_MS && !m->lifted_with_release ? m->until_ms + REVOKED_SHOWN_MS : INT64_MAX;
+}
+
+struct revocations *revoked_alone(const pb_revocation *m)
+{
+	struct revocations *out = revocations_new();
+	struct revocation v;
+
+	revoked_entry(m, &v);
+	v.until_ms = INT64_MAX;
+	if (!out || revocations_add(out, &v))
+		return out;
+	revocations_unref(out);
+	return NULL;
+}
+
 /* false: out of memory, or it cannot be read, by a version older than the one that wrote it: then nobody knows what is revoked. */
 static bool add(struct revocations *out, struct arena *a, const struct resource *r)
 {
@@ -228,10 +248,12 @@ static bool add(struct revocations *out, struct arena *a, const struct resource 
 			  F_STR("remedy", "was it made by a newer broker? This one serves nobody until it can be read"));
 		return false;
 	}
-	if (!m || m->lifted_at_ms || (m->until_ms && m->until_ms <= clock_unix_ms()))
+	if (!m)
 		return true;
 	revoked_entry(m, &v);
-	return revocations_add(out, &v);
+	if (!revocations_keep(out, revocation_tenant(&v)))
+		return false;
+	return m->lifted_at_ms || (m->until_ms && m->until_ms <= clock_unix_ms()) || revocations_add(out, &v);
 }
 
 struct revocations *revoked_read(const struct resources *s)

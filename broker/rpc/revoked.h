@@ -22,10 +22,16 @@ const char *revoked_wrong(const pb_revocation *m, const char **field);
 const char *revoked_settle(struct arena *a, pb_revocation *m, const struct issuers *issuers, int64_t now_ms, int64_t skew_ms, const char **field);
 /* As the index has it; *out points into m. */
 void revoked_entry(const pb_revocation *m, struct revocation *out);
+/* An index with this one alone, as if it were in force for good. NULL: out of memory. */
+struct revocations *revoked_alone(const pb_revocation *m);
 /* "agent acme/planner", for people. In the arena; NULL: out of memory. */
 const char *revoked_text(struct arena *a, const pb_revocation *m);
 /* In the arena. NULL: it is no revocation, or memory is out (then arena_failed()). */
 pb_revocation *revoked_unpack(struct arena *a, const struct resource *r);
+/* When it may be forgotten, everywhere: REVOKED_SHOWN_MS after it has ended by itself, so that whoever brings it back brings back nothing. INT64_MAX: never, for
+ * it is for good, or its lifting let go of what was put aside, which holds for what another one still holds back; or it cannot be read. The arena is used on the way. */
+#define REVOKED_SHOWN_MS (7 * INT64_C(86400000))
+int64_t revoked_forget_after_ms(struct arena *a, const struct resource *r);
 /* Those in force. NULL: out of memory, or one cannot be read. */
 struct revocations *revoked_read(const struct resources *s);
 

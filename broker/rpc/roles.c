@@ -97,6 +97,18 @@ bool roles_judge_removal(struct op *op, const struct kind *k, const Baton__V1__D
 	return not_local(op) && named_judge_removal(op, k, m, e);
 }
 
+/* Who may set back may not do by it what Apply keeps for platform. */
+bool roles_set_back(struct op *op, const Baton__V1__Resource *now, Baton__V1__Resource *m)
+{
+	const struct verdict v = caller_judge(op, ROLE_PLATFORM, ROLE_PLATFORM);
+
+	(void)now;
+	(void)m;
+	if (!verdict_ok(&v))
+		pipeline_deny(op, &v);
+	return verdict_ok(&v);
+}
+
 static const char *name_wrong(const char *name)
 {
 	return name_valid(slice_str(name)) ? NULL : "a binding's name is [a-z0-9][a-z0-9._-]{0,62}";

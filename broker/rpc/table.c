@@ -12,6 +12,7 @@
 #include "rpc/follow.h"
 #include "rpc/operator.h"
 #include "rpc/rolebind.h"
+#include "rpc/search.h"
 #include "rpc/submit.h"
 #include "rpc/subscribe.h"
 #include "rpc/whoami.h"
@@ -20,6 +21,7 @@
 #define OPERATE(method) "/baton.v1.OperateService/" method, method
 #define ENROL(method) "/baton.v1.EnrolService/" method, method
 #define RESOURCE(method) "/baton.v1.ResourceService/" method, method
+#define AUDIT(method) "/baton.v1.AuditService/" method, method
 #define CONTAIN(method) "/baton.v1.ContainmentService/" method, method
 /* The letters of proto/baton/v1/admin.proto. */
 #define P ROLE_PLATFORM
@@ -47,11 +49,16 @@ static const struct prescan_rule applied[] = {
 	{.message = &baton__v1__tenant__descriptor, .known_below = 1u << 20, .max_fields = 16},
 	{.message = &baton__v1__trust_bundle__descriptor, .known_below = 1u << 20, .max_fields = 768},
 };
-static const struct prescan_rules apply_rules = {.max_depth = 6, .max_fields = 16384, .rules = applied, .n_rules = sizeof applied / sizeof applied[0]};
+const struct prescan_rules rpc_applied_rules = {.max_depth = 6, .max_fields = 16384, .rules = applied, .n_rules = sizeof applied / sizeof applied[0]};
 
 static bool is_dry_apply(const ProtobufCMessage *m)
 {
 	return ((const Baton__V1__ApplyRequest *)m)->dry_run;
+}
+
+static bool is_dry_rollback(const ProtobufCMessage *m)
+{
+	return ((const Baton__V1__RollbackRequest *)m)->dry_run;
 }
 
 static const struct rpc_row rows[] = {
@@ -107,25 +114,35 @@ static const struct rpc_row rows[] = {
 	 SMALL, letters_on_replay, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{OPERATE("PurgeDeadLetters"), &baton__v1__dead_letters_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, letters_on_purge, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
+	{OPERATE("Status"), &baton__v1__status_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, nodes_on_status, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
+	{OPERATE("Drain"), &baton__v1__drain_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, nodes_on_drain, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
 	{OPERATE("CheckStore"), &baton__v1__check_store_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, check_on_check, NULL, NULL, NULL, NULL, NULL, false, BY(S | U)},
 	{OPERATE("RepairStore"), &baton__v1__check_store_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, check_on_repair, NULL, NULL, NULL, NULL, NULL, false, BY(S)},
+	{AUDIT("Search"), &baton__v1__audit_query__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, search_on_message, NULL, search_on_writable, search_on_gone, NULL, NULL, false, BY(S | U)},
 	{RESOURCE("Get"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, kinds_on_get, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{RESOURCE("List"), &baton__v1__list_resources_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, kinds_on_list, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
 	{RESOURCE("History"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, kinds_on_history, NULL, NULL, NULL, NULL, NULL, false, BY(P | S | U)},
+	{RESOURCE("Watch"), &baton__v1__list_resources_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
+	 SMALL, reswatch_on_message, NULL, reswatch_writable, reswatch_end, NULL, NULL, false, BY(P | S | U)},
 	{RESOURCE("TestIssuer"), &baton__v1__resource_ref__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "rpc",
 	 SMALL, keys_on_test, NULL, NULL, NULL, NULL, NULL, false, BY(P | S)},
 	{RESOURCE("RefreshKeys"), &baton__v1__refresh_keys_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "issuers.changed",
 	 SMALL, keys_on_refresh, NULL, NULL, NULL, NULL, NULL, false, BY(P | S)},
-	{RESOURCE("Apply"), &baton__v1__apply_request__descriptor, &apply_rules, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
+	{RESOURCE("Apply"), &baton__v1__apply_request__descriptor, &rpc_applied_rules, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
 	 4 * KIB * KIB, enlist_on_apply, NULL, NULL, NULL, NULL, NULL, false, P, P | S | U, is_dry_apply, false},
 	{RESOURCE("Delete"), &baton__v1__delete_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
 	 SMALL, enlist_on_delete, NULL, NULL, NULL, NULL, NULL, false, BY(P)},
-	{RESOURCE("InitAdmin"), &baton__v1__init_admin_request__descriptor, &apply_rules, PEER_OPERATOR, STREAM_UNARY, false, "roles.changed",
+	{RESOURCE("Rollback"), &baton__v1__rollback_request__descriptor, NULL, PEER_OPERATOR, STREAM_UNARY, false, "agents.changed",
+	 SMALL, rollback_on_message, NULL, NULL, NULL, NULL, NULL, false, P | S, P | S | U, is_dry_rollback, false},
+	{RESOURCE("InitAdmin"), &baton__v1__init_admin_request__descriptor, &rpc_applied_rules, PEER_OPERATOR, STREAM_UNARY, false, "roles.changed",
 	 SMALL, init_on_message, NULL, NULL, NULL, NULL, NULL, false, P, 0, NULL, true},
 	{"/grpc.health.v1.Health/Check", "HealthCheck", &grpc__health__v1__health_check_request__descriptor, NULL, PEER_ANY,
 	 STREAM_UNARY, false, NULL, SMALL, health_check_on_message, NULL, NULL, NULL, NULL, NULL, false, NO_OPERATOR},

@@ -1,4 +1,4 @@
-/* Which tenants are there, and how much of each may wait? See tenancy.h. */
+/* Which tenants are there, and how much may each use up? See tenancy.h. */
 #include "rpc/tenancy.h"
 
 #include <stdlib.h>
@@ -22,6 +22,7 @@ const char *tenancy_wrong(const Baton__V1__Tenant *m, const char **field)
 		{"tenant.name", name_valid(slice_str(m->name)) ? NULL : "a tenant's name is [a-z0-9][a-z0-9._-]{0,62}"},
 		{"tenant.max_waiting", m->max_waiting <= TENANT_WAITING_MAX ? NULL : "at most 1,000,000,000; 0: as the configuration says"},
 		{"tenant.max_bytes", m->max_bytes <= TENANT_BYTES_MAX ? NULL : "at most 1 TiB; 0: as the configuration says"},
+		{"tenant.max_agents", m->max_agents <= TENANT_AGENTS_MAX ? NULL : "at most 65,536; 0: as the configuration says"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -93,6 +94,7 @@ static void add_kept(struct tenancy *t, struct arena *a, const struct resource *
 		return;
 	e->max_waiting = m->tenant->max_waiting;
 	e->max_bytes = m->tenant->max_bytes;
+	e->max_agents = m->tenant->max_agents;
 }
 
 static void add_resources(struct tenancy *t, const struct resources *s)
@@ -194,4 +196,16 @@ struct tenancy_limits tenancy_judge(const struct tenancy_entry *e, uint64_t wait
 		.bytes = limit_of(e ? e->max_bytes : 0, bytes),
 		.unknown = e && e->unread && (!waiting || !bytes),
 	};
+}
+
+struct tenancy_limit tenancy_agents(const struct tenancy_entry *e, uint64_t configured)
+{
+	return limit_of(e ? e->max_agents : 0, configured);
+}
+
+bool tenancy_names_fit(size_t taken, size_t anew)
+{
+	const size_t most = STORE_RESOURCES_MAX - TENANCY_SPARE;
+
+	return !anew || (anew <= most && taken <= most - anew);
 }

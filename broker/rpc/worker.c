@@ -13,8 +13,10 @@
 #include "rpc/lines.h"
 #include "rpc/pipeline.h"
 #include "rpc/reconcile.h"
+#include "rpc/reswatch.h"
 #include "rpc/revoke.h"
 #include "rpc/revoked.h"
+#include "rpc/search.h"
 #include "rpc/subscribe.h"
 #include "rpc/tenants.h"
 #include "rpc/whoami.h"
@@ -39,14 +41,14 @@ bool rpc_worker_revokes_peers(const struct rpc_worker *w)
 	return revocations_of_peers(w->world->revocations);
 }
 
-bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_peer *p)
+bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct revocations *by, const struct identity_peer *p)
 {
 	struct revocable peer;
 
 	if (!p->spiffe_id[0])
 		return false; /* it came in by the local socket */
 	peer = revoked_peer(w->world, p);
-	return revocations_find(w->world->revocations, &peer, clock_unix_ms());
+	return revocations_find(by ? by : w->world->revocations, &peer, clock_unix_ms());
 }
 
 static void on_peer_gone(void *user, const struct call_peer *p)
@@ -124,6 +126,7 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	struct world *old = w->world;
 
 	w->world = world_ref(world);
+	w->worlds++;
 	token_verifier_set_issuers(w->verifier, world->issuers);
 	demand_replicas(w);
 	w->env.store->ops->live_by(w->env.store, world->generation);
@@ -131,6 +134,7 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world)
 	atomic_store(&w->settled, false);
 	if (!old || old->registry != world->registry) /* other keys alone take no right away from a stream */
 		revoke_streams(w);
+	searches_judge(w);
 	if (!w->older)
 		atomic_store(&w->settled, true);
 	world_unref(old);
@@ -350,6 +354,8 @@ void rpc_worker_tick(struct rpc_worker *w)
 	health_poll(w);
 	reconcile_tick(w);
 	await_tick(w);
+	searches_tick(w, now);
+	reswatches_tick(w, now);
 	if (now >= w->next_poll_ms) {
 		w->next_poll_ms = now + POLL_MS;
 		poll_desks(w);
@@ -372,5 +378,7 @@ void rpc_worker_drain(struct rpc_worker *w)
 	w->draining = true;
 	op_unpark(w, clock_mono_ms(), KEYS_OF_ALL);
 	subscribe_drain(w);
+	searches_drain(w);
+	reswatches_drain(w);
 	health_poll(w);
 }

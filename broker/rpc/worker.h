@@ -86,6 +86,8 @@ struct rpc_env {
 	struct rpc_worker *const *rpc;    /* and their RPC layers */
 	struct store *store;
 	struct audit_lane *audit;
+	struct audit_reader *audit_reader; /* NULL: the audit is not searched */
+	void (*audit_found)(void *arg);    /* on its thread: have rpc_worker_audit_found() run on this worker's */
 	struct metrics *metrics;
 	struct health *health;
 	struct shared *shared;
@@ -119,6 +121,7 @@ struct rpc_env {
 	bool (*issue)(void *arg, const struct issue_ask *ask);
 	void (*peer_gone)(void *arg, const struct call_peer *p); /* a connection is over */
 	void *arg;
+	atomic_ullong *aside;        /* handoffs that were put aside for revocations are counted here. NULL: nobody asks */
 	const char *node, *version;
 	struct store_slot_limits slot_limits;
 	struct reconcile *reconcile; /* worker 0 after an unclean stop; else NULL */
@@ -142,7 +145,10 @@ void rpc_worker_set_world(struct rpc_worker *w, struct world *world);
 bool rpc_worker_settled(const struct rpc_worker *w);
 /* Is this peer, its agent or its tenant revoked? On the worker's thread. */
 bool rpc_worker_revokes_peers(const struct rpc_worker *w); /* any at all */
-bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct identity_peer *p);
+bool rpc_worker_peer_revoked(const struct rpc_worker *w, const struct revocations *by, const struct identity_peer *p); /* by NULL: those in force */
+/* Which connections would a revocation close, that somebody thinks of? A question that came, in the present world, after the one of this generation: its own
+ * generation, and what rpc_worker_peer_revoked() judges peers by, whose ref is the caller's. 0: there is none, or it cannot be read. On the worker's thread. */
+uint64_t rpc_worker_asked(const struct rpc_worker *w, uint64_t after, struct revocations **about);
 /* A fetch of this issuer's keys ended, well or not: requests that waited for it are judged again. */
 #define KEYS_OF_ALL UINT64_MAX
 void rpc_worker_keys_settled(struct rpc_worker *w, uint64_t issuer);
@@ -154,6 +160,8 @@ void rpc_worker_signed(struct rpc_worker *w, uint64_t op, const struct sign_answ
 void rpc_worker_peer_fallen(struct rpc_worker *w, const uint8_t key[SHA256_BYTES], enum peer_status status);
 /* What became of an issue_ask of this op. */
 void rpc_worker_issued(struct rpc_worker *w, uint64_t op, const struct issue_answer *a);
+/* The reader of the audit may have something for a search here. */
+void rpc_worker_audit_found(struct rpc_worker *w);
 /* Writes the audit lines of this tick and lets go the answers whose lines are durable. */
 void rpc_worker_tail(struct rpc_worker *w);
 /* Ten times a second: leases to renew, deadlines, watchers to look after; on worker 0 the store's housekeeping. */

@@ -26,6 +26,8 @@ struct world_quotas {
 	uint32_t rate_per_agent;   /* submits a second of an agent that has no rate of its own */
 	uint64_t waiting_per_tenant, waiting_bytes_per_tenant;
 	uint64_t card_bytes_per_tenant; /* of its agents' cards, which every node has in memory */
+	uint64_t revocations_per_tenant; /* that those make who have their role for it alone */
+	uint64_t agents_per_tenant; /* names of registered ones, and SPIFFE ids, that are kept for good */
 };
 
 struct world {

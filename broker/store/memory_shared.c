@@ -27,8 +27,9 @@ static struct mem_resource *resource_new(struct memory *m, struct slice name)
 	return r;
 }
 
-static void resource_free(struct mem_resource *r)
+static void resource_drop(struct memory *m, struct mem_resource *r)
 {
+	HASH_DEL(m->resources, r);
 	for (size_t i = 0; i < r->n; i++)
 		free(r->v[i].sealed.p);
 	free(r->v);
@@ -39,10 +40,8 @@ void mem_shared_free(struct memory *m)
 {
 	struct mem_resource *r, *next;
 
-	HASH_ITER(hh, m->resources, r, next) {
-		HASH_DEL(m->resources, r);
-		resource_free(r);
-	}
+	HASH_ITER(hh, m->resources, r, next)
+		resource_drop(m, r);
 }
 
 static const struct mem_version *present(const struct mem_resource *r)
@@ -77,8 +76,25 @@ static size_t new_names(struct memory *m, const struct store_change *v, size_t n
 	size_t k = 0;
 
 	for (size_t i = 0; i < n; i++)
-		k += !mem_resource(m, v[i].name);
+		k += !v[i].forget_after_ms && !mem_resource(m, v[i].name);
 	return k;
+}
+
+static bool may_be_done(struct memory *m, const struct store_change *c, uint64_t have)
+{
+	if (!c->forget_after_ms)
+		return c->version == have + 1;
+	return (!have || c->version == have + 1) && m->config.now_ms(m->config.arg) > c->forget_after_ms;
+}
+
+static void do_change(struct memory *m, const struct store_change *c)
+{
+	struct mem_resource *r = mem_resource(m, c->name);
+
+	if (!c->forget_after_ms)
+		add_version(m, c);
+	else if (r)
+		resource_drop(m, r);
 }
 
 void mem_change(struct store *st, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op)
@@ -91,7 +107,7 @@ void mem_change(struct store *st, const struct store_change *v, size_t n, store_
 		const struct mem_resource *r = mem_resource(m, v[i].name);
 		uint64_t have = r ? present(r)->version : 0;
 
-		if (v[i].version == have + 1)
+		if (may_be_done(m, &v[i], have))
 			continue;
 		a->status = STORE_CONFLICT;
 		a->at = (uint32_t)i;
@@ -100,7 +116,7 @@ void mem_change(struct store *st, const struct store_change *v, size_t n, store_
 	if (a->status == STORE_OK && HASH_COUNT(m->resources) + new_names(m, v, n) > STORE_RESOURCES_MAX)
 		a->status = STORE_QUOTA;
 	for (size_t i = 0; i < n && a->status == STORE_OK; i++)
-		add_version(m, &v[i]);
+		do_change(m, &v[i]);
 	a->generation = m->generation;
 }
 

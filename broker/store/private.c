@@ -3,14 +3,12 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,7 +23,6 @@
 
 #define FIRST_WAIT_MS 10000 /* start() waits that long for the first answer; a large file may take longer */
 #define LOCK_WAIT_MS 5000
-#define LOCK_STEP_MS 50
 
 struct redis_private {
 	struct private_job job;
@@ -81,19 +78,13 @@ static int write_conf(struct redis_private *p, struct problem *why)
 /* The supervisor and the server inherit the lock: after a crash of Baton nobody touches the append-only file before the old server is gone. */
 static int take_lock(struct redis_private *p, struct problem *why)
 {
-	int64_t until = clock_mono_ms() + LOCK_WAIT_MS;
-	struct timespec step = {0, LOCK_STEP_MS * 1000000};
 	char path[PRIVATE_PATH_BYTES];
+	bool taken;
 
 	snprintf(path, sizeof path, "%s/redis.lock", p->job.dir);
-	p->job.lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	p->job.lock_fd = file_lock(path, LOCK_WAIT_MS, &taken, why);
 	if (p->job.lock_fd < 0)
-		return problem_set(why, "%s: %s", path, strerror(errno));
-	while (flock(p->job.lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		if (clock_mono_ms() > until)
-			return problem_set(why, "%s: another Baton uses this folder, or its redis-server has not ended", p->job.dir);
-		nanosleep(&step, NULL);
-	}
+		return taken ? problem_set(why, "%s: another Baton uses this folder, or its redis-server has not ended", p->job.dir) : -1;
 	return 0;
 }
 

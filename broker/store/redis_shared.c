@@ -8,7 +8,8 @@
 #define FEED_MAX 256
 #define RETRY_MS 1000
 #define BODY_MAX (3u << 20)
-#define NODE_BYTES (4 + 6 + 4 + 1) /* and the name */
+#define FORGOTTEN 2 /* in the place of `removed` */
+#define NODE_BYTES (4 + 6 + 2 + 1) /* and the report, and the name */
 
 /* ---- asking ---- */
 
@@ -35,20 +36,31 @@ static void arg_number(struct buf *b, uint64_t v)
 	arg(b, slice_str(text));
 }
 
-static void arg_change(struct redis *s, struct buf *b, const struct store_change *c)
+static void arg_sealed(struct redis *s, struct buf *b, const struct store_change *c)
 {
 	size_t sealed = c->value.n + seal_overhead(s->seal);
-	uint8_t head[7];
 
-	be_put(head, 6, c->version);
-	head[6] = c->removed;
-	arg(b, c->name);
-	arg(b, slice_of(head, sizeof head));
 	arg_head(b, sealed);
 	if (buf_reserve(b, sealed) && shared_seal(s->seal, c, b->p + b->n) == 0)
 		b->n += sealed;
 	else
 		b->failed = true;
+}
+
+static void arg_change(struct redis *s, struct buf *b, const struct store_change *c)
+{
+	uint8_t head[7], after[6];
+
+	be_put(head, 6, c->version);
+	head[6] = c->forget_after_ms ? FORGOTTEN : c->removed;
+	arg(b, c->name);
+	arg(b, slice_of(head, sizeof head));
+	if (c->forget_after_ms) {
+		be_put(after, sizeof after, (uint64_t)c->forget_after_ms);
+		arg(b, slice_of(after, sizeof after));
+	} else {
+		arg_sealed(s, b, c);
+	}
 }
 
 size_t shared_arguments(const struct item *i, struct slice *out)
@@ -114,7 +126,8 @@ void shared_feed(struct store *st, const struct store_feed *r, store_done *done,
 	else
 		arg_number(&b, r->confirmed);
 	arg_number(&b, r->max < FEED_MAX ? r->max : FEED_MAX);
-	arg_number(&b, r->closed);
+	arg(&b, r->report);
+	b.failed |= r->report.n > STORE_REPORT_MAX;
 	ask(s, i, &b);
 }
 
@@ -179,11 +192,20 @@ static bool read_nodes(struct slice text, struct store_node *v, size_t *n)
 {
 	const uint8_t *p = text.p, *end = p + text.n;
 
-	for (; p < end; p += NODE_BYTES + p[NODE_BYTES - 1]) {
-		if (end - p < NODE_BYTES || end - p - NODE_BYTES < p[NODE_BYTES - 1])
+	while (p < end) {
+		struct store_node *to = &v[*n];
+		size_t left = (size_t)(end - p), report, name;
+
+		if (left < NODE_BYTES)
 			return false;
-		v[(*n)++] = (struct store_node){.silent_ms = (int64_t)be_get(p, 4), .confirmed = be_get(p + 4, 6), .closed = (uint32_t)be_get(p + 10, 4),
-			.name = slice_of(p + NODE_BYTES, p[NODE_BYTES - 1])};
+		report = (size_t)be_get(p + 10, 2);
+		name = p[12];
+		if (left - NODE_BYTES < report + name || report > STORE_REPORT_MAX)
+			return false;
+		*to = (struct store_node){.silent_ms = (int64_t)be_get(p, 4), .confirmed = be_get(p + 4, 6), .report = slice_of(p + NODE_BYTES, report),
+			.name = slice_of(p + NODE_BYTES + report, name)};
+		p += NODE_BYTES + report + name;
+		(*n)++;
 	}
 	return true;
 }

@@ -1,14 +1,11 @@
 /* How does a node notice a lost tail? See remember.h. The table belongs to the worker; only the text to write crosses to the thread. */
 #include "store/remember.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -124,16 +121,13 @@ static int read_one(struct remember *m, int number, struct problem *why)
 static int claim(struct remember *m, struct problem *why)
 {
 	char path[PATH_BYTES + 64];
+	bool taken = true;
 
 	for (m->number = 0; m->number < WORKERS_MAX; m->number++) {
 		path_of(m, "lock", m->number, path);
-		m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (m->lock_fd < 0)
-			return problem_set(why, "%s: %s", path, strerror(errno));
-		if (flock(m->lock_fd, LOCK_EX | LOCK_NB) == 0)
-			return 0;
-		close(m->lock_fd);
-		m->lock_fd = -1;
+		m->lock_fd = file_lock(path, 0, &taken, why);
+		if (!taken)
+			return m->lock_fd < 0 ? -1 : 0;
 	}
 	return problem_set(why, "%s: more than %d workers hold it", m->dir, WORKERS_MAX);
 }

@@ -21,7 +21,7 @@ static void name_of(struct slice name, uint64_t version, bool removed, struct sh
 static bool valid(const struct store_change *c)
 {
 	return c->name.n > 0 && c->name.n <= STORE_RESOURCE_NAME_MAX && !memchr(c->name.p, 0, c->name.n) && c->value.n <= STORE_RESOURCE_VALUE_MAX
-		&& c->version > 0 && c->version < UINT64_C(1) << 48;
+		&& c->version > 0 && c->version < UINT64_C(1) << 48 && c->forget_after_ms >= 0 && (!c->forget_after_ms || (!c->value.n && !c->removed));
 }
 
 bool shared_changes_valid(const struct store_change *v, size_t n)

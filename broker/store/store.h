@@ -179,7 +179,8 @@ struct store_mend {
 /* ---- what all nodes share ---- */
 
 /* An agent, an issuer, a revocation: a name, a version that grows by one with each change, and a value that only who has the sealing keys can read,
- * and only as what this name had in this version. What was removed keeps its version, so that nobody brings an older one back. Each change to any of
+ * and only as what this name had in this version. What was removed keeps its version, so that nobody brings an older one back; what is forgotten does not,
+ * and is for names that are never given again. Each change to any of
  * them has a number of its own, the generation, greater than those of all before it, also after a fail-over. */
 #define STORE_RESOURCE_NAME_MAX 512      /* bytes, 1 or more */
 #define STORE_RESOURCE_VALUE_MAX (1u << 20)
@@ -187,6 +188,7 @@ struct store_mend {
 #define STORE_CHANGES_MAX 128            /* of a call; all values together at most twice VALUE_MAX */
 #define STORE_VERSIONS_KEPT 64           /* of a resource, before the present one */
 #define STORE_NODE_LEASE_MS 10000        /* a node that was not heard of for so long has fenced itself */
+#define STORE_REPORT_MAX 512             /* bytes that a node tells of itself */
 
 struct store_resource {
 	enum store_status status;  /* OK, or UNSEALABLE: then no value */
@@ -202,21 +204,22 @@ struct store_change {
 	uint64_t version;          /* the new one: 1, or one more than what is there */
 	bool removed;
 	struct slice value;        /* also of a removed one */
+	int64_t forget_after_ms;   /* not 0: nothing is kept of this name, not even its version, once the store's own clock is past that; no value then */
 };
 
 struct store_feed {
 	uint64_t after;            /* changes of later generations; 0 = all */
 	uint64_t confirmed;        /* this node lives by all changes up to it */
 	uint32_t max;              /* 0..256; 0: only to confirm */
-	uint32_t closed;           /* connections that this node closed for revocations, in all */
+	struct slice report;       /* what this node tells the others of itself, at most STORE_REPORT_MAX; borrowed for the call */
 	bool leaving;              /* nobody is to wait for this node from now on */
 };
 
-/* Another node: what it has confirmed, and how long ago it was heard of. */
+/* Another node: what it has confirmed, what it tells of itself, and how long ago it was heard of. */
 struct store_node {
 	struct slice name;
 	uint64_t confirmed;
-	uint32_t closed;
+	struct slice report;       /* at most STORE_REPORT_MAX bytes, which anybody may have written who writes to the store */
 	int64_t silent_ms;
 };
 
@@ -401,7 +404,8 @@ struct store_ops {
 		     void *user, uint64_t op);
 	/* ---- what all nodes share ---- */
 	/* All of them or none, 1..STORE_CHANGES_MAX, of different names. OK; CONFLICT: one is of another version; QUOTA: there would be more than
-	 * STORE_RESOURCES_MAX. Allowed when memory is full. All nodes are told, this one too. */
+	 * STORE_RESOURCES_MAX. Allowed when memory is full. All nodes are told, this one too. Of what is to be forgotten: OK also when there is none of the
+	 * name; CONFLICT also when it is too early, whether there is one or not; no node is told, and the generation stays. */
 	void (*change)(struct store *s, const struct store_change *v, size_t n, store_done *done, void *user, uint64_t op);
 	/* What changed, each resource as it is now. Renews the node's lease. */
 	void (*feed)(struct store *s, const struct store_feed *r, store_done *done, void *user, uint64_t op);

@@ -309,7 +309,7 @@ test('A race in the second call of 32 leaves the first done, and says which and 
 test('The broker goes away in between: what is not known is said / applied again, it is as the file says', async () => {
   const r = await between(1, () => {}, (o) => apply(75, agent('gone'), [], o), { code: 14, details: 'away' })
   assert.match(r.stderr, /Whether this call was carried out is not known/)
-  const cut = await between(1, () => new Promise(() => {}), (o) => apply(75, agent('gone'), ['--timeout', '500ms'], o))
+  const cut = await between(1, () => new Promise(() => {}), (o) => apply(75, agent('gone'), ['--timeout', '6s'], o))
   assert.match(cut.stderr, /Whether this call was carried out is not known: apply the file again/)
   assert.equal((await apply(0, agent('gone'))).stdout, 'agent/acme/gone registered\n')
 })

@@ -61,7 +61,7 @@ test('attack 24: CR, LF, NUL and other controls in names reach no log, no header
   for (const odd of ['\r\n', '\n', '\0', '\x1b[2J', '\u2028', '\u0085']) {
     const value = `x${odd}baton-reason: allowed`
     const asked = [['ListRoutes', { route: value, tenant: value, page_token: value }], ['SetRouteState', { route: { name: value }, state: 'ROUTE_STATE_PAUSED', reason: 'x' }], ['ListHandoffs', { tenant: value }],
-      ['SetRouteState', { route: { name: ROUTE, tenant: 'acme' }, state: 'ROUTE_STATE_RUNNING', reason: value }], ['ReplayDeadLetters', { handoff_ids: [value], reason: value }], ['CheckStore', { tenant: value }],
+      ['SetRouteState', { route: { name: ROUTE, tenant: 'acme' }, state: 'ROUTE_STATE_RUNNING', reason: value }], ['ReplayDeadLetters', { handoff_ids: [value], reason: value }], ['CheckStore', { tenant: value }], ['Drain', { node: value, reason: 'x' }], ['Drain', { node: 'nobody', reason: value }],
       ['Get', { kind: 'agent', tenant: value, name: value }], ['Get', { kind: 'role', name: value }], ['List', { kind: value }], ['Delete', { ref: { kind: 'role', name: value }, version: '1', reason: 'x' }],
       ['Apply', { resources: [{ role: { name: 'x', roles: ['sre'], spiffe_id: 'spiffe://acme.example/x' } }], reason: value }], ['Apply', { resources: [{ role: { name: 'x', roles: ['sre'], issuer: 'static', claim: 'x', value } }], reason: 'x' }]]
     for (const [method, request] of asked) {

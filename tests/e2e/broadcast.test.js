@@ -9,7 +9,8 @@ import { denied, read } from './lib/agent.js'
 const names = ['everybody', 'away', 'once', 'apart', 'letters', 'full', 'paused', 'moved', 'crash', 'kind', 'nobody', 'later', 'large']
 const tools = { allowed: ['orders.lookup', 'refunds.draft_refund'], spec: { 'orders.lookup': { scopes: ['orders:read'], side_effect: 'read' }, 'refunds.draft_refund': { scopes: ['refunds:draft'], side_effect: 'draft' } } }
 const broadcast = (route, delivery = {}, more = {}) => profile(route, { tools, delivery: { ...profile(route).delivery, kind: 'broadcast', ...delivery }, ...more })
-const profiles = Object.fromEntries(names.map((n) => [n, broadcast(n, n === 'letters' ? { max_attempts: 1 } : {})]))
+const own = { letters: { max_attempts: 1 }, apart: { lease_ms: 60000, resume_ms: 60000 } }
+const profiles = Object.fromEntries(names.map((n) => [n, broadcast(n, own[n])]))
 profiles.large = broadcast('large', {}, { sandbox: { ...profile('x').sandbox, limits: { max_payload_bytes: 12 << 20 } } })
 profiles.nobody = broadcast('nobody', {}, { identity: { ...profile('x').identity, tenants: ['initech'] } })
 const AGENTS = [
@@ -210,12 +211,12 @@ test('The command line knows inboxes by name', async () => {
 
 test('What is scheduled comes when it is due, and what nobody fetched by its deadline expires in each inbox', async () => {
   const [s, s2] = [await serve(worker, 'later'), await serve(worker2, 'later')]
-  await publish('later', { start_at_ms: Date.now() + 1500 })
-  await sleep(500)
-  assert.deepEqual([s.deliveries(), s2.deliveries()], [[], []])
-  for (const x of [s, s2]) { assert.equal(number(await x.delivery()), n); await x.leave() }
-  const brief = await publish('later', { deadline_ms: Date.now() + 1000 })
-  await until('both copies to expire', () => b.audit().filter((r) => r.event === 'handoff.expired' && r.trace_id === brief.trace_id).length === 2)
+  const due = Date.now() + 1500
+  await publish('later', { start_at_ms: due })
+  assert.deepEqual(await Promise.all([s, s2].map((x) => x.delivery().then((d) => [number(d), Date.now() >= due]))), [[n, true], [n, true]])
+  for (const x of [s, s2]) await x.leave()
+  const brief = await publish('later', { deadline_ms: Date.now() + 5000 })
+  await until('both copies to expire', () => b.audit().filter((r) => r.event === 'handoff.expired' && r.trace_id === brief.trace_id).length === 2, 20000)
 })
 
 test('Who is registered later has what is published from then on; who is gone has nothing', async () => {

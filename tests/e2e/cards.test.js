@@ -104,3 +104,22 @@ test('A-5 a cap that is lowered takes nothing away, and more is refused / raised
   }
   await denied(apply(agent('low', 400), two), 'quota_exceeded')
 })
+
+test('A-5 a card that an agent had in an older version is set back within the cap alone: beyond it the rollback is refused whole / once there is room it is taken', async () => {
+  const globex = (name, size) => agent(name, size, 'globex')
+  const there = (name) => one.call('Get', { kind: 'agent', tenant: 'globex', name })
+  await apply([globex('p', SIZE), globex('q', SIZE), globex('r', SIZE)])
+  const p = await there('p')
+  await apply({ ...p.agent, card: Buffer.alloc(0), rate_per_s: 9 }, one, p.version)
+  await apply(globex('s', SIZE))
+  await apply(globex('t', 5000))
+  const back = () => two.call('Rollback', { ref: { kind: 'agent', tenant: 'globex', name: 'p' }, to_version: p.version, reason: 'a test' })
+  const before = await there('d').then(() => SIZE, () => 0)
+  const r = await denied(back(), 'quota_exceeded', 'RESOURCE_EXHAUSTED')
+  assert.match(r.message, new RegExp(`: agent\\.card: with it the cards of tenant globex have ${before + 4 * SIZE + 5000} bytes`))
+  assert.deepEqual([(await there('p')).agent.rate_per_s, (await there('p')).agent.card.length], [9, 0])
+  for (const name of ['s', 't']) await one.call('Delete', { ref: { kind: 'agent', tenant: 'globex', name }, version: (await there(name)).version, reason: 'a test' })
+  if (before) await one.call('Delete', { ref: { kind: 'agent', tenant: 'globex', name: 'd' }, version: (await there('d')).version, reason: 'a test' })
+  await back()
+  assert.deepEqual([(await there('p')).agent.rate_per_s, (await there('p')).agent.card.length], [0, SIZE])
+})

@@ -180,6 +180,7 @@ test('More in a queue than is remembered: the check says that it cannot judge th
   const ids = [await send('full', { priority: 5 }), await send('full', { priority: 5 })] // they stand in front, or the broker would skip the rest by itself
   await redis('EVAL', script, 1, key('full', 'q1'))
   await redis('ZREM', key('full', 'n'), raw(ids[1]))
+  await until('the broker to have its store again', async () => (await b.http('/readyz')).status === 200, 30000)
   const r = run(1, '--route', 'full')
   assert.match(r.stderr, /^full: more is queued than is remembered: which of it stands in no queue was not judged\n1 found, .* 1049000 entries that name nothing/m)
   assert.match(r.stdout, new RegExp(`full +unlisted +${ids[1]} `))

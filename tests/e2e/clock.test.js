@@ -15,10 +15,10 @@ const clock = new StepClock()
 const b = new Broker({
   ...clock.broker,
   profiles: {
-    plain: profile('plain', { delivery: long }), held: profile('held', { delivery: long }), ahead: profile('ahead', { delivery: long }),
-    timed: profile('timed', { delivery: { ...long, max_attempts: 1 }, sandbox: { ...profile('x').sandbox, limits: { max_runtime_ms: 1500 } } })
+    plain: profile('plain', { delivery: long }), held: profile('held', { delivery: { ...long, lease_ms: 3000 } }), ahead: profile('ahead', { delivery: long }),
+    timed: profile('timed', { delivery: { ...long, max_attempts: 1 }, sandbox: { ...profile('x').sandbox, limits: { max_runtime_ms: 4000 } } })
   },
-  config: (t) => `${t}limits: {keepalive: 1s, keepalive_timeout: 1s}\n` // a connection is looked at that often
+  config: (t) => `${t}limits: {keepalive: 1s, keepalive_timeout: 4s}\n` // a connection is looked at that often
 })
 let planner, worker
 
@@ -62,7 +62,7 @@ for (const [name, step] of [['an hour ahead', HOUR], ['an hour behind', -HOUR], 
     await wrong(step, async () => {
       const dated = (at) => read('plain', { issued_at_ms: at * 1000 })
       // Certificates have dates too: nobody gets in, and whose has expired is sent away.
-      const out = (agent) => agent.whoami({ timeout: 2000 }).then(() => false, (e) => refusalOf(e).code === 'UNAVAILABLE')
+      const out = (agent) => agent.whoami({ timeout: 15000 }).then(() => false, (e) => refusalOf(e).code === 'UNAVAILABLE')
       if (Math.abs(step) > HOUR) assert.ok(await out(await b.agent('planner')), 'its certificate is of another time')
       if (step === DAYS) { await until('the connection to be closed', () => out(planner)); return }
       await denied(planner.submit(read('plain')), 'stale_envelope')
@@ -82,7 +82,7 @@ test('The clock steps an hour and back: a lease with time left is kept, and comp
   const s = await worker.subscribe({ routes: ['held'] })
   const { handoff_id } = await planner.submit(read('held'))
   const d = await s.delivery()
-  for (const step of [HOUR, -HOUR]) await wrong(step, () => sleep(2500)) // longer than the lease
+  for (const step of [HOUR, -HOUR]) await wrong(step, () => sleep(3500)) // longer than the lease
   assert.equal((await s.complete(d)).ok, true)
   assert.equal((await planner.get(handoff_id)).attempt, 1)
   await s.leave()

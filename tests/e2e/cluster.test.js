@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { profile } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
+import { Proxy } from './lib/proxy.js'
 import { denied, read } from './lib/agent.js'
 import { Redis } from './lib/redis.js'
 import { encode } from './lib/wire.js'
@@ -12,7 +13,7 @@ const routes = ['woken', 'killed', 'resumed', 'drained', 'keys', 'names', 'audit
 const delivery = { ...profile('x').delivery, lease_ms: 2000, resume_ms: 1500 }
 const other = {} // index of a node → what its configuration says otherwise
 const cluster = new Cluster(3, {
-  profiles: Object.fromEntries(routes.map((n) => [n, profile(n, { delivery: n === 'killed' ? { ...delivery, lease_ms: 600000 } : n === 'owed' ? { ...delivery, lease_ms: 60000, resume_ms: 60000 } : delivery })])),
+  profiles: Object.fromEntries(routes.map((n) => [n, profile(n, { delivery: n === 'killed' ? { ...delivery, lease_ms: 600000 } : n === 'owed' || n === 'resumed' ? { ...delivery, lease_ms: 60000, resume_ms: 60000 } : delivery })])),
   config: (n, text) => (other[n.index] || ((t) => t))(text)
 })
 const [a, b, c] = cluster.nodes
@@ -163,15 +164,22 @@ test('O-8 what was stored though its answer did not come in time is in the audit
   s.cut()
 })
 
-// A worker's report has left this node for Redis, which is kept from reading it, and the node is killed.
+// A worker's report leaves this node for Redis, keep(pass, hold) sees to it that Redis does not read it now, and the node is killed.
 async function owe (node, keep) {
   const [planner, worker] = [await agent(a, 'planner'), await agent(node, 'worker')]
   const { handoff_id } = await planner.submit(read('owed'))
   const s = await worker.subscribe({ routes: ['owed'] })
   const d = await s.delivery()
-  keep()
+  const left = new Promise((done) => {
+    node.toStore.pass = (from, to, bytes) => {
+      const pass = () => Proxy.prototype.pass.call(node.toStore, from, to, bytes)
+      if (!bytes.includes('baton2_finish')) return pass()
+      delete node.toStore.pass
+      done(keep(pass, () => from.unshift(bytes)))
+    }
+  })
   s.write({ complete: { lease: d.lease, result: { payload: Buffer.from('{}'), stop_reason: 'done' } } })
-  await sleep(300)
+  await left
   node.signal('SIGKILL')
   await node.exited
   return { handoff_id, planner }
@@ -180,7 +188,7 @@ const isDone = async ({ planner, handoff_id }) => (await planner.get(handoff_id)
 const ends = (node, id) => node.audit().filter((r) => r.handoff_id === id && r.event === 'handoff.completed').map((r) => r.reconciled)
 
 test('O-8 what Redis does late of what a node asked before it was killed is in its audit, once: Redis hung meanwhile', async () => {
-  const one = await owe(b, () => cluster.redis.signal('SIGSTOP'))
+  const one = await owe(b, (pass) => { cluster.redis.signal('SIGSTOP'); pass() })
   b.launch()
   await sleep(300)
   cluster.redis.signal('SIGCONT')
@@ -191,7 +199,7 @@ test('O-8 what Redis does late of what a node asked before it was killed is in i
 })
 
 test('O-8 what a run did not come to compare, because it was stopped in good order before, the next one does', async () => {
-  const one = await owe(b, () => cluster.redis.signal('SIGSTOP'))
+  const one = await owe(b, (pass) => { cluster.redis.signal('SIGSTOP'); pass() })
   b.launch()
   await until('it to listen', () => b.http('/healthz').then(() => true, () => false))
   b.signal('SIGTERM')
@@ -206,7 +214,7 @@ test('O-8 what a run did not come to compare, because it was stopped in good ord
 
 test('O-8 what the network held back until a node had compared its audit is found by the second look, a minute later', async () => {
   const held = []
-  const one = await owe(b, () => b.toStore.set('hole'))
+  const one = await owe(b, (pass, hold) => { b.toStore.set('hole'); hold() })
   held.push(...[...b.toStore.pairs].flat())
   b.toStore.pairs.clear()
   b.toStore.set('pass')

@@ -6,6 +6,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { test, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, BUILD, profile, ROUTE } from './lib/broker.js'
 import { denied, read } from './lib/agent.js'
+import { modeOf } from './lib/shown.js'
 
 const PROBE = path.join(BUILD, 'confine_probe')
 const probe = (...args) => { const r = spawnSync(PROBE, args, { encoding: 'utf8' }); return { code: r.status, text: (r.stdout + r.stderr).trim() } }
@@ -291,7 +292,7 @@ test('attack 30: what batond and its Redis write is for their user alone', async
   const walk = (dir) => [dir, ...fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? walk(path.join(dir, e.name)) : [path.join(dir, e.name)]))]
   const files = [...walk(b.path('state')), b.path('audit.jsonl')]
   for (const name of ['seal.keys', 'assertion.key', 'running', 'redis.sock', 'redis.log', 'redis.conf', 'appendonly.aof.manifest']) assert.ok(files.some((f) => path.basename(f) === name), name)
-  for (const f of files) assert.equal(fs.statSync(f).mode & 0o077, 0, f)
+  for (const f of files) assert.equal(modeOf(f) & 0o077, 0, f)
   await b.stop()
 })
 

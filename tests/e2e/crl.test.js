@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { execFile, execFileSync } from 'node:child_process'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
-import { Broker, BATON, ROUTE } from './lib/broker.js'
+import { Broker, BATON, ROUTE, LEFT_BEHIND } from './lib/broker.js'
 import { Cluster } from './lib/cluster.js'
 import { Agent, read, refused } from './lib/agent.js'
 import { Ca, thumbprint } from './lib/pki.js'
@@ -19,7 +19,7 @@ const q = JSON.stringify
 const b = new Broker({
   admin: true,
   config: (t) => t.replace(/(domain: acme\.example, bundle: [^}]*)}/, (_, head) => `${head}, crl_urls: ${q(urls())}, crl_ca: ${q(b.serverCa.cert)}, crl_allow_private: true}`)
-    .replace('tls:\n', `tls:\n  crl_refresh: 1s\n  crl_stale: ${stale}\n`) + more
+    .replace('tls:\n', `tls:\n  crl_refresh: 1s\n  crl_stale: ${stale}\n`) + more + LEFT_BEHIND
 })
 const made = []
 
@@ -44,7 +44,7 @@ const works = async (a) => assert.ok((await a.submit(read(ROUTE))).handoff_id)
 const shut = async (l) => { const a = await as(l); assert.match((await refused(a.submit(read(ROUTE), { timeout: 3000 }))).code, /UNAVAILABLE|DEADLINE_EXCEEDED/); a.close() }
 const serves = async (l) => { const a = await as(l); await works(a); return a }
 const let_in = (l) => until('the certificate to be let in', async () => { const a = await as(l); try { await works(a); return true } finally { a.close() } })
-const gone = (a) => until('the connection to close', () => a.client.getChannel().getConnectivityState(false) !== 2, 20000)
+const gone = (a) => until('the connection to close', () => a.client.getChannel().getConnectivityState(false) !== 2, 30000)
 const stays = (a) => assert.equal(a.client.getChannel().getConnectivityState(false), 2)
 const metric = async (name) => Number((await b.http('/metrics')).body.match(new RegExp(`^${name.replace(/[{}"]/g, '\\$&')} (\\S+)$`, 'm'))?.[1] ?? NaN)
 const fetches = (result) => metric(`baton_crl_fetches_total{domain="acme.example",result="${result}"}`).then((n) => n || 0)
@@ -163,18 +163,18 @@ test('I-7 What came last is kept: after a restart without the server its revoked
 test('I-7 A list that ends refuses its domain, live connections too / with allow-for it counts on for so long: who is on it stays out, others are let in, and then nobody is', async () => {
   const bad = leaf('ended-bad'), good = leaf('ended-good')
   const soon = (s) => publish([bad], { to: new Date(Date.now() + s * 1000) })
-  await taken(() => soon(6))
+  await taken(() => soon(16))
   const mine = await serves(good)
-  await until('the time that is left', async () => await left() <= 6)
-  await until('the warning', async () => /the CRL of acme\.example ends soon/.test((await trust()).remedy))
+  await until('the time that is left', async () => await left() <= 16)
+  await until('the warning', async () => /the CRL of acme\.example ends soon/.test((await trust()).remedy), 20000)
   await gone(mine)
   await shut(good)
   await until('none left', async () => await left() === 0)
   await until('/readyz', async () => /the CRL of acme\.example is out of date, its agents are refused/.test((await trust()).remedy))
-  await reload({ stale: '{allow-for: 8s}' })
-  await taken(() => soon(4))
+  await reload({ stale: '{allow-for: 15s}' })
+  await taken(() => soon(6))
   const again = await serves(good)
-  await until('the end of the list', async () => /out of date, its agents are let in for a while/.test((await trust()).remedy))
+  await until('the end of the list', async () => /out of date, its agents are let in for a while/.test((await trust()).remedy), 15000)
   await works(again)
   await shut(bad)
   await serves(good)
@@ -183,7 +183,7 @@ test('I-7 A list that ends refuses its domain, live connections too / with allow
   await reload({ stale: 'deny' })
   publish([])
   await let_in(good)
-}, 90000)
+}, 150000)
 
 test('I-7 allow-for lets a domain in for so long before any list came, counted from the first look, also over a restart / a list that comes ends that', async () => {
   const good = leaf('early')
@@ -193,7 +193,7 @@ test('I-7 allow-for lets a domain in for so long before any list came, counted f
   await serves(good)
   await b.stop()
   await b.start()
-  if (Date.now() - begun < 15000) await serves(good)
+  if (Date.now() - begun < 15000) await serves(good).catch((e) => { if (Date.now() - begun < 19000) throw e })
   await until('the time to be over', () => Date.now() - begun > 21000, 30000)
   await shut(good)
   lists.files['/second.crl'] = lists.files[FILE]
@@ -358,9 +358,10 @@ test('I-5 Another issuer changes nothing for others: no live peer is judged anew
   const [asked, trusts] = [up.fetches()[0], installed()]
   for (let i = 0; i < 4; i++) await says('issuer', 'add', 'beside', '--url', 'https://beside.example', '--tenant', 'acme', '--max-lifetime', `${i + 1}m`, '--reason', 'x')
   await sleep(1500)
-  assert.deepEqual([up.fetches()[0], down.begun.length, installed()], [asked, 4, trusts])
+  assert.deepEqual([up.fetches()[0], installed()], [asked, trusts])
+  assert.ok(down.begun.length === 4 || down.begun[4] - down.begun[3] > 7000, `${down.begun}`) // not before its time
   assert.match((await b.http('/readyz')).body, /there are no keys of issuer p-down, its tokens are refused \(discovery: the status is not 200\)/)
-  await until('the fifth', () => down.begun.length === 5, 15000)
+  await until('the fifth', () => down.begun.length >= 5, 15000)
   await says('issuer', 'remove', 'beside', '--yes', '--reason', 'x')
   b.change = change
   await reload()
@@ -369,7 +370,7 @@ test('I-5 Another issuer changes nothing for others: no live peer is judged anew
 
 test('I-7 attack 12 Two nodes: a URL that is added to a bundle on one holds on both; who is on its list is cut off on each, the neighbour stays', async () => {
   const web = await new Lists().listen()
-  const cluster = new Cluster(2, { config: (n, t) => t.replace('tls:\n', 'tls:\n  crl_refresh: 1s\n') + 'registry: {allow_private_fetches: true}\n' })
+  const cluster = new Cluster(2, { config: (n, t) => t.replace('tls:\n', 'tls:\n  crl_refresh: 1s\n') + 'registry: {allow_private_fetches: true}\n' + LEFT_BEHIND })
   const mine = []
   try {
     await cluster.start()

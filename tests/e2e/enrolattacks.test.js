@@ -105,9 +105,9 @@ test('I-5 I-7 An agent that is quarantined while its certificate is being issued
 
 test('I-5 A keeper that stands still costs a token nothing: who asks is told to ask again, what nobody waits for is not issued / and then it is', async () => {
   await register('slow')
-  const { token } = await tokenFor('slow'), r = csr('slow')
+  const { token } = await tokenFor('slow'), r = csr('slow'), own = p.keep(new Stranger(b)) // a minute is all that a connection has
   process.kill(p.keeper(), 'SIGSTOP')
-  for (let i = 0; i < 3; i++) await denied(stranger.enrol(token, r), 'store_unavailable')
+  for (let i = 0; i < 3; i++) await denied(own.call('Enrol', { token, csr_der: r.der }, 30000), 'store_unavailable')
   process.kill(p.keeper(), 'SIGCONT')
   await sleep(500)
   const issued = () => fs.readFileSync(b.path('state', 'keeper', 'record.jsonl'), 'utf8').split('\n').filter((l) => l.includes(`"${spiffeOf('slow')}"`)).length

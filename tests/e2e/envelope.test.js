@@ -271,7 +271,7 @@ test('gRPC: a compressed message without a negotiated encoding is UNIMPLEMENTED;
 test('T7 a stale envelope and one from the future are stale_envelope, with the broker\'s time', async () => {
   for (const change of [{ issued_at_ms: Date.now() - 6 * 60000 }, { issued_at_ms: Date.now() + 60000 }, { issued_at_ms: Date.now() - 5000, expires_at_ms: Date.now() - 1000 }]) {
     const r = await refusedChange(change, 'stale_envelope', 'INVALID_ARGUMENT')
-    assert.ok(Math.abs(Number(r.server_time_ms) - Date.now()) < 5000)
+    assert.ok(Math.abs(Number(r.server_time_ms) - Date.now()) < 30000)
   }
   await planner.submit({ issued_at_ms: Date.now() - 500, expires_at_ms: Date.now() + 60000 })
   await planner.submit({ issued_at_ms: Date.now() + 500 })

@@ -175,7 +175,7 @@ const CHANGES = 1000 // a minute
 async function registry () {
   const n = Number(asked.agents), name = (i) => `agent-${i}`
   const spec = (i, more) => ({ tenant: 'acme', name: name(i), spiffe_id: `spiffe://acme.example/${name(i)}`, owner: 'team-figures', may_call: [ROUTE], ...more })
-  const c = await new Cluster(3).start()
+  const c = await new Cluster(3, { config: (_, t) => `${t}limits: {agents_per_tenant: 0}\n` }).start()
   const op = new Operator(c.nodes[0].adminSocket)
   const apply = (resources) => op.call('Apply', { resources, reason: 'a figure' }, { timeout: 60000 })
   try {

@@ -9,8 +9,8 @@ import { CODE, F, Plain, PREFACE, Raw, T, frame, headers, identity, indexed, lit
 
 // A tenth of the defaults or less, so that the tests reach them soon.
 const LIMITS = `limits: {connections: 200, connections_per_source: 60, connections_per_agent: 8, connections_per_source_per_s: 50, handshakes_open: 40,
-  handshakes_open_per_source: 20, handshake_timeout: 1500ms, preface_timeout: 1s, headers_timeout: 1s, message_timeout: 1500ms, idle_timeout: 3s,
-  stalled_timeout: 1500ms, keepalive: 1s, keepalive_timeout: 1s, resets_per_s: 5, control_frames_per_s: 5, pings_per_s: 1, streams_per_connection: 20,
+  handshakes_open_per_source: 20, handshake_timeout: 1500ms, preface_timeout: 1s, headers_timeout: 1s, message_timeout: 1500ms, idle_timeout: 9s,
+  stalled_timeout: 1500ms, keepalive: 1s, keepalive_timeout: 4s, resets_per_s: 5, control_frames_per_s: 5, pings_per_s: 1, streams_per_connection: 20,
   buffered_per_connection: 4MiB}\n`
 const b = new Broker({ admin: true, config: (t) => t.replace('tls:\n', 'admin:\n  audience: support-agent-runtime\ntls:\n') + LIMITS, workers: 1 })
 const FLAT = 24 << 20 // bytes of memory that one attack may leave behind: what malloc keeps, mostly
@@ -36,14 +36,13 @@ after(async () => {
 const rss = () => Number(fs.readFileSync(`/proc/${b.process.pid}/statm`, 'utf8').split(' ')[1]) * 4096
 const sanitized = () => fs.readFileSync(`/proc/${b.process.pid}/maps`, 'utf8').includes('asan')
 
-// Hands work over, one after the other, without a pause: every call must be answered.
+// Hands work over, one after the other, without a pause: every call must be answered. (A disk or a Redis that stands still for two seconds costs one.)
 function honest () {
-  const seen = { calls: 0, worst: 0, failed: null, stopped: false }
+  const seen = { calls: 0, worst: 0, lost: 0, failed: null, stopped: false }
   const run = async () => {
     while (!seen.stopped && !seen.failed) {
       const begun = Date.now()
-      try { await planner.submit() } catch (e) { seen.failed = e }
-      seen.calls++
+      try { await planner.submit(); seen.calls++ } catch (e) { if (e.metadata?.get('baton-reason')[0] !== 'store_unavailable' || ++seen.lost > 2) seen.failed = e }
       seen.worst = Math.max(seen.worst, Date.now() - begun)
       await sleep(5)
     }
@@ -66,6 +65,7 @@ const risen = (now, before, name) => (now[name] || 0) - (before[name] || 0)
 async function held (attack) {
   const calls = steady.calls
   steady.worst = 0
+  steady.lost = 0
   await attack()
   await until('honest calls meanwhile', () => steady.calls > calls + 3 || steady.failed)
   if (steady.failed) throw steady.failed
@@ -106,7 +106,7 @@ test('attack 5 attack 25: A first frame that is no ClientHello, or announces a h
     const http = new Plain({ port }).write(Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n'))
     const h2c = new Plain({ port }).write(PREFACE)
     const huge = new Plain({ port }).write(Buffer.from([22, 3, 1, 64, 0, 1, 1, 255, 255]))
-    await Promise.all([http.ended(1000), h2c.ended(1000), huge.ended(1000)])
+    await Promise.all([http.ended(), h2c.ended(), huge.ended()])
     const now = await handshakes()
     assert.equal(risen(now, before, 'not_tls'), 2)
     assert.equal(risen(now, before, 'hello_too_large'), 1)

@@ -1,9 +1,9 @@
 // Does one task go from agent to agent and back, and who may see it? The agents' API through @grpc/grpc-js, mutual TLS, real Redis.
 import { randomUUID } from 'node:crypto'
-import { test, before, after, assert, sleep, until } from './lib/suite.js'
+import { test, before, after, assert, sleep } from './lib/suite.js'
 import { Broker, profile, ROUTE } from './lib/broker.js'
 import { Frames, denied, refused, grpc } from './lib/agent.js'
-import { decode, varintField, bytesField, encode } from './lib/wire.js'
+import { varintField, bytesField, encode } from './lib/wire.js'
 import { jose } from './lib/tokens.js'
 
 const b = new Broker({ profiles: { [ROUTE]: profile(ROUTE), second: profile('second', { tools: { allowed: ['orders.lookup'] } }) } })
@@ -288,7 +288,7 @@ test('I-2 WhoAmI tells an agent its name, its routes, its certificate and what i
   assert.equal(me.claims.subject, 'user-ana')
   assert.deepEqual(me.may_call.sort(), [ROUTE, 'second'].sort())
   assert.deepEqual(me.may_serve, [])
-  assert.ok(Math.abs(me.server_time_ms - Date.now()) < 5000)
+  assert.ok(Math.abs(me.server_time_ms - Date.now()) < 30000)
   const expired = await planner.whoami({ token: await b.issuer.mint(planner, { iat: Math.floor(Date.now() / 1000) - 600, exp: Math.floor(Date.now() / 1000) - 120 }) })
   assert.deepEqual([expired.agent.name, expired.token.outcome, expired.token.reason], ['planner', 'OUTCOME_DENY', 'REASON_EXPIRED_TOKEN'])
   assert.equal((await planner.whoami({ token: '' })).token.reason, 'REASON_MISSING_TOKEN')
@@ -319,7 +319,7 @@ test('A denial speaks three ways: status and message, trailers, details', async 
   assert.match(r.message, /^missing_scope: .*refunds:draft/)
   assert.match(r.trace_id, /^[0-9a-f]{32}$/)
   assert.match(r.policy_version, /^sha256:[0-9a-f]{16}$/)
-  assert.ok(Math.abs(Number(r.server_time_ms) - Date.now()) < 5000)
+  assert.ok(Math.abs(Number(r.server_time_ms) - Date.now()) < 30000)
   assert.equal(r.status.code, grpc.status.PERMISSION_DENIED)
   assert.deepEqual(r.status.errorInfo, { reason: 'missing_scope', domain: 'baton', metadata: { field: 'scope', policy_version: r.policy_version, trace_id: r.trace_id } })
   assert.deepEqual([r.status.decision.outcome, r.status.decision.reason, r.status.decision.missing_scopes],

@@ -7,12 +7,12 @@ import { Broker, BATOND, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
 import { freePort } from './lib/ports.js'
 
-const LEASE_MS = 1500 // of the silent
-const TALK_MS = 3000 // of those who must be heard in time, on a slow machine too
+const LEASE_MS = 4000 // of the silent
+const TALK_MS = 8000 // of those who must be heard in time, on a slow machine too
 const delivery = (change) => ({ delivery: { ...profile('x').delivery, lease_ms: LEASE_MS, resume_ms: 1000, keepalive: 'progress', backoff_ms: [100, 300], ...change } })
 const routes = {
-  talks: { lease_ms: TALK_MS }, silent: {}, dead: { max_attempts: 2 }, stream: { keepalive: 'stream' }, reports: { lease_ms: TALK_MS }, cut: { lease_ms: 60000 },
-  resumes: { lease_ms: 6000, resume_ms: 5000 }, backs: { backoff_ms: [60000, 60000] }, turns: { lease_ms: 4000 }
+  talks: { lease_ms: TALK_MS }, silent: {}, dead: { max_attempts: 2 }, stream: { keepalive: 'stream', resume_ms: LEASE_MS }, reports: { lease_ms: TALK_MS }, cut: { lease_ms: 60000 },
+  resumes: { lease_ms: 6000, resume_ms: 5000 }, backs: { backoff_ms: [60000, 60000] }, turns: { lease_ms: 8000 }
 }
 const b = new Broker({ profiles: Object.fromEntries(Object.entries(routes).map(([n, d]) => [n, profile(n, delivery(d))])) })
 let planner, worker, worker2
@@ -24,7 +24,7 @@ const lapses = (handoff_id) => b.audit().filter((r) => r.event === 'handoff.laps
 const progress = (d, message = 'still at it') => ({ progress: { lease: d.lease, message } })
 
 // Speaks by say() until the lease would have ended several times over.
-async function talk (say, ms = 3 * TALK_MS) {
+async function talk (say, ms = 2 * TALK_MS) {
   const end = Date.now() + ms
   while (Date.now() < end) { await say(); await sleep(300) }
 }
@@ -95,7 +95,7 @@ test('With keepalive: stream a silent worker keeps its lease, as before', async 
   const { handoff_id } = await planner.submit(read('stream'))
   const s = await worker.subscribe({ routes: ['stream'] })
   const d = await s.delivery()
-  await sleep(4 * LEASE_MS)
+  await sleep(3 * LEASE_MS)
   assert.equal((await s.complete(d)).ok, true)
   assert.deepEqual([(await planner.get(handoff_id)).attempt, lapses(handoff_id)], [1, 0])
   await s.leave()
@@ -203,12 +203,12 @@ test('A reload that changes keepalive holds for leases that are held: back to st
   const s = await worker.subscribe({ routes: ['turns'] })
   const d = await s.delivery()
   const turn = async (keepalive) => {
-    fs.writeFileSync(b.path('profiles', 'turns.json'), JSON.stringify(profile('turns', delivery({ lease_ms: 4000, keepalive }))))
+    fs.writeFileSync(b.path('profiles', 'turns.json'), JSON.stringify(profile('turns', delivery({ lease_ms: 8000, keepalive }))))
     await b.reloaded()
   }
   s.write(progress(d))
   await turn('stream')
-  await sleep(9000)
+  await sleep(17000)
   s.write({ flow: { max_in_flight: 0 } })
   await turn('progress')
   await stopped(s, d)

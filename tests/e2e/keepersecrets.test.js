@@ -8,10 +8,11 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { test, before, after, assert, until } from './lib/suite.js'
 import { BATON, BATOND, Broker, profile, ROUTE } from './lib/broker.js'
 import { Idp } from './lib/idp.js'
-import { denied, read } from './lib/agent.js'
+import { denied, read, refused, shutOut } from './lib/agent.js'
 import { remembers } from './lib/memory.js'
 import { Operator } from './lib/operator.js'
 import { RedisServer } from './lib/redisd.js'
+import { content, files } from './lib/shown.js'
 import { ROOT, readText } from './lib/wire.js'
 
 const ROOTED = process.getuid() === 0 // else everything is one user's, and the rest holds all the same
@@ -177,9 +178,8 @@ test('T3 attack 30: The password of Redis is in no memory of the broker once it 
     for (const pid of [b.process.pid, keeper()]) assert.ok(!remembers(pid, password))
     for (const secret of [CORP, LIVE]) assert.ok(!remembers(keeper(), secret))
   }
-  const files = (d) => fs.readdirSync(d, { withFileTypes: true }).flatMap((e) => e.isDirectory() ? files(path.join(d, e.name)) : e.isFile() ? [path.join(d, e.name)] : [])
   const all = { log: b.log(), audit: b.auditLines().join('\n'), metrics: (await b.http('/metrics')).body, ready: (await b.http('/readyz')).body, record: JSON.stringify(record()) }
-  for (const f of files(b.path('state'))) all[f] = fs.readFileSync(f)
+  for (const f of files(b.path('state'))) all[f] = content(f)
   for (const [where, text] of Object.entries(all)) for (const s of [password, CORP, LIVE]) assert.ok(!text.includes(s), where)
 })
 
@@ -239,12 +239,12 @@ test('R-3 R-5 A keeper that stands still while Redis has to be reached anew: no 
     await auditor.whoami()
     const r = tool('revoke', 'agent', 'auditor', '--tenant', 'acme', '--local', '--reason', 'no keeper')
     assert.equal(r.status, 0, r.stdout + r.stderr)
-    await denied(auditor.whoami(), 'revoked')
+    await shutOut(() => auditor.whoami())
     await until('/readyz to tell', async () => { const c = await store(); return !c.ok && /the password did not come in time: .*batond-keeper/.test(c.remedy) }, 20000)
   })
   await b.ready(30000)
   await carried()
-  await denied(auditor.whoami(), 'revoked')
+  await shutOut(() => auditor.whoami())
   await until('the revocation to be lifted', async () => {
     for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)
     return (await op.call('ListRevocations')).revocations.length === 0
@@ -328,7 +328,7 @@ test('R-3 What changes while a reload waits for its secrets is in force with it,
   const done = await until('the reload', () => b.audit().filter((r) => r.event === 'config.reloaded')[n])
   assert.equal(done.outcome, 'allow', done.message)
   assert.equal((await op.call('Get', { kind: 'issuer', name: 'late' })).issuer.keys > 0, true)
-  await denied(auditor.whoami(), 'revoked')
+  await shutOut(() => auditor.whoami())
   await submit(planner, await opaque())
   assert.equal(askedAs(), `corp:${CORP}`)
   for (const { id } of (await op.call('ListRevocations')).revocations) await op.lift(id)

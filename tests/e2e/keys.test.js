@@ -291,7 +291,7 @@ test('attack 11: the first requests of a node that has no keys yet wait for one 
   const go = from.hold()
   const then = from.fetches()
   const up = b.start()
-  await until('it to know its agents', async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'registry').ok)
+  await until('it to know its agents', async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'registry').ok, 30000)
   const agent = await b.agent('planner')
   const tokens = await Promise.all(Array.from({ length: 100 }, () => mint(from, agent)))
   const all = tokens.map((token) => agent.whoami({ token, timeout: 30000 })) // for an envelope it is too early: the store's floor

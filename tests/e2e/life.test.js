@@ -27,7 +27,7 @@ async function once (route) {
 }
 
 test('O-8 a scheduled start is handoff.queued in the audit, not a lapse', async () => {
-  const { handoff_id } = await send('later', { start_at_ms: Date.now() + 1000 })
+  const { handoff_id } = await send('later', { start_at_ms: Date.now() + 3000 })
   const s = await serve('later')
   await s.complete(await s.delivery())
   await s.leave()

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { test, before, after, assert, until, sleep } from './lib/suite.js'
 import { Broker, BATOND, profile, ROUTE } from './lib/broker.js'
 import { denied } from './lib/agent.js'
-import { files } from './lib/shown.js'
+import { content, files, modeOf } from './lib/shown.js'
 
 const b = new Broker()
 let planner, worker
@@ -57,7 +57,7 @@ test('E12 I-8 T3 O-2 O-9 no token, no payload in log, audit, metrics or state fo
   await denied(planner.submit({ idempotency_key: planner.token.slice(0, 100) }), 'malformed_envelope')
   await b.audited({ event: 'handoff.completed', handoff_id: receipt.handoff_id })
   const sources = { 'the log': Buffer.from(b.log()), 'the audit': fs.readFileSync(b.path('audit.jsonl')), '/metrics': Buffer.from((await b.http('/metrics')).body) }
-  for (const f of files(b.path('state'))) sources[f] = fs.readFileSync(f)
+  for (const f of files(b.path('state'))) sources[f] = content(f)
   assert.ok(Object.keys(sources).some((f) => f.endsWith('.aof')))
   const secrets = [marker, ...[planner.token, bad].flatMap((t) => [t.split('.')[1].slice(0, 60), t.split('.')[2].slice(0, 40)])]
   for (const [where, bytes] of Object.entries(sources)) for (const s of secrets) assert.ok(!bytes.includes(s), `${s} is in ${where}`)
@@ -95,7 +95,7 @@ test('O-4 the line of a decision is in the audit file at the moment its answer a
 
 test('State files are for the broker alone', () => {
   const walk = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => [path.join(dir, e.name), ...(e.isDirectory() ? walk(path.join(dir, e.name)) : [])])
-  for (const f of [b.path('state'), ...walk(b.path('state'))]) assert.equal(fs.statSync(f).mode & 0o007, 0, f)
+  for (const f of [b.path('state'), ...walk(b.path('state'))]) assert.equal(modeOf(f) & 0o007, 0, f)
   assert.equal(fs.statSync(b.path('audit.jsonl')).mode & 0o077, 0)
 })
 
@@ -159,7 +159,8 @@ test('A-5 a setting that cannot change while batond runs is refused by name / on
   b.writeConfig((t) => t.replace('level: info', 'level: debug'))
   b.signal('SIGHUP')
   await until('debug lines of a new connection', async () => {
-    await (await b.agent('planner')).submit()
+    const p = await b.agent('planner')
+    try { await p.submit() } finally { p.close() }
     return /"level":"debug"/.test(b.log())
   })
   b.writeConfig()
@@ -271,6 +272,36 @@ test('An audit file that cannot be written: nothing is accepted', async () => {
     fs.rmSync(full.dir, { recursive: true, force: true })
   }
 })
+
+test('A second batond on the state folder of one that runs waits, says so and does not start / once the first has ended, the next serves what it left', async () => {
+  const first = new Broker()
+  let next
+  try {
+    const [p] = await first.startWith('planner')
+    next = await first.twin('next')
+    next.writeConfig((t) => t.replace(next.path('state'), first.path('state')))
+    const marker = fs.readFileSync(first.path('state', 'running'), 'utf8')
+    next.launch()
+    assert.deepEqual(await next.exited, { code: 78, signal: null })
+    assert.ok(next.log().includes(`batond: state_dir: another batond uses ${first.path('state')}, and has not ended within 30 s: stop it, or give each node a folder of its own`), next.log())
+    assert.equal(fs.readFileSync(first.path('state', 'running'), 'utf8'), marker)
+    const { handoff_id: id } = await p.submit()
+    next.launch()
+    await sleep(500)
+    assert.equal(next.exit, null)
+    await first.stop()
+    await next.ready()
+    const w = await next.agent('worker')
+    const s = await w.subscribe()
+    const d = await s.delivery()
+    assert.equal(d.lease.handoff_id, id)
+    assert.equal((await s.complete(d)).ok, true)
+    await s.leave()
+  } finally {
+    await next?.remove()
+    await first.remove()
+  }
+}, 120000)
 
 test('SIGTERM drains: subscribers are told, what is under way is finished, the exit is clean', async () => {
   const s = await worker.subscribe()

@@ -91,14 +91,14 @@ test('T5 a Run that is stored after its sender lost the route tells nothing of i
   const redis = await b.redisPid()
   process.kill(redis, 'SIGSTOP')
   const late = planner.run()
-  await sleep(300)
+  await planner.whoami() // behind it on the same connection: it was judged
   b.agentRows = b.agentRows.map((a) => (a.name === 'planner' ? { ...a, call: false } : a))
   b.writeConfig()
   await b.reloaded()
   process.kill(redis, 'SIGCONT')
   const end = await late.end()
   assert.equal(end.reason, 'not_found', JSON.stringify(end))
-}))
+}, { config: (t) => t.replace('timeout: 2s', 'timeout: 9s') }))
 
 test('Calls that never said anything do not hold up a stop', () => withBroker(async (b) => {
   const planner = await b.agent('planner')
@@ -109,5 +109,5 @@ test('Calls that never said anything do not hold up a stop', () => withBroker(as
   const from = Date.now()
   b.signal('SIGTERM')
   await b.exited
-  assert.ok(Date.now() - from < 5000, `${Date.now() - from} ms`)
+  assert.ok(Date.now() - from < 9500, `${Date.now() - from} ms`)
 }))

@@ -82,7 +82,7 @@ test('R-5 Its sender sees that it is in quarantine, and may cancel it; why and b
 
 test('R-5 What is held, scheduled or backs off waits again as it did', async () => {
   const held = (await planner.submit({ route: 'held', tool: 'refunds.issue_refund', side_effect: 'SIDE_EFFECT_WRITE', destination: 'https://api.example.com/' })).handoff_id
-  const later = await send('held', { start_at_ms: Date.now() + 3000 })
+  const later = await send('held', { start_at_ms: Date.now() + 8000 })
   assert.equal((await planner.get(held)).state, 'HANDOFF_STATE_HELD')
   assert.equal(n(await add([held, later])), 2)
   assert.equal(n(await release([held, later])), 2)
@@ -90,7 +90,7 @@ test('R-5 What is held, scheduled or backs off waits again as it did', async () 
   assert.equal((await planner.get(later)).state, 'HANDOFF_STATE_SCHEDULED')
   const s = await serve('held')
   await nothing(s)
-  const d = await s.delivery(6000)
+  const d = await s.delivery(20000)
   assert.equal(d.lease.handoff_id, later)
   await s.complete(d)
   await s.leave()
@@ -343,7 +343,7 @@ test('R-5 I4 Two nodes: what one puts aside is delivered by none, and the worker
     const again = await s.delivery()
     assert.equal(again.lease.handoff_id, handoff_id)
     assert.equal(n(await there.call('Quarantine', { handoff_ids: [handoff_id], reason: 'a test' })), 1)
-    assert.equal((await s.stop(4000)).lease.handoff_id, handoff_id)
+    assert.equal((await s.stop(20000)).lease.handoff_id, handoff_id)
     assert.equal(n(await there.call('ReleaseHandoffs', { route, tenant: 'acme', reason: 'a test' })), 2)
     const last = [await s.delivery()]
     await s.complete(last[0])

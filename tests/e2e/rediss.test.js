@@ -66,7 +66,7 @@ after(async () => {
 })
 
 async function carried (from, to) { // a handoff, from acceptance to its result
-  const { handoff_id } = await from.submit()
+  const { handoff_id } = await until('new work to be taken', () => from.submit(), 20000)
   const s = await to.subscribe()
   const d = await s.delivery()
   assert.equal(d.lease.handoff_id, handoff_id)
@@ -109,7 +109,7 @@ async function broken (what, text, smash, mend) {
     await until('the node to be down', async () => !(last = await check(b)).ok)
     await until(`/readyz to tell of ${what}`, async () => { last = await check(b); return !last.ok && text.test(last.remedy) }, 15000)
       .catch((e) => { throw new Error(`${e.message}; it tells: ${last.remedy}`) })
-    assert.ok(b.log().split('\n').some((l) => l.includes('"store.unavailable"') && text.test(JSON.parse(l).why)), last.remedy)
+    await until('the log to tell', () => b.log().split('\n').some((l) => l.includes('"store.unavailable"') && text.test(JSON.parse(l).why)))
     const held = await server.call('DBSIZE')
     await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')
     assert.equal(await server.call('DBSIZE'), held)
@@ -182,13 +182,13 @@ test('rediss: without a client certificate: refused, store.cert named / demanded
 test('R-3 rediss: a client certificate that nears its end is said beside ready, and that it has ended, while what is connected goes on / replaced, the next connection takes it', async () => {
   const certificate = async () => JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'certificate')
   const ends = async () => Number((await b.http('/metrics')).body.match(/^baton_certificate_expiry_timestamp_seconds\{subject="store"\} (\d+)$/m)[1]) * 1000
-  const at = new Date(Math.floor(Date.now() / 1000 + 10) * 1000)
+  const at = new Date(Math.floor(Date.now() / 1000 + 20) * 1000)
   ours(ca.leaf('far', { days: 20 }))
   await until('it to be far', async () => !/store\.cert/.test((await certificate()).remedy || ''))
   ours(ca.leaf('brief', { until: at }))
   await until('it to be said', async () => /the certificate for Redis \(store\.cert\) ends soon/.test((await certificate()).remedy))
   assert.equal(await ends(), at.getTime())
-  await until('its end', async () => /the certificate for Redis \(store\.cert\) has ended/.test((await certificate()).remedy), 20000)
+  await until('its end', async () => /the certificate for Redis \(store\.cert\) has ended/.test((await certificate()).remedy), 30000)
   assert.equal((await b.http('/readyz')).status, 200)
   assert.ok(b.log().split('\n').filter((l) => /"certificate\.expiry".*"store"/.test(l)).length >= 2)
   await carried(planner, worker)

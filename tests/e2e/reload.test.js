@@ -1,10 +1,14 @@
-// What happens to open streams and leases when a reload takes rights away from their agent?
-import { test, before, after, assert, sleep } from './lib/suite.js'
+// What happens to open streams and leases when a reload takes rights away from their agent? Are files that were replaced read, and once?
+import fs from 'node:fs'
+import tls from 'node:tls'
+import { X509Certificate } from 'node:crypto'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
 import { read } from './lib/agent.js'
+import { StepClock } from './lib/faults.js'
 
 const names = ['taken', 'kept', 'held', 'gone', 'watched', 'sender']
-const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n)])) })
+const b = new Broker({ profiles: Object.fromEntries(names.map((n) => [n, profile(n, n === 'kept' ? { delivery: { ...profile(n).delivery, lease_ms: 6000, resume_ms: 6000 } } : {})])) })
 let planner, auditor, worker, worker2
 
 before(async () => { [planner, auditor, worker, worker2] = await b.startWith('planner', 'auditor', 'worker', 'worker2') })
@@ -52,7 +56,7 @@ test('A-5 a lease that its holder may no longer keep is stopped and given to ano
   assert.deepEqual([again.lease.handoff_id, again.attempt], [handoff_id, 1])
   assert.equal((await other.complete(again)).ok, true)
   await b.audited({ event: 'handoff.released', handoff_id, reason: 'route_denied' })
-  await sleep(2500)
+  await sleep(7000) // longer than the lease
   assert.equal((await stays.complete(kept)).ok, true)
   for (const x of [other, s, stays]) await x.leave()
   await reload()
@@ -120,4 +124,50 @@ test('T5 no fresh assertion for work whose sender is gone: it is stopped and put
   assert.ok(!again.items.some((f) => f.assertion))
   await again.leave()
   await reload()
+})
+
+test('Files that were replaced are read once: by the SIGHUP that says so, taken or refused, or by the node itself when nobody does', async () => {
+  const reloads = () => b.audit().filter((r) => r.event === 'config.reloaded').length
+  const quiet = async () => { const n = reloads(); await sleep(4000); assert.equal(reloads(), n) } // it looks each second, and takes what stood for one look
+  const put = (cert, key) => { fs.writeFileSync(b.server.cert, cert); fs.writeFileSync(b.server.key, key) }
+  const own = [b.server.cert, b.server.key].map((f) => fs.readFileSync(f))
+  const leaf = b.serverCa.leaf('next', { sans: ['DNS:localhost', 'IP:127.0.0.1'], eku: 'serverAuth' })
+  const next = [leaf.cert, leaf.key].map((f) => fs.readFileSync(f))
+  put(...next)
+  await b.reloaded()
+  await quiet()
+  put(next[0], own[1]) // a key that is not this certificate's
+  await b.reloaded('deny')
+  await quiet()
+  const n = reloads()
+  fs.writeFileSync(b.server.cert, own[0])
+  await until('it to be taken up', () => reloads() > n)
+  await quiet()
+  assert.equal(b.audit().filter((r) => r.event === 'config.reloaded').at(-1).outcome, 'allow')
+  await planner.whoami()
+})
+
+test('I-5 A certificate that was replaced while the configuration could not be read is taken up by itself, a minute later at the most, once it can be', async () => {
+  const clock = new StepClock(), x = new Broker(clock.broker)
+  try {
+    const [p] = await x.startWith('planner')
+    const shown = () => new Promise((yes, no) => {
+      const s = tls.connect({ host: '127.0.0.1', port: x.port, servername: 'localhost', ca: fs.readFileSync(x.serverCa.cert), ALPNProtocols: ['h2'] }, () => { yes(s.getPeerX509Certificate().serialNumber); s.destroy() })
+      s.on('error', no)
+    })
+    const leaf = x.serverCa.leaf('next', { sans: ['DNS:localhost', 'IP:127.0.0.1'], eku: 'serverAuth' })
+    const next = new X509Certificate(fs.readFileSync(leaf.cert)).serialNumber, first = await shown()
+    assert.notEqual(first, next)
+    x.writeConfig((t) => `${t}nonsense: 1\n`)
+    for (const [to, from] of [[x.server.cert, leaf.cert], [x.server.key, leaf.key]]) fs.writeFileSync(to, fs.readFileSync(from))
+    await until('a refusal', () => x.audit().some((r) => r.event === 'config.reloaded' && r.outcome === 'deny' && /nonsense/.test(r.message)))
+    x.writeConfig()
+    clock.set(30, 30)
+    await sleep(4000)
+    assert.equal(await shown(), first)
+    clock.set(61, 61)
+    await until('it to be taken', async () => await shown() === next)
+    await p.whoami()
+    await x.stop()
+  } finally { await x.remove(); clock.remove() }
 })

@@ -77,7 +77,7 @@ test('T7 the same bytes sent again after a lost receipt are one handoff', async 
   b.made.push(far)
   await far.whoami()
   w.held = true
-  const lost = refused(send(bytes, far))
+  const lost = refused(far.raw('Submit', bytes, { timeout: 30000 }))
   const stored = await b.audited({ event: 'decision', outcome: 'allow', trace_id })
   await until('the receipt on its way', () => w.heldBytes > 0)
   w.cut()

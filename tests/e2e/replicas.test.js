@@ -14,6 +14,7 @@ const check = async () => JSON.parse((await b.http('/readyz')).body).checks.find
 const follows = () => until('the replica to follow', async () => (await replica.info('master_link_status')) === 'up', 20000)
 const TOO_FEW = /^redis: NOREPLICAS .*: start the replicas that min-replicas-to-write and store\.replicas demand/
 const UNKNOWN = /the outcome is unknown, send the same bytes again/
+const unknown = async (reply) => assert.match((await denied(reply, 'store_unavailable', 'UNAVAILABLE')).message, UNKNOWN)
 
 before(async () => {
   await b.prepare()
@@ -38,7 +39,7 @@ async function whileStopped (fn) {
 
 test('replicas: a primary that would take work without them, or has none, is refused: not ready, the remedy said / with them it serves', async () => {
   const up = b.start()
-  await until('/readyz to tell of min-replicas-to-write', async () => /^min-replicas-to-write is less than store\.replicas.*CONFIG SET min-replicas-to-write 1/.test((await check()).remedy))
+  await until('/readyz to tell of min-replicas-to-write', async () => /^min-replicas-to-write is less than store\.replicas.*CONFIG SET min-replicas-to-write 1/.test((await check()).remedy), 20000)
   planner = await b.agent('planner')
   await denied(planner.submit(), 'store_unavailable', 'UNAVAILABLE')
   await primary.call('CONFIG', 'SET', 'min-replicas-to-write', '1', 'min-replicas-max-lag', '0')
@@ -67,9 +68,9 @@ test('replicas: what no replica has is not acknowledged: unknown, and unknown ag
   const key = { idempotency_key: 'once', payload: Buffer.from('"once"') }
   await whileStopped(async () => {
     const replies = [planner.raw('Submit', bytes, { timeout: 20000 }), planner.submit(key, { timeout: 20000 })]
-    for (const r of replies) assert.match((await denied(r, 'store_unavailable', 'UNAVAILABLE')).message, UNKNOWN)
+    await Promise.all(replies.map(unknown))
     const again = [planner2.raw('Submit', bytes, { timeout: 20000 }), planner2.submit(key, { timeout: 20000 })]
-    for (const r of again) assert.match((await denied(r, 'store_unavailable', 'UNAVAILABLE')).message, UNKNOWN)
+    await Promise.all(again.map(unknown))
   })
   const ids = []
   for (const p of [planner, planner2]) {

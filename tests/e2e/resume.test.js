@@ -6,8 +6,9 @@ import { jose } from './lib/tokens.js'
 
 const del = (d) => ({ delivery: { ...profile('x').delivery, ...d } })
 const six = (name) => Array.from({ length: 6 }, (_, i) => name + i) // streams land on either of two workers: enough to meet both cases
+const LONG = { lease_ms: 20000, resume_ms: 20000 }
 const routes = {
-  asserted: {}, long: del({ lease_ms: 60000, resume_ms: 60000 }), bare: del({ assertion: 'none' }), tries: del({ backoff_ms: [600, 60000], max_attempts: 5 }),
+  asserted: del(LONG), long: del({ lease_ms: 60000, resume_ms: 60000 }), bare: del({ assertion: 'none', ...LONG }), tries: del({ backoff_ms: [600, 60000], max_attempts: 5, ...LONG }),
   ...Object.fromEntries(six('old').map((r) => [r, del({ lease_ms: 9000, resume_ms: 1000 })])),
   ...Object.fromEntries(six('dead').map((r) => [r, {}]))
 }
@@ -74,8 +75,8 @@ test('A failure after a resume backs off by its attempt', async () => {
   assert.equal(third.attempt, 3)
   s.cut()
   s = await worker.subscribe({ routes: ['tries'], resume: [third.lease] })
-  await s.fail(third, true)
   const failed = Date.now()
+  await s.fail(third, true)
   await s.complete(await s.delivery(10000))
   assert.ok(Date.now() - failed >= 2300, `${Date.now() - failed} ms after the third attempt`)
   await s.leave()

@@ -1,6 +1,6 @@
 // Does Baton follow the primary of a Redis with sentinels? To the one that they name, over a fail-over, and to none that is no primary.
 import fs from 'node:fs'
-import { test, before, after, assert, until } from './lib/suite.js'
+import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, ROUTE } from './lib/broker.js'
 import { denied, refused } from './lib/agent.js'
 import { bytesField, encode } from './lib/wire.js'
@@ -110,11 +110,12 @@ test('sentinel: one that names a replica, or nobody, is not believed: nothing is
   const [one, two] = ['f1', 'f2'].map((d) => new RedisServer(b.path('ext', d)))
   for (const r of [one, two]) await (await r.choosePort()).start()
   await two.call('REPLICAOF', '127.0.0.1', one.port)
-  await until('a replica', async () => (await two.info('master_link_status')) === 'up')
+  await until('a replica', async () => (await two.info('master_link_status')) === 'up', 30000)
   const liar = await new FakeSentinel(two.port).start()
   const other = await b.twin('other', { config: (t) => t.replace('url: ""', `sentinels: ["${liar.url}"]\n  sentinel_master: ${NAME}`) })
   try {
-    const up = other.start().then(() => 'ready', (e) => e.message)
+    other.launch()
+    const up = other.ready(60000).then(() => sleep(1200)).then(() => 'ready', (e) => e.message)
     await until('/readyz to tell of a replica', async () => /this Redis is not a primary: .*store\.sentinels/.test((await check(other)).remedy), 20000)
     const p = await other.agent('planner')
     await denied(p.submit(), 'store_unavailable', 'UNAVAILABLE')

@@ -102,7 +102,7 @@ test('A lease lapses in time, however many that ended before it are still to be 
       await r.call('ZADD', '{acme/backlog}:l', ...hints.flatMap((h) => ['1', h]))
     }
   })
-  await until('the backlog is gone', () => b.redis(async (r) => Number(await r.call('ZCARD', '{acme/backlog}:l')) === 0), 5000)
+  await until('the backlog is gone', () => b.redis(async (r) => Number(await r.call('ZCARD', '{acme/backlog}:l')) === 0), 15000)
 })
 
 test('T3 the store holds no payload, no result and no token in the clear', async () => {
@@ -141,8 +141,8 @@ test('attack 32: Redis that does not answer: store_unavailable in time, not read
   process.kill(pid, 'SIGSTOP')
   try {
     const begun = Date.now()
-    const r = await denied(planner.raw('Submit', bytes, { timeout: 8000 }), 'store_unavailable', 'UNAVAILABLE')
-    assert.ok(Date.now() - begun < 6000, 'in the time that store.timeout allows')
+    const r = await denied(planner.raw('Submit', bytes, { timeout: 20000 }), 'store_unavailable', 'UNAVAILABLE')
+    assert.ok(Date.now() - begun < 12000, 'in the time that store.timeout allows')
     assert.ok(Number(r.retry_after_ms) > 0)
     await until('not ready', async () => (await b.http('/readyz')).status === 503)
     const check = JSON.parse((await b.http('/readyz')).body).checks.find((c) => c.check === 'store')

@@ -7,7 +7,7 @@ import { denied, refused } from './lib/agent.js'
 import { Operator } from './lib/operator.js'
 
 const big = Buffer.from(JSON.stringify('x'.repeat(900000)))
-const b = new Broker({ admin: true, config: (t) => `${t}limits: {waiting_per_tenant: 6}\n` })
+const b = new Broker({ admin: true, config: (t) => `${t}limits: {waiting_per_tenant: 6, agents_per_tenant: 3, revocations_per_tenant: 2}\n` })
 const made = [], sent = []
 let local, root, planner, gplanner
 
@@ -39,7 +39,7 @@ const over = async (agent, text, more = {}) => {
 }
 
 test('Who is named by an agent, an issuer or a route is there without being made: it has no version, and can be neither removed nor asked for its history', async () => {
-  assert.match(says('tenant', 'list'), /^NAME +WAITING +MAX-WAITING +BYTES +MAX-BYTES +AGENTS +VERSION$.*^acme +0 +- +0 +- +\d+ +-$.*^globex +0 +- +0 +- +\d+ +-$/ms)
+  assert.match(says('tenant', 'list'), /^NAME +WAITING +MAX-WAITING +BYTES +MAX-BYTES +AGENTS +MAX-AGENTS +VERSION$.*^acme +0 +- +0 +- +\d+ +- +-$.*^globex +0 +- +0 +- +\d+ +- +-$/ms)
   const show = says('tenant', 'show', 'acme')
   for (const line of [/^max waiting: +as the broker's configuration says$/m, /^waiting: +0, 0 bytes$/m, /^version: +none: nothing of it is kept/m]) assert.match(show, line)
   const r = await get(local, 'acme')
@@ -69,7 +69,7 @@ test('A tenant is made, limited, shown with its history, and removed; what the f
   assert.match(says('tenant', 'create', 'umbrella', '--max-waiting', '100', '--reason', 'they come next week'), /^umbrella created$.*^ {2}max_waiting: 100$/ms)
   await b.audited({ event: 'tenants.changed', rpc: 'Apply' })
   assert.match(says('tenant', 'limit', 'umbrella', '--max-bytes', '64MiB', '--reason', 'small disks'), /^umbrella updated$.*max_bytes: .*67108864/ms)
-  assert.match(says('tenant', 'list'), /^umbrella +0 +100 +0 +64MiB +0 +2$/m)
+  assert.match(says('tenant', 'list'), /^umbrella +0 +100 +0 +64MiB +0 +- +2$/m)
   assert.match(says('tenant', 'show', 'umbrella'), /^max waiting: +100$.*^max bytes: +64MiB$.*^agents: +0$.*^version: +2$.*^reason: +small disks$/ms)
   says('tenant', 'limit', 'umbrella', '--max-waiting', '0', '--dry-run', '--reason', 'x')
   says('tenant', 'limit', 'umbrella', '--max-waiting', '0', '--reason', 'as all others')
@@ -259,9 +259,57 @@ test('One file makes tenants before what is theirs; diff says what it would chan
   for (const name of ['umbrella', 'globex']) await remove(local, name)
 })
 
+const agent = (name, more = {}) => ({ tenant: 'soylent', name, spiffe_id: `spiffe://acme.example/soylent/${name}`, owner: 'a team', ...more })
+const register = (all, version = '') => root.call('Apply', { resources: [all].flat().map((a) => ({ version, agent: a })), reason: 'a test' })
+const versionOf = async (name) => (await root.call('Get', { kind: 'agent', tenant: 'soylent', name })).version
+const tooMany = async (p, field, text) => {
+  const r = await denied(p, 'quota_exceeded', 'RESOURCE_EXHAUSTED')
+  assert.match(r.message, field)
+  assert.match(r.message, text)
+}
+
+test('A tenant registers so many agents as it may, retired ones too: one more is refused by its field, alone, in one call and by a new SPIFFE id / those that are there change, a retired name comes back, another tenant goes on', async () => {
+  await tooMany(register(['a', 'b', 'c', 'd'].map((n) => agent(n))), /resources\[3\]\.agent\.name: with it the registry would keep 4 agents of tenant soylent/, /no more than 3 may be \(limits\.agents_per_tenant\)/)
+  await denied(root.call('Get', { kind: 'agent', tenant: 'soylent', name: 'a' }), 'not_found')
+  await register(['a', 'b', 'c'].map((n) => agent(n)))
+  await tooMany(register(agent('d')), /resources\[0\]\.agent\.name/, /4 agents/)
+  await root.call('Delete', { ref: { kind: 'agent', tenant: 'soylent', name: 'c' }, version: await versionOf('c'), reason: 'a test' })
+  await tooMany(register(agent('d')), /resources\[0\]\.agent\.name/, /what was retired or given up counts too/)
+  await register(agent('a', { max_in_flight: 5 }), await versionOf('a'))
+  await register(agent('c'))
+  await tooMany(register(agent('a', { spiffe_id: 'spiffe://acme.example/soylent/anew' }), await versionOf('a')), /resources\[0\]\.agent\.spiffe_id/, /4 SPIFFE ids of tenant soylent/)
+  await register({ ...agent('first'), tenant: 'hooli', spiffe_id: 'spiffe://acme.example/hooli/first' })
+})
+
+test('Its own limit beats that of the configuration, upwards and downwards', async () => {
+  assert.equal(baton('tenant', 'limit', 'soylent', '--max-agents', '65537', '--reason', 'x').status, 64)
+  assert.match(says('tenant', 'limit', 'soylent', '--max-agents', '4', '--reason', 'they grow'), /max_agents: 4/)
+  await register(agent('d'))
+  await tooMany(register(agent('e')), /5 agents/, /no more than 4 may be \(the tenant's own limit\)/)
+  says('tenant', 'limit', 'soylent', '--max-agents', '1', '--reason', 'they shrink')
+  await register(agent('d', { max_in_flight: 2 }), await versionOf('d'))
+  await tooMany(register(agent('e')), /5 agents/, /no more than 1 may be/)
+  await denied(root.call('Apply', { resources: [{ version: await (async () => (await get(local, 'soylent')).version)(), tenant: { name: 'soylent', max_agents: 65537 } }], reason: 'x' }), 'malformed_envelope')
+  says('tenant', 'limit', 'soylent', '--max-agents', '0', '--reason', 'as all others')
+  await tooMany(register(agent('e')), /5 agents/, /limits\.agents_per_tenant/)
+})
+
+test('An sre of one tenant cannot use up the names that revocations have: over its cap he is told what to do / an sre of all tenants, and of another one, goes on', async () => {
+  await root.grant('acme-sre', ['sre'], b.person('asre').spiffe, { tenant: 'acme' })
+  await root.grant('globex-sre', ['sre'], b.person('gsre').spiffe, { tenant: 'globex' })
+  const [asre, gsre] = ['asre', 'gsre'].map((n) => new Operator(b.adminAddr, b.person(n)))
+  made.push(asre, gsre)
+  const once = async (op, tenant, more = {}) => { const { revocation_id } = await op.revoke({ agent: { tenant, name: tenant === 'acme' ? 'worker' : 'gplanner' } }, more); return revocation_id }
+  for (let i = 0; i < 2; i++) await asre.lift(await once(asre, 'acme'))
+  assert.match((await denied(once(asre, 'acme'), 'quota_exceeded', 'RESOURCE_EXHAUSTED')).message, /2 revocations are kept of tenant acme, lifted ones too.*limits\.revocations_per_tenant.*ask who has the role for all tenants/)
+  await once(asre, 'acme', { dry_run: true })
+  await gsre.lift(await once(gsre, 'globex'))
+  await root.lift(await once(root, 'acme'))
+})
+
 test('The commands of the README make, limit and show a tenant', () => {
   const block = fs.readFileSync(`${ROOT}/README.md`, 'utf8').match(/```sh\n(baton tenant create[^`]*)```/)[1]
   const r = spawnSync('sh', ['-ec', block], { encoding: 'utf8', cwd: b.dir, env: { PATH: `${BUILD}:${process.env.PATH}`, HOME: b.dir, BATON_ADMIN_ADDR: `unix:${b.adminSocket}`, ASAN_OPTIONS: 'exitcode=99' } })
   assert.equal(r.status, 0, r.stderr)
-  for (const line of [/^initech created$/m, /^acme created$/m, /^acme +\d+ +5000 /m, /^initech +0 +- +0 +2GiB +0 +1$/m]) assert.match(r.stdout, line)
+  for (const line of [/^initech created$/m, /^acme created$/m, /^acme +\d+ +5000 /m, /^initech +0 +- +0 +2GiB +0 +- +1$/m]) assert.match(r.stdout, line)
 })

@@ -114,8 +114,9 @@ test('I-5 T3 a server whose key is only in a PKCS#11 token serves agents and ope
   const foreign = new Ca(b.path('pki'), 'foreign', { uri: 'spiffe://acme.example' }).leaf('stranger', { sans: ['URI:spiffe://acme.example/planner'] })
   await assert.rejects(met(b, { leaf: foreign }))
   const [said] = events(b, 'tls.key_elsewhere')
-  assert.deepEqual([said.level, said.key], ['info', `pkcs11:token=baton;object=server;type=private`])
+  assert.equal(said.key, 'pkcs11:token=baton;object=server;type=private')
   assert.ok(said.sign_us > 0)
+  assert.equal(said.level, said.sign_us * said.handshakes_per_s > 500000 ? 'warn' : 'info') // what workers would wait for it, of a second
   const seen = ['cmdline', 'environ', 'maps'].map((f) => fs.readFileSync(`/proc/${b.process.pid}/${f}`, 'latin1')).join()
   assert.ok(seen.includes(providerModule()), 'its module is loaded')
   for (const text of [seen, b.log(), fs.readFileSync(b.path('audit.jsonl'), 'utf8'), (await b.http('/metrics')).body]) {
@@ -268,7 +269,7 @@ test('I-5 R-3 from a file to a token and back, and to another key, while agents 
   for (const [leaf, change] of [[file, asFile], [b.server, {}], [next, { cert: next.cert, key: next.uri }], [file, asFile], [b.server, {}]]) {
     keyed(b, change)
     await b.reloaded()
-    assert.equal((await met(b)).print, leaf.thumbprint)
+    await until('it to be met', async () => (await met(b)).print === leaf.thumbprint)
     const { handoff_id } = await planner.submit()
     const d = await s.delivery()
     assert.equal(d.lease.handoff_id, handoff_id)

@@ -1,12 +1,14 @@
 /* What can come out of the store, once Redis may have written it? The first byte says how: 'r' takes the rest as a sealed blob, which must
  * not open; a kind's letter seals the rest under that kind and opens it, but not as another's, nor with one bit changed. 'T' then reads it
- * as a record, a task, an outcome and events, each behind its length, and shows the handoff's life as a watcher would see it. */
+ * as a record, a task, an outcome and events, each behind its length, and shows the handoff's life as a watcher would see it. 'n' takes it as what
+ * a node tells of itself, which is read to nothing or to what can be told again. */
 #include <string.h>
 
 #include "client/pb.h"
 #include "fuzz.h"
 #include "kit.h"
 #include "rpc/events.h"
+#include "rpc/nodereport.h"
 #include "store/record.h"
 #include "store/seal_keys.h"
 
@@ -157,6 +159,21 @@ static void read_stored(struct slice in)
 	show_life(&r.r, t, outcome, in);
 }
 
+static void read_report(struct slice in)
+{
+	uint8_t first[STORE_REPORT_MAX], second[STORE_REPORT_MAX];
+	struct node_report r;
+	size_t n;
+
+	if (!node_report_read(in, &r)) {
+		NEED(node_report_pack(&r, first) == 0);
+		return;
+	}
+	fuzz_good++;
+	n = node_report_pack(&r, first);
+	NEED(node_report_read(slice_of(first, n), &r) && node_report_pack(&r, second) == n && memcmp(first, second, n) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice rest;
@@ -170,5 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_sealed((enum seal_kind)data[0], rest);
 	if (data[0] == 'T')
 		read_stored(rest);
+	else if (data[0] == 'n')
+		read_report(rest);
 	return 0;
 }

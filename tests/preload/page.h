@@ -1,4 +1,4 @@
-/* What does the test say? A page of memory that it shares with what is preloaded into its batond. */
+/* What does the test say? A page of memory that it shares with what is preloaded into its batond, or into another program that it names in BATON_PRELOADED. */
 #ifndef BATON_PRELOAD_PAGE_H
 #define BATON_PRELOAD_PAGE_H
 
@@ -12,11 +12,11 @@
 /* The file that this variable of the environment names; NULL in every other program, or when there is none. */
 static void *page_open(const char *variable, size_t size)
 {
-	const char *path = getenv(variable);
+	const char *path = getenv(variable), *program = getenv("BATON_PRELOADED");
 	void *page;
 	int fd;
 
-	if (!path || strcmp(program_invocation_short_name, "batond") != 0)
+	if (!path || strcmp(program_invocation_short_name, program ? program : "batond") != 0)
 		return NULL;
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)

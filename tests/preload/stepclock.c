@@ -1,5 +1,5 @@
-/* What if somebody sets the clock? Preloaded into batond by the tests, it adds to the wall clock what the page of memory says that it shares
- * with the test; the monotonic clock goes on as ever, as it does when a machine's clock is set. The page is a file, named by BATON_STEPCLOCK;
+/* What if somebody sets the clock? Preloaded into batond, or a Redis, by the tests, it adds to the wall clock what the page of memory says that it shares
+ * with the test; the monotonic clock goes on as ever, as it does when a machine's clock is set, unless the test says that much time has passed. The page is a file, named by BATON_STEPCLOCK;
  * all is as ever when there is none, and in every other program. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,7 +14,8 @@
 
 /* lib/faults.js knows this layout. */
 struct page {
-	_Atomic int64_t seconds; /* that the clock is ahead */
+	_Atomic int64_t seconds; /* that the wall clock is ahead */
+	_Atomic int64_t passed;  /* and the monotonic one */
 };
 
 static struct page *page;
@@ -24,17 +25,19 @@ __attribute__((constructor)) static void open_page(void)
 	page = page_open("BATON_STEPCLOCK", sizeof *page);
 }
 
-static time_t ahead(void)
+static time_t ahead(clockid_t id)
 {
-	return page ? (time_t)atomic_load(&page->seconds) : 0;
+	if (page && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+		return (time_t)atomic_load(&page->seconds);
+	return page && id == CLOCK_MONOTONIC ? (time_t)atomic_load(&page->passed) : 0;
 }
 
 int clock_gettime(clockid_t id, struct timespec *t)
 {
 	int rc = (int)syscall(SYS_clock_gettime, id, t);
 
-	if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
-		t->tv_sec += ahead();
+	if (rc == 0)
+		t->tv_sec += ahead(id);
 	return rc;
 }
 

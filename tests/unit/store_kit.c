@@ -455,7 +455,8 @@ void kit_note(void *user, uint64_t op, const struct store_answer *a)
 	out->n_nodes = a->n_nodes;
 	for (size_t i = 0; i < a->n_nodes && i < 8; i++) {
 		out->nodes[i].confirmed = a->nodes[i].confirmed;
-		out->nodes[i].closed = a->nodes[i].closed;
+		out->nodes[i].report_n = a->nodes[i].report.n;
+		slice_copy_str(a->nodes[i].report, out->nodes[i].report, sizeof out->nodes[i].report);
 		out->nodes[i].silent_ms = a->nodes[i].silent_ms;
 		slice_copy_str(a->nodes[i].name, out->nodes[i].name, sizeof out->nodes[i].name);
 	}

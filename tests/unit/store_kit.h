@@ -34,7 +34,8 @@ struct kit_resource {
 struct kit_node {
 	char name[64];
 	uint64_t confirmed;
-	uint32_t closed;
+	char report[64];
+	size_t report_n;
 	int64_t silent_ms;
 };
 

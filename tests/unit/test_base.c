@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -205,6 +206,7 @@ static void times_print_and_parse(void **state)
 					  "2026-11-24T24:25:01.123Z", "2026-1x-24T00:25:01.123Z",
 					  "2026-11-24T00:25:01.12-Z"};
 	char text[25];
+	int64_t slept;
 	size_t i;
 
 	clock_format_utc(1795479901123, text);
@@ -223,6 +225,10 @@ static void times_print_and_parse(void **state)
 			fail_msg("%s: %lld", forms[i].text, (long long)clock_parse_rfc3339(slice_str(forms[i].text)));
 	assert_true(clock_unix_ms() > 1700000000000);
 	assert_true(clock_mono_us() / 1000 <= clock_mono_ms() + 1);
+	slept = clock_thread_us();
+	nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	slept = clock_thread_us() - slept;
+	assert_true(slept >= 0 && slept < 100000); /* which is not the thread's own time */
 }
 
 static void reasons_have_one_row_each(void **state)

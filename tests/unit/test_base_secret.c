@@ -268,6 +268,31 @@ static void folders_must_be_ours(void **state)
 	assert_int_equal(file_make_dir("", 0700, &why), -1);
 }
 
+static void a_lock_is_one_holders_until_its_last_descriptor_is_closed(void **state)
+{
+	struct problem why;
+	bool taken = true;
+	int held = file_lock(in_folder("lock"), 0, &taken, &why), twin = dup(held), next;
+
+	(void)state;
+	assert_true(held >= 0 && !taken);
+	assert_true(fcntl(held, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(file_lock(in_folder("lock"), 0, &taken, &why), -1);
+	assert_true(taken);
+	close(held);
+	assert_int_equal(file_lock(in_folder("lock"), 60, &taken, &why), -1);
+	assert_true(taken);
+	close(twin);
+	next = file_lock(in_folder("lock"), 0, &taken, &why); /* the file is there still */
+	assert_true(next >= 0 && !taken);
+	close(next);
+	assert_int_equal(symlink("lock", in_folder("lock-link")), 0);
+	assert_int_equal(file_lock(in_folder("lock-link"), 0, &taken, &why), -1);
+	assert_false(taken);
+	assert_int_equal(file_lock(in_folder("none/lock"), 0, &taken, &why), -1);
+	assert_true(!taken && strstr(why.text, "No such file"));
+}
+
 static int make_folder(void **state)
 {
 	return mkdtemp(folder) ? 0 : -1;
@@ -291,7 +316,7 @@ int main(void)
 		cmocka_unit_test(secrets_must_be_private_files), cmocka_unit_test(no_link_is_followed_in_an_open_folder),
 		cmocka_unit_test(secrets_of_strangers_are_refused), cmocka_unit_test(a_look_tells_whether_its_reader_would_take_it),
 		cmocka_unit_test(files_are_read_whole_or_not),
-		cmocka_unit_test(folders_must_be_ours),
+		cmocka_unit_test(folders_must_be_ours), cmocka_unit_test(a_lock_is_one_holders_until_its_last_descriptor_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

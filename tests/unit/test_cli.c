@@ -195,7 +195,7 @@ static void commands_are_found_or_explained(void **state)
 	expect(RUN((char *)"handoff", (char *)"wach"), EXIT_USAGE, NULL, "did you mean `handoff watch`?");
 	expect(RUN((char *)"handoff", (char *)"dance"), EXIT_USAGE, NULL, "unknown command `handoff dance`");
 	expect(RUN((char *)"handoff"), EXIT_USAGE, NULL, "needs a verb");
-	expect(RUN((char *)"node", (char *)"list"), EXIT_USAGE, NULL, "not in this version");
+	expect(RUN((char *)"approval", (char *)"list"), EXIT_USAGE, NULL, "not in this version");
 	expect(RUN((char *)"handoff", (char *)"tree", (char *)"x"), EXIT_USAGE, NULL, "not in this version");
 	expect(RUN((char *)"--utc"), EXIT_USAGE, NULL, "no command");
 	expect(RUN((char *)"-f", (char *)"/nonexistent", (char *)"diff"), EXIT_MISSING, NULL, "cannot read /nonexistent");

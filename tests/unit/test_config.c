@@ -211,6 +211,8 @@ static void test_defaults(void **state)
 	assert_int_equal(c->waiting_per_tenant, 0);
 	assert_int_equal(c->waiting_bytes_per_tenant, 0);
 	assert_int_equal(c->card_bytes_per_tenant, 16 << 20);
+	assert_int_equal(c->agents_per_tenant, 10000);
+	assert_int_equal(c->revocations_per_tenant, 1000);
 	assert_int_equal(c->rate_per_agent, 0);
 	assert_int_equal(s.clock_skew_ms, 30000);
 	assert_int_equal(s.keep_finished_ms, 86400000);
@@ -337,7 +339,7 @@ static void test_everything_set(void **state)
 		PROFILES "assertion: {key_file: %D/a.key, issuer: \"https://baton.example\"}\n"
 		"envelope: {window: 1m, clock_skew: 0s, max_payload: 16MiB}\n"
 		"limits: {connections: 1, connections_per_agent: 2, streams_per_connection: 3, handshakes_per_s: 4, waiting_per_route: 5, waiting_bytes: 2MiB,\n"
-		"  waiting_per_sender: 6, waiting_bytes_per_sender: 17MiB, waiting_per_tenant: 7, waiting_bytes_per_tenant: 18MiB, card_bytes_per_tenant: 1MiB, rate_per_agent: 8}\n"
+		"  waiting_per_sender: 6, waiting_bytes_per_sender: 17MiB, waiting_per_tenant: 7, waiting_bytes_per_tenant: 18MiB, card_bytes_per_tenant: 1MiB, agents_per_tenant: 9, revocations_per_tenant: 10, rate_per_agent: 8}\n"
 		"audit: {file: %D/audit, when_unwritable: refuse, payloads: hash}\ntraces: {otlp: \"\", sample: 1, denials: always}\n"
 		"log: {level: debug, format: text}\nhardening: {seccomp: off, landlock: \"off\"}\n"
 		"agents:\n"
@@ -389,6 +391,8 @@ static void test_everything_set(void **state)
 	assert_int_equal(c->waiting_per_tenant, 7);
 	assert_int_equal(c->waiting_bytes_per_tenant, 18 << 20);
 	assert_int_equal(c->card_bytes_per_tenant, 1 << 20);
+	assert_int_equal(c->agents_per_tenant, 9);
+	assert_int_equal(c->revocations_per_tenant, 10);
 	assert_int_equal(c->rate_per_agent, 8);
 	assert_int_equal(c->agents[0].agent.rate_per_s, 0);
 	assert_int_equal(c->agents[1].agent.rate_per_s, 9);

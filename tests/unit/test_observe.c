@@ -231,6 +231,7 @@ static void health_is_a_conjunction(void **state)
 	struct health *h = health_new(1795479901123);
 	int i;
 
+	assert_int_equal(health_missing(h), (1u << HEALTH_COUNT) - 1);
 	assert_false(health_ready(h));
 	assert_health(h, "{\"ready\":false,\"checks\":[{\"check\":\"store\",\"ok\":false,"
 			 "\"since\":\"2026-11-24T00:25:01.123Z\",\"remedy\":\"starting\"},");
@@ -238,6 +239,7 @@ static void health_is_a_conjunction(void **state)
 		assert_false(health_ready(h));
 		health_set(h, (enum health_check)i, true, NULL, 1795479902000);
 	}
+	assert_int_equal(health_missing(h), 0);
 	assert_true(health_ready(h));
 	assert_health(h, "{\"check\":\"draining\",\"ok\":true,"
 			 "\"since\":\"2026-11-24T00:25:02.000Z\",\"remedy\":\"\"}]}");

@@ -7,17 +7,21 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <inttypes.h>
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "observe/audit.h"
@@ -187,6 +191,109 @@ static void synced_tickets_wait_for_the_disk(void **state)
 	audit_close(a);
 }
 
+/* Connections that come and go must not cost a write to the disk each; the next line that an answer waits for takes them along. */
+static void lines_that_nobody_waits_for_are_synced_together(void **state)
+{
+	const struct audit_record r = {.event = "peer.connected", .at_ms = AT};
+	struct bench *b = *state;
+	struct audit *a = open_audit(b, AUDIT_SYNC_ALWAYS);
+	struct audit_lane *l = audit_lane_new(a, on_wake, b);
+	int64_t begun = clock_mono_ms();
+	uint64_t i;
+
+	for (i = 1; i <= 200; i++) {
+		audit_note(l, &r);
+		assert_int_equal(audit_flush(l), 0);
+	}
+	wait_settled(b, l, 200);
+	assert_int_equal(audit_durable(l), 200);
+	assert_true(b->wakes <= 1 + (unsigned)((clock_mono_ms() - begun) / 1000)); /* each sync wakes once */
+	audit_note(l, &r);
+	assert_int_equal(put_one(l), 202);
+	assert_int_equal(audit_flush(l), 0);
+	wait_settled(b, l, 202);
+	assert_int_equal(audit_durable(l), 202);
+	audit_lane_free(l);
+	audit_close(a);
+}
+
+/* ---- a disk that fails ---- */
+
+/* Instead of the library's: while `held` it waits, then says what `rc` says. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	bool held, in;
+	int rc;
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
+
+int fdatasync(int fd)
+{
+	int rc;
+
+	pthread_mutex_lock(&disk.lock);
+	disk.in = true;
+	pthread_cond_broadcast(&disk.change);
+	while (disk.held)
+		pthread_cond_wait(&disk.change, &disk.lock);
+	disk.in = false;
+	rc = disk.rc;
+	pthread_mutex_unlock(&disk.lock);
+	errno = EIO;
+	return rc < 0 ? rc : (int)syscall(SYS_fdatasync, fd);
+}
+
+static void disk_set(bool held, int rc)
+{
+	pthread_mutex_lock(&disk.lock);
+	disk.held = held;
+	disk.rc = rc;
+	pthread_cond_broadcast(&disk.change);
+	pthread_mutex_unlock(&disk.lock);
+}
+
+static void disk_wait_for_sync(void)
+{
+	pthread_mutex_lock(&disk.lock);
+	while (!disk.in)
+		pthread_cond_wait(&disk.change, &disk.lock);
+	pthread_mutex_unlock(&disk.lock);
+}
+
+/* What somebody waited for and was lost must not keep the sync thread busy, with its lock, once the disk is back. */
+static void a_disk_that_could_not_sync_comes_back_and_work_goes_on(void **state)
+{
+	struct bench *b = *state;
+	struct audit *a = open_audit(b, AUDIT_SYNC_ALWAYS);
+	struct audit_lane *l = audit_lane_new(a, on_wake, b);
+	uint64_t ticket;
+
+	disk_set(true, -1);
+	assert_int_equal(put_one(l), 1);
+	assert_int_equal(audit_flush(l), 0);
+	disk_wait_for_sync();
+	assert_int_equal(put_one(l), 2); /* nobody knows yet */
+	disk_set(false, -1);
+	while (audit_healthy(a))
+		sched_yield();
+	assert_int_equal(audit_flush(l), -1);
+	wait_settled(b, l, 2);
+	assert_int_equal(audit_failed(l), 2);
+	disk_set(true, 0);
+	disk_wait_for_sync(); /* the next try */
+	audit_flush(l);
+	disk_set(false, 0);
+	while (!audit_healthy(a))
+		sched_yield();
+	ticket = put_one(l);
+	assert_int_equal(ticket, 3);
+	assert_int_equal(audit_flush(l), 0);
+	wait_settled(b, l, ticket);
+	assert_int_equal(audit_durable(l), ticket);
+	audit_lane_free(l);
+	audit_close(a);
+}
+
 struct writer {
 	struct bench *bench;
 	struct audit *audit;
@@ -283,11 +390,24 @@ static void a_torn_line_is_closed_first(void **state)
 	audit_close(a);
 }
 
+static void assert_counted(struct metrics *m, const char *line)
+{
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	assert_int_equal(metrics_render(m, &b), 0);
+	assert_true(buf_put_u8(&b, 0));
+	if (!strstr((const char *)b.p, line))
+		fail_msg("%s is not in %s", line, (const char *)b.p);
+	buf_clear(&b);
+}
+
 /* The ticket fails in the flush itself, nothing is taken while the file is bad, and another file makes it good
  * again. */
 static void a_full_disk_fails_tickets_then_recovers(void **state)
 {
 	struct bench *b = *state;
+	struct metrics *m = metrics_new();
 	struct audit_lane *l, *other;
 	struct problem why;
 	struct audit *a;
@@ -295,6 +415,7 @@ static void a_full_disk_fails_tickets_then_recovers(void **state)
 
 	assert_int_equal(symlink("/dev/full", b->path), 0);
 	a = open_audit(b, AUDIT_SYNC_ALWAYS);
+	audit_set_metrics(a, m);
 	l = audit_lane_new(a, on_wake, b);
 	other = audit_lane_new(a, on_wake, b);
 	assert_true(audit_healthy(a));
@@ -325,6 +446,9 @@ static void a_full_disk_fails_tickets_then_recovers(void **state)
 	audit_lane_free(other);
 	audit_lane_free(l);
 	audit_close(a);
+	assert_counted(m, "baton_audit_records_total{event=\"decision\"} 4\n");
+	assert_counted(m, "baton_audit_failures_total 3\n");
+	metrics_free(m);
 }
 
 static void limit_files(rlim_t bytes)
@@ -629,6 +753,8 @@ int main(void)
 		BENCHED(lines_hold_what_was_given),
 		BENCHED(unknown_events_are_refused),
 		BENCHED(synced_tickets_wait_for_the_disk),
+		BENCHED(lines_that_nobody_waits_for_are_synced_together),
+		BENCHED(a_disk_that_could_not_sync_comes_back_and_work_goes_on),
 		BENCHED(lanes_do_not_mix_their_lines),
 		BENCHED(a_torn_line_is_closed_first),
 		BENCHED(a_full_disk_fails_tickets_then_recovers),

@@ -80,6 +80,29 @@ static void never_back(void **state)
 	resources_unref(later);
 }
 
+static void what_is_taken_out_is_of_that_version(void **state)
+{
+	struct resource v[] = {one("b", 1, "b1"), one("a", 1, "a1"), one("c", 3, "c3")}, out[] = {one("a", 1, ""), one("b", 2, ""), one("bb", 1, ""), one("c", 3, ""), one("none", 1, "")};
+	struct resources *none = resources_new(), *r, *later;
+	size_t behind;
+
+	(void)state;
+	r = resources_with(none, v, 3, &behind);
+	later = resources_without(r, out, 5);
+	assert_int_equal(resources_count(later), 1);
+	holds(later, "b", 1, "b1");
+	holds(r, "a", 1, "a1"); /* the older snapshot is as it was */
+	resources_unref(r);
+	r = resources_without(later, out, 0);
+	assert_int_equal(resources_count(r), 1);
+	resources_unref(later);
+	later = resources_without(none, out, 5);
+	assert_int_equal(resources_count(later), 0);
+	resources_unref(later);
+	resources_unref(r);
+	resources_unref(none);
+}
+
 /* Against a table that is looked through from its beginning. */
 static void many(void **state)
 {
@@ -125,7 +148,7 @@ static void many(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(snapshots), cmocka_unit_test(never_back), cmocka_unit_test(many)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(snapshots), cmocka_unit_test(never_back), cmocka_unit_test(what_is_taken_out_is_of_that_version), cmocka_unit_test(many)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

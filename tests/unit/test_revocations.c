@@ -114,6 +114,30 @@ static void several(void **state)
 	revocations_unref(r);
 }
 
+static void kept_of_a_tenant(void **state)
+{
+	static const struct { enum revoked_kind kind; const char *within, *what, *tenant; } rows[] = {
+		{REVOKED_AGENT, "acme", "planner", "acme"}, {REVOKED_ROUTE, "acme", "refunds", "acme"}, {REVOKED_TOOL, "acme", "pay", "acme"}, {REVOKED_TOOL, "", "pay", ""},
+		{REVOKED_TENANT, "", "globex", "globex"}, {REVOKED_SUBJECT, "https://login.example", "ana", ""}, {REVOKED_KEY, "", "k1", ""},
+	};
+	struct revocations *r = revocations_new();
+
+	(void)state;
+	assert_int_equal(revocations_kept(r, "acme"), 0);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct revocation v = {.id = "one", .kind = rows[i].kind, .within = rows[i].within, .what = rows[i].what};
+
+		assert_string_equal(revocation_tenant(&v), rows[i].tenant);
+		assert_true(revocations_keep(r, revocation_tenant(&v)));
+	}
+	assert_int_equal(revocations_kept(r, "acme"), 3);
+	assert_int_equal(revocations_kept(r, "globex"), 1);
+	assert_int_equal(revocations_kept(r, "acm"), 0);
+	assert_int_equal(revocations_kept(NULL, "acme"), 0);
+	assert_int_equal(revocations_count(r), 0); /* in force */
+	revocations_unref(r);
+}
+
 /* A name with the boundary in it is another name; one that is too long is in no index. */
 static void boundaries(void **state)
 {
@@ -153,7 +177,7 @@ static void copied(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(each_kind), cmocka_unit_test(issue_time), cmocka_unit_test(unknown_time), cmocka_unit_test(several),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(each_kind), cmocka_unit_test(issue_time), cmocka_unit_test(unknown_time), cmocka_unit_test(several), cmocka_unit_test(kept_of_a_tenant),
 					   cmocka_unit_test(boundaries), cmocka_unit_test(copied)};
 
 	cmocka_set_message_output(CM_OUTPUT_STDOUT);

@@ -92,31 +92,82 @@ static void differences_within(void **state)
 
 static void fleet(void **state)
 {
+	const struct node_report own = {.closed = 2};
+	uint8_t told[STORE_REPORT_MAX];
 	struct fleet *f = fleet_new();
 	struct store_node others[FLEET_MAX + 4];
 	struct fleet_node v[FLEET_MAX];
 
 	assert_int_equal(fleet_get(f, v), 0);
 	assert_false(fleet_lags(f, 9));
-	fleet_set(f, "one", 5, 0, NULL, 0);
+	fleet_set(f, "one", 5, &own, NULL, 0);
 	assert_true(fleet_lags(f, 6));
 	assert_false(fleet_lags(f, 5));
-	others[0] = (struct store_node){.name = SLICE_LIT("two"), .confirmed = 4, .silent_ms = STORE_NODE_LEASE_MS - 1};
-	fleet_set(f, "one", 5, 0, others, 1);
+	others[0] = (struct store_node){.name = SLICE_LIT("two"), .confirmed = 4, .silent_ms = STORE_NODE_LEASE_MS - 1,
+		.report = slice_of(told, node_report_pack(&(struct node_report){.closed = 7, .aside = 8, .asked = UINT64_MAX, .would_close = 9}, told))};
+	fleet_set(f, "one", 5, &own, others, 1);
 	assert_true(fleet_lags(f, 5));
 	others[0].silent_ms = STORE_NODE_LEASE_MS; /* it has fenced itself */
-	fleet_set(f, "one", 5, 0, others, 1);
+	fleet_set(f, "one", 5, &own, others, 1);
 	assert_false(fleet_lags(f, 5));
 	assert_int_equal(fleet_get(f, v), 2);
 	assert_string_equal(v[0].name, "one");
 	assert_string_equal(v[1].name, "two");
 	assert_int_equal(v[1].confirmed, 4);
+	assert_int_equal(v[0].report.closed, 2);
+	assert_int_equal(v[1].report.closed, 7);
+	assert_int_equal(v[1].report.aside, 8);
+	assert_true(v[1].report.asked == UINT64_MAX);
+	assert_int_equal(v[1].report.would_close, 9);
+	others[0].report = SLICE_LIT("\x08\xff"); /* nonsense: the node is known, and nothing of what it tells */
+	others[1] = others[0];
+	others[1].name = SLICE_LIT("two\33[2J"); /* none that is shown; it is waited for as long as it is not silent */
+	others[1].silent_ms = 0;
+	fleet_set(f, "one", 5, &own, others, 2);
+	assert_int_equal(fleet_get(f, v), 2);
+	assert_string_equal(v[1].name, "two");
+	assert_int_equal(v[1].report.closed, 0);
+	assert_true(fleet_rest_lags(f, 5));
+	assert_false(fleet_rest_lags(f, 4));
 	for (int i = 0; i < FLEET_MAX + 4; i++)
 		others[i] = others[0];
-	fleet_set(f, "one", 5, 0, others, FLEET_MAX + 4);
+	fleet_set(f, "one", 5, &own, others, FLEET_MAX + 4);
 	assert_int_equal(fleet_get(f, v), FLEET_MAX);
 	fleet_free(f);
 	fleet_free(NULL);
+}
+
+/* What a node tells is read whole or not at all, and has bounds. */
+static void reports(void **state)
+{
+	const struct node_report all = {.closed = UINT64_MAX, .run = "r0123456789abcdef", .version = "1.2.3", .not_ready = UINT64_MAX, .peers = UINT64_MAX, .started_at_ms = 1,
+		.certificate_expires_at_ms = INT64_C(253402300799999), .next_crl_expiry_ms = 2, .keys_good_until_ms = 3};
+	static const struct slice nonsense[] = {
+		SLICE_LIT("\x08"), SLICE_LIT("\x08\x01\x08\x01"), SLICE_LIT("\x22\x04" "a\033[m"), SLICE_LIT("\x22\x02" "\xc3\x28"), SLICE_LIT("\x22\x7f" "x"),
+		SLICE_LIT("\x1a\x20" "0123456789abcdef0123456789abcdef"), /* a run that is too long */
+		SLICE_LIT("\x38\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), /* a time before all times */
+		SLICE_LIT("\x40\x80\x80\xa0\x8c\xb1\xcc\x7f"), /* one after them */
+	};
+	uint8_t told[STORE_REPORT_MAX], much[STORE_REPORT_MAX + 1] = {0};
+	struct node_report r;
+	size_t n;
+
+	n = node_report_pack(&all, told);
+	assert_in_range(n, 1, STORE_REPORT_MAX);
+	assert_true(node_report_read(slice_of(told, n), &r));
+	assert_true(r.closed == all.closed && r.not_ready == all.not_ready && r.peers == all.peers && r.started_at_ms == 1 && r.next_crl_expiry_ms == 2 && r.keys_good_until_ms == 3);
+	assert_true(r.certificate_expires_at_ms == all.certificate_expires_at_ms);
+	assert_string_equal(r.run, all.run);
+	assert_string_equal(r.version, all.version);
+	memcpy(told + n, "\xa2\x06\x03new", 6); /* a field that a later version has */
+	assert_true(node_report_read(slice_of(told, n + 6), &r));
+	for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+		r = all;
+		if (node_report_read(nonsense[i], &r) || r.run[0] || r.closed)
+			fail_msg("%zu", i);
+	}
+	assert_true(node_report_read(slice_of(NULL, 0), &r));
+	assert_false(node_report_read(slice_of(much, sizeof much), &r));
 }
 
 /* ---- agents ---- */
@@ -331,7 +382,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(differences), cmocka_unit_test(differences_within), cmocka_unit_test(a_policy_is_within_its_bounds),
-		cmocka_unit_test(what_is_issued_to_an_agent), cmocka_unit_test(what_an_agent_may_come_with), cmocka_unit_test(fleet), cmocka_unit_test(rosters), cmocka_unit_test(retired), cmocka_unit_test(names),
+		cmocka_unit_test(what_is_issued_to_an_agent), cmocka_unit_test(what_an_agent_may_come_with), cmocka_unit_test(fleet), cmocka_unit_test(reports), cmocka_unit_test(rosters), cmocka_unit_test(retired), cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

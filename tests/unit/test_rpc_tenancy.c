@@ -58,6 +58,11 @@ static void fields(void **state)
 	bad(&m, "tenant.max_bytes");
 	m.max_bytes = UINT64_MAX;
 	bad(&m, "tenant.max_bytes");
+	m = named("acme");
+	m.max_agents = TENANT_AGENTS_MAX;
+	assert_null(tenancy_wrong(&m, &field));
+	m.max_agents++;
+	bad(&m, "tenant.max_agents");
 }
 
 /* ---- the index ---- */
@@ -226,11 +231,39 @@ static void what_does_not_read_lifts_no_cap(void **state)
 	assert_true(tenancy_judge(&e, 0, 0).unknown);
 }
 
+/* ---- how many agents ---- */
+
+static void agents_of_its_own_or_as_configured(void **state)
+{
+	const struct tenancy_entry own = {.max_agents = 7}, none = {.max_agents = 0};
+
+	(void)state;
+	is(tenancy_agents(&own, 3), 7, LIMIT_OWN);
+	is(tenancy_agents(&none, 3), 3, LIMIT_CONFIGURED);
+	is(tenancy_agents(NULL, 3), 3, LIMIT_CONFIGURED);
+	is(tenancy_agents(&none, 0), 0, LIMIT_NONE);
+}
+
+static void some_names_are_kept_for_revocations(void **state)
+{
+	const size_t last = STORE_RESOURCES_MAX - TENANCY_SPARE;
+
+	(void)state;
+	assert_true(tenancy_names_fit(0, last));
+	assert_false(tenancy_names_fit(0, last + 1));
+	assert_true(tenancy_names_fit(last - 2, 2));
+	assert_false(tenancy_names_fit(last - 1, 2));
+	assert_true(tenancy_names_fit(STORE_RESOURCES_MAX, 0)); /* what is there changes and goes */
+	assert_false(tenancy_names_fit(STORE_RESOURCES_MAX, 1));
+	assert_false(tenancy_names_fit(SIZE_MAX, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields), cmocka_unit_test(index_of_all), cmocka_unit_test(what_does_not_read), cmocka_unit_test(its_own_cap_comes_first),
-		cmocka_unit_test(what_does_not_read_lifts_no_cap),
+		cmocka_unit_test(what_does_not_read_lifts_no_cap), cmocka_unit_test(agents_of_its_own_or_as_configured),
+		cmocka_unit_test(some_names_are_kept_for_revocations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,7 +50,7 @@ static void assert_conflict(struct kit *k, const struct store_change *v, size_t 
 
 static struct answer *after(struct kit *k, uint64_t generation, uint32_t max)
 {
-	struct store_feed f = {.after = generation, .confirmed = generation, .closed = 3, .max = max};
+	struct store_feed f = {.after = generation, .confirmed = generation, .report = SLICE_LIT("as told"), .max = max};
 	struct answer *a = kit_feed(k, &f);
 
 	assert_int_equal(a->status, STORE_OK);
@@ -102,6 +102,46 @@ static void life(struct kit *k)
 	assert_conflict(k, &again, 1, 0, 3); /* removed is not forgotten */
 	changed(k, "a", 4, "back");
 	assert_int_equal(after(k, now(k), ALL)->n_resources, 0);
+}
+
+static struct store_change forget(struct kit *k, const char *name, uint64_t version, int64_t after_ms)
+{
+	return (struct store_change){.name = slice_str(named(k, name)), .version = version, .forget_after_ms = after_ms};
+}
+
+static void what_is_forgotten_is_as_if_it_never_was(struct kit *k)
+{
+	struct store_change early = forget(k, "a", 3, kit_now() + 60000), other = forget(k, "a", 2, 1), due = forget(k, "a", 3, 1), none = forget(k, "b", 9, kit_now() + 60000), none_due = forget(k, "b", 9, 1);
+	struct store_change both[] = {to(k, "c", 1, "three"), forget(k, "a", 3, kit_now() + 60000)}, odd = forget(k, "a", 3, 1);
+	uint64_t before, g;
+
+	changed(k, "a", 1, "one");
+	changed(k, "a", 2, "two");
+	before = now(k);
+	assert_conflict(k, &early, 1, 0, 2);
+	assert_conflict(k, &other, 1, 0, 2); /* it is another version than the one that was looked at */
+	assert_conflict(k, both, 2, 1, 2);
+	odd.value = SLICE_LIT("x");
+	assert_int_equal(kit_change(k, &odd, 1)->status, STORE_UNAVAILABLE);
+	assert_int_equal(now(k), before);
+	assert_int_equal(kit_versions(k, named(k, "a"), 0, 10)->n_resources, 2);
+	assert_conflict(k, &none, 1, 0, 0); /* who asks has one, and a clock that is ahead */
+	assert_int_equal(kit_change(k, &none_due, 1)->status, STORE_OK);
+	for (int i = 0; i < 2; i++) { /* by another node as well */
+		assert_int_equal(kit_change(k, &due, 1)->status, STORE_OK);
+		assert_int_equal(now(k), before);
+		assert_int_equal(kit_versions(k, named(k, "a"), 0, 10)->status, STORE_NOT_FOUND);
+	}
+	g = changed(k, "c", 1, "three");
+	assert_true(g == before + 1);
+	assert_int_equal(after(k, before, ALL)->n_resources, 1);
+	changed(k, "a", 1, "anew");
+	assert_int_equal(kit_versions(k, named(k, "a"), 0, 10)->n_resources, 1);
+	both[0] = to(k, "c", 2, "four");
+	both[1] = forget(k, "a", 2, 1);
+	assert_int_equal(kit_change(k, both, 2)->status, STORE_OK);
+	assert_is(k, &after(k, now(k) - 1, ALL)->resources[0], "c", 2, "four");
+	assert_int_equal(kit_versions(k, named(k, "a"), 0, 10)->status, STORE_NOT_FOUND);
 }
 
 static void all_or_none(struct kit *k)
@@ -369,11 +409,17 @@ static void nodes(void **state)
 	after(&two, g, ALL);
 	n = other(after(&one, g, ALL), "two");
 	assert_int_equal(n->confirmed, g);
-	assert_int_equal(n->closed, 3);
+	assert_string_equal(n->report, "as told");
 	assert_int_equal(kit_feed(&two, &leaving)->status, STORE_OK);
 	assert_null(other(after(&one, g, ALL), "two"));
 	kit_free(&one);
 	kit_free(&two);
+}
+
+static void set_now(char *value)
+{
+	for (int i = 0; i < 6; i++)
+		value[i] = (char)((uint64_t)kit_now() >> (8 * (5 - i)));
 }
 
 /* A run that ended is forgotten when the next one of its name comes, once it has fenced itself: until then it is waited for. */
@@ -381,7 +427,7 @@ static void runs(void **state)
 {
 	const char *argv[] = {"HSET", "{/}:n", "older-run", NULL};
 	const size_t len[] = {4, 5, 9, 16 + 4};
-	char value[16 + 4 + 1] = "\0\0\0\0\0\1" "\0\0\0\0\0\2" "\0\0\0\0" "runs"; /* time, generation, closed, name */
+	char value[16 + 4 + 1] = "\0\0\0\0\0\1" "\0\0\0\0\0\2" "\0\2ab" "runs"; /* time, generation, what it tells, name */
 	struct kit k;
 
 	open_kit(&k, "runs");
@@ -389,11 +435,54 @@ static void runs(void **state)
 	server_command(k.server, NULL, 0, 4, argv, len);
 	assert_null(other(after(&k, 1, 1), "runs"));
 	assert_int_equal(server_say(k.server, "HEXISTS {/}:n older-run"), 0);
-	for (int i = 0; i < 6; i++)
-		value[i] = (char)((uint64_t)kit_now() >> (8 * (5 - i)));
+	set_now(value);
 	server_command(k.server, NULL, 0, 4, argv, len);
 	assert_non_null(other(after(&k, 1, 1), "runs"));
 	server_say(k.server, "HDEL {/}:n older-run");
+	kit_free(&k);
+}
+
+/* Whoever writes to Redis may write anything there: what is no node's record is taken out, and a node tells no more than it may. */
+static void stray(void **state)
+{
+	static const struct {
+		const char *what, *tail;
+		size_t n;
+		bool node;
+	} rows[] = {
+		{"a node", "\0\2abstray", 9, true},
+		{"tells nothing", "\0\0stray", 7, true},
+		{"more than there is", "\0\177stray", 7, false},
+		{"no name", "\0\2ab", 4, false},
+		{"an escape in its name", "\0\0stray\33[2J", 11, false},
+		{"a NUL in its name", "\0\0\0\0stray", 9, false},
+		{"nothing", "", 0, false},
+	};
+	struct store_feed full = {.max = 1};
+	static uint8_t much[STORE_REPORT_MAX + 1];
+	const char *argv[] = {"HSET", "{/}:n", "stray-run", NULL};
+	struct kit k, two;
+
+	open_kit(&k, "nonsense");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char value[64] = "\0\0\0\0\0\0" "\0\0\0\0\0\2";
+		const size_t len[] = {4, 5, 9, 12 + rows[i].n};
+
+		set_now(value);
+		memcpy(value + 12, rows[i].tail, rows[i].n);
+		argv[3] = value;
+		server_command(k.server, NULL, 0, 4, argv, len);
+		if (!!other(after(&k, 1, 1), "stray") != rows[i].node || server_say(k.server, "HEXISTS {/}:n stray-run") != rows[i].node)
+			fail_msg("%s", rows[i].what);
+		server_say(k.server, "HDEL {/}:n stray-run");
+	}
+	open_kit(&two, "much");
+	full.report = slice_of(much, sizeof much);
+	assert_int_equal(kit_feed(&two, &full)->status, STORE_UNAVAILABLE);
+	full.report.n--;
+	assert_int_equal(kit_feed(&two, &full)->status, STORE_OK);
+	assert_int_equal(other(after(&k, 1, 1), "much")->report_n, STORE_REPORT_MAX);
+	kit_free(&two);
 	kit_free(&k);
 }
 
@@ -435,11 +524,11 @@ static void other_types(void **state)
 int main(void)
 {
 	static const struct kit_scenario scenarios[] = {
-		{"life", life}, {"all_or_none", all_or_none}, {"pages", pages}, {"history", history}, {"nonsense", nonsense},
+		{"life", life}, {"forgotten", what_is_forgotten_is_as_if_it_never_was}, {"all_or_none", all_or_none}, {"pages", pages}, {"history", history}, {"nonsense", nonsense},
 		{"values_of_any_size", values_of_any_size},
 	};
 	const struct CMUnitTest own[] = {
-		cmocka_unit_test(another_in_its_place), cmocka_unit_test(asked_again), cmocka_unit_test(another_incarnation), cmocka_unit_test(nodes),
+		cmocka_unit_test(another_in_its_place), cmocka_unit_test(asked_again), cmocka_unit_test(another_incarnation), cmocka_unit_test(nodes), cmocka_unit_test(stray),
 		cmocka_unit_test(runs), cmocka_unit_test(memory_is_full), cmocka_unit_test(other_types),
 	};
 

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { api, grpc, statusDetails } from './wire.js'
-import { assert, sleep, until } from './suite.js'
+import { assert, patience, sleep, until } from './suite.js'
 
 const CODES = Object.fromEntries(Object.entries(grpc.status).map(([k, v]) => [v, k]))
 
@@ -30,6 +30,18 @@ export async function denied (promise, reason, code) {
   assert.equal(r.reason, reason, `${r.code} ${r.message}`)
   if (code) assert.equal(r.code, code)
   return r
+}
+
+// Who may not is told so, whoever is revoked if nothing else is said. A connection of his that closes meanwhile, as it does each time a node judges its peers
+// anew, takes a question that is open with it: that is no answer, and he asks again.
+export async function shutOut (ask, reason = 'revoked', code = reason === 'revoked' ? 'PERMISSION_DENIED' : undefined) {
+  for (let tries = 0; ; tries++) {
+    const r = await refused(ask())
+    if (r.code === 'UNAVAILABLE' && !r.reason && tries < 5) { await sleep(250); continue }
+    assert.equal(r.reason, reason, `${r.code} ${r.message}`)
+    if (code) assert.equal(r.code, code)
+    return r
+  }
 }
 
 class Frames { // what came on a stream, and who waits for it
@@ -130,13 +142,13 @@ export class Agent {
 
   unary (method, request, opts = {}) {
     return new Promise((yes, no) => {
-      this.client[method](request, this.meta(opts), { deadline: Date.now() + (opts.timeout || 10000) }, (e, r) => (e ? no(e) : yes(r)))
+      this.client[method](request, this.meta(opts), { deadline: Date.now() + (opts.timeout || patience(10000)) }, (e, r) => (e ? no(e) : yes(r)))
     })
   }
 
   // The next certificate.
   renew (csr_der) {
-    return new Promise((yes, no) => this.enrolment.Renew({ csr_der }, this.meta(), { deadline: Date.now() + 10000 }, (e, r) => (e ? no(e) : yes(r))))
+    return new Promise((yes, no) => this.enrolment.Renew({ csr_der }, this.meta(), { deadline: Date.now() + patience(10000) }, (e, r) => (e ? no(e) : yes(r))))
   }
 
   // Exact bytes as the request of a unary method.
@@ -144,7 +156,7 @@ export class Agent {
     return new Promise((yes, no) => {
       const def = this.client[method]
       this.client.makeUnaryRequest(def.path, (b) => b, def.responseDeserialize, bytes, this.meta(opts),
-        { deadline: Date.now() + (opts.timeout || 10000) }, (e, r) => (e ? no(e) : yes(r)))
+        { deadline: Date.now() + (opts.timeout || patience(10000)) }, (e, r) => (e ? no(e) : yes(r)))
     })
   }
 

@@ -78,8 +78,9 @@ export class Containment {
     await sleep(300)
     const begun = performance.now()
     const r = await this.ops[i % this.ops.length].revoke({ agent: { kind: 'agent', tenant: 'acme', name: 'planner' } })
+    this.command.push(performance.now() - begun)
+    for (let i = 0; i < 2; i++) await new Promise(setImmediate) // what came before the answer, and is read behind it
     this.revokedAt = performance.now()
-    this.command.push(this.revokedAt - begun)
     if (r.nodes_missing || r.nodes.some((n) => !n.confirmed)) throw new Error(`not confirmed: ${JSON.stringify(r)}`)
     await until('all of its connections to close', () => victims.every((v) => v.closed))
     this.closed.push(...victims.map((v) => v.closedAt - begun))

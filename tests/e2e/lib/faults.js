@@ -73,6 +73,6 @@ export class KillAt extends Striker {
 export class StepClock extends Page {
   constructor () { super('stepclock.so', 'BATON_STEPCLOCK') }
 
-  // batond's wall clock is this far ahead of the true one, or behind it.
-  set (seconds) { const b = Buffer.alloc(8); b.writeBigInt64LE(BigInt(seconds)); this.put(0, b) }
+  // batond's wall clock is this far ahead of the true one, or behind it; of that so much has passed by its monotonic clock too.
+  set (seconds, passed = 0) { const b = Buffer.alloc(16); b.writeBigInt64LE(BigInt(seconds)); b.writeBigInt64LE(BigInt(passed), 8); this.put(0, b) }
 }

@@ -11,7 +11,7 @@ const SCOPES = 'orders:read refunds:draft refunds:issue'
 const RESOURCES = {
   'urn:baton': { accessTokenFormat: 'jwt', audience: AUDIENCE, accessTokenTTL: 600, jwt: { sign: { alg: 'ES256' } } },
   'urn:opaque': { accessTokenFormat: 'opaque', audience: AUDIENCE, accessTokenTTL: 600 },
-  'urn:opaque-short': { accessTokenFormat: 'opaque', audience: AUDIENCE, accessTokenTTL: 3 },
+  'urn:opaque-short': { accessTokenFormat: 'opaque', audience: AUDIENCE, accessTokenTTL: 6 },
   'urn:opaque-ledger': { accessTokenFormat: 'opaque', audience: 'ledger', accessTokenTTL: 600 }
 }
 

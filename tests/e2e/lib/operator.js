@@ -1,5 +1,6 @@
 // Who is in charge of the broker? A real grpc-js client: on the admin socket without a certificate, on listen.admin with one and, maybe, a token.
 import fs from 'node:fs'
+import { patience } from './suite.js'
 import { api, grpc } from './wire.js'
 
 const SERVICES = ['OperateService', 'ContainmentService', 'ResourceService', 'HandoffService', 'EnrolService', 'ApprovalService', 'AuditService']
@@ -23,14 +24,14 @@ export class Operator {
   }
 
   // service: where two of them have a method of this name.
-  call (method, request = {}, { timeout = 10000, service, ...opts } = {}) {
+  call (method, request = {}, { timeout = patience(10000), service, ...opts } = {}) {
     const client = service ? this.clients[SERVICES.indexOf(service)] : this.clients.find((c) => c[method])
     if (client[method].responseStream) return this.stream(method, request, { timeout, ...opts })
     return new Promise((yes, no) => client[method](request, this.meta(opts), { deadline: Date.now() + timeout }, (e, r) => (e ? no(e) : yes(r))))
   }
 
   // Everything that a call which answers one by one has to say.
-  stream (method, request = {}, { timeout = 30000, ...opts } = {}) {
+  stream (method, request = {}, { timeout = patience(30000), ...opts } = {}) {
     const client = this.clients.find((c) => c[method])
     return new Promise((yes, no) => {
       const all = [], call = client[method](request, this.meta(opts), { deadline: Date.now() + timeout })
@@ -38,10 +39,14 @@ export class Operator {
     })
   }
 
-  // The last line of it, with the nodes' lines.
+  // The last line of it, with what was said of each node, in one line or two.
   async revoke (target, more = {}) {
-    const lines = await this.stream('Revoke', { ...target, reason: 'a test', ...more })
-    return { ...lines.at(-1), nodes: lines.slice(0, -1).map((l) => ({ ...l.node, closed: Number(l.connections_closed) })) }
+    const lines = await this.stream('Revoke', { ...target, reason: 'a test', ...more }), nodes = new Map()
+    for (const l of lines.slice(0, -1)) {
+      const known = nodes.get(l.node.node) || { ...l.node, closed: Number(l.connections_closed), aside: 0 }
+      nodes.set(l.node.node, { ...known, aside: known.aside + Number(l.handoffs_quarantined) })
+    }
+    return { ...lines.at(-1), nodes: [...nodes.values()] }
   }
 
   lift (revocation_id, more = {}) { return this.stream('Lift', { revocation_id, reason: 'a test', ...more }).then((l) => l.at(-1)) }

@@ -9,9 +9,9 @@ import { until } from './suite.js'
 export const DURABLE = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction', '--aof-load-truncated', 'no']
 
 export class RedisServer {
-  // args: more of redis-server's; acl: lines of its ACL file. The test itself comes in by a unix socket, as `admin` when there are users.
-  constructor (dir, { args = [], acl } = {}) {
-    Object.assign(this, { dir, args, acl })
+  // args: more of redis-server's; acl: lines of its ACL file; env: more variables. The test itself comes in by a unix socket, as `admin` when there are users.
+  constructor (dir, { args = [], acl, env = {} } = {}) {
+    Object.assign(this, { dir, args, acl, env })
     this.socket = path.join(dir, 'r.sock')
     this.tcp = []
   }
@@ -28,7 +28,7 @@ export class RedisServer {
     const users = path.join(this.dir, 'users.acl')
     if (this.acl) fs.writeFileSync(users, ['user admin on nopass ~* &* +@all', ...this.acl, ''].join('\n'), { mode: 0o600 })
     const args = ['--dir', this.dir, '--unixsocket', this.socket, '--logfile', path.join(this.dir, 'redis.log'), '--bind', '127.0.0.1', ...this.tcp, ...DURABLE]
-    this.process = spawn('redis-server', [...args, ...(this.acl ? ['--aclfile', users] : []), ...this.args], { stdio: 'ignore' })
+    this.process = spawn('redis-server', [...args, ...(this.acl ? ['--aclfile', users] : []), ...this.args], { stdio: 'ignore', env: { ...process.env, ...this.env } })
     this.exited = new Promise((done) => this.process.on('exit', done))
     await until('redis-server', async () => (await this.call('PING')) === 'PONG')
     return this

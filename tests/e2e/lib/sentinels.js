@@ -60,7 +60,7 @@ export class Group {
       r.args.push('--replicaof', '127.0.0.1', String(first.port))
       await (await r.choosePort()).start()
     }
-    for (const r of others) await until('a replica', async () => (await r.info('master_link_status')) === 'up')
+    for (const r of others) await until('a replica', async () => (await r.info('master_link_status')) === 'up', 30000)
     for (const s of this.sentinels) await s.start(first.port)
     for (const s of this.sentinels) {
       await until('the sentinels to know each other', async () => await s.knows('replicas') === others.length && await s.knows('sentinels') === this.sentinels.length - 1, 20000)
