@@ -155,14 +155,18 @@ static int judge(const struct keeper_issuer *k, const struct keeper_ask *a, int6
 	return 0;
 }
 
+/* The ask may have been on its way for a while: by that a certificate does not become longer than what was decided, or its own broker might not take it. */
 static int make(struct keeper_issuer *k, const struct keeper_ask *a, int64_t now_ms, struct ca_cert_info *info)
 {
+	const int64_t longest = a->not_before_ms + CA_BACKDATE_MS + a->ttl_ms;
 	char id[SPIFFE_ID_MAX + 1];
 	struct ca_leaf leaf = {.spiffe_id = id, .not_before_ms = a->not_before_ms, .not_after_ms = now_ms + a->ttl_ms};
 
 	slice_copy_str(a->spiffe_id, id, sizeof id);
 	if (leaf.not_before_ms < k->by.info.not_before_ms)
 		leaf.not_before_ms = k->by.info.not_before_ms;
+	if (leaf.not_after_ms > longest)
+		leaf.not_after_ms = longest;
 	if (leaf.not_after_ms > k->by.info.not_after_ms) /* a shorter one is better than none, and it is renewed the sooner */
 		leaf.not_after_ms = k->by.info.not_after_ms;
 	ca_serial_new(leaf.serial);

@@ -39,7 +39,7 @@ struct keeper_ask {
 	enum keeper_kind kind;
 	uint64_t tag;              /* the asker's own number, echoed */
 	int64_t until_ms;          /* on clock_mono_ms(), which both have: then nobody waits for it any more; RELOAD: 0 */
-	int64_t ttl_ms;            /* ISSUE: how long from now */
+	int64_t ttl_ms;            /* ISSUE: how long from now; with what it is dated back, no longer than this and CA_BACKDATE_MS */
 	int64_t not_before_ms;     /* ISSUE: when it begins, fixed when it was decided; not in the future */
 	struct slice spiffe_id;    /* ISSUE */
 	struct slice public_key;   /* ISSUE */

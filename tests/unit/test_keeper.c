@@ -311,6 +311,10 @@ static void test_dates(void **state)
 	q.not_before_ms = now - CA_BACKDATE_MS;
 	keeper_issuer_answer(k, &q, now, 1000, &a);
 	assert_int_equal(a.status, KEEPER_OK);
+	q.not_before_ms = (now - CA_BACKDATE_MS) / 1000 * 1000 - 3000; /* decided 3 s ago: not longer by that */
+	keeper_issuer_answer(k, &q, now, 1000, &a);
+	assert_int_equal(a.status, KEEPER_OK);
+	assert_true(a.not_after_ms - a.not_before_ms == HOUR + CA_BACKDATE_MS);
 	keeper_issuer_free(k);
 	buf_clear(&pub);
 }
