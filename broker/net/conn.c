@@ -176,7 +176,9 @@ static void handshake_done(struct conn *c)
 	conn_set_state(c, CONN_PREFACE);
 	conn_check_by(c, now);
 	conn_touch(c); /* our SETTINGS */
-	admit(c);
+	conn_judge(c); /* a peer may take its time between its certificate and the end of the handshake, and nobody waits for it */
+	if (conn_live(c))
+		admit(c);
 }
 
 void conn_new(struct worker *w, struct listener *l, int fd, const struct sockaddr *sa, const struct source_key *source)

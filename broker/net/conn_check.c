@@ -32,18 +32,22 @@ static int64_t check_certificate(struct conn *c, int64_t now)
 	return now + (left < CLOCK_STEP_MS ? left : CLOCK_STEP_MS);
 }
 
-/* What vouches for certificates has changed since this one was judged. */
-static int64_t check_trust(struct conn *c, int64_t now)
+void conn_judge(struct conn *c)
 {
 	const char *why;
 
 	if (c->recheck == c->worker->recheck)
-		return NEVER;
+		return;
 	c->recheck = c->worker->recheck;
 	why = c->tls ? tls_io_recheck(c->tls) : NULL;
 	if (why)
 		conn_close(c, H2_NO_ERROR, server_certificate_label(c->worker->server, why));
 	worker_judged(c);
+}
+
+static int64_t check_trust(struct conn *c, int64_t now)
+{
+	conn_judge(c);
 	return NEVER;
 }
 

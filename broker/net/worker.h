@@ -148,6 +148,7 @@ void conn_flush(struct conn *c);
 void conn_linger(struct conn *c);
 
 void conn_check(void *arg); /* the wheel's callback */
+void conn_judge(struct conn *c); /* closes it, if what vouches for certificates has changed since its own was judged, and does not vouch for it any more */
 /* Looks again at due_ms at the latest. */
 void conn_check_by(struct conn *c, int64_t due_ms);
 /* Looks again at due_ms, whatever was set before. */

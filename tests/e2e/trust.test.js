@@ -1,5 +1,6 @@
 // Whose signatures vouch for which certificates? Trust bundles that are added, changed and removed while the broker runs, as files and by calls.
 import fs from 'node:fs'
+import net from 'node:net'
 import { spawn, spawnSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
@@ -8,6 +9,7 @@ import { Cluster } from './lib/cluster.js'
 import { Agent, denied, read, refused } from './lib/agent.js'
 import { Ca } from './lib/pki.js'
 import { Operator } from './lib/operator.js'
+import { F, PREFACE, Raw, T, frame, headers, identity, message, settings } from './lib/rawh2.js'
 import { STATIC_ISSUER, StaticIssuer } from './lib/tokens.js'
 
 const DOMAIN = 'umbrella.example'
@@ -65,6 +67,48 @@ test('I-5 A trust domain that is added counts at once: its agents come in and wo
   await shut(ula)
   await works(planner) // nobody else is cut
   assert.match(says('trust', 'history', DOMAIN), /^2 .* removed .*they left$.*^1 .*they joined$/ms)
+})
+
+// Between a TLS 1.3 client and the broker: passes on what the client sends up to its CertificateVerify, and all else once it is let go.
+async function behindItsCertificate () {
+  const held = { rest: Buffer.alloc(0), passed: 0 }
+  const server = net.createServer((s) => {
+    held.up = net.connect({ host: '127.0.0.1', port: b.port })
+    held.up.on('data', (d) => s.write(d)).on('error', () => {}).on('close', () => s.destroy())
+    s.on('error', () => {}).on('close', () => held.up.destroy())
+    s.on('data', (d) => {
+      held.rest = Buffer.concat([held.rest, d])
+      while (held.passed < 2 && held.rest.length >= 5 && held.rest.length >= 5 + held.rest.readUInt16BE(3)) { // a record; those of type 23 are encrypted (RFC 8446 §5.2)
+        const n = 5 + held.rest.readUInt16BE(3)
+        held.passed += held.rest[0] === 23
+        held.up.write(held.rest.subarray(0, n))
+        held.rest = held.rest.subarray(n)
+      }
+    })
+  })
+  await new Promise((yes) => server.listen(0, '127.0.0.1', yes))
+  return Object.assign(held, { port: server.address().port, letGo: () => held.up.write(held.rest), close: () => server.close() })
+}
+
+test('I-5 attack 12 Who holds back the end of his handshake until nobody vouches for him any more gets no answer to what he sends right behind it / another, as slow, does', async () => {
+  says('trust', 'add', DOMAIN, '--bundle', old.cert, '--reason', 'x')
+  const ula = await agentOf(old, 'ula', 'slow'), planner = await b.agent('planner'), slow = []
+  for (const a of [ula, planner]) {
+    const held = await behindItsCertificate(), raw = new Raw(identity(b, a, undefined, held.port))
+    assert.ok(await raw.open)
+    const before = held.rest.length
+    raw.write(PREFACE, settings(), frame(T.HEADERS, F.END_HEADERS, 1, headers({ authorization: `Bearer ${a.token}` })), frame(T.DATA, F.END_STREAM, 1, message(Buffer.alloc(0))))
+    await until('all of it to be held', () => held.passed === 2 && held.rest.length > before)
+    slow.push({ held, raw })
+  }
+  await sleep(300) // each certificate is judged, and found good
+  await remove(local)
+  for (const { held } of slow) held.letGo()
+  const [{ raw: shutOut }, { raw: served }] = slow
+  assert.equal((await served.answer(1))['grpc-status'], '0')
+  await shutOut.ended()
+  assert.ok(!shutOut.frames.some((f) => f.type === T.HEADERS))
+  for (const { held, raw } of slow) { raw.close(); held.close() }
 })
 
 test('I-5 A CA is replaced without a gap: while both are in the bundle both count / once the old one is out its connections close, the new one\'s stay', async () => {
