@@ -325,9 +325,10 @@ static int check_store(struct config_reader *r, const struct yaml_node *root)
 			"store.ca, store.cert and store.key are for rediss:// only");
 	if (!c->store_cert[0] != !c->store_key[0])
 		return config_error(r, node_at(root, "store", "cert"), "store.cert and store.key go together");
-	if (c->store_keep_finished_ms < c->envelope_window_ms + c->clock_skew_ms)
+	/* an envelope may be dated ahead by the skew and be judged by a clock that is behind by it, and wait for the store after that */
+	if (c->store_keep_finished_ms < c->envelope_window_ms + 2 * c->clock_skew_ms + c->store_timeout_ms)
 		return config_error(r, node_at(root, "store", "keep_finished"),
-				    "store.keep_finished is shorter than envelope.window + clock_skew");
+				    "store.keep_finished is shorter than envelope.window + twice clock_skew + store.timeout");
 	return 0;
 }
 

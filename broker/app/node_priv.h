@@ -69,6 +69,7 @@ struct sharing {
 	int64_t asked_ms;                /* monotonic */
 	int64_t rest_ms;                 /* monotonic: until then no change is taken, so that many of them leave time for other things */
 	int64_t next_expiry_ms;          /* of an agent */
+	int64_t counted_unix_ms;         /* when it was reckoned last which agents have expired */
 	bool asking, again, changed;
 	bool leaving, left;              /* nobody is to wait for this node; it was said */
 	bool behind;                     /* the store lacks what this node has seen */

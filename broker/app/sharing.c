@@ -68,6 +68,7 @@ int sharing_open(struct node *n, struct problem *why)
 void sharing_installed(struct node *n, const struct roster *r)
 {
 	n->sharing.next_expiry_ms = r->next_expiry_ms;
+	n->sharing.counted_unix_ms = clock_unix_ms();
 	metrics_set(n->metrics, METRIC_AGENTS, "active", NULL, (int64_t)r->active);
 	metrics_set(n->metrics, METRIC_AGENTS, "inactive", NULL, (int64_t)r->others);
 	metrics_set(n->metrics, METRIC_AGENTS, "refused", NULL, (int64_t)r->refused);
@@ -530,11 +531,13 @@ void sharing_wake(void *arg)
 void sharing_look(struct node *n)
 {
 	const struct node_report own = report_now(n);
-	int64_t now = clock_mono_ms();
+	int64_t now = clock_mono_ms(), unix_ms = clock_unix_ms();
 	bool fresh = atomic_load(&n->fresh_until_ms) > now;
 
+	/* the clock was set back: what had ended by it may not have */
+	n->sharing.changed = n->sharing.changed || unix_ms < n->sharing.counted_unix_ms || unix_ms < n->world->made_unix_ms;
 	health_set(n->health, HEALTH_REGISTRY, fresh, "this node has not heard of changes to agents for 10 s, and takes and hands out nothing until it has: see what is wrong with the store",
-		   clock_unix_ms());
+		   unix_ms);
 	initmark_follow(n);
 	fleet_tell(n->fleet, n->boot->node, &own);
 	if (!n->sharing.asking && now - n->sharing.asked_ms >= ASK_MS - 100)

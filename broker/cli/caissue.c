@@ -75,7 +75,10 @@ static int choose_times(struct issue *x, struct problem *why)
 	int64_t ttl = x->c->args.number[OPT_LEAF_TTL], left = by->not_after_ms - x->now_ms;
 	char end[25];
 
-	x->leaf.not_before_ms = x->now_ms - CA_BACKDATE_MS < by->not_before_ms ? by->not_before_ms : x->now_ms - CA_BACKDATE_MS;
+	/* to the next whole second: dated back to the one before, it would look as if it were of before an agent that was registered in this one */
+	x->leaf.not_before_ms = (x->now_ms + 999) / 1000 * 1000 - CA_BACKDATE_MS;
+	if (x->leaf.not_before_ms < by->not_before_ms)
+		x->leaf.not_before_ms = by->not_before_ms;
 	x->leaf.not_after_ms = x->now_ms + ttl;
 	if (ttl <= left)
 		return 0;

@@ -36,7 +36,7 @@ enum audit_end { AUDIT_END_ALL = 1, AUDIT_END_LIMIT, AUDIT_END_BOUND }; /* as Au
 /* How far it was looked, said once. */
 struct audit_looked {
 	enum audit_end end;
-	int64_t from_ms;                 /* when the oldest line was written that was looked at; 0: there was none */
+	int64_t from_ms;                 /* all that was written after it was looked at; 0: there was nothing */
 	uint64_t bytes, skipped;         /* read; lines that are none */
 };
 

@@ -76,11 +76,22 @@ static void barred(struct op *op)
 	sweep_run(op);
 }
 
+/* By the store's clock, as it stands on what was put aside meanwhile. */
+static void count_since(const struct op *op, struct contain *x)
+{
+	char name[REVOKED_NAME_MAX];
+	const struct resource *r = resources_find(op->w->world->resources, revoked_name(x->m->id, name));
+
+	if (r)
+		x->sweep.since_ms = r->changed_at_ms;
+}
+
 static void nodes_live_by_it(struct op *op)
 {
 	struct contain *x = op->state;
 
 	contain_look_for_missing(op);
+	count_since(op, x);
 	x->sweep.then = barred;
 	if (!x->lifts)
 		sweep_bar(op, x->generation);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "policy/profile.h"
 #include "rpc/revoked.h"
 
@@ -116,6 +117,7 @@ struct world *world_new(struct registry *r, struct issuers *i, struct resources 
 	w->issuers = i;
 	w->resources = s;
 	w->generation = generation;
+	w->made_unix_ms = clock_unix_ms();
 	w->revocations = revoked_read(s);
 	w->envelope = *limits;
 	w->quotas = *quotas;

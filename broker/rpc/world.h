@@ -35,7 +35,8 @@ struct world {
 	struct registry *registry; /* one ref each of these three */
 	struct issuers *issuers;
 	struct resources *resources; /* what all nodes share; those agents of it that are active stand in the registry too */
-	struct revocations *revocations; /* of them, those in force */
+	struct revocations *revocations; /* of them, those in force at */
+	int64_t made_unix_ms;
 	uint64_t generation;       /* of the latest change to what all nodes share that is in here */
 	struct grants *grants;     /* of the resources: who has which roles */
 	struct tenancy *tenancy;   /* which tenants there are, and their limits */

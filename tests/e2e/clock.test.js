@@ -5,8 +5,9 @@ import fs from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { test, before, after, assert, sleep, until } from './lib/suite.js'
 import { Broker, profile } from './lib/broker.js'
-import { denied, refusalOf, read } from './lib/agent.js'
+import { Agent, denied, refusalOf, read } from './lib/agent.js'
 import { StepClock } from './lib/faults.js'
+import { Operator } from './lib/operator.js'
 
 const HOUR = 3600
 const DAYS = 400 * 24 * HOUR
@@ -14,6 +15,7 @@ const long = { ...profile('x').delivery, default_deadline_ms: 6 * HOUR * 1000, m
 const clock = new StepClock()
 const b = new Broker({
   ...clock.broker,
+  admin: true,
   profiles: {
     plain: profile('plain', { delivery: long }), held: profile('held', { delivery: { ...long, lease_ms: 3000 } }), ahead: profile('ahead', { delivery: long }),
     timed: profile('timed', { delivery: { ...long, max_attempts: 1 }, sandbox: { ...profile('x').sandbox, limits: { max_runtime_ms: 4000 } } })
@@ -119,4 +121,41 @@ test('A delivery that is too long under way is stopped in its time, though the c
   clock.set(0)
   assert.equal((await planner.get(other.handoff_id)).state, 'HANDOFF_STATE_COMPLETED')
   await s.leave()
+})
+
+test('R-3 What ended by a clock that was ahead has not ended once it is right: an agent that expires later works, what is revoked for a time is refused', async () => {
+  const op = new Operator(b.adminSocket), spiffe = 'spiffe://acme.example/passing'
+  await op.init(b.person('root').spiffe)
+  const register = (name, more) => op.call('Apply', { resources: [{ agent: { tenant: 'acme', name, spiffe_id: `spiffe://acme.example/${name}`, owner: 'a test', may_call: ['plain'], may_originate: true, ...more } }], reason: 'a test' })
+  await register('passing', { expires_at_ms: Date.now() + HOUR / 2 * 1000 })
+  const leaf = { ...b.acme.leaf('passing', { sans: [`URI:${spiffe}`] }), name: 'passing', tenant: 'acme', spiffe, trust: b.serverCa.cert }
+  const passing = new Agent(leaf, b.addr, { token: await b.issuer.mint(leaf) })
+  await op.revoke({ tool: 'refunds.draft_refund' }, { until_ms: Date.now() + HOUR / 2 * 1000 })
+  const holds = async () => { await denied(planner.submit({ route: 'plain' }), 'revoked'); await passing.submit(read('plain')) }
+  await holds()
+  clock.set(HOUR)
+  try {
+    await register('another', {}) // it is reckoned anew who is there, by the clock that is wrong
+    const at = now() + HOUR
+    await denied(passing.submit(read('plain', { issued_at_ms: at * 1000 }), { token: await b.issuer.mint(leaf, { iat: at, nbf: at - 1, exp: at + 600 }) }), 'unknown_peer')
+  } finally { clock.set(0) }
+  await until('both to be as before', async () => { await holds(); return true }, 15000)
+  passing.close()
+  op.close()
+})
+
+test('R-3 A clock that is ahead of the store: what a node has put aside by itself is counted for the revocation all the same', async () => {
+  const op = new Operator(b.adminSocket), s = await worker.subscribe({ routes: ['held'] })
+  const jti = randomUUID(), { handoff_id } = await planner.submit(read('held'), { token: await b.issuer.mint(planner, { jti }) })
+  await s.delivery()
+  clock.set(HOUR)
+  try {
+    const r = await op.revoke({ jti })
+    assert.equal(Number(r.handoffs_quarantined), 1)
+    await op.lift(r.revocation_id)
+  } finally { clock.set(0) }
+  await until('its agents to be back', () => planner.whoami())
+  assert.equal((await planner.get(handoff_id)).state, 'HANDOFF_STATE_QUARANTINED')
+  s.cut()
+  op.close()
 })

@@ -171,7 +171,7 @@ test('A tenant cannot use up the store: over its cap on all routes together its 
 
 // ---- the store's memory ----
 
-const SMALL = (t) => t.replace('store:\n', 'store:\n  max_memory: 64MiB\n  keep_finished: 4s\n').replace('window: 5m', 'window: 3s')
+const SMALL = (t) => t.replace('store:\n', 'store:\n  max_memory: 64MiB\n  keep_finished: 7s\n').replace('window: 5m', 'window: 3s')
 
 test('A tenant that sends all it can is stopped by its cap long before Redis is full / another tenant is served and goes on sending', () => withBroker(async (b) => {
   const [planner, gplanner, gworker] = [await b.agent('planner'), await b.agent('gplanner'), await b.agent('gworker')]

@@ -784,9 +784,9 @@ static const struct { const char *yaml, *error; } rows[] = {
 	{LEAST "store: {fsync: always}\n", NULL},
 	{LEAST "store: {fsync: \"no\"}\n", "store.fsync: \"no\" is none of always, everysec"},
 	{LEAST "store: {fsync: everysec}\n", NULL},
-	{LEAST "store: {keep_finished: 5m}\n",
-		":11:24: store.keep_finished is shorter than envelope.window + clock_skew"},
-	{LEAST "store: {keep_finished: 330s}\n", NULL},
+	{LEAST "store: {keep_finished: 361s}\n",
+		":11:24: store.keep_finished is shorter than envelope.window + twice clock_skew + store.timeout"},
+	{LEAST "store: {keep_finished: 362s}\n", NULL},
 
 	/* what this version does not do */
 	{LEAST "listen: {http1: \"0.0.0.0:8443\"}\n",
