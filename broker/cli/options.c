@@ -542,6 +542,13 @@ static int take_option(struct args *a, char *const *argv, size_t *i, const enum 
 	return take(a, r, value, source, why);
 }
 
+#define DIGEST_CHARS 43 /* of SHA-256 in base64url, which may begin with `-`; no option is as long */
+
+static bool is_digest(const char *text)
+{
+	return strlen(text) == DIGEST_CHARS && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == DIGEST_CHARS;
+}
+
 int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct problem *why)
 {
 	memset(a, 0, sizeof *a);
@@ -550,7 +557,7 @@ int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct p
 			a->rest = argv + i + 1;
 			break;
 		}
-		if (argv[i][0] == '-' && argv[i][1]) {
+		if (argv[i][0] == '-' && argv[i][1] && !is_digest(argv[i])) {
 			if (take_option(a, argv, &i, opts, why))
 				return -1;
 		} else if (a->n_words == ARGS_WORDS) {

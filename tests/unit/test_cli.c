@@ -119,6 +119,21 @@ static void options_are_parsed_anywhere(void **state)
 	assert_string_equal(a.rest[1], "--route");
 }
 
+/* A certificate's digest, as whoami prints it: one in 64 begins like an option. */
+static void a_digest_is_a_word(void **state)
+{
+	static const enum opt none[] = {OPT_END};
+	char *argv[] = {(char *)"-bcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN_-0", NULL}, *shorter[] = {argv[0] + 1, NULL}, *option[] = {(char *)"-bcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN_-", NULL};
+	struct args a;
+	struct problem why = {""};
+
+	assert_int_equal(args_parse(&a, argv, none, &why), 0);
+	assert_true(a.n_words == 1 && a.words[0] == argv[0]);
+	assert_int_equal(args_parse(&a, shorter, none, &why), 0);
+	assert_int_equal(args_parse(&a, option, none, &why), -1);
+	expect(RUN((char *)"revoke", (char *)"cert", argv[0]), EXIT_USAGE, NULL, "needs --reason");
+}
+
 static void bad_options_are_refused(void **state)
 {
 	expect(RUN((char *)"handoff", (char *)"send", (char *)"--rout", (char *)"x"), EXIT_USAGE, NULL,
@@ -648,6 +663,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pace_is_the_clocks),
 		cmocka_unit_test(durations_are_strict), cmocka_unit_test(sizes_are_strict), cmocka_unit_test(options_are_parsed_anywhere),
+		cmocka_unit_test(a_digest_is_a_word),
 		cmocka_unit_test(bad_options_are_refused), cmocka_unit_test(a_token_in_argv_is_refused),
 		cmocka_unit_test(commands_are_found_or_explained), cmocka_unit_test(help_is_on_every_level),
 		cmocka_unit_test(the_manual_names_every_option), cmocka_unit_test(options_are_unique_in_each_command),
