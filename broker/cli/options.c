@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encode.h"
+#include "base/secret.h"
+
 #define MS_DAY (24 * 3600 * 1000LL)
 #define CAP_BYTES (16 * 1024 * 1024)
 
@@ -542,11 +545,12 @@ static int take_option(struct args *a, char *const *argv, size_t *i, const enum 
 	return take(a, r, value, source, why);
 }
 
-#define DIGEST_CHARS 43 /* of SHA-256 in base64url, which may begin with `-`; no option is as long */
-
+/* Of SHA-256 in base64url, as whoami prints a certificate's: it may begin with `-`. No option is as long. */
 static bool is_digest(const char *text)
 {
-	return strlen(text) == DIGEST_CHARS && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == DIGEST_CHARS;
+	uint8_t digest[SHA256_BYTES];
+
+	return b64url_decode(slice_str(text), digest, sizeof digest) == SHA256_BYTES;
 }
 
 int args_parse(struct args *a, char *const *argv, const enum opt *opts, struct problem *why)

@@ -14,6 +14,7 @@
 #define AUDIT_LANE_BYTES (4 * 1024 * 1024)
 #define AUDIT_VALUE_BYTES 4096        /* of one string in it, after redaction; the rest is cut */
 #define AUDIT_SYNC_MS 1000
+#define AUDIT_LANE_SLACK_MS 10000 /* lanes write at their tick's tail, so that lines are not strictly in order of time */
 #define AUDIT_RETIRED_MAX 4
 
 /* A ticket's life. `lost` keeps later tickets from overtaking a failure that the worker has not seen: until it has read

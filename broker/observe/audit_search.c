@@ -18,7 +18,6 @@
 #define STEP_BYTES (512 * 1024)      /* more than a line */
 #define BATCH_BYTES (256 * 1024)     /* and one line more */
 #define FOLLOW_MS 200                /* between two looks at what was written */
-#define LANE_SLACK_MS 10000           /* and each worker writes its own at its tick's end */
 #define CLOCK_SLACK_MS 300000        /* lines are in the order in which they were written: a clock that steps moves them apart */
 #define JOBS_MAX (4 * AUDIT_SEARCHES) /* with those that are over and not yet put away */
 
@@ -111,7 +110,7 @@ static void back_ends(struct job *j, enum audit_end end)
 {
 	j->looked.end = end;
 	if (end == AUDIT_END_BOUND && j->looked.from_ms)
-		j->looked.from_ms += LANE_SLACK_MS; /* what is asked for next begins here: something twice is better than something never */
+		j->looked.from_ms += AUDIT_LANE_SLACK_MS; /* what is asked for next begins here: something twice is better than something never */
 	j->stage = STAGE_TELLING;
 	audit_file_close(&j->file);
 }

@@ -15,7 +15,6 @@
 
 #define STEP_BYTES (256 * 1024)
 #define TAIL_BYTES (STEP_BYTES + AUDIT_LINE_BYTES)
-#define SLACK_MS 10000 /* lanes write at their tick's tail, so that lines are not strictly in order of time */
 
 struct tail {
 	int fd;
@@ -121,7 +120,7 @@ static off_t find_start(struct tail *t, int64_t window_ms, struct problem *why)
 			return -1;
 		each_line(t, n, from > 0, note_oldest, &oldest);
 		at = from;
-		if (oldest >= 0 && oldest < t->newest_ms - window_ms - SLACK_MS)
+		if (oldest >= 0 && oldest < t->newest_ms - window_ms - AUDIT_LANE_SLACK_MS)
 			break;
 	}
 	return at;
